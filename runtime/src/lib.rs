@@ -1,0 +1,1 @@
+//! Runs an epitome bundle.
