@@ -1,0 +1,301 @@
+//! A checkpoint as `save_pretrained` leaves it: `config.json` and weights.
+//!
+//! Weights are read from, in this order of precedence (transformers' own):
+//!
+//! 1. `model.safetensors`;
+//! 2. `model.safetensors.index.json` with its shards;
+//! 3. `pytorch_model.bin`, the zip format that `torch.save` writes since PyTorch 1.6;
+//! 4. `pytorch_model.bin.index.json` with its shards.
+//!
+//! Weights files are mapped, not read, so that opening costs little and a tensor only occupies
+//! memory that the system can take back. No code in a pickle is ever run.
+
+mod files;
+mod mapped;
+mod pickle;
+mod safetensors;
+mod tensor;
+mod torch_zip;
+mod zip;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+pub(crate) use files::{
+    CONFIG, Format, GENERATION_CONFIG, Weights, instead_of_weights, is_part, is_telling, is_used,
+};
+use mapped::Mapped;
+pub(crate) use tensor::Layout;
+pub use tensor::{DType, TensorView};
+
+use crate::{Error, Result};
+
+/// The largest JSON file that is read. Real ones of this kind (indices included) stay below 1 MB.
+const MAX_JSON: u64 = 64 << 20;
+
+/// What `DistributedDataParallel` puts before every name when its own state is saved.
+const DDP_PREFIX: &str = "module.";
+
+/// A checkpoint folder with its weights mapped.
+pub struct Checkpoint {
+    root: PathBuf,
+    config: Map<String, Value>,
+    generation_config: Option<Map<String, Value>>,
+    weights_format: String,
+    files: Vec<Mapped>,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// Where in a weights file a tensor lies.
+#[derive(Debug)]
+struct Located {
+    layout: Layout,
+    /// Byte of the file at which the first element begins; the layout's span fits behind it.
+    start: usize,
+}
+
+/// A tensor, and the one of the checkpoint's files that it is in.
+struct Stored {
+    file: usize,
+    located: Located,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in the folder `root`.
+    ///
+    /// ```no_run
+    /// # fn main() -> epitome_export::Result<()> {
+    /// use epitome_export::checkpoint::Checkpoint;
+    ///
+    /// let checkpoint = Checkpoint::open("pegasus".as_ref())?;
+    /// for name in checkpoint.names() {
+    ///     println!("{name}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open(root: &Path) -> Result<Self> {
+        let names = file_names(root)?;
+        if !names.contains(CONFIG) {
+            return Err(Error::MissingConfig {
+                path: root.to_owned(),
+            });
+        }
+        let config = read_object(root, CONFIG)?;
+        let generation_config = names
+            .contains(GENERATION_CONFIG)
+            .then(|| read_object(root, GENERATION_CONFIG))
+            .transpose()?;
+        let weights = Weights::find(&names).ok_or_else(|| Error::MissingWeights {
+            path: root.to_owned(),
+            found: instead_of_weights(&names).to_owned(),
+        })?;
+
+        let mut reader = Reader {
+            root,
+            format: weights.format,
+            files: vec![],
+            tensors: vec![],
+        };
+        let weights_format = if weights.sharded {
+            let shards = reader.read_index(weights.file)?;
+            format!(
+                "{} ({shards} shard{})",
+                weights.base(),
+                if shards == 1 { "" } else { "s" }
+            )
+        } else {
+            reader.read_file(weights.file, |_| true)?;
+            weights.base().to_owned()
+        };
+        let Reader { files, tensors, .. } = reader;
+        Ok(Self {
+            root: root.to_owned(),
+            config,
+            generation_config,
+            weights_format,
+            files,
+            tensors: without_prefix(tensors),
+        })
+    }
+
+    /// The object in `config.json`.
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// The object in `generation_config.json`, when there is one.
+    pub fn generation_config(&self) -> Option<&Map<String, Value>> {
+        self.generation_config.as_ref()
+    }
+
+    /// The checkpoint's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the weights were read from: `pytorch_model.bin`, `model.safetensors`, either with
+    /// ` (N shards)` behind it.
+    pub fn weights_format(&self) -> &str {
+        &self.weights_format
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
+        let Stored {
+            file,
+            located: Located { layout, start },
+        } = self.tensors.get(name)?;
+        let bytes = &self.files[*file].bytes()[*start..*start + layout.span_bytes()];
+        Some(TensorView::new(layout, bytes))
+    }
+
+    /// Whether both names exist and mean the same bytes of the same storage, laid out alike: tied
+    /// weights that were stored once.
+    ///
+    /// Weights that are tied in the model and stored twice are told by
+    /// [`TensorView::same_values`].
+    pub fn same_storage(&self, a: &str, b: &str) -> bool {
+        match (self.tensors.get(a), self.tensors.get(b)) {
+            (Some(a), Some(b)) => {
+                a.file == b.file
+                    && a.located.start == b.located.start
+                    && a.located.layout == b.located.layout
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Collects the tensors of one or more weights files.
+struct Reader<'a> {
+    root: &'a Path,
+    format: Format,
+    files: Vec<Mapped>,
+    tensors: Vec<(String, Stored)>,
+}
+
+impl Reader<'_> {
+    /// Adds the tensors of one weights file, those that `wanted` names.
+    fn read_file(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let mapped = Mapped::open(&self.root.join(name), name)?;
+        let found = match self.format {
+            Format::Safetensors => safetensors::read(name, mapped.bytes())?,
+            Format::Torch => torch_zip::read(name, mapped.bytes())?,
+        };
+        let file = self.files.len();
+        self.files.push(mapped);
+        self.tensors.extend(
+            found
+                .into_iter()
+                .filter(|(name, _)| wanted(name))
+                .map(|(name, located)| (name, Stored { file, located })),
+        );
+        Ok(())
+    }
+
+    /// Adds the tensors of all shards that the index `index` lists, and counts the shards.
+    fn read_index(&mut self, index: &str) -> Result<usize> {
+        let problem = |problem: &str| Error::Json {
+            file: index.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let object = read_object(self.root, index)?;
+        let Some(Value::Object(map)) = object.get("weight_map") else {
+            return Err(problem(
+                "has no object 'weight_map' that gives each tensor's file",
+            ));
+        };
+        let mut shards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (tensor, shard) in map {
+            let shard = shard
+                .as_str()
+                .ok_or_else(|| problem("has a 'weight_map' whose values are not file names"))?;
+            if shard.is_empty() || shard.starts_with('.') || shard.contains(['/', '\\', ':']) {
+                return Err(Error::Json {
+                    file: index.to_owned(),
+                    problem: format!("names the shard '{shard}', which is no plain file name"),
+                });
+            }
+            shards.entry(shard).or_default().insert(tensor);
+        }
+        for shard in shards.keys() {
+            if !self.root.join(shard).is_file() {
+                return Err(Error::MissingShard {
+                    index: index.to_owned(),
+                    shard: (*shard).to_owned(),
+                });
+            }
+        }
+        for (shard, expected) in &shards {
+            let before = self.tensors.len();
+            self.read_file(shard, |name| expected.contains(name))?;
+            let found: BTreeSet<&str> = self.tensors[before..]
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if let Some(missing) = expected.difference(&found).next() {
+                return Err(Error::ShardLacksTensor {
+                    index: index.to_owned(),
+                    shard: (*shard).to_owned(),
+                    name: (*missing).to_owned(),
+                });
+            }
+        }
+        Ok(shards.len())
+    }
+}
+
+/// The tensors by name, without the prefix that `DistributedDataParallel` gives to all of them.
+fn without_prefix(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> {
+    let prefixed = !tensors.is_empty() && tensors.iter().all(|(n, _)| n.starts_with(DDP_PREFIX));
+    let strip = if prefixed { DDP_PREFIX.len() } else { 0 };
+    tensors
+        .into_iter()
+        .map(|(name, stored)| (name[strip..].to_owned(), stored))
+        .collect()
+}
+
+/// The names of the files in `folder`; those that are not Unicode are no part of a checkpoint.
+pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(|source| Error::io(folder, source))? {
+        let entry = entry.map_err(|source| Error::io(folder, source))?;
+        if let Some(name) = entry.file_name().to_str()
+            && entry.path().is_file()
+        {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The JSON object in a file of the checkpoint.
+fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
+    let problem = |problem: String| Error::Json {
+        file: name.to_owned(),
+        problem,
+    };
+    let path = root.join(name);
+    let mut text = Vec::new();
+    fs::File::open(&path)
+        .and_then(|file| file.take(MAX_JSON + 1).read_to_end(&mut text))
+        .map_err(|source| Error::io(&path, source))?;
+    if text.len() as u64 > MAX_JSON {
+        return Err(problem(format!("is larger than {} MB", MAX_JSON >> 20)));
+    }
+    match serde_json::from_slice(&text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(problem("is not a JSON object".to_owned())),
+        Err(error) => Err(problem(format!("is not valid JSON: {error}"))),
+    }
+}

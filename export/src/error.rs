@@ -1,0 +1,244 @@
+//! What can be wrong with a source, a checkpoint or an export, one variant and one sentence each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a source could not be read, or a bundle not be written.
+///
+/// Every message says what was wrong, in which file, entry, tensor or field, and what would be
+/// right. Where an operating system's error lies behind one, it is the [source](std::error::Error::source).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to open, read or write a file.
+    #[error("{} could not be read or written", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The disk that is written to has no room left.
+    #[error("no room is left on the disk while writing {}: free some, or choose another folder", path.display())]
+    DiskFull {
+        /// The file that was being written.
+        path: PathBuf,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+
+    /// There is nothing at the path given.
+    #[error("{} does not exist: give a checkpoint folder or a model.tar.gz", path.display())]
+    NoSuchSource {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// The file given is neither a tar nor a gzipped tar.
+    #[error("{} is not an archive that can be read ({found}): give a .tar.gz, a .tar or a checkpoint folder", path.display())]
+    NotAnArchive {
+        /// The file given.
+        path: PathBuf,
+        /// What it looks like instead.
+        found: String,
+    },
+    /// The archive ends before its last entry does.
+    #[error("{} ends too early: the archive is truncated, fetch it again", path.display())]
+    TruncatedArchive {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// The archive's bytes contradict themselves.
+    #[error("{} is damaged ({problem}): fetch it again", path.display())]
+    DamagedArchive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An entry of the archive is something that no training job writes and that could do harm.
+    #[error("{} is refused: its entry '{entry}' {problem}", path.display())]
+    RefusedEntry {
+        /// The archive.
+        path: PathBuf,
+        /// The entry's name as the archive gives it, shortened when very long.
+        entry: String,
+        /// What is wrong with the entry and what would be right.
+        problem: String,
+    },
+    /// The archive is larger inside than any model archive.
+    #[error("{} is refused: {problem}", path.display())]
+    ArchiveLimit {
+        /// The archive.
+        path: PathBuf,
+        /// The limit that was passed.
+        problem: String,
+    },
+
+    /// No folder of the source holds a `config.json`.
+    #[error("{} holds no config.json: give a folder or archive that save_pretrained wrote", path.display())]
+    MissingConfig {
+        /// The folder or archive.
+        path: PathBuf,
+    },
+    /// The source has a configuration and no weights that can be read.
+    #[error("{} {found}: pytorch_model.bin or model.safetensors (or their .index.json with shards) is needed", path.display())]
+    MissingWeights {
+        /// The folder or archive.
+        path: PathBuf,
+        /// What it has instead.
+        found: String,
+    },
+    /// A JSON file cannot be parsed, or is not an object.
+    #[error("{file} {problem}")]
+    Json {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A field of a configuration file is missing or has a value that cannot be used.
+    #[error("{file}: field '{field}' {problem}")]
+    Config {
+        /// The file's name.
+        file: String,
+        /// The field.
+        field: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// The configuration names an architecture that this crate does not write.
+    #[error("config.json: model_type '{found}' is not supported; known: {}", known.join(", "))]
+    UnknownModelType {
+        /// The `model_type` found.
+        found: String,
+        /// Those supported.
+        known: Vec<String>,
+    },
+
+    /// A weights file is not of the format its name says.
+    #[error("{file} {problem}")]
+    Weights {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// A pickle names a function or class other than those that make up plain tensors.
+    #[error("{file} asks to run '{global}', which is refused: weights must be plain tensors")]
+    PickleGlobal {
+        /// The weights file's name.
+        file: String,
+        /// The function or class, with its module.
+        global: String,
+    },
+    /// A value of the state dictionary is something other than a tensor.
+    #[error(
+        "{file} holds {kind} under '{name}' where a tensor is expected: save model.state_dict() itself"
+    )]
+    NotATensor {
+        /// The weights file's name.
+        file: String,
+        /// The key.
+        name: String,
+        /// What is there instead.
+        kind: String,
+    },
+    /// A tensor's description contradicts the file it is in.
+    #[error("{file}: tensor '{name}' {problem}")]
+    BadTensor {
+        /// The weights file's name.
+        file: String,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The index names a shard that is not there.
+    #[error("{index} lists '{shard}', which is missing: fetch the whole checkpoint")]
+    MissingShard {
+        /// The index file's name.
+        index: String,
+        /// The shard's file name.
+        shard: String,
+    },
+    /// A shard lacks a tensor that the index says it has.
+    #[error(
+        "{shard} lacks the tensor '{name}' that {index} says it holds: the files are not of one checkpoint"
+    )]
+    ShardLacksTensor {
+        /// The index file's name.
+        index: String,
+        /// The shard's file name.
+        shard: String,
+        /// The tensor.
+        name: String,
+    },
+
+    /// The architecture needs a tensor that the checkpoint lacks.
+    #[error("the checkpoint lacks the tensor '{name}' that its config.json asks for")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// The checkpoint has tensors that the architecture has no place for.
+    #[error(
+        "the checkpoint holds tensors that its config.json has no place for: {}",
+        some(names)
+    )]
+    UnexpectedTensors {
+        /// The tensors.
+        names: Vec<String>,
+    },
+    /// A tensor's shape is not the one that follows from the configuration.
+    #[error("tensor '{name}' has shape {found:?} where config.json asks for {expected:?}")]
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// Its shape in the checkpoint.
+        found: Vec<usize>,
+        /// The shape that follows from the configuration.
+        expected: Vec<usize>,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "tensor '{tensor}' holds a NaN or an infinity: the training diverged, use an earlier checkpoint"
+    )]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+    },
+}
+
+impl Error {
+    /// An error of the operating system at `path`, with a full disk told apart.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+/// The first few of `names`, and how many more there are.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,273 @@
+//! Where a model comes from: a checkpoint folder, or the `model.tar.gz` of a training job.
+//!
+//! An archive is what SageMaker packs at the end of a job: the model's files at the top or in a
+//! folder, among `checkpoint-500/` and its like, `code/`, `training_args.bin`, metrics and more,
+//! which are passed over without being unpacked. What is unpacked goes into a temporary folder that
+//! disappears with the [`Source`], and after any error.
+//!
+//! Entries that could write elsewhere, and archives that are out of all proportion, are refused:
+//! see [`Error`].
+
+mod archive;
+mod select;
+mod tar;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use archive::{Archive, Limits, Unpacked};
+use select::Folders;
+
+use crate::checkpoint::{CONFIG, Weights, file_names, instead_of_weights, is_used};
+use crate::{Error, Progress, Result};
+
+/// How deep below a folder the model is looked for.
+const MAX_DEPTH: usize = 2;
+
+/// The most folders that are looked into.
+const MAX_FOLDERS: usize = 10_000;
+
+/// A model's files in a folder.
+///
+/// Keep it for as long as the folder is used: what was unpacked is removed when it is dropped.
+#[derive(Debug)]
+pub struct Source {
+    root: PathBuf,
+    digest: String,
+    description: Description,
+    _scratch: Option<TempDir>,
+}
+
+/// What a source was, without the path that led to it on one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// Folder or archive.
+    pub kind: Kind,
+    /// The name of the folder or file given.
+    pub name: String,
+    /// The folder inside it that has the model, with `/` between its parts; empty for the top.
+    pub inside: String,
+}
+
+/// What kind of thing a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A `.tar.gz` or `.tar`.
+    Archive,
+    /// A folder.
+    Folder,
+}
+
+impl Source {
+    /// Opens the model in `path`, a folder or an archive (by its content, whatever its name).
+    ///
+    /// An archive is unpacked into a temporary folder below `scratch`, or the system's where none
+    /// is given. The system's is in memory on some machines: a folder beside the output, which has
+    /// to have room for the model anyway, is the better choice.
+    ///
+    /// When several folders hold a model, the shallowest is taken; those of training steps
+    /// (`checkpoint-500`) only when there is no other, and then the latest.
+    ///
+    /// ```no_run
+    /// # fn main() -> epitome_export::Result<()> {
+    /// use epitome_export::{checkpoint::Checkpoint, source::Source};
+    ///
+    /// let source = Source::open("model.tar.gz".as_ref(), None, &())?;
+    /// let checkpoint = Checkpoint::open(source.root())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open(path: &Path, scratch: Option<&Path>, progress: &dyn Progress) -> Result<Self> {
+        Self::open_within(path, scratch, progress, Limits::default())
+    }
+
+    fn open_within(
+        path: &Path,
+        scratch: Option<&Path>,
+        progress: &dyn Progress,
+        limits: Limits,
+    ) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::NoSuchSource {
+                path: path.to_owned(),
+            },
+            _ => Error::io(path, error),
+        })?;
+        if metadata.is_dir() {
+            return Self::open_folder(path, progress);
+        }
+        let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
+        let scratch = tempfile::Builder::new()
+            .prefix(".epitome-unpacked-")
+            .tempdir_in(&scratch)
+            .map_err(|error| Error::io(&scratch, error))?;
+        let archive = Archive {
+            path,
+            progress,
+            limits,
+        };
+        let Unpacked {
+            root,
+            inside,
+            digest,
+            names,
+        } = archive.unpack(scratch.path())?;
+        require_model(path, &names)?;
+        Ok(Self {
+            root,
+            digest: format!("sha256:{digest}"),
+            description: Description {
+                kind: Kind::Archive,
+                name: name_of(path),
+                inside,
+            },
+            _scratch: Some(scratch),
+        })
+    }
+
+    fn open_folder(path: &Path, progress: &dyn Progress) -> Result<Self> {
+        let mut folders = Folders::new();
+        list(path, "", 0, &mut folders)?;
+        let missing = || Error::MissingConfig {
+            path: path.to_owned(),
+        };
+        let inside = select::best(&folders).ok_or_else(missing)?;
+        let names = &folders[inside];
+        require_model(path, names)?;
+        let root = path.join(inside);
+        let weights = Weights::find(names);
+        let used: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| is_used(name, weights))
+            .collect();
+        Ok(Self {
+            digest: format!("sha256:{}", digest(&root, &used, progress)?),
+            description: Description {
+                kind: Kind::Folder,
+                name: name_of(path),
+                inside: inside.to_owned(),
+            },
+            root,
+            _scratch: None,
+        })
+    }
+
+    /// The folder with `config.json`, weights and tokenizer.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `sha256:` and the digest of the archive's bytes, or of the names and contents of those files
+    /// of a folder that a conversion reads.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What the source was, for the manifest.
+    pub fn describe(&self) -> &Description {
+        &self.description
+    }
+}
+
+/// An error unless a folder with these files has a configuration and weights.
+fn require_model(path: &Path, names: &std::collections::BTreeSet<String>) -> Result<()> {
+    if !names.contains(CONFIG) {
+        return Err(Error::MissingConfig {
+            path: path.to_owned(),
+        });
+    }
+    if Weights::find(names).is_none() {
+        let found = instead_of_weights(names).to_owned();
+        return Err(Error::MissingWeights {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    Ok(())
+}
+
+/// Adds the file names of `folder` and of the folders in it, links to folders excepted.
+fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Result<()> {
+    folders.insert(inside.to_owned(), file_names(folder)?);
+    if depth == MAX_DEPTH {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
+        let entry = entry.map_err(|error| Error::io(folder, error))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && folders.len() < MAX_FOLDERS {
+            let inside = if inside.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{inside}/{name}")
+            };
+            // A folder that may not be read is not where the model is.
+            let _ = list(&entry.path(), &inside, depth + 1, folders);
+        }
+    }
+    Ok(())
+}
+
+/// The digest of files: for each its name, a zero byte, its size in eight bytes, and its contents.
+fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String> {
+    let mut files = Vec::new();
+    for &name in names {
+        let path = root.join(name);
+        let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
+        let size = file
+            .metadata()
+            .map_err(|error| Error::io(&path, error))?
+            .len();
+        files.push((name, path, file, size));
+    }
+    progress.start(
+        "Reading the checkpoint",
+        files.iter().map(|(.., size)| size).sum(),
+    );
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    for (name, path, mut file, size) in files {
+        sha256.update(name.as_bytes());
+        sha256.update([0]);
+        sha256.update(size.to_le_bytes());
+        loop {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    sha256.update(&buffer[..count]);
+                    progress.advance(count as u64);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io(&path, error)),
+            }
+        }
+    }
+    Ok(hex(&sha256.finalize()))
+}
+
+/// The bytes in hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The last part of a path, of `.` and `..` too.
+fn name_of(path: &Path) -> String {
+    let whole = path.canonicalize();
+    let name = path
+        .file_name()
+        .or_else(|| whole.as_ref().ok()?.file_name());
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}

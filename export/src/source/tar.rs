@@ -1,0 +1,295 @@
+//! The entries of a tar stream, one after another.
+//!
+//! The formats are POSIX's `ustar` and `pax` and GNU's long names. Headers are decoded by the `tar`
+//! crate, but the stream is walked here: the crate's own walk reads a long name or a pax header of
+//! whatever size it claims into memory, and takes a stream that was cut between two entries for a
+//! whole one.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Read};
+
+use tar::{EntryType, Header, PaxExtensions};
+
+/// The size of a header, and the unit that contents are padded to.
+const BLOCK: u64 = 512;
+
+/// The most bytes of a pax header.
+const MAX_PAX: u64 = 1 << 20;
+
+/// The most bytes of an entry's path or link target: `PATH_MAX` of Linux.
+pub(super) const MAX_PATH: u64 = 4096;
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Folder,
+    /// A symbolic link, relative to the entry's folder.
+    SymbolicLink(Vec<u8>),
+    /// A hard link, relative to the archive's root.
+    HardLink(Vec<u8>),
+    /// A device, a pipe, or a kind that ordinary archives do not have; in words.
+    Other(&'static str),
+}
+
+/// The header of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) size: u64,
+}
+
+/// Why the stream cannot be read on.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The reader failed; at the end of a stream that is cut short with `UnexpectedEof`.
+    Read(io::Error),
+    /// The first block is no tar header.
+    NotTar,
+    /// A later block is not what it has to be.
+    Damaged(String),
+    /// A name or header is larger than any honest one.
+    TooLong(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A tar stream that is read from begin to end.
+pub(super) struct TarStream<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    /// Bytes of the current entry's contents that were not read yet, and of the padding behind.
+    contents: u64,
+    padding: u64,
+    headers: u64,
+}
+
+/// What extended headers say about the entry that follows.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    sparse: bool,
+}
+
+impl<R: Read> TarStream<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self {
+            reader,
+            buffer: vec![0; 256 << 10],
+            contents: 0,
+            padding: 0,
+            headers: 0,
+        }
+    }
+
+    /// The headers read so far, extended ones included.
+    pub(super) fn headers(&self) -> u64 {
+        self.headers
+    }
+
+    /// The next entry; none at the end of the archive, which must be marked as such.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
+        let mut extended = Extended::default();
+        loop {
+            self.skip()?;
+            let mut block = [0; BLOCK as usize];
+            self.reader.read_exact(&mut block)?;
+            // Two blocks of zeros end an archive; one is enough, as for other readers.
+            if block.iter().all(|&byte| byte == 0) {
+                return Ok(None);
+            }
+            let header = Header::from_byte_slice(&block);
+            if !has_valid_sum(header) {
+                return Err(match self.headers {
+                    0 => Fault::NotTar,
+                    _ => Fault::Damaged("a header's checksum is wrong".to_owned()),
+                });
+            }
+            self.headers += 1;
+            let size = header
+                .entry_size()
+                .map_err(|_| Fault::Damaged("a header's size is not a number".to_owned()))?;
+            match header.entry_type() {
+                EntryType::GNULongName => extended.path = Some(self.long_name(size)?),
+                EntryType::GNULongLink => extended.link = Some(self.long_name(size)?),
+                EntryType::XHeader => self.pax(size, &mut extended)?,
+                // Says things of the whole archive, such as a comment; nothing that is needed.
+                EntryType::XGlobalHeader => {
+                    if size > MAX_PAX {
+                        return Err(Fault::TooLong(format!("has a header of {size} bytes")));
+                    }
+                    self.expect(size)?;
+                }
+                _ => return self.entry(header, size, extended).map(Some),
+            }
+        }
+    }
+
+    /// Passes the rest of the current entry's contents to `out`, a piece at a time.
+    pub(super) fn contents<X: From<Fault>>(
+        &mut self,
+        mut out: impl FnMut(&[u8]) -> Result<(), X>,
+    ) -> Result<(), X> {
+        while self.contents > 0 {
+            let count = self.piece(self.contents)?;
+            self.contents -= count as u64;
+            out(&self.buffer[..count])?;
+        }
+        Ok(())
+    }
+
+    /// Reads what follows the archive, so that a checksum behind it is verified, and gives back the
+    /// reader.
+    pub(super) fn finish(mut self) -> Result<R, Fault> {
+        loop {
+            match self.reader.read(&mut self.buffer) {
+                Ok(0) => return Ok(self.reader),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn entry(&mut self, header: &Header, size: u64, extended: Extended) -> Result<Entry, Fault> {
+        let path = extended
+            .path
+            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = extended
+            .link
+            .or_else(|| header.link_name_bytes().map(Cow::into_owned))
+            .unwrap_or_default();
+        if path.len() as u64 > MAX_PATH {
+            return Err(Fault::TooLong(format!(
+                "has an entry with a name of {} bytes",
+                path.len()
+            )));
+        }
+        let kind = match header.entry_type() {
+            _ if extended.sparse => Kind::Other("a sparse file"),
+            // Archives from before POSIX mark a folder by the slash only.
+            EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Folder,
+            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Directory => Kind::Folder,
+            EntryType::Symlink => Kind::SymbolicLink(link),
+            EntryType::Link => Kind::HardLink(link),
+            EntryType::Char | EntryType::Block => Kind::Other("a device"),
+            EntryType::Fifo => Kind::Other("a pipe"),
+            EntryType::GNUSparse => Kind::Other("a sparse file"),
+            _ => Kind::Other("of an unknown kind"),
+        };
+        // Only files have contents; a size given for anything else is not followed by any.
+        let size = match kind {
+            Kind::File => extended.size.unwrap_or(size),
+            _ => 0,
+        };
+        self.expect(size)?;
+        Ok(Entry { path, kind, size })
+    }
+
+    /// Remembers that `size` bytes of contents and their padding come next.
+    fn expect(&mut self, size: u64) -> Result<(), Fault> {
+        let padded = size
+            .checked_next_multiple_of(BLOCK)
+            .ok_or_else(|| Fault::Damaged(format!("an entry claims to have {size} bytes")))?;
+        (self.contents, self.padding) = (size, padded - size);
+        Ok(())
+    }
+
+    /// Reads over what is left of the current entry.
+    fn skip(&mut self) -> Result<(), Fault> {
+        self.contents += std::mem::take(&mut self.padding);
+        self.contents(|_| Ok(()))
+    }
+
+    /// Reads up to `most` bytes into the buffer; the stream may not end here.
+    fn piece(&mut self, most: u64) -> Result<usize, Fault> {
+        let most = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .min(self.buffer.len());
+        loop {
+            match self.reader.read(&mut self.buffer[..most]) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The contents of a small entry that only describes the next.
+    fn small(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
+        let mut all = Vec::new();
+        self.expect(size)?;
+        self.contents(|piece| {
+            all.extend_from_slice(piece);
+            Ok::<_, Fault>(())
+        })?;
+        Ok(all)
+    }
+
+    /// A GNU long name: the contents up to a zero byte.
+    fn long_name(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
+        if size > MAX_PATH + 1 {
+            return Err(Fault::TooLong(format!(
+                "has an entry with a name of {size} bytes"
+            )));
+        }
+        let mut name = self.small(size)?;
+        if let Some(end) = name.iter().position(|&byte| byte == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    /// A pax header: records of a length, a key and a value.
+    fn pax(&mut self, size: u64, extended: &mut Extended) -> Result<(), Fault> {
+        if size > MAX_PAX {
+            return Err(Fault::TooLong(format!("has a header of {size} bytes")));
+        }
+        let records = self.small(size)?;
+        let malformed = || Fault::Damaged("a pax header is malformed".to_owned());
+        for record in PaxExtensions::new(&records) {
+            let record = record.map_err(|_| malformed())?;
+            let value = record.value_bytes();
+            match record.key_bytes() {
+                b"path" => extended.path = Some(value.to_vec()),
+                b"linkpath" => extended.link = Some(value.to_vec()),
+                b"size" => {
+                    let size = std::str::from_utf8(value)
+                        .ok()
+                        .and_then(|text| text.parse().ok());
+                    extended.size = Some(size.ok_or_else(malformed)?);
+                }
+                key if key.starts_with(b"GNU.sparse") => extended.sparse = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `block` is a tar header, by its checksum.
+pub(super) fn is_header(block: &[u8]) -> bool {
+    block.len() == BLOCK as usize && has_valid_sum(Header::from_byte_slice(block))
+}
+
+/// Whether the sum of the header's bytes, with spaces in place of the sum itself, is what it says.
+fn has_valid_sum(header: &Header) -> bool {
+    let bytes = header.as_bytes();
+    let sum: u32 = bytes[..148]
+        .iter()
+        .chain(&bytes[156..])
+        .map(|&byte| u32::from(byte))
+        .sum();
+    header
+        .cksum()
+        .is_ok_and(|stored| stored == sum + 8 * u32::from(b' '))
+}
