@@ -1,1 +1,3 @@
 //! Runs an epitome bundle.
+
+pub mod generation;

@@ -1,0 +1,34 @@
+//! Generation exactly as HuggingFace transformers 5.23.0 does it for encoder-decoder models.
+//!
+//! Independent of what runs the decoder: a [`StepModel`] turns the newest tokens into logits, and [`generate`]
+//! chooses tokens until every document is finished.
+//!
+//! * [`GenerationParameters`] is what a caller asks for, in transformers' names; [`GenerationConfig`] is that over
+//!   the model's defaults, resolved and consistent.
+//! * `processors` change scores; the searches know none of them.
+//! * `search` holds greedy search and sampling, beam search, and the loop that drives documents in lockstep. Every
+//!   document has a search of its own, so documents never influence each other.
+//! * `kernels` is the arithmetic over whole rows.
+
+mod config;
+mod error;
+mod kernels;
+mod model;
+mod observer;
+mod outcome;
+mod parameters;
+mod processors;
+mod random;
+mod search;
+mod stopping;
+
+pub use config::{GenerationConfig, Limits};
+pub use error::{GenerateError, ParameterError};
+pub use model::{Source, StepModel};
+pub use observer::Observer;
+pub use outcome::{Generated, Hypothesis, StopReason};
+pub use parameters::{
+    EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
+};
+pub use search::generate;
+pub use stopping::StopStrings;

@@ -1,0 +1,55 @@
+//! What a search needs of a decoder, and of a document.
+
+use std::time::Instant;
+
+/// A decoder that a search drives one token at a time.
+///
+/// Rows are document-major: row = document * rows per document + beam, and rows per document
+/// ([`rows_per_document`](super::GenerationConfig::rows_per_document)) never changes during a search. All rows have
+/// the same length, so the step's number is their position.
+pub trait StepModel {
+    /// How a step fails.
+    type Error;
+
+    /// Tokens that the decoder scores, the length of one row of logits.
+    fn vocab_size(&self) -> usize;
+
+    /// Makes one decoder step.
+    ///
+    /// `tokens[row]` is the newest token of each row. `parents[row]` is the beam, within the row's document, whose
+    /// history the row continues; on the first step each row continues itself. Returns the logits, row after row
+    /// ([rows * vocabulary], f32), which the search may overwrite.
+    ///
+    /// # Errors
+    /// Whatever keeps the decoder from scoring; the search ends with it.
+    fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32], Self::Error>;
+
+    /// Keeps only these documents, ascending indices into those now decoding; the others are finished.
+    ///
+    /// Called between steps, and never with an empty list: when no document is left, the search just ends. The
+    /// parents of the next step are given in terms of the documents kept.
+    ///
+    /// # Errors
+    /// Whatever keeps the decoder from going on; the search ends with it.
+    fn retain(&mut self, documents: &[usize]) -> Result<(), Self::Error>;
+}
+
+/// What a search needs to know of one document.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The encoder's input ids, unpadded, the end token included.
+    pub token_ids: &'a [u32],
+    /// When generation for this document must end with what it has, beside `max_time`.
+    pub deadline: Option<Instant>,
+}
+
+impl<'a> Source<'a> {
+    /// A source without a deadline.
+    #[must_use]
+    pub fn new(token_ids: &'a [u32]) -> Self {
+        Self {
+            token_ids,
+            deadline: None,
+        }
+    }
+}

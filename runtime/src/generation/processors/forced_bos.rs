@@ -1,0 +1,54 @@
+//! `forced_bos_token_id`.
+
+use super::{Context, Effect, LogitsProcessor, force};
+
+/// Makes one token certain where only the decoder start stands before it.
+pub(super) struct ForcedBosTokenLogitsProcessor {
+    token: u32,
+}
+
+impl ForcedBosTokenLogitsProcessor {
+    pub(super) fn new(token: u32) -> Self {
+        Self { token }
+    }
+}
+
+impl LogitsProcessor for ForcedBosTokenLogitsProcessor {
+    fn effect(&self, context: &Context<'_>) -> Effect {
+        if context.tokens.len() == 1 {
+            Effect::Rewrites
+        } else {
+            Effect::Nothing
+        }
+    }
+
+    fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
+        if self.effect(context) == Effect::Rewrites {
+            force(scores, &[self.token]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{processed, scores};
+    use super::*;
+
+    #[test]
+    fn only_the_first_token_is_forced() {
+        let mut processor = ForcedBosTokenLogitsProcessor::new(7);
+        let before = scores(50);
+        let first = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let after = processed(&mut processor, &first, &before);
+        assert_eq!(after[7], 0.0);
+        assert_eq!(after.iter().filter(|score| score.is_finite()).count(), 1);
+        let second = Context {
+            tokens: &[0, 7],
+            source: &[],
+        };
+        assert_eq!(processed(&mut processor, &second, &before), before);
+    }
+}

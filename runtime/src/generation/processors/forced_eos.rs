@@ -1,0 +1,58 @@
+//! `forced_eos_token_id`.
+
+use super::{Context, Effect, LogitsProcessor, force};
+
+/// Makes the end tokens certain where the next token is the last that `max_length` allows.
+pub(super) struct ForcedEosTokenLogitsProcessor {
+    max_length: usize,
+    tokens: Vec<u32>,
+}
+
+impl ForcedEosTokenLogitsProcessor {
+    pub(super) fn new(max_length: usize, tokens: &[u32]) -> Self {
+        Self {
+            max_length,
+            tokens: tokens.to_vec(),
+        }
+    }
+}
+
+impl LogitsProcessor for ForcedEosTokenLogitsProcessor {
+    fn effect(&self, context: &Context<'_>) -> Effect {
+        if context.tokens.len() + 1 == self.max_length {
+            Effect::Rewrites
+        } else {
+            Effect::Nothing
+        }
+    }
+
+    fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
+        if self.effect(context) == Effect::Rewrites {
+            force(scores, &self.tokens);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{processed, scores};
+    use super::*;
+
+    #[test]
+    fn only_the_last_token_is_forced() {
+        let mut processor = ForcedEosTokenLogitsProcessor::new(3, &[1, 2]);
+        let before = scores(50);
+        let last = Context {
+            tokens: &[0, 4],
+            source: &[],
+        };
+        let after = processed(&mut processor, &last, &before);
+        assert_eq!((after[1], after[2]), (0.0, 0.0));
+        assert_eq!(after.iter().filter(|score| score.is_finite()).count(), 2);
+        let earlier = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        assert_eq!(processed(&mut processor, &earlier, &before), before);
+    }
+}

@@ -1,0 +1,40 @@
+//! `renormalize_logits`.
+
+use super::{Context, Effect, LogitsProcessor};
+use crate::generation::kernels::normalizer::{materialize, normalize};
+
+/// Makes the scores log-probabilities again, after all other processors.
+#[derive(Default)]
+pub(super) struct LogitNormalization {
+    maxima: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+impl LogitsProcessor for LogitNormalization {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
+        let normalizer = normalize(scores, &mut self.maxima, &mut self.sums);
+        materialize(scores, normalizer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{processed, scores};
+    use super::*;
+
+    #[test]
+    fn probabilities_sum_to_one() {
+        let context = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let mut processor = LogitNormalization::default();
+        let after = processed(&mut processor, &context, &scores(50));
+        let sum: f64 = after.iter().map(|score| f64::from(*score).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-6);
+    }
+}

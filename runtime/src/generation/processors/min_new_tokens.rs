@@ -1,0 +1,49 @@
+//! `min_new_tokens`.
+
+use super::{Context, Effect, LogitsProcessor, forbid};
+
+/// Forbids the end tokens while fewer than `min_new_tokens` follow the prompt.
+pub(super) struct MinNewTokensLengthLogitsProcessor {
+    prompt_length: usize,
+    min_new_tokens: usize,
+    eos: Vec<u32>,
+}
+
+impl MinNewTokensLengthLogitsProcessor {
+    pub(super) fn new(prompt_length: usize, min_new_tokens: usize, eos: &[u32]) -> Self {
+        Self {
+            prompt_length,
+            min_new_tokens,
+            eos: eos.to_vec(),
+        }
+    }
+}
+
+impl LogitsProcessor for MinNewTokensLengthLogitsProcessor {
+    fn effect(&self, context: &Context<'_>) -> Effect {
+        if context.tokens.len() - self.prompt_length < self.min_new_tokens {
+            Effect::Forbids
+        } else {
+            Effect::Nothing
+        }
+    }
+
+    fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
+        if self.effect(context) == Effect::Forbids {
+            forbid(scores, &self.eos);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::forbidden;
+    use super::*;
+
+    #[test]
+    fn the_prompt_does_not_count() {
+        let mut processor = MinNewTokensLengthLogitsProcessor::new(2, 1, &[1]);
+        assert_eq!(forbidden(&mut processor, &[0, 5], &[]), [1]);
+        assert_eq!(forbidden(&mut processor, &[0, 5, 6], &[]), [0; 0]);
+    }
+}

@@ -1,0 +1,43 @@
+//! `remove_invalid_values`.
+
+use super::{Context, Effect, LogitsProcessor};
+
+/// Makes NaN zero, and the infinities the greatest and the least finite number.
+pub(super) struct InfNanRemoveLogitsProcessor;
+
+impl LogitsProcessor for InfNanRemoveLogitsProcessor {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
+        for score in scores {
+            *score = if score.is_nan() {
+                0.0
+            } else {
+                score.clamp(f32::MIN, f32::MAX)
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::processed;
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_finite() {
+        let before = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.5];
+        let context = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let after = processed(&mut InfNanRemoveLogitsProcessor, &context, &before);
+        assert_eq!(after, [0.0, f32::MAX, f32::MIN, 1.5]);
+        assert_eq!(
+            after,
+            processed(&mut InfNanRemoveLogitsProcessor, &context, &after)
+        );
+    }
+}

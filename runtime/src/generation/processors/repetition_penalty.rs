@@ -1,0 +1,84 @@
+//! `repetition_penalty`.
+
+use super::{Context, Effect, LogitsProcessor};
+
+/// Makes the tokens of the history less likely where the penalty is above 1, likelier below.
+pub(super) struct RepetitionPenaltyLogitsProcessor {
+    penalty: Penalty,
+}
+
+impl RepetitionPenaltyLogitsProcessor {
+    pub(super) fn new(penalty: f64) -> Self {
+        Self {
+            penalty: Penalty::new(penalty),
+        }
+    }
+}
+
+impl LogitsProcessor for RepetitionPenaltyLogitsProcessor {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
+        self.penalty.apply(context.tokens, scores);
+    }
+}
+
+/// Multiplies scores below 0 by the penalty and divides the others by it, once for each token listed.
+pub(super) struct Penalty {
+    factor: f32,
+    /// Penalized scores, so that a token listed twice is penalized once.
+    penalized: Vec<f32>,
+}
+
+impl Penalty {
+    pub(super) fn new(factor: f64) -> Self {
+        Self {
+            factor: factor as f32,
+            penalized: Vec::new(),
+        }
+    }
+
+    /// Tokens outside the vocabulary, which a source may hold, have no score to penalize.
+    pub(super) fn apply(&mut self, tokens: &[u32], scores: &mut [f32]) {
+        self.penalized.clear();
+        self.penalized.extend(tokens.iter().map(|token| {
+            let score = scores.get(*token as usize).copied().unwrap_or(0.0);
+            if score < 0.0 {
+                score * self.factor
+            } else {
+                score / self.factor
+            }
+        }));
+        for (token, penalized) in tokens.iter().zip(&self.penalized) {
+            if let Some(score) = scores.get_mut(*token as usize) {
+                *score = *penalized;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{processed, scores};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_penalty_above_one_never_raises_a_score(
+            tokens in prop::collection::vec(0_u32..60, 1..40), penalty in 1.0_f64..5.0,
+        ) {
+            let before = scores(50);
+            let context = Context { tokens: &tokens, source: &[] };
+            let mut processor = RepetitionPenaltyLogitsProcessor::new(penalty);
+            let after = processed(&mut processor, &context, &before);
+            for (token, (before, after)) in before.iter().zip(&after).enumerate() {
+                prop_assert!(after <= before);
+                prop_assert!(tokens.contains(&(token as u32)) || after == before);
+            }
+        }
+    }
+}
