@@ -1,3 +1,37 @@
-//! Runs an epitome bundle.
+//! Runs an epitome bundle: the ONNX Runtime sessions, generation as transformers does it, and the
+//! [`Summarizer`] that puts them together.
+//!
+//! ```no_run
+//! use epitome_runtime::{GenerationParameters, Summarizer};
+//!
+//! # fn main() -> epitome_runtime::Result<()> {
+//! let mut summarizer = Summarizer::open("models/demo")?;
+//! let parameters = GenerationParameters { num_beams: Some(4), ..Default::default() };
+//! for summary in summarizer.summarize(&["A long report ..."], &parameters)? {
+//!     println!("{}", summary.text());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`bundle`] | the folder an exported model lies in, its manifest, the names of its graphs' inputs |
+//! | [`library`] | finding, fetching and loading ONNX Runtime itself |
+//! | [`session`] | encoder and decoder, and the cache that never moves |
+//! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
+//! | [`tokenizer`] | text to tokens and back |
+//! | [`summarizer`] | all of it together |
 
+pub mod bundle;
+pub mod error;
 pub mod generation;
+pub mod library;
+pub mod session;
+pub mod summarizer;
+pub mod tokenizer;
+
+pub use error::{Error, Result};
+pub use generation::GenerationParameters;
+pub use session::SessionOptions;
+pub use summarizer::{Sequence, Summarizer, Summary, Timing};

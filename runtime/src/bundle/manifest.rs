@@ -1,0 +1,87 @@
+//! `manifest.json`: what a bundle is, where it came from, and what its files must hold.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The bundle format this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The record in `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the bundle format: [`FORMAT`].
+    pub format: u32,
+    /// `model_type` of the checkpoint.
+    pub architecture: String,
+    /// Precision of the weights: `fp32`.
+    pub precision: String,
+    /// What wrote the bundle.
+    pub tool: Tool,
+    /// Version of ONNX Runtime it was verified with; absent when verification was turned off.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub onnxruntime: Option<String>,
+    /// Where the model came from.
+    pub source: SourceRecord,
+    /// Sizes of the model.
+    pub shape: ModelShape,
+    /// Longest source in tokens, the end token included; what is longer is truncated.
+    pub max_source_tokens: usize,
+    /// Which file each generation default came from.
+    pub generation_defaults: BTreeMap<String, String>,
+    /// Every other file of the bundle.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// The program that wrote a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `epitome`
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The checkpoint that a bundle was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// File or folder name, without its path.
+    pub name: String,
+    /// Digest of the archive, or of the files read from a folder.
+    pub digest: String,
+    /// The file the weights were read from.
+    pub weights: String,
+    /// `transformers_version` in config.json, where it says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub transformers_version: Option<String>,
+}
+
+/// What a file of the bundle must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Sizes of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelShape {
+    /// Size of a hidden state.
+    pub hidden_size: usize,
+    /// Layers of the encoder.
+    pub encoder_layers: usize,
+    /// Layers of the decoder.
+    pub decoder_layers: usize,
+    /// Attention heads of a decoder layer.
+    pub heads: usize,
+    /// Size of a decoder head.
+    pub head_size: usize,
+    /// Tokens the model can produce.
+    pub vocab_size: usize,
+    /// Most tokens a source can have.
+    pub max_source_positions: usize,
+    /// Most tokens a decoder sequence can have, the start token included.
+    pub max_target_positions: usize,
+}

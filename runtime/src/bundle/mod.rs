@@ -1,0 +1,164 @@
+//! The bundle: the folder that holds an exported model.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `encoder.onnx` | source tokens to the cross-attention keys and values of every decoder layer |
+//! | `decoder.onnx` | one decoder step over a cache that is written in place |
+//! | `weights.bin` | the weights of both, mapped rather than read |
+//! | `tokenizer.json` | the tokenizer, in the format of the `tokenizers` library |
+//! | `generation_config.json` | generation defaults, under transformers' names |
+//! | `manifest.json` | what all this is and where it came from |
+
+pub mod digest;
+pub mod io;
+mod manifest;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+pub use manifest::{FORMAT, FileRecord, Manifest, ModelShape, SourceRecord, Tool};
+
+use crate::error::{Error, Result};
+
+/// The encoder graph.
+pub const ENCODER: &str = "encoder.onnx";
+/// The decoder graph.
+pub const DECODER: &str = "decoder.onnx";
+/// The weights of both graphs.
+pub const WEIGHTS: &str = "weights.bin";
+/// The tokenizer.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// Generation defaults.
+pub const GENERATION_CONFIG: &str = "generation_config.json";
+/// The record of what the bundle is.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Every file that the manifest keeps a digest of.
+pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
+
+/// An exported model on disk.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    root: PathBuf,
+    manifest: Manifest,
+}
+
+impl Bundle {
+    /// Opens a bundle and checks what can be checked at once: that every file is there in its full
+    /// size, and the digests of all but the weights. [`check`](Self::check) reads those too.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref().to_owned();
+        if !root.is_dir() {
+            return Err(Error::NoBundle {
+                path: root,
+                problem: "is not a folder",
+            });
+        }
+        if !root.join(MANIFEST).is_file() {
+            return Err(Error::NoBundle {
+                path: root,
+                problem: "has no manifest.json",
+            });
+        }
+        let manifest = read_manifest(&root.join(MANIFEST))?;
+        let bundle = Self { root, manifest };
+        for name in FILES {
+            let record = bundle.record(name)?;
+            let path = bundle.path(name);
+            let found = fs::metadata(&path)
+                .map_err(|source| Error::io(&path, source))?
+                .len();
+            if found != record.bytes {
+                return Err(Error::FileSize {
+                    path,
+                    found,
+                    expected: record.bytes,
+                });
+            }
+            if name != WEIGHTS {
+                bundle.check_file(name)?;
+            }
+        }
+        Ok(bundle)
+    }
+
+    /// Compares the digest of every file with the manifest.
+    pub fn check(&self) -> Result<()> {
+        FILES.iter().try_for_each(|name| self.check_file(name))
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of one of the bundle's files.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// What the bundle is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The generation defaults, as they stand in the file.
+    pub fn generation_config(&self) -> Result<Map<String, Value>> {
+        read_json(&self.path(GENERATION_CONFIG))
+    }
+
+    fn record(&self, name: &str) -> Result<&FileRecord> {
+        self.manifest.files.get(name).ok_or_else(|| Error::Json {
+            path: self.path(MANIFEST),
+            problem: format!("names no '{name}' under 'files'"),
+        })
+    }
+
+    fn check_file(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        let found = digest::file(&path).map_err(|source| Error::io(&path, source))?;
+        let expected = &self.record(name)?.sha256;
+        if found == *expected {
+            Ok(())
+        } else {
+            Err(Error::FileDigest {
+                path,
+                found,
+                expected: expected.clone(),
+            })
+        }
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest> {
+    let fields: Map<String, Value> = read_json(path)?;
+    match fields.get("format").and_then(Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) => {
+            return Err(Error::BundleFormat {
+                path: path.into(),
+                found: format,
+            });
+        }
+        None => {
+            return Err(Error::Json {
+                path: path.into(),
+                problem: "has no number 'format'".into(),
+            });
+        }
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(|error| Error::Json {
+        path: path.into(),
+        problem: error.to_string(),
+    })
+}
+
+fn read_json(path: &Path) -> Result<Map<String, Value>> {
+    let text = fs::read(path).map_err(|source| Error::io(path, source))?;
+    serde_json::from_slice(&text).map_err(|error| Error::Json {
+        path: path.into(),
+        problem: error.to_string(),
+    })
+}

@@ -1,0 +1,130 @@
+//! What can go wrong, each in one sentence that says where, and what would be right.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::generation::{GenerateError, ParameterError};
+
+/// The result of this library's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the runtime.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("cannot use '{}': {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path holds no bundle.
+    #[error("'{}' {problem}: give a folder that `epitome export` wrote", path.display())]
+    NoBundle {
+        /// The path.
+        path: PathBuf,
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// The bundle is of a format this version does not read.
+    #[error("'{}' is of bundle format {found}, and this version reads format {}: export the model again", path.display(), crate::bundle::FORMAT)]
+    BundleFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// A JSON file is not what it should be.
+    #[error("'{}' {problem}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of the bundle was cut or has grown.
+    #[error("'{}' has {found} bytes where the manifest says {expected}: the bundle was damaged, export or copy it again", path.display())]
+    FileSize {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The size in the manifest.
+        expected: u64,
+    },
+    /// A file of the bundle was changed.
+    #[error("'{}' has SHA-256 {found} where the manifest says {expected}: the bundle was changed, export or copy it again", path.display())]
+    FileDigest {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        found: String,
+        /// The digest in the manifest.
+        expected: String,
+    },
+    /// The ONNX Runtime library could not be had.
+    #[error(transparent)]
+    Library(#[from] crate::library::LibraryError),
+    /// ONNX Runtime refused or failed.
+    #[error("ONNX Runtime failed {during}: {message}")]
+    OnnxRuntime {
+        /// What was being done.
+        during: String,
+        /// What ONNX Runtime said.
+        message: String,
+    },
+    /// The tokenizer failed.
+    #[error("the tokenizer in '{}' {problem}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is nothing to summarize.
+    #[error("document {index} is empty: give it some text")]
+    EmptyText {
+        /// Position of the document, from 0.
+        index: usize,
+    },
+    /// A generation parameter is unknown, of the wrong type, or contradicts another.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// Generation was stopped, or failed.
+    #[error("{0}")]
+    Generate(String),
+}
+
+impl Error {
+    /// An input or output error on `path`.
+    pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Io {
+            path: path.as_ref().into(),
+            source,
+        }
+    }
+
+    /// A failure inside ONNX Runtime, as one line.
+    pub(crate) fn onnx_runtime(during: impl Into<String>, error: impl std::fmt::Display) -> Self {
+        let message = error
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self::OnnxRuntime {
+            during: during.into(),
+            message,
+        }
+    }
+}
+
+impl From<GenerateError<Error>> for Error {
+    fn from(error: GenerateError<Error>) -> Self {
+        match error {
+            GenerateError::Model(error) => error,
+            other => Self::Generate(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong on the way to a loaded ONNX Runtime.
+
+use std::path::PathBuf;
+
+use super::platform::MINIMUM_MINOR;
+
+/// An ONNX Runtime library could not be found, fetched or loaded.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// No library is there, and none is fetched in this build.
+    #[error(
+        "found no ONNX Runtime library beside the program or in '{}': put one there, or name it in ORT_DYLIB_PATH",
+        cache.display()
+    )]
+    Missing {
+        /// Where a fetched library would lie.
+        cache: PathBuf,
+    },
+    /// `ORT_DYLIB_PATH` names no file.
+    #[error("ORT_DYLIB_PATH names '{}', which is not a file: name an ONNX Runtime library, or unset it", path.display())]
+    NotAFile {
+        /// What the variable says.
+        path: PathBuf,
+    },
+    /// The file is no ONNX Runtime library, or a damaged one.
+    #[error("'{}' is not a working ONNX Runtime library ({problem}): delete or replace it", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The library is of an old version.
+    #[error("'{}' is ONNX Runtime {found}, and 1.{MINIMUM_MINOR} or newer is needed", path.display())]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// There is no pinned wheel for this platform.
+    #[error("no ONNX Runtime wheel is known for {platform}: name a library in ORT_DYLIB_PATH")]
+    UnknownPlatform {
+        /// Operating system and processor.
+        platform: String,
+    },
+    /// The wheel could not be fetched.
+    #[error(
+        "cannot fetch ONNX Runtime {version} ({problem}): connect once, or name an installed library in ORT_DYLIB_PATH"
+    )]
+    Fetch {
+        /// Version of the wheel.
+        version: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The fetched wheel is not the pinned one.
+    #[error(
+        "the fetched ONNX Runtime wheel has SHA-256 {found} instead of {expected}: nothing was installed"
+    )]
+    WheelDigest {
+        /// Its digest.
+        found: String,
+        /// The pinned digest.
+        expected: String,
+    },
+    /// The library could not be stored.
+    #[error("cannot store the ONNX Runtime library in '{}': {problem}", folder.display())]
+    Store {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        problem: String,
+    },
+}

@@ -1,0 +1,108 @@
+//! Fetching the pinned wheel, once, with whatever pip the machine has.
+//!
+//! pip is asked rather than an address, because it knows the machine's mirror, proxy and
+//! certificates.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::error::LibraryError;
+use super::platform::Wheel;
+use crate::bundle::digest;
+
+/// Ways to call pip, the usual one first.
+const PIPS: &[&[&str]] = &[
+    &["python3", "-m", "pip"],
+    &["python", "-m", "pip"],
+    &["py", "-m", "pip"],
+    &["pip3"],
+    &["pip"],
+];
+
+/// Fetches the wheel and puts its library into `folder`, whole or not at all.
+pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
+    let stored = |error: io::Error| LibraryError::Store {
+        folder: folder.into(),
+        problem: error.to_string(),
+    };
+    fs::create_dir_all(folder).map_err(stored)?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(folder)
+        .map_err(stored)?;
+    eprintln!(
+        "Fetching ONNX Runtime {} (once, about 23 MB) ...",
+        wheel.version
+    );
+    download(wheel, scratch.path())?;
+    let file = downloaded(scratch.path()).ok_or_else(|| LibraryError::Fetch {
+        version: wheel.version.into(),
+        problem: "pip left no wheel behind".into(),
+    })?;
+    let found = digest::file(&file).map_err(stored)?;
+    if found != wheel.sha256 {
+        return Err(LibraryError::WheelDigest {
+            found,
+            expected: wheel.sha256.into(),
+        });
+    }
+    let unpacked = scratch.path().join(wheel.library);
+    unpack(&file, wheel.library, &unpacked).map_err(stored)?;
+    fs::rename(&unpacked, folder.join(wheel.library)).map_err(stored)
+}
+
+fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
+    let failed = |problem: String| LibraryError::Fetch {
+        version: wheel.version.into(),
+        problem,
+    };
+    let package = format!("onnxruntime=={}", wheel.version);
+    #[rustfmt::skip]
+    let arguments = [
+        "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
+        "--implementation=cp", "--python-version=3.12", "--abi=cp312", "--platform", wheel.tag,
+        &package, "--dest",
+    ];
+    let arguments: Vec<&OsStr> = arguments
+        .iter()
+        .map(OsStr::new)
+        .chain([folder.as_os_str()])
+        .collect();
+    let mut problem = "no python3 with pip was found".to_owned();
+    for pip in PIPS {
+        let mut command = Command::new(pip[0]);
+        command
+            .args(&pip[1..])
+            .args(&arguments)
+            .stdin(Stdio::null());
+        match command.output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                let line = text.lines().rev().find(|line| !line.trim().is_empty());
+                problem = format!("{}: {}", pip.join(" "), line.unwrap_or("failed").trim());
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failed(problem))
+}
+
+fn downloaded(folder: &Path) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    entries.find(|path| path.extension() == Some(OsStr::new("whl")))
+}
+
+fn unpack(wheel: &Path, library: &str, target: &Path) -> io::Result<()> {
+    let mut archive = zip::ZipArchive::new(File::open(wheel)?).map_err(io::Error::other)?;
+    let name = format!("onnxruntime/capi/{library}");
+    let mut entry = archive.by_name(&name).map_err(io::Error::other)?;
+    let mut file = File::create(target)?;
+    io::copy(&mut entry, &mut file)?;
+    file.sync_all()
+}

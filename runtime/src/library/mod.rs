@@ -1,0 +1,152 @@
+//! Finding, fetching and loading the ONNX Runtime library.
+//!
+//! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; beside the executable, or
+//! in a folder `lib` there; the cache folder (`EPITOME_CACHE`, or the user's cache folder of the
+//! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its digest,
+//! and its library kept in the cache folder (feature `fetch`).
+
+mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod inspect;
+pub mod platform;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+pub use error::LibraryError;
+use platform::Wheel;
+
+/// Names a library file to load before any other.
+const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
+/// Names the folder that fetched libraries are kept in.
+const CACHE_VARIABLE: &str = "EPITOME_CACHE";
+
+/// The loaded library. There is one a process, and it stays loaded.
+static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
+
+/// A loaded ONNX Runtime library.
+#[derive(Clone, Debug)]
+pub struct OnnxRuntime {
+    environment: Environment,
+    version: String,
+    path: PathBuf,
+}
+
+impl OnnxRuntime {
+    /// Loads the library, or returns the one this process has loaded before.
+    pub fn load() -> Result<Self, LibraryError> {
+        let mut loaded = LOADED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return Ok(runtime.clone());
+        }
+        let path = locate()?;
+        let version = inspect::version(&path)?;
+        let broken = |problem: String| LibraryError::Broken {
+            path: path.clone(),
+            problem,
+        };
+        let environment = ort::init_from(&path)
+            .map_err(|error| broken(error.to_string()))?
+            .with_name("epitome")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| broken(error.to_string()))?;
+        // Warnings are for those who write the library's own optimizers.
+        environment.set_log_level(LogLevel::Error);
+        Ok(loaded
+            .insert(Self {
+                environment,
+                version,
+                path,
+            })
+            .clone())
+    }
+
+    /// Its version, as `1.31.0`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The file it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+fn locate() -> Result<PathBuf, LibraryError> {
+    if let Some(path) = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(LibraryError::NotAFile { path })
+        };
+    }
+    let wheel = platform::current();
+    if let Some(path) = beside_executable(wheel) {
+        return Ok(path);
+    }
+    let Some(wheel) = wheel else {
+        let platform = format!("{} on {}", env::consts::OS, env::consts::ARCH);
+        return Err(LibraryError::UnknownPlatform { platform });
+    };
+    let folder = cache_folder(wheel);
+    let path = folder.join(wheel.library);
+    if path.is_file() {
+        return Ok(path);
+    }
+    #[cfg(feature = "fetch")]
+    fetch::fetch(wheel, &folder)?;
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(LibraryError::Missing { cache: folder })
+    }
+}
+
+/// A library that was installed with the program.
+fn beside_executable(wheel: Option<&Wheel>) -> Option<PathBuf> {
+    let executable = env::current_exe().ok()?;
+    let folder = executable.parent()?;
+    let plain = format!(
+        "{}onnxruntime{}",
+        env::consts::DLL_PREFIX,
+        env::consts::DLL_SUFFIX
+    );
+    let names = [Some(plain.as_str()), wheel.map(|wheel| wheel.library)];
+    [folder.to_owned(), folder.join("lib"), folder.join("../lib")]
+        .iter()
+        .flat_map(|folder| names.iter().flatten().map(move |name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+/// Where the library of this wheel is kept.
+fn cache_folder(wheel: &Wheel) -> PathBuf {
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let home = || set("HOME");
+    let root = set(CACHE_VARIABLE)
+        .or_else(|| match env::consts::OS {
+            "windows" => set("LOCALAPPDATA").map(|folder| folder.join("epitome")),
+            "macos" => home().map(|home| home.join("Library/Caches/epitome")),
+            _ => set("XDG_CACHE_HOME")
+                .or_else(|| home().map(|home| home.join(".cache")))
+                .map(|folder| folder.join("epitome")),
+        })
+        .unwrap_or_else(|| env::temp_dir().join("epitome"));
+    root.join(format!("onnxruntime-{}", wheel.version))
+}

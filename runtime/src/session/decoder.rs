@@ -1,0 +1,348 @@
+//! The decoder: one step at a time, over buffers that stay where they are.
+
+use ort::session::{IoBinding, Session};
+
+use super::{FloatTensor, SourceMemory, allocate, filled};
+use crate::bundle::{ModelShape, io};
+use crate::error::{Error, Result};
+use crate::generation::StepModel;
+
+/// Starts decodings.
+pub struct Decoder {
+    session: Session,
+    shape: ModelShape,
+}
+
+impl Decoder {
+    pub(super) fn new(session: Session, shape: ModelShape) -> Self {
+        Self { session, shape }
+    }
+
+    /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
+    /// row, the start token included.
+    pub fn start(
+        &mut self,
+        memories: Vec<SourceMemory>,
+        beams: usize,
+        max_length: usize,
+    ) -> Result<Decoding<'_>> {
+        let mask = source_mask(&memories)?;
+        let layers = Cross::gather(memories, &self.shape)?
+            .into_iter()
+            .map(|cross| Layer::new(cross, beams, max_length, &self.shape))
+            .collect::<Result<Vec<_>>>()?;
+        let documents = mask.shape()[0] as usize;
+        let buffers = Buffers {
+            steps: StepBuffers::new(documents, beams, max_length, self.shape.vocab_size)?,
+            mask,
+            layers,
+        };
+        let mut decoding = Decoding {
+            binding: buffers_binding(&self.session)?,
+            decoder: self,
+            buffers,
+            documents,
+            beams,
+            max_length,
+            length: 0,
+            previous: Vec::new(),
+        };
+        decoding.bind()?;
+        Ok(decoding)
+    }
+}
+
+/// Documents being decoded.
+///
+/// The self-attention cache of a row is written in place and never copied: when beams are
+/// reordered, `cache_indirection[document, beam, position]` names the beam whose row holds the
+/// token. Cross-attention keys and values are there once a document, whatever the beams.
+pub struct Decoding<'d> {
+    decoder: &'d mut Decoder,
+    binding: IoBinding,
+    buffers: Buffers,
+    documents: usize,
+    beams: usize,
+    max_length: usize,
+    /// Tokens in the cache.
+    length: usize,
+    /// The indirection before a reorder; kept to save an allocation a step.
+    previous: Vec<i32>,
+}
+
+struct Buffers {
+    steps: StepBuffers,
+    /// int32 `[documents, source]`.
+    mask: ort::value::Tensor<i32>,
+    layers: Vec<Layer>,
+}
+
+/// What changes from step to step.
+struct StepBuffers {
+    /// int64 `[documents, beams]`.
+    input_ids: ort::value::Tensor<i64>,
+    /// int32 `[1]`.
+    past_length: ort::value::Tensor<i32>,
+    /// int32 `[1]`.
+    beam_width: ort::value::Tensor<i32>,
+    /// int32 `[documents, beams, max_length]`.
+    indirection: ort::value::Tensor<i32>,
+    /// float32 `[documents * beams, vocab]`.
+    logits: FloatTensor,
+}
+
+impl StepBuffers {
+    fn new(documents: usize, beams: usize, max_length: usize, vocab_size: usize) -> Result<Self> {
+        let cells = documents * beams * max_length;
+        Ok(Self {
+            input_ids: filled(
+                &[documents, beams],
+                std::iter::repeat_n(0, documents * beams),
+            )?,
+            past_length: filled(&[1], [0])?,
+            beam_width: filled(&[1], [beams as i32])?,
+            indirection: filled(
+                &[documents, beams, max_length],
+                std::iter::repeat_n(0, cells),
+            )?,
+            logits: allocate(&[documents * beams, vocab_size])?,
+        })
+    }
+}
+
+/// Keys and values of one layer's cross-attention: float32 `[documents, heads, source, head_size]`.
+struct Cross {
+    key: FloatTensor,
+    value: FloatTensor,
+}
+
+impl Cross {
+    /// The memories of several documents side by side, one [`Cross`] a layer. A single document's
+    /// is taken as it is.
+    fn gather(memories: Vec<SourceMemory>, shape: &ModelShape) -> Result<Vec<Self>> {
+        if let [_] = memories.as_slice() {
+            let cross = memories.into_iter().flat_map(|memory| memory.cross);
+            return Ok(cross.map(|(key, value)| Self { key, value }).collect());
+        }
+        let longest = memories.iter().map(SourceMemory::length).max().unwrap_or(0);
+        let dims = [memories.len(), shape.heads, longest, shape.head_size];
+        (0..shape.decoder_layers)
+            .map(|layer| {
+                let (mut key, mut value) = (allocate(&dims)?, allocate(&dims)?);
+                for (document, memory) in memories.iter().enumerate() {
+                    let (from_key, from_value) = &memory.cross[layer];
+                    place(&mut key, from_key, document, memory.length);
+                    place(&mut value, from_value, document, memory.length);
+                }
+                Ok(Self { key, value })
+            })
+            .collect()
+    }
+}
+
+/// Copies one document's `[1, heads, length, head_size]` into its place in a padded batch; the
+/// padding is zeroed, since masked positions still take part in a product.
+fn place(batch: &mut FloatTensor, from: &FloatTensor, document: usize, length: usize) {
+    let (shape, to) = batch.extract_tensor_mut();
+    let [heads, longest, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
+    let (_, from) = from.extract_tensor();
+    let to = &mut to[document * heads * longest * size..][..heads * longest * size];
+    for (to, from) in to
+        .chunks_exact_mut(longest * size)
+        .zip(from.chunks_exact(length * size))
+    {
+        to[..from.len()].copy_from_slice(from);
+        to[from.len()..].fill(0.0);
+    }
+}
+
+/// The caches of one layer.
+struct Layer {
+    cross: Cross,
+    /// float32 `[documents * beams, heads, max_length, head_size]`.
+    past_key: FloatTensor,
+    /// The same shape.
+    past_value: FloatTensor,
+}
+
+impl Layer {
+    fn new(cross: Cross, beams: usize, max_length: usize, shape: &ModelShape) -> Result<Self> {
+        let documents = cross.key.shape()[0] as usize;
+        let dims = [documents * beams, shape.heads, max_length, shape.head_size];
+        Ok(Self {
+            cross,
+            past_key: allocate(&dims)?,
+            past_value: allocate(&dims)?,
+        })
+    }
+}
+
+fn source_mask(memories: &[SourceMemory]) -> Result<ort::value::Tensor<i32>> {
+    let longest = memories.iter().map(SourceMemory::length).max().unwrap_or(0);
+    let cells = memories
+        .iter()
+        .flat_map(|memory| (0..longest).map(|position| i32::from(position < memory.length)));
+    filled(&[memories.len(), longest], cells)
+}
+
+fn buffers_binding(session: &Session) -> Result<IoBinding> {
+    session
+        .create_binding()
+        .map_err(|error| Error::onnx_runtime("binding the decoder", error))
+}
+
+impl Decoding<'_> {
+    /// Binds every buffer; needed again only when buffers are replaced.
+    fn bind(&mut self) -> Result<()> {
+        let Buffers {
+            steps,
+            mask,
+            layers,
+        } = &mut self.buffers;
+        let binding = &mut self.binding;
+        let mut bind = || -> ort::Result<()> {
+            binding.bind_input(io::INPUT_IDS, &steps.input_ids)?;
+            binding.bind_input(io::PAST_LENGTH, &steps.past_length)?;
+            binding.bind_input(io::BEAM_WIDTH, &steps.beam_width)?;
+            binding.bind_input(io::CACHE_INDIRECTION, &steps.indirection)?;
+            binding.bind_input(io::SOURCE_MASK, &*mask)?;
+            binding.bind_output(io::LOGITS, &mut steps.logits)?;
+            for (index, layer) in layers.iter_mut().enumerate() {
+                binding.bind_input(io::cross_key(index), &layer.cross.key)?;
+                binding.bind_input(io::cross_value(index), &layer.cross.value)?;
+                binding.bind_input(io::past_key(index), &layer.past_key)?;
+                binding.bind_input(io::past_value(index), &layer.past_value)?;
+                binding.bind_output(io::present_key(index), &mut layer.past_key)?;
+                binding.bind_output(io::present_value(index), &mut layer.past_value)?;
+            }
+            Ok(())
+        };
+        bind().map_err(|error| Error::onnx_runtime("binding the decoder", error))
+    }
+
+    /// Points every row at the histories its parent had.
+    fn reorder(&mut self, parents: &[u32]) {
+        let Some(newest) = self.length.checked_sub(1) else {
+            return;
+        };
+        let (_, table) = self.buffers.steps.indirection.extract_tensor_mut();
+        self.previous.clear();
+        self.previous.extend_from_slice(table);
+        let stride = self.max_length;
+        for (row, &parent) in parents.iter().enumerate() {
+            let from = (row / self.beams * self.beams + parent as usize) * stride;
+            let to = &mut table[row * stride..][..self.length];
+            to[..newest].copy_from_slice(&self.previous[from..from + newest]);
+            to[newest] = parent as i32;
+        }
+    }
+}
+
+impl StepModel for Decoding<'_> {
+    type Error = Error;
+
+    fn vocab_size(&self) -> usize {
+        self.decoder.shape.vocab_size
+    }
+
+    fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32]> {
+        let rows = self.documents * self.beams;
+        assert_eq!(
+            (tokens.len(), parents.len()),
+            (rows, rows),
+            "one token and parent a row"
+        );
+        assert!(
+            self.length < self.max_length,
+            "a step beyond max_length {}",
+            self.max_length
+        );
+        self.reorder(parents);
+        let steps = &mut self.buffers.steps;
+        let (_, ids) = steps.input_ids.extract_tensor_mut();
+        ids.iter_mut()
+            .zip(tokens)
+            .for_each(|(id, &token)| *id = i64::from(token));
+        steps.past_length.extract_tensor_mut().1[0] = self.length as i32;
+        self.decoder
+            .session
+            .run_binding(&self.binding)
+            .map_err(|error| Error::onnx_runtime("in a decoder step", error))?;
+        self.length += 1;
+        Ok(self.buffers.steps.logits.extract_tensor_mut().1)
+    }
+
+    fn retain(&mut self, documents: &[usize]) -> Result<()> {
+        if documents.len() == self.documents {
+            return Ok(());
+        }
+        let (beams, length) = (self.beams, self.length);
+        let vocab_size = self.vocab_size();
+        let Buffers {
+            steps,
+            mask,
+            layers,
+        } = &mut self.buffers;
+        let mut smaller = StepBuffers::new(documents.len(), beams, self.max_length, vocab_size)?;
+        copy_rows(&steps.indirection, &mut smaller.indirection, documents);
+        *steps = smaller;
+        let mut smaller = allocate(&[documents.len(), mask.shape()[1] as usize])?;
+        copy_rows(mask, &mut smaller, documents);
+        *mask = smaller;
+        for layer in layers {
+            for cross in [&mut layer.cross.key, &mut layer.cross.value] {
+                let mut smaller = allocate(&kept_shape(cross, documents.len()))?;
+                copy_rows(cross, &mut smaller, documents);
+                *cross = smaller;
+            }
+            for past in [&mut layer.past_key, &mut layer.past_value] {
+                let mut smaller = allocate(&kept_shape(past, documents.len() * beams))?;
+                copy_past(past, &mut smaller, documents, beams, length);
+                *past = smaller;
+            }
+        }
+        self.documents = documents.len();
+        self.binding = buffers_binding(&self.decoder.session)?;
+        self.bind()
+    }
+}
+
+/// The tensor's shape with another first dimension.
+fn kept_shape(tensor: &FloatTensor, rows: usize) -> Vec<usize> {
+    let rest = tensor.shape()[1..].iter().map(|&dim| dim as usize);
+    std::iter::once(rows).chain(rest).collect()
+}
+
+/// Copies whole documents of a document-major tensor.
+fn copy_rows<T>(from: &ort::value::Tensor<T>, to: &mut ort::value::Tensor<T>, documents: &[usize])
+where
+    T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Copy,
+{
+    let (_, to) = to.extract_tensor_mut();
+    let size = to.len() / documents.len();
+    let (_, from) = from.extract_tensor();
+    for (to, &document) in to.chunks_exact_mut(size).zip(documents) {
+        to.copy_from_slice(&from[document * size..][..size]);
+    }
+}
+
+/// Copies the filled part of the self-attention cache of whole documents.
+fn copy_past(
+    from: &FloatTensor,
+    to: &mut FloatTensor,
+    documents: &[usize],
+    beams: usize,
+    length: usize,
+) {
+    let (shape, to) = to.extract_tensor_mut();
+    let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
+    let (_, from) = from.extract_tensor();
+    let (block, filled) = (max_length * size, length * size);
+    let document_blocks = beams * heads;
+    for (index, &document) in documents.iter().enumerate() {
+        for head in 0..document_blocks {
+            let to = &mut to[(index * document_blocks + head) * block..][..filled];
+            to.copy_from_slice(&from[(document * document_blocks + head) * block..][..filled]);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The encoder.
+
+use ort::session::{Session, SessionOutputs};
+
+use super::{FloatTensor, filled};
+use crate::bundle::{ModelShape, io};
+use crate::error::{Error, Result};
+
+/// Reads a document once, for all steps of its decoding.
+pub struct Encoder {
+    session: Session,
+    shape: ModelShape,
+}
+
+/// What the decoder needs of a document: cross-attention keys and values of every decoder layer,
+/// each float32 `[1, heads, source, head_size]`.
+pub struct SourceMemory {
+    pub(super) cross: Vec<(FloatTensor, FloatTensor)>,
+    pub(super) length: usize,
+}
+
+impl SourceMemory {
+    /// Tokens of the source.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether every key and value is a finite number.
+    pub fn is_finite(&self) -> bool {
+        let finite = |tensor: &FloatTensor| tensor.extract_tensor().1.iter().all(|v| v.is_finite());
+        self.cross
+            .iter()
+            .all(|(key, value)| finite(key) && finite(value))
+    }
+}
+
+impl Encoder {
+    pub(super) fn new(session: Session, shape: ModelShape) -> Self {
+        Self { session, shape }
+    }
+
+    /// Reads one document, alone: padding never enters the encoder, so that a document's result
+    /// cannot depend on its neighbours, and short documents do not pay for long ones.
+    pub fn encode(&mut self, token_ids: &[u32]) -> Result<SourceMemory> {
+        let layers = self.shape.decoder_layers;
+        let mut outputs = self.run(&[token_ids])?;
+        let cross = (0..layers)
+            .map(|layer| {
+                Ok((
+                    take(&mut outputs, &io::cross_key(layer))?,
+                    take(&mut outputs, &io::cross_value(layer))?,
+                ))
+            })
+            .collect::<Result<_>>()?;
+        Ok(SourceMemory {
+            cross,
+            length: token_ids.len(),
+        })
+    }
+
+    /// Hidden states of the last layer for a batch, float32 `[batch, source, hidden]` row-major;
+    /// shorter documents are padded to the longest, and their padded rows mean nothing.
+    pub fn hidden_states(&mut self, sources: &[&[u32]]) -> Result<Vec<f32>> {
+        let mut outputs = self.run(sources)?;
+        let tensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
+        Ok(tensor.extract_tensor().1.to_vec())
+    }
+
+    fn run(&mut self, sources: &[&[u32]]) -> Result<SessionOutputs<'_>> {
+        let longest = sources.iter().map(|source| source.len()).max().unwrap_or(0);
+        let dims = [sources.len(), longest];
+        let padded = |source: &&[u32]| {
+            let ids = source.iter().map(|&id| (i64::from(id), 1i32));
+            ids.chain(std::iter::repeat((0, 0)))
+                .take(longest)
+                .collect::<Vec<_>>()
+        };
+        let rows: Vec<(i64, i32)> = sources.iter().flat_map(padded).collect();
+        let input_ids = filled(&dims, rows.iter().map(|(id, _)| *id))?;
+        let mask = filled(&dims, rows.iter().map(|(_, mask)| *mask))?;
+        let inputs = ort::inputs![io::INPUT_IDS => input_ids, io::ATTENTION_MASK => mask];
+        self.session
+            .run(inputs)
+            .map_err(|error| Error::onnx_runtime("in the encoder", error))
+    }
+}
+
+fn take(outputs: &mut SessionOutputs<'_>, name: &str) -> Result<FloatTensor> {
+    outputs
+        .remove(name)
+        .ok_or_else(|| Error::onnx_runtime("in the encoder", format!("no output '{name}'")))?
+        .downcast()
+        .map_err(|error| Error::onnx_runtime("in the encoder", error))
+}

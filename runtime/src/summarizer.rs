@@ -1,0 +1,290 @@
+//! The [`Summarizer`]: text in, summaries out.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::bundle::{Bundle, TOKENIZER};
+use crate::error::{Error, Result};
+use crate::generation::{
+    Generated, GenerationConfig, GenerationParameters, Limits, Observer, Source, StopReason,
+    generate,
+};
+use crate::session::{self, Decoder, Encoder, SessionOptions};
+use crate::tokenizer::{SourceTokens, Tokenizer};
+
+/// Rows (documents times beams) that are decoded together at most: more of them share one reading
+/// of the weights, but each adds its caches to memory.
+const ROWS_TOGETHER: usize = 16;
+
+/// A bundle, loaded and ready.
+pub struct Summarizer {
+    bundle: Bundle,
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    decoder: Decoder,
+    defaults: Map<String, Value>,
+}
+
+/// What was made of one document.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The summaries asked for, best first: `num_return_sequences` of them.
+    pub sequences: Vec<Sequence>,
+    /// Tokens of the source that were read, the end token included.
+    pub input_tokens: usize,
+    /// Whether the source was longer than the model takes, and cut.
+    pub truncated: bool,
+    /// Decoder steps made.
+    pub steps: usize,
+    /// What ended the generation.
+    pub stopped: StopReason,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+impl Summary {
+    /// The best summary.
+    pub fn text(&self) -> &str {
+        self.sequences.first().map_or("", |sequence| &sequence.text)
+    }
+}
+
+/// One generated sequence.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// The text, special tokens left out.
+    pub text: String,
+    /// Token ids as transformers' `generate` returns them: decoder start first, end token last.
+    pub token_ids: Vec<u32>,
+    /// transformers' `sequences_scores`; none for greedy search and sampling.
+    pub score: Option<f32>,
+    /// Log-probability of each generated token, where they were asked for.
+    pub token_scores: Option<Vec<f32>>,
+}
+
+/// Where a document's time went. Documents decoded together share their decoding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Text to tokens.
+    pub tokenize: Duration,
+    /// The encoder.
+    pub encode: Duration,
+    /// From the first decoder step to this document's last, and its tokens to text.
+    pub decode: Duration,
+}
+
+impl Timing {
+    /// All together.
+    pub fn total(&self) -> Duration {
+        self.tokenize + self.encode + self.decode
+    }
+}
+
+impl Summarizer {
+    /// Loads a bundle with the threads this process may use.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &SessionOptions::default())
+    }
+
+    /// Loads a bundle.
+    pub fn open_with(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
+        let bundle = Bundle::open(path)?;
+        let tokenizer =
+            Tokenizer::open(&bundle.path(TOKENIZER), bundle.manifest().max_source_tokens)?;
+        let defaults = bundle.generation_config()?;
+        let (encoder, decoder) = session::load(&bundle, options)?;
+        Ok(Self {
+            bundle,
+            tokenizer,
+            encoder,
+            decoder,
+            defaults,
+        })
+    }
+
+    /// Summarizes documents. Each gets exactly what it would get alone.
+    pub fn summarize<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+        parameters: &GenerationParameters,
+    ) -> Result<Vec<Summary>> {
+        self.summarize_observed(texts, parameters, &mut ())
+    }
+
+    /// Summarizes documents, followed by `observer`: tokens as they become final, and a way to stop.
+    pub fn summarize_observed<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+        parameters: &GenerationParameters,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Summary>> {
+        let config = self.configure(parameters)?;
+        let documents = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| self.tokenize(index, text.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        // Documents of like length decode together, so that none pays for another's padding.
+        let mut order: Vec<usize> = (0..documents.len()).collect();
+        order.sort_by_key(|&index| documents[index].tokens.ids.len());
+        let together = (ROWS_TOGETHER / config.rows_per_document()).max(1);
+        let mut summaries: Vec<Option<Summary>> = documents.iter().map(|_| None).collect();
+        for batch in order.chunks(together) {
+            let finished = self.summarize_batch(&documents, batch, &config, observer)?;
+            for (&index, summary) in batch.iter().zip(finished) {
+                summaries[index] = Some(summary);
+            }
+        }
+        Ok(summaries.into_iter().flatten().collect())
+    }
+
+    /// The settings that these parameters come to with this model's defaults.
+    pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
+        let shape = &self.bundle.manifest().shape;
+        let limits = Limits {
+            max_target_positions: Some(shape.max_target_positions),
+            vocab_size: shape.vocab_size,
+        };
+        Ok(GenerationConfig::resolve(
+            &self.defaults,
+            parameters,
+            limits,
+        )?)
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Encoder and decoder, for those who drive them by hand.
+    pub fn sessions(&mut self) -> (&mut Encoder, &mut Decoder) {
+        (&mut self.encoder, &mut self.decoder)
+    }
+
+    fn tokenize(&self, index: usize, text: &str) -> Result<Document> {
+        if text.trim().is_empty() {
+            return Err(Error::EmptyText { index });
+        }
+        let start = Instant::now();
+        let tokens = self.tokenizer.encode(text)?;
+        let vocab_size = self.bundle.manifest().shape.vocab_size;
+        match tokens.ids.iter().find(|id| **id as usize >= vocab_size) {
+            None => Ok(Document {
+                tokens,
+                tokenize: start.elapsed(),
+            }),
+            Some(id) => Err(Error::Tokenizer {
+                path: self.bundle.path(TOKENIZER),
+                problem: format!("gives token {id}, and the model has {vocab_size} tokens"),
+            }),
+        }
+    }
+
+    fn summarize_batch(
+        &mut self,
+        documents: &[Document],
+        batch: &[usize],
+        config: &GenerationConfig,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Summary>> {
+        let mut timings = Vec::with_capacity(batch.len());
+        let mut memories = Vec::with_capacity(batch.len());
+        for document in batch.iter().map(|&index| &documents[index]) {
+            let start = Instant::now();
+            memories.push(self.encoder.encode(&document.tokens.ids)?);
+            timings.push(Timing {
+                tokenize: document.tokenize,
+                encode: start.elapsed(),
+                decode: Duration::ZERO,
+            });
+        }
+        let start = Instant::now();
+        let sources: Vec<_> = batch
+            .iter()
+            .map(|&index| Source::new(&documents[index].tokens.ids))
+            .collect();
+        let mut decoding =
+            self.decoder
+                .start(memories, config.rows_per_document(), config.max_length())?;
+        let mut batch_observer = BatchObserver {
+            inner: observer,
+            batch,
+            start,
+            timings,
+        };
+        let generated = generate(&mut decoding, &sources, config, &mut batch_observer)?;
+        let timings = batch_observer.timings;
+        batch
+            .iter()
+            .zip(generated)
+            .zip(timings)
+            .map(|((&index, generated), timing)| self.summary(&documents[index], generated, timing))
+            .collect()
+    }
+
+    fn summary(
+        &self,
+        document: &Document,
+        generated: Generated,
+        mut timing: Timing,
+    ) -> Result<Summary> {
+        let start = Instant::now();
+        let sequences = generated
+            .sequences
+            .into_iter()
+            .map(|hypothesis| {
+                Ok(Sequence {
+                    text: self.tokenizer.decode(&hypothesis.token_ids)?,
+                    token_ids: hypothesis.token_ids,
+                    score: hypothesis.score,
+                    token_scores: hypothesis.token_scores,
+                })
+            })
+            .collect::<Result<_>>()?;
+        timing.decode += start.elapsed();
+        Ok(Summary {
+            sequences,
+            input_tokens: document.tokens.ids.len(),
+            truncated: document.tokens.truncated,
+            steps: generated.steps,
+            stopped: generated.stopped,
+            timing,
+        })
+    }
+}
+
+struct Document {
+    tokens: SourceTokens,
+    tokenize: Duration,
+}
+
+/// Gives documents of a batch their numbers in the whole call, and notes when each is finished.
+struct BatchObserver<'a> {
+    inner: &'a mut dyn Observer,
+    batch: &'a [usize],
+    start: Instant,
+    timings: Vec<Timing>,
+}
+
+impl Observer for BatchObserver<'_> {
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        self.inner.token(self.batch[document], sequence, token);
+    }
+
+    fn finished(&mut self, document: usize, generated: &Generated) {
+        self.timings[document].decode = self.start.elapsed();
+        self.inner.finished(self.batch[document], generated);
+    }
+
+    fn cancelled(&mut self, document: usize) -> bool {
+        self.inner.cancelled(self.batch[document])
+    }
+}

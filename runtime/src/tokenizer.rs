@@ -1,0 +1,78 @@
+//! Text to source tokens, and generated tokens to text.
+
+use std::path::{Path, PathBuf};
+
+use tokenizers::{Tokenizer as Inner, TruncationParams};
+
+use crate::error::{Error, Result};
+
+/// The bundle's tokenizer.
+pub struct Tokenizer {
+    inner: Inner,
+    path: PathBuf,
+}
+
+/// A tokenized source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTokens {
+    /// Token ids, the end token included.
+    pub ids: Vec<u32>,
+    /// Whether the text was longer than the model takes, and cut.
+    pub truncated: bool,
+}
+
+impl Tokenizer {
+    /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
+    pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
+        let wrong = |problem: String| Error::Tokenizer {
+            path: path.into(),
+            problem,
+        };
+        let mut inner =
+            Inner::from_file(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let truncation = TruncationParams {
+            max_length: max_tokens,
+            ..Default::default()
+        };
+        inner
+            .with_truncation(Some(truncation))
+            .map_err(|error| wrong(format!("cannot cut to {max_tokens} tokens: {error}")))?;
+        inner.with_padding(None);
+        Ok(Self {
+            inner,
+            path: path.into(),
+        })
+    }
+
+    /// Tokens of a document.
+    pub fn encode(&self, text: &str) -> Result<SourceTokens> {
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|error| self.failed(&error))?;
+        let truncated = !encoding.get_overflowing().is_empty();
+        Ok(SourceTokens {
+            ids: encoding.get_ids().to_vec(),
+            truncated,
+        })
+    }
+
+    /// Text of generated tokens, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner
+            .decode(ids, true)
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Tokens it knows, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    fn failed(&self, error: &tokenizers::Error) -> Error {
+        Error::Tokenizer {
+            path: self.path.clone(),
+            problem: format!("failed: {error}"),
+        }
+    }
+}
