@@ -211,6 +211,22 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+
+    /// The output is there already, and is not a bundle.
+    #[error("{} exists and is not a bundle: choose another --output, or remove it", path.display())]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// What was written does not compute what it should.
+    #[error("the exported model is unsound: {problem}")]
+    Unsound {
+        /// What verification found.
+        problem: String,
+    },
+    /// The runtime failed on what was written.
+    #[error(transparent)]
+    Runtime(#[from] epitome_runtime::Error),
 }
 
 impl Error {

@@ -1,9 +1,17 @@
 //! Writes a checkpoint as a bundle.
 
+pub mod arch;
 pub mod checkpoint;
 mod error;
+mod export;
+mod generation_defaults;
+pub mod onnx;
 mod progress;
 pub mod source;
+mod staging;
+mod tokenizer;
+mod verify;
 
 pub use error::{Error, Result};
+pub use export::{ExportOptions, export};
 pub use progress::Progress;

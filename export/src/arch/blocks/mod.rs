@@ -1,0 +1,13 @@
+//! What architectures are composed of.
+//!
+//! Between blocks a value is two-dimensional, `[rows, hidden]`: rows are `batch * source` tokens in
+//! the encoder and `batch * beams` in the decoder, so that every linear layer is one `Gemm` that
+//! reads its weight as PyTorch stores it, `[out, in]`.
+
+pub mod activation;
+pub mod attention;
+pub mod decoder_io;
+pub mod linear;
+pub mod norm;
+pub mod positions;
+pub mod transformer;

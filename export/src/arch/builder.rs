@@ -1,0 +1,41 @@
+//! A graph and the weights it draws on, together: what every block composes with.
+
+use super::weights::ModelWeights;
+use crate::error::Result;
+use crate::onnx::graph::{Graph, Value};
+
+/// The graph being written, and where its weights come from.
+pub struct Builder<'a, 'c> {
+    /// The graph.
+    pub graph: Graph,
+    /// The weights.
+    pub weights: &'a mut ModelWeights<'c>,
+}
+
+impl<'a, 'c> Builder<'a, 'c> {
+    /// Starts a graph.
+    pub fn new(name: &str, doc: &str, weights: &'a mut ModelWeights<'c>) -> Self {
+        Self {
+            graph: Graph::new(name, doc),
+            weights,
+        }
+    }
+
+    /// A checkpoint tensor of shape `dims` as an initializer of the same name.
+    pub fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
+        let stored = self.weights.store(name, dims)?;
+        Ok(self.graph.weight(name, &stored))
+    }
+
+    /// Runs `body` with `name` in front of the node names it adds.
+    pub fn scoped<T>(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.graph.enter(name);
+        let result = body(self);
+        self.graph.leave();
+        result
+    }
+}

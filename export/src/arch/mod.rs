@@ -1,0 +1,60 @@
+//! The architectures: each writes its own encoder and decoder graph from a checkpoint.
+//!
+//! A new architecture is one new file here and one line in [`ARCHITECTURES`]; what architectures
+//! share (attention, normalization, the decoder's inputs and outputs) is in [`blocks`].
+
+pub mod blocks;
+mod builder;
+mod config;
+mod pegasus;
+mod weights;
+
+use epitome_runtime::bundle::ModelShape;
+
+pub use builder::Builder;
+pub use config::ModelConfig;
+pub use weights::ModelWeights;
+
+use crate::error::{Error, Result};
+use crate::onnx::graph::Graph;
+
+/// Both graphs of a model, and the sizes the runtime needs to run them.
+pub struct Graphs {
+    /// Source tokens to cross-attention keys and values.
+    pub encoder: Graph,
+    /// One step of the decoder.
+    pub decoder: Graph,
+    /// Sizes of both.
+    pub shape: ModelShape,
+}
+
+/// A model family that can be exported.
+pub trait Architecture: Sync {
+    /// `model_type` in config.json.
+    fn model_type(&self) -> &'static str;
+
+    /// Writes both graphs; the weights stream into the weight file on the way.
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs>;
+}
+
+/// Every architecture, by name.
+const ARCHITECTURES: &[&dyn Architecture] = &[&pegasus::Pegasus];
+
+/// The architecture that config.json names.
+pub fn find(config: &ModelConfig) -> Result<&'static dyn Architecture> {
+    let found = config.string("model_type")?;
+    ARCHITECTURES
+        .iter()
+        .find(|known| known.model_type() == found)
+        .copied()
+        .ok_or_else(|| {
+            let known = ARCHITECTURES
+                .iter()
+                .map(|known| known.model_type().into())
+                .collect();
+            Error::UnknownModelType {
+                found: found.into(),
+                known,
+            }
+        })
+}

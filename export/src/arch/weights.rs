@@ -1,0 +1,141 @@
+//! The checkpoint's tensors on their way into the weight file: found by name, checked for shape and
+//! finite values, stored once, and accounted for.
+
+use std::collections::BTreeSet;
+
+use crate::Progress;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::onnx::weights::{StoredTensor, WeightFile};
+
+/// Reads tensors out of a checkpoint and stores them.
+pub struct ModelWeights<'a> {
+    checkpoint: &'a Checkpoint,
+    file: WeightFile,
+    progress: &'a dyn Progress,
+    used: BTreeSet<String>,
+}
+
+impl<'a> ModelWeights<'a> {
+    /// Weights of `checkpoint`, to be stored in `file`.
+    pub fn new(checkpoint: &'a Checkpoint, file: WeightFile, progress: &'a dyn Progress) -> Self {
+        Self {
+            checkpoint,
+            file,
+            progress,
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// Bytes of all tensors of the checkpoint.
+    pub fn total_bytes(&self) -> u64 {
+        self.checkpoint.names().map(|name| self.bytes(name)).sum()
+    }
+
+    fn bytes(&self, name: &str) -> u64 {
+        self.checkpoint
+            .tensor(name)
+            .map_or(0, |tensor| (tensor.len() * tensor.dtype().size()) as u64)
+    }
+
+    /// Whether the checkpoint has a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensor(name).is_some()
+    }
+
+    /// Stores the tensor `name`, which must have the shape `dims`, as float32.
+    pub fn store(&mut self, name: &str, dims: &[usize]) -> Result<StoredTensor> {
+        self.used.insert(name.into());
+        if let Some(stored) = self.file.get(name) {
+            return Ok(stored.clone());
+        }
+        let tensor = self
+            .checkpoint
+            .tensor(name)
+            .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
+        if tensor.shape() != dims {
+            return Err(Error::TensorShape {
+                name: name.into(),
+                found: tensor.shape().to_vec(),
+                expected: dims.to_vec(),
+            });
+        }
+        let progress = self.progress;
+        let element_bytes = tensor.dtype().size() as u64;
+        self.file.store_f32(name, dims, |sink| {
+            tensor.write_f32(false, &mut |values| {
+                // One pass: a value that is not finite has an exponent of all ones.
+                if values
+                    .iter()
+                    .fold(0, |seen, v| seen | u32::from(!v.is_finite()))
+                    != 0
+                {
+                    return Err(Error::NotFinite {
+                        tensor: name.into(),
+                    });
+                }
+                if progress.cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                progress.advance(values.len() as u64 * element_bytes);
+                sink(values)
+            })
+        })
+    }
+
+    /// Stores a tensor that goes by several names (tied weights): the first name that is there is
+    /// taken, as transformers does when it ties them, and the others are accounted for.
+    pub fn store_tied(&mut self, names: &[&str], dims: &[usize]) -> Result<StoredTensor> {
+        let name = names
+            .iter()
+            .find(|name| self.has(name))
+            .unwrap_or(&names[0]);
+        let stored = self.store(name, dims)?;
+        self.pass_over(names);
+        Ok(stored)
+    }
+
+    /// Stores a tensor that is computed rather than read.
+    pub fn store_computed(
+        &mut self,
+        key: &str,
+        dims: &[usize],
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Result<StoredTensor> {
+        match self.file.get(key) {
+            Some(stored) => Ok(stored.clone()),
+            None => self.file.store_f32(key, dims, |sink| sink(&values())),
+        }
+    }
+
+    /// Whether the tensor is there and holds anything but zeros.
+    pub fn is_nonzero(&self, name: &str) -> bool {
+        self.checkpoint
+            .tensor(name)
+            .is_some_and(|tensor| tensor.to_f32().iter().any(|value| *value != 0.0))
+    }
+
+    /// Accounts for tensors the graphs do not need.
+    pub fn pass_over(&mut self, names: &[&str]) {
+        for &name in names {
+            if self.used.insert(name.into()) {
+                self.progress.advance(self.bytes(name));
+            }
+        }
+    }
+
+    /// Ends the weight file, `(bytes, sha256)`, once every tensor of the checkpoint was used.
+    pub fn finish(self) -> Result<(u64, String)> {
+        let extra: Vec<String> = self
+            .checkpoint
+            .names()
+            .filter(|name| !self.used.contains(*name))
+            .map(str::to_owned)
+            .collect();
+        if extra.is_empty() {
+            self.file.finish()
+        } else {
+            Err(Error::UnexpectedTensors { names: extra })
+        }
+    }
+}

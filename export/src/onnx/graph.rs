@@ -1,0 +1,412 @@
+//! Composing a graph: nodes with readable names, typed inputs and outputs, initializers.
+//!
+//! ```
+//! use epitome_export::onnx::graph::{Dim, Graph};
+//! use epitome_export::onnx::proto::ElementType;
+//!
+//! let mut graph = Graph::new("twice", "Doubles its input.");
+//! let x = graph.input("x", ElementType::Float, &[Dim::name("rows"), Dim::size(4)], "anything");
+//! let two = graph.scalar(2.0);
+//! let y = graph.scoped("layer", |g| g.node("Mul").inputs([&x, &two]).output());
+//! graph.output("y", &y, ElementType::Float, &[Dim::name("rows"), Dim::size(4)], "twice x");
+//! assert_eq!(graph.node_names().collect::<Vec<_>>(), ["layer/Mul", "y"]);
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+
+use super::proto::{
+    AttributeProto, AttributeType, CONTRIB_DOMAIN, DimensionProto, DimensionValue, ElementType,
+    GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto,
+};
+use super::weights::StoredTensor;
+use crate::error::{Error, Result};
+
+/// The result of a node, an input or an initializer: a named edge of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value(String);
+
+impl Value {
+    /// The name of the edge in the file.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One dimension of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// Fixed by the model.
+    Size(usize),
+    /// Known when the graph runs; equal names are equal sizes.
+    Name(String),
+}
+
+impl Dim {
+    /// A dimension known when the graph runs.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self::Name(name.into())
+    }
+
+    /// A dimension fixed by the model.
+    pub fn size(size: usize) -> Self {
+        Self::Size(size)
+    }
+
+    fn proto(&self) -> DimensionProto {
+        let value = match self {
+            Self::Size(size) => DimensionValue::DimValue(*size as i64),
+            Self::Name(name) => DimensionValue::DimParam(name.clone()),
+        };
+        DimensionProto { value: Some(value) }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Size(size) => size.to_string(),
+            Self::Name(name) => name.clone(),
+        }
+    }
+}
+
+/// A graph under construction.
+pub struct Graph {
+    proto: GraphProto,
+    scope: Vec<String>,
+    taken: HashMap<String, usize>,
+    constants: BTreeMap<String, Value>,
+    uses_contrib: bool,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: &str, doc: &str) -> Self {
+        let proto = GraphProto {
+            name: name.into(),
+            doc_string: doc.into(),
+            ..GraphProto::default()
+        };
+        Self {
+            proto,
+            scope: Vec::new(),
+            taken: HashMap::new(),
+            constants: BTreeMap::new(),
+            uses_contrib: false,
+        }
+    }
+
+    /// Declares an input; `doc` says what it holds, the shape is added to it.
+    pub fn input(&mut self, name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> Value {
+        self.proto.input.push(value_info(name, ty, shape, doc));
+        self.taken.insert(name.into(), 1);
+        Value(name.into())
+    }
+
+    /// Declares `value` as the output `name`.
+    ///
+    /// The node that made the value is given the output's name where nothing else reads the value
+    /// yet; otherwise an `Identity` carries it over.
+    pub fn output(&mut self, name: &str, value: &Value, ty: ElementType, shape: &[Dim], doc: &str) {
+        let read = self
+            .proto
+            .node
+            .iter()
+            .any(|node| node.input.contains(&value.0))
+            || self
+                .proto
+                .output
+                .iter()
+                .any(|output| output.name == value.0);
+        let made = self
+            .proto
+            .node
+            .iter_mut()
+            .find_map(|node| node.output.iter_mut().find(|output| **output == value.0));
+        match made {
+            Some(output) if !read => *output = name.into(),
+            _ => self.proto.node.push(NodeProto {
+                input: vec![value.0.clone()],
+                output: vec![name.into()],
+                name: name.into(),
+                op_type: "Identity".into(),
+                ..NodeProto::default()
+            }),
+        }
+        self.proto.output.push(value_info(name, ty, shape, doc));
+    }
+
+    /// Runs `body` with `name` in front of the names of all nodes it adds.
+    pub fn scoped<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
+        self.scope.push(name.into());
+        let result = body(self);
+        self.scope.pop();
+        result
+    }
+
+    /// Enters a scope that ends with [`leave`](Self::leave), where a closure would not borrow.
+    pub fn enter(&mut self, name: &str) {
+        self.scope.push(name.into());
+    }
+
+    /// Leaves the scope entered last.
+    pub fn leave(&mut self) {
+        self.scope.pop();
+    }
+
+    /// Starts a node of the default operator set.
+    pub fn node(&mut self, op_type: &str) -> NodeBuilder<'_> {
+        NodeBuilder::new(self, op_type, "")
+    }
+
+    /// Starts a node of ONNX Runtime's contributed operators (`com.microsoft`).
+    pub fn contrib(&mut self, op_type: &str) -> NodeBuilder<'_> {
+        self.uses_contrib = true;
+        NodeBuilder::new(self, op_type, CONTRIB_DOMAIN)
+    }
+
+    /// An initializer whose data lies in the weight file. The same name gives the same value.
+    pub fn weight(&mut self, name: &str, tensor: &StoredTensor) -> Value {
+        if !self.taken.contains_key(name) {
+            self.taken.insert(name.into(), 1);
+            self.proto.initializer.push(tensor.initializer(name));
+        }
+        Value(name.into())
+    }
+
+    /// A float32 scalar, kept in the graph itself.
+    pub fn scalar(&mut self, value: f32) -> Value {
+        self.constant(
+            &format!("constant/{value}"),
+            ElementType::Float,
+            &[],
+            value.to_le_bytes().to_vec(),
+        )
+    }
+
+    /// A one-dimensional int64 tensor, kept in the graph itself.
+    pub fn int64s(&mut self, values: &[i64]) -> Value {
+        let name = values
+            .iter()
+            .map(i64::to_string)
+            .collect::<Vec<_>>()
+            .join("_");
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.constant(
+            &format!("constant/[{name}]"),
+            ElementType::Int64,
+            &[values.len()],
+            bytes,
+        )
+    }
+
+    fn constant(&mut self, name: &str, ty: ElementType, dims: &[usize], data: Vec<u8>) -> Value {
+        if let Some(value) = self.constants.get(name) {
+            return value.clone();
+        }
+        let value = Value(name.to_owned());
+        self.proto.initializer.push(TensorProto {
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: ty as i32,
+            name: name.into(),
+            raw_data: Some(data),
+            ..TensorProto::default()
+        });
+        self.constants.insert(name.into(), value.clone());
+        value
+    }
+
+    /// Names of the nodes, in the order in which they run.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.proto.node.iter().map(|node| node.name.as_str())
+    }
+
+    /// Encodes the model file, and writes it.
+    pub fn write(self, path: &Path, properties: &[(&str, &str)]) -> Result<()> {
+        let mut opset_import = vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: OPSET,
+        }];
+        if self.uses_contrib {
+            opset_import.push(OperatorSetIdProto {
+                domain: CONTRIB_DOMAIN.into(),
+                version: 1,
+            });
+        }
+        let model = ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "epitome".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            doc_string: self.proto.doc_string.clone(),
+            graph: Some(self.proto),
+            opset_import,
+            metadata_props: properties
+                .iter()
+                .map(|(key, value)| StringStringEntryProto {
+                    key: (*key).into(),
+                    value: (*value).into(),
+                })
+                .collect(),
+        };
+        fs::write(path, model.encode_to_vec()).map_err(|source| Error::io(path, source))
+    }
+
+    /// `scope/name`, with a number behind it when that is taken.
+    fn unique(&mut self, name: &str) -> String {
+        let mut full = self.scope.join("/");
+        if !full.is_empty() {
+            full.push('/');
+        }
+        full.push_str(name);
+        let count = self.taken.entry(full.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            full
+        } else {
+            format!("{full}_{count}")
+        }
+    }
+}
+
+fn value_info(name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> ValueInfoProto {
+    let text = shape.iter().map(Dim::text).collect::<Vec<_>>().join(", ");
+    let shape = TensorShapeProto {
+        dim: shape.iter().map(Dim::proto).collect(),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: ty as i32,
+                shape: Some(shape),
+            }),
+        }),
+        doc_string: format!("{doc}, [{text}]"),
+    }
+}
+
+/// A node under construction: inputs in order, attributes by name, then [`output`](Self::output).
+#[must_use = "a node is added by `output` or `outputs`"]
+pub struct NodeBuilder<'g> {
+    graph: &'g mut Graph,
+    proto: NodeProto,
+}
+
+impl<'g> NodeBuilder<'g> {
+    fn new(graph: &'g mut Graph, op_type: &str, domain: &str) -> Self {
+        let proto = NodeProto {
+            op_type: op_type.into(),
+            domain: domain.into(),
+            ..NodeProto::default()
+        };
+        Self { graph, proto }
+    }
+
+    /// The next input.
+    pub fn input(mut self, value: &Value) -> Self {
+        self.proto.input.push(value.0.clone());
+        self
+    }
+
+    /// The next inputs.
+    pub fn inputs<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
+        values.into_iter().fold(self, Self::input)
+    }
+
+    /// The next input, or none in its place.
+    pub fn optional(mut self, value: Option<&Value>) -> Self {
+        self.proto
+            .input
+            .push(value.map(|value| value.0.clone()).unwrap_or_default());
+        self
+    }
+
+    /// Leaves the next `count` inputs out.
+    pub fn skip(self, count: usize) -> Self {
+        (0..count).fold(self, |node, _| node.optional(None))
+    }
+
+    /// An integer attribute.
+    pub fn int(self, name: &str, value: i64) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            i: Some(value),
+            r#type: AttributeType::Int as i32,
+            ..AttributeProto::default()
+        })
+    }
+
+    /// A float attribute.
+    pub fn float(self, name: &str, value: f32) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            f: Some(value),
+            r#type: AttributeType::Float as i32,
+            ..AttributeProto::default()
+        })
+    }
+
+    /// A string attribute.
+    pub fn string(self, name: &str, value: &str) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            s: Some(value.as_bytes().to_vec()),
+            r#type: AttributeType::String as i32,
+            ..AttributeProto::default()
+        })
+    }
+
+    /// A list-of-integers attribute.
+    pub fn ints(self, name: &str, values: &[i64]) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            ints: values.to_vec(),
+            r#type: AttributeType::Ints as i32,
+            ..AttributeProto::default()
+        })
+    }
+
+    /// Adds the node, which has one output.
+    pub fn output(self) -> Value {
+        let [value] = self.outputs();
+        value
+    }
+
+    /// Adds the node, which has `N` outputs.
+    pub fn outputs<const N: usize>(self) -> [Value; N] {
+        self.pick(std::array::from_fn(|index| index))
+    }
+
+    /// Adds the node and names only the outputs at these positions (ascending); those between are
+    /// left out, as ONNX allows for optional outputs.
+    pub fn pick<const N: usize>(mut self, positions: [usize; N]) -> [Value; N] {
+        let name = self.graph.unique(&self.proto.op_type);
+        let values = positions.map(|position| {
+            Value(if position == 0 {
+                name.clone()
+            } else {
+                format!("{name}:{position}")
+            })
+        });
+        let count = positions.iter().max().map_or(0, |last| last + 1);
+        self.proto.output = vec![String::new(); count];
+        for (position, value) in positions.iter().zip(&values) {
+            self.proto.output[*position].clone_from(&value.0);
+        }
+        self.proto.name = name;
+        self.graph.proto.node.push(self.proto);
+        values
+    }
+
+    fn attribute(mut self, attribute: AttributeProto) -> Self {
+        self.proto.attribute.push(attribute);
+        self
+    }
+}

@@ -1,0 +1,9 @@
+//! The ONNX writer: graphs are composed node by node, weights stream into one external-data file.
+//!
+//! - [`proto`]: the messages of `onnx.proto` that a model file is made of.
+//! - [`graph`]: [`Graph`](graph::Graph), which names nodes by scope and turns into a model file.
+//! - [`weights`]: [`WeightFile`](weights::WeightFile), the file every graph of a bundle points into.
+
+pub mod graph;
+pub mod proto;
+pub mod weights;

@@ -1,0 +1,150 @@
+//! The external-data file: every weight of a bundle, written once, in a stream.
+//!
+//! ONNX Runtime maps this file instead of reading it, so a large tensor starts on a page boundary,
+//! and a tensor that two graphs use (the tied embedding) has one place that both point at.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::proto::{DataLocation, ElementType, StringStringEntryProto, TensorProto};
+use crate::error::{Error, Result};
+
+/// Where large tensors start: the page size that memory mapping needs on common systems.
+const PAGE: u64 = 4096;
+/// Where small tensors start: a cache line.
+const LINE: u64 = 64;
+
+/// A tensor in the file: enough to point an initializer at it.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    element_type: ElementType,
+    dims: Vec<usize>,
+    offset: u64,
+    length: u64,
+    file_name: String,
+}
+
+impl StoredTensor {
+    /// The shape of the tensor.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// An initializer of this name whose data lies in the file.
+    pub(super) fn initializer(&self, name: &str) -> TensorProto {
+        let entry = |key: &str, value: String| StringStringEntryProto {
+            key: key.into(),
+            value,
+        };
+        TensorProto {
+            dims: self.dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: self.element_type as i32,
+            name: name.into(),
+            raw_data: None,
+            doc_string: String::new(),
+            external_data: vec![
+                entry("location", self.file_name.clone()),
+                entry("offset", self.offset.to_string()),
+                entry("length", self.length.to_string()),
+            ],
+            data_location: DataLocation::External as i32,
+        }
+    }
+}
+
+/// The file being written. Its digest is taken on the way, so nothing is read again.
+pub struct WeightFile {
+    path: PathBuf,
+    name: String,
+    out: BufWriter<File>,
+    digest: Sha256,
+    position: u64,
+    stored: HashMap<String, StoredTensor>,
+}
+
+impl WeightFile {
+    /// Creates the file `name` in `folder`.
+    pub fn create(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(name);
+        let file = File::create(&path).map_err(|source| Error::io(&path, source))?;
+        Ok(Self {
+            path,
+            name: name.into(),
+            out: BufWriter::with_capacity(1 << 20, file),
+            digest: Sha256::new(),
+            position: 0,
+            stored: HashMap::new(),
+        })
+    }
+
+    /// The tensor stored under `key`, if there is one.
+    pub fn get(&self, key: &str) -> Option<&StoredTensor> {
+        self.stored.get(key)
+    }
+
+    /// Stores a float32 tensor of shape `dims` under `key`; `fill` hands over its values in row-major
+    /// order, in as many pieces as it likes.
+    pub fn store_f32(
+        &mut self,
+        key: &str,
+        dims: &[usize],
+        fill: impl FnOnce(&mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>,
+    ) -> Result<StoredTensor> {
+        let expected = dims.iter().product::<usize>() as u64 * 4;
+        self.align(if expected >= PAGE { PAGE } else { LINE })?;
+        let offset = self.position;
+        let mut bytes = Vec::new();
+        fill(&mut |values| {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            self.write(&bytes)
+        })?;
+        let length = self.position - offset;
+        assert_eq!(
+            length, expected,
+            "tensor '{key}' of shape {dims:?} was filled in part"
+        );
+        let tensor = StoredTensor {
+            element_type: ElementType::Float,
+            dims: dims.to_vec(),
+            offset,
+            length,
+            file_name: self.name.clone(),
+        };
+        self.stored.insert(key.into(), tensor.clone());
+        Ok(tensor)
+    }
+
+    /// Ends the file: `(bytes, sha256 in hexadecimal)`.
+    pub fn finish(mut self) -> Result<(u64, String)> {
+        self.out
+            .flush()
+            .map_err(|source| Error::io(&self.path, source))?;
+        self.out
+            .get_ref()
+            .sync_all()
+            .map_err(|source| Error::io(&self.path, source))?;
+        Ok((
+            self.position,
+            epitome_runtime::bundle::digest::hex(&self.digest.finalize()),
+        ))
+    }
+
+    fn align(&mut self, boundary: u64) -> Result<()> {
+        let padding = self.position.next_multiple_of(boundary) - self.position;
+        self.write(&vec![0; padding as usize])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out
+            .write_all(bytes)
+            .map_err(|source| Error::io(&self.path, source))?;
+        self.digest.update(bytes);
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+}

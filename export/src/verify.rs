@@ -1,0 +1,126 @@
+//! Proof that a written bundle is sound: it loads, its numbers are finite, its digests are right,
+//! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
+
+use epitome_runtime::bundle::{Bundle, ModelShape};
+use epitome_runtime::generation::StepModel;
+use epitome_runtime::library::OnnxRuntime;
+use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// Tokens of the probe document.
+const SOURCE: usize = 12;
+/// Beams that cross.
+const BEAMS: usize = 3;
+/// How the beams continue each other, step by step: every beam is left, doubled and crossed.
+const PARENTS: [[u32; BEAMS]; 4] = [[0, 1, 2], [1, 0, 0], [2, 2, 1], [0, 2, 1]];
+/// Largest difference that rounding explains, relative to the largest logit (or 1).
+const TOLERANCE: f32 = 1e-3;
+
+/// Verifies the bundle, and gives the version of the ONNX Runtime that ran it.
+pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String> {
+    let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
+    bundle.check()?;
+    interruptible(progress)?;
+    // Weights are used where they are mapped: packed copies would cost more than a few slow steps.
+    let options = SessionOptions {
+        prepack: false,
+        ..SessionOptions::default()
+    };
+    let (mut encoder, mut decoder) = session::load(bundle, &options)?;
+    interruptible(progress)?;
+    let probe = Probe {
+        shape: &bundle.manifest().shape,
+        progress,
+    };
+    probe.run(&mut encoder, &mut decoder)?;
+    Ok(runtime.version().to_owned())
+}
+
+struct Probe<'a> {
+    shape: &'a ModelShape,
+    progress: &'a dyn Progress,
+}
+
+impl Probe<'_> {
+    fn run(&self, encoder: &mut Encoder, decoder: &mut Decoder) -> Result<()> {
+        let source: Vec<u32> = (0..SOURCE.min(self.shape.max_source_positions))
+            .map(|position| self.token(position))
+            .collect();
+        let steps = PARENTS.len().min(self.shape.max_target_positions);
+        let memory = encoder.encode(&source)?;
+        if !memory.is_finite() {
+            return Err(unsound("the encoder's output holds a NaN or an infinity"));
+        }
+        let mut histories = vec![Vec::new(); BEAMS];
+        let mut crossed = Vec::new();
+        let mut decoding = decoder.start(vec![memory], BEAMS, steps)?;
+        for (step, parents) in PARENTS.iter().take(steps).enumerate() {
+            histories = parents
+                .iter()
+                .map(|&beam| histories[beam as usize].clone())
+                .collect();
+            let tokens: Vec<u32> = (0..BEAMS)
+                .map(|beam| self.token(SOURCE + step * BEAMS + beam))
+                .collect();
+            histories
+                .iter_mut()
+                .zip(&tokens)
+                .for_each(|(history, &token)| history.push(token));
+            crossed = decoding.step(&tokens, parents)?.to_vec();
+            interruptible(self.progress)?;
+        }
+        drop(decoding);
+        for (history, crossed) in histories.iter().zip(crossed.chunks(self.shape.vocab_size)) {
+            let memory = encoder.encode(&source)?;
+            let mut decoding = decoder.start(vec![memory], 1, steps)?;
+            let mut alone = Vec::new();
+            for &token in history {
+                alone = decoding.step(&[token], &[0])?.to_vec();
+                interruptible(self.progress)?;
+            }
+            compare(crossed, &alone)?;
+        }
+        Ok(())
+    }
+
+    /// A token that differs from its neighbours; any will do.
+    fn token(&self, index: usize) -> u32 {
+        (index.wrapping_mul(2_654_435_761) % self.shape.vocab_size) as u32
+    }
+}
+
+fn compare(crossed: &[f32], alone: &[f32]) -> Result<()> {
+    if crossed.iter().chain(alone).any(|logit| !logit.is_finite()) {
+        return Err(unsound("the decoder's logits hold a NaN or an infinity"));
+    }
+    let largest = alone
+        .iter()
+        .fold(1f32, |largest, logit| largest.max(logit.abs()));
+    let difference = crossed
+        .iter()
+        .zip(alone)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    if difference <= TOLERANCE * largest {
+        return Ok(());
+    }
+    Err(unsound(&format!(
+        "logits over the cache differ by {difference} from decoding the same tokens from scratch"
+    )))
+}
+
+fn unsound(problem: &str) -> Error {
+    Error::Unsound {
+        problem: problem.into(),
+    }
+}
+
+fn interruptible(progress: &dyn Progress) -> Result<()> {
+    if progress.cancelled() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
+}
