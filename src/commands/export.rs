@@ -1,0 +1,57 @@
+//! `epitome export`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use epitome_export::ExportOptions;
+use epitome_runtime::bundle::Manifest;
+
+use crate::interrupt;
+use crate::progress::StageBar;
+
+/// Write a fine-tuned checkpoint as an ONNX bundle
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder
+    source: PathBuf,
+    /// Folder of the bundle; an earlier bundle there is replaced
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Leave out loading the bundle and proving it sound
+    #[arg(long)]
+    no_verify: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let manifest = export(&arguments.source, &arguments.output, !arguments.no_verify)?;
+    let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
+    eprintln!(
+        "Exported {} ({}, {}, {:.1} MB) to {} in {:.1} s",
+        manifest.source.name,
+        manifest.architecture,
+        manifest.precision,
+        bytes as f64 / 1e6,
+        arguments.output.display(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Exports with a progress bar; Ctrl-C leaves nothing behind.
+pub(super) fn export(source: &Path, output: &Path, verify: bool) -> Result<Manifest> {
+    interrupt::watch();
+    let progress = StageBar::new();
+    let result = epitome_export::export(
+        source,
+        output,
+        &ExportOptions {
+            verify,
+            progress: &progress,
+        },
+    );
+    progress.clear();
+    Ok(result?)
+}

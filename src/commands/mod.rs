@@ -1,0 +1,6 @@
+//! One file a subcommand.
+
+pub(crate) mod demo;
+pub(crate) mod export;
+pub(crate) mod inspect;
+pub(crate) mod summarize;

@@ -1,0 +1,116 @@
+//! `epitome summarize`
+
+use std::io::{Write, stdout};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use epitome_runtime::generation::{Generated, Observer};
+use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer, Summary};
+use indicatif::ProgressBar;
+
+use crate::documents::{self, Document};
+use crate::generation_flags::GenerationFlags;
+use crate::{output, progress};
+
+/// Summarize documents, offline
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Text files, one document each; '-' or none for standard input
+    files: Vec<PathBuf>,
+    /// Folder of the bundle
+    #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
+    model: PathBuf,
+    /// How to print summaries
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Threads to work with [default: as many as this process may use]
+    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
+    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    generation: GenerationFlags,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Just the summaries, a line each
+    Text,
+    /// A JSON object a line and summary, with token ids, score and timing
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let variants = arguments.generation.variants()?;
+    let documents = documents::read(&arguments.files)?;
+    let mut options = SessionOptions::default();
+    options.threads = arguments.threads.unwrap_or(options.threads);
+    let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
+    // All settings are checked before the first document is worked on.
+    for parameters in &variants {
+        summarizer.configure(parameters)?;
+    }
+    let results = summarize(&mut summarizer, &documents, &variants)?;
+    note_truncation(&summarizer, &documents, &results[0]);
+    let out = &mut stdout().lock();
+    let several = variants.len() > 1;
+    for (index, document) in documents.iter().enumerate() {
+        let columns: Vec<_> = variants
+            .iter()
+            .zip(&results)
+            .map(|(parameters, summaries)| (parameters.length_penalty, summaries[index].clone()))
+            .collect();
+        match arguments.format {
+            Format::Json => {
+                for (penalty, summary) in &columns {
+                    output::json(out, &document.source, summary, penalty.filter(|_| several))?;
+                }
+            }
+            Format::Text if several => {
+                if documents.len() > 1 {
+                    writeln!(out, "{}", document.source)?;
+                }
+                output::side_by_side(out, &columns)?;
+                writeln!(out)?;
+            }
+            Format::Text => output::text(out, &columns[0].1)?,
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Summaries of every document, for each set of parameters.
+fn summarize(
+    summarizer: &mut Summarizer,
+    documents: &[Document],
+    variants: &[GenerationParameters],
+) -> Result<Vec<Vec<Summary>>> {
+    let mut bar = DocumentBar(progress::documents(documents.len() * variants.len()));
+    let results = variants
+        .iter()
+        .map(|parameters| Ok(summarizer.summarize_observed(documents, parameters, &mut bar)?))
+        .collect();
+    bar.0.finish_and_clear();
+    results
+}
+
+/// Says on standard error which documents were cut.
+fn note_truncation(summarizer: &Summarizer, documents: &[Document], summaries: &[Summary]) {
+    let limit = summarizer.bundle().manifest().max_source_tokens;
+    for (document, summary) in documents.iter().zip(summaries) {
+        if summary.truncated {
+            eprintln!(
+                "epitome: note: '{}' is longer than the {limit} tokens this model reads; the rest was left out",
+                document.source
+            );
+        }
+    }
+}
+
+struct DocumentBar(ProgressBar);
+
+impl Observer for DocumentBar {
+    fn finished(&mut self, _document: usize, _generated: &Generated) {
+        self.0.inc(1);
+    }
+}

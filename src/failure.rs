@@ -1,0 +1,70 @@
+//! How a failure is told: one sentence on standard error, and an exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+/// What was asked for cannot be done, whatever the files hold.
+const USAGE: u8 = 2;
+/// It was tried, and failed.
+const FAILURE: u8 = 1;
+/// The user pressed Ctrl-C: 128 and the number of the signal, as shells count.
+const INTERRUPTED: u8 = 130;
+
+/// An error in how the command was called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Prints the error, and says what to exit with.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // An error may already quote its cause.
+        if !message.contains(&cause) {
+            message = if message.is_empty() {
+                cause
+            } else {
+                format!("{message}: {cause}")
+            };
+        }
+    }
+    eprintln!("epitome: {message}");
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let is_usage = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Usage>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    epitome_runtime::Error::Parameter(_) | epitome_runtime::Error::NoBundle { .. }
+                )
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    epitome_export::Error::NoSuchSource { .. }
+                        | epitome_export::Error::OutputExists { .. }
+                )
+            )
+    };
+    if matches!(
+        error.downcast_ref(),
+        Some(epitome_export::Error::Interrupted)
+    ) {
+        INTERRUPTED
+    } else if error.chain().any(is_usage) {
+        USAGE
+    } else {
+        FAILURE
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<io::Error>(), Some(e) if e.kind() == io::ErrorKind::BrokenPipe)
+}

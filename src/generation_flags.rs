@@ -1,0 +1,123 @@
+//! The flags that set generation parameters; their names are transformers' with dashes.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use epitome_runtime::GenerationParameters;
+use serde_json::{Map, Value};
+
+use crate::failure::Usage;
+
+/// Generation parameters; what is left out keeps the model's default.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Generation")]
+pub(crate) struct GenerationFlags {
+    /// Beams of the search; 1 is greedy search
+    #[arg(long, value_name = "N")]
+    num_beams: Option<u64>,
+    /// Above 0 favours long summaries, below 0 short ones; a list (0.6,1.0,1.5) compares them
+    #[arg(
+        long,
+        value_name = "X[,X...]",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    length_penalty: Vec<f64>,
+    /// Most tokens of the summary, start and end token included
+    #[arg(long, value_name = "N")]
+    max_length: Option<u64>,
+    /// Fewest tokens of the summary, start and end token included
+    #[arg(long, value_name = "N")]
+    min_length: Option<u64>,
+    /// Most tokens to generate
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<u64>,
+    /// Fewest tokens to generate before the end token
+    #[arg(long, value_name = "N")]
+    min_new_tokens: Option<u64>,
+    /// Size of the token sequences that may not come twice; 0 allows all
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram_size: Option<u64>,
+    /// When beam search may stop
+    #[arg(long)]
+    early_stopping: Option<EarlyStopping>,
+    /// Summaries to return for each document, best first
+    #[arg(long, value_name = "N")]
+    num_return_sequences: Option<u64>,
+    /// Any parameters of transformers' generate, as a JSON object; flags override it
+    #[arg(long, value_name = "JSON")]
+    parameters: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EarlyStopping {
+    /// As soon as num_beams summaries are complete
+    True,
+    /// When no running beam looks able to beat the worst complete summary
+    False,
+    /// When no running beam can beat it at any length
+    Never,
+}
+
+impl GenerationFlags {
+    /// The parameters, once for each length penalty that was listed (once when none was).
+    pub(crate) fn variants(&self) -> Result<Vec<GenerationParameters>> {
+        let mut fields = self.fields()?;
+        if self.length_penalty.is_empty() {
+            return Ok(vec![parse(&fields)?]);
+        }
+        self.length_penalty
+            .iter()
+            .map(|&penalty| {
+                // A number that JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
+                let value = serde_json::Number::from_f64(penalty);
+                let value = value.map_or_else(|| penalty.to_string().into(), Value::Number);
+                fields.insert("length_penalty".into(), value);
+                parse(&fields)
+            })
+            .collect()
+    }
+
+    fn fields(&self) -> Result<Map<String, Value>> {
+        let mut fields = match self.parameters.as_deref().map(serde_json::from_str) {
+            None => Map::new(),
+            Some(Ok(Value::Object(fields))) => fields,
+            Some(Ok(other)) => {
+                bail!(Usage(format!(
+                    "--parameters must be a JSON object, not {other}"
+                )));
+            }
+            Some(Err(error)) => bail!(Usage(format!("--parameters is not JSON: {error}"))),
+        };
+        let early_stopping = self.early_stopping.map(|value| match value {
+            EarlyStopping::True => Value::Bool(true),
+            EarlyStopping::False => Value::Bool(false),
+            EarlyStopping::Never => "never".into(),
+        });
+        let flags = [
+            ("num_beams", self.num_beams.map(Value::from)),
+            ("max_length", self.max_length.map(Value::from)),
+            ("min_length", self.min_length.map(Value::from)),
+            ("max_new_tokens", self.max_new_tokens.map(Value::from)),
+            ("min_new_tokens", self.min_new_tokens.map(Value::from)),
+            (
+                "no_repeat_ngram_size",
+                self.no_repeat_ngram_size.map(Value::from),
+            ),
+            (
+                "num_return_sequences",
+                self.num_return_sequences.map(Value::from),
+            ),
+            ("early_stopping", early_stopping),
+        ];
+        fields.extend(
+            flags
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.into(), value?))),
+        );
+        Ok(fields)
+    }
+}
+
+fn parse(fields: &Map<String, Value>) -> Result<GenerationParameters> {
+    GenerationParameters::from_json(fields).map_err(|error| Usage(error.to_string()).into())
+}

@@ -1,0 +1,116 @@
+//! Summaries on standard output.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use epitome_runtime::{Sequence, Summary};
+use serde_json::json;
+
+/// Space between two columns.
+const GAP: &str = "  ";
+/// Columns narrower than this are no longer read with ease.
+const NARROWEST: usize = 16;
+
+/// One JSON object a line: one for each returned sequence, best first.
+pub(crate) fn json(
+    out: &mut dyn Write,
+    source: &str,
+    summary: &Summary,
+    length_penalty: Option<f64>,
+) -> io::Result<()> {
+    for sequence in &summary.sequences {
+        let timing = &summary.timing;
+        let mut line = json!({
+            "source": source,
+            "generated_text": sequence.text,
+            "token_ids": sequence.token_ids,
+            "score": sequence.score,
+            "input_tokens": summary.input_tokens,
+            "truncated": summary.truncated,
+            "steps": summary.steps,
+            "seconds": {
+                "tokenize": timing.tokenize.as_secs_f64(),
+                "encode": timing.encode.as_secs_f64(),
+                "decode": timing.decode.as_secs_f64(),
+                "total": timing.total().as_secs_f64(),
+            },
+        });
+        if let Some(penalty) = length_penalty {
+            line["length_penalty"] = penalty.into();
+        }
+        if let Some(scores) = &sequence.token_scores {
+            line["token_scores"] = json!(scores);
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The summaries, a line each.
+pub(crate) fn text(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
+    summary
+        .sequences
+        .iter()
+        .try_for_each(|sequence| writeln!(out, "{}", sequence.text))
+}
+
+/// One document at several length penalties, side by side, with lengths and latencies.
+pub(crate) fn side_by_side(
+    out: &mut dyn Write,
+    columns: &[(Option<f64>, Summary)],
+) -> io::Result<()> {
+    let width = textwrap::termwidth().min(120);
+    let gaps = GAP.len() * columns.len().saturating_sub(1);
+    let width = (width.saturating_sub(gaps) / columns.len().max(1)).max(NARROWEST);
+    let cells: Vec<Vec<String>> = columns
+        .iter()
+        .map(|(penalty, summary)| {
+            let penalty = penalty.map_or_else(|| "default".into(), |penalty| penalty.to_string());
+            let mut cell = vec![
+                format!("length_penalty {penalty}"),
+                facts(summary),
+                "-".repeat(width),
+            ];
+            for sequence in &summary.sequences {
+                cell.extend(
+                    textwrap::wrap(&sequence.text, width)
+                        .into_iter()
+                        .map(String::from),
+                );
+            }
+            cell
+        })
+        .collect();
+    for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+        let row: Vec<String> = cells
+            .iter()
+            .map(|cell| {
+                let text = cell.get(line).map_or("", String::as_str);
+                let padding = width.saturating_sub(textwrap::core::display_width(text));
+                format!("{text}{}", " ".repeat(padding))
+            })
+            .collect();
+        writeln!(out, "{}", row.join(GAP).trim_end())?;
+    }
+    Ok(())
+}
+
+fn facts(summary: &Summary) -> String {
+    let tokens = summary.sequences.first().map_or(0, generated_tokens);
+    format!("{tokens} tokens, {}", milliseconds(summary.timing.total()))
+}
+
+/// Tokens that were generated: the start token is not.
+pub(crate) fn generated_tokens(sequence: &Sequence) -> usize {
+    sequence.token_ids.len().saturating_sub(1)
+}
+
+/// A duration as people read it.
+pub(crate) fn milliseconds(duration: Duration) -> String {
+    let milliseconds = duration.as_secs_f64() * 1e3;
+    if milliseconds < 10.0 {
+        format!("{milliseconds:.1} ms")
+    } else {
+        format!("{milliseconds:.0} ms")
+    }
+}

@@ -1,0 +1,62 @@
+//! Progress on standard error: a bar in a terminal, a line a stage elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use epitome_export::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::interrupt;
+
+/// Shows the stages of an export.
+pub(crate) struct StageBar {
+    bar: ProgressBar,
+}
+
+impl StageBar {
+    /// A bar without a stage yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            bar: ProgressBar::new(0),
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Progress for StageBar {
+    fn start(&self, what: &str, total_bytes: u64) {
+        if !stderr().is_terminal() {
+            eprintln!("{what} ...");
+            return;
+        }
+        let template = match total_bytes {
+            0 => "{msg} {spinner} {elapsed}",
+            _ => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        };
+        self.bar
+            .set_style(ProgressStyle::with_template(template).expect("a sound template"));
+        self.bar.set_length(total_bytes);
+        self.bar.set_position(0);
+        self.bar.set_message(what.to_owned());
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// A bar over documents, for more than a few.
+pub(crate) fn documents(count: usize) -> ProgressBar {
+    if count < 4 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("Summarizing {bar:30} {pos}/{len} {eta}");
+    ProgressBar::new(count as u64).with_style(style.expect("a sound template"))
+}
