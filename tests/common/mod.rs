@@ -1,0 +1,64 @@
+//! What the tests share: the fixtures, and bundles made from them.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use epitome_export::{ExportOptions, export};
+use tempfile::TempDir;
+
+/// A path below `fixtures/`.
+pub(crate) fn fixture(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path)
+}
+
+/// Names of the tiny checkpoints of an architecture.
+pub(crate) fn tiny_checkpoints(prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(fixture("tiny")).expect("fixtures/tiny");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    names.sort();
+    assert!(!names.is_empty(), "no tiny checkpoint starts with {prefix}");
+    names
+}
+
+/// A bundle made from a source, verified on the way.
+pub(crate) struct Exported {
+    folder: TempDir,
+}
+
+impl Exported {
+    /// Exports a source below `fixtures/`.
+    pub(crate) fn of(source: impl AsRef<Path>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = ExportOptions {
+            verify: true,
+            progress: &(),
+        };
+        export(&fixture(source), &folder.path().join("bundle"), &options).expect("an export");
+        Self { folder }
+    }
+
+    /// The bundle's folder.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("bundle")
+    }
+}
+
+/// The lines of a golden file: its header, and its cases.
+pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Value>) {
+    let path = fixture("goldens").join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    let header = lines.next().expect("a header");
+    let cases: Vec<_> = lines.collect();
+    assert!(!cases.is_empty(), "{name} has no cases");
+    (header, cases)
+}
