@@ -1,0 +1,408 @@
+//! The command as a user meets it: the real binary, real files, real mistakes.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use common::{Exported, fixture};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn epitome() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A bundle that no test changes.
+fn bundle() -> PathBuf {
+    static BUNDLE: OnceLock<Exported> = OnceLock::new();
+    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// The command fails with this exit code, prints nothing on standard output, and ends with one line
+/// on standard error that holds all of these.
+#[track_caller]
+fn fails(command: &mut Command, code: i32, words: &[&str]) {
+    let output = run(command);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(text(&output.stdout), "", "nothing on standard output");
+    let line = stderr.lines().last().unwrap_or_default();
+    assert!(line.starts_with("epitome: "), "{stderr}");
+    for word in words {
+        assert!(line.contains(word), "'{word}' is missing in: {line}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// A copy of a tiny checkpoint that a test may spoil.
+fn copy_of(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    edit(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+/// Rewrites `model.safetensors` with its tensors edited.
+fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorView<'_>>)) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().collect();
+    edit(&mut tensors);
+    fs::write(&path, safetensors::serialize(&tensors, None).unwrap()).unwrap();
+}
+
+/// Exporting `source` fails, and leaves nothing where the bundle would be.
+#[track_caller]
+fn export_fails(source: &Path, code: i32, words: &[&str]) {
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("bundle");
+    fails(epitome().arg("export").arg(source).arg("--output").arg(&output), code, words);
+    let left: Vec<_> = fs::read_dir(target.path()).unwrap().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn export_then_summarize_then_inspect() {
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("models/demo");
+    let source = fixture("tiny/pegasus-relu");
+    let export = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
+    assert!(export.status.success(), "{}", text(&export.stderr));
+    assert_eq!(text(&export.stdout), "");
+
+    let article = fixture("articles/neuron.txt");
+    let summary = run(epitome().arg("summarize").arg("--model").arg(&output).arg(&article));
+    assert!(summary.status.success(), "{}", text(&summary.stderr));
+    assert_eq!(text(&summary.stdout).lines().count(), 1);
+
+    let inspect = run(epitome().arg("inspect").arg(&output).arg("--check"));
+    let shown = text(&inspect.stdout);
+    for words in ["architecture   pegasus", "fp32", "model.safetensors", "every digest is right"] {
+        assert!(shown.contains(words), "'{words}' is missing in:\n{shown}");
+    }
+    // A second export takes the place of the first.
+    let again = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(fs::read_dir(target.path().join("models")).unwrap().count(), 1);
+}
+
+#[test]
+fn json_has_a_line_a_document_with_everything_promised() {
+    let articles = [fixture("articles/neuron.txt"), fixture("articles/enigma.txt")];
+    let mut command = epitome();
+    command.args(["summarize", "--format", "json", "--num-beams", "4", "--model"]).arg(bundle());
+    let output = run(command.args(&articles));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, article) in lines.iter().zip(&articles) {
+        assert_eq!(line["source"], article.display().to_string());
+        assert!(line["generated_text"].is_string());
+        assert_eq!(line["token_ids"][0], 0, "the decoder start token comes first");
+        assert!(line["score"].is_f64());
+        assert!(line["input_tokens"].as_u64().unwrap() > 1);
+        assert!(line["truncated"].is_boolean());
+        assert!(line["steps"].as_u64().unwrap() > 0);
+        for part in ["tokenize", "encode", "decode", "total"] {
+            assert!(line["seconds"][part].is_f64(), "{part}");
+        }
+    }
+}
+
+#[test]
+fn several_returned_sequences_are_several_lines_best_first() {
+    let mut command = epitome();
+    command.args(["summarize", "--format", "json", "--num-beams", "4"]);
+    command.args(["--num-return-sequences", "3", "--model"]).arg(bundle());
+    let output = run(command.arg(fixture("articles/enigma.txt")));
+    let scores: Vec<f64> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap())
+        .collect();
+    assert_eq!(scores.len(), 3);
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+}
+
+#[test]
+fn a_list_of_length_penalties_prints_summaries_side_by_side() {
+    let mut command = epitome();
+    command.args(["summarize", "--num-beams", "2", "--length-penalty", "-1,1.0,2"]);
+    let output = run(command.arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt")));
+    let shown = text(&output.stdout);
+    let heading = shown.lines().next().unwrap();
+    for penalty in ["length_penalty -1", "length_penalty 1", "length_penalty 2"] {
+        assert!(heading.contains(penalty), "{shown}");
+    }
+    assert!(shown.lines().nth(1).unwrap().matches(" tokens, ").count() == 3, "{shown}");
+}
+
+#[test]
+fn standard_input_is_a_document() {
+    let article = fs::File::open(fixture("articles/enigma.txt")).unwrap();
+    let output =
+        run(epitome().arg("summarize").arg("--model").arg(bundle()).arg("-").stdin(article));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn a_long_document_is_cut_and_that_is_said_on_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("long.txt");
+    fs::write(&long, "A window shows values of many sensors. ".repeat(200)).unwrap();
+    let output = run(epitome().arg("summarize").arg("--model").arg(bundle()).arg(&long));
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("the rest was left out"), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn sources_that_are_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    export_fails(&folder.path().join("absent"), 2, &["does not exist", "model.tar.gz"]);
+    let file = folder.path().join("notes.tar.gz");
+    fs::write(&file, "these are notes").unwrap();
+    export_fails(&file, 1, &["notes.tar.gz", "not an archive"]);
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    export_fails(&empty, 1, &["holds no config.json"]);
+}
+
+#[test]
+fn an_output_that_is_no_bundle_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
+    let mut command = epitome();
+    command.arg("export").arg(fixture("tiny/pegasus-relu")).arg("--output").arg(folder.path());
+    fails(&mut command, 2, &["exists and is not a bundle"]);
+    assert!(folder.path().join("thesis.txt").is_file());
+}
+
+#[test]
+fn configurations_that_cannot_be_followed() {
+    let cases = [
+        ("model_type", json!("gpt2"), &["'gpt2'", "pegasus"] as &[_]),
+        ("model_type", json!(7), &["model_type", "must be a text"]),
+        ("d_model", json!(0), &["d_model", "whole number"]),
+        ("decoder_attention_heads", json!(5), &["decoder_attention_heads", "does not divide"]),
+        ("activation_function", json!("sine"), &["activation_function", "'sine'", "gelu"]),
+        ("vocab_size", json!(null), &["vocab_size", "missing"]),
+    ];
+    for (field, value, words) in cases {
+        let checkpoint = copy_of("tiny/pegasus-relu");
+        edit_json(&checkpoint.path().join("config.json"), |config| config[field] = value);
+        export_fails(checkpoint.path(), 1, words);
+    }
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    fs::remove_file(checkpoint.path().join("tokenizer.json")).unwrap();
+    export_fails(checkpoint.path(), 1, &["tokenizer.json", "missing"]);
+}
+
+#[test]
+fn tensors_that_are_missing_superfluous_misshapen_or_not_finite_are_named() {
+    let norm = "model.decoder.layers.0.final_layer_norm.weight";
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    edit_tensors(checkpoint.path(), |tensors| drop(tensors.remove(norm)));
+    export_fails(checkpoint.path(), 1, &["lacks the tensor", norm]);
+
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    edit_tensors(checkpoint.path(), |tensors| {
+        let copy = tensors[norm].clone();
+        tensors.insert("adapter.weight".into(), copy);
+    });
+    export_fails(checkpoint.path(), 1, &["no place for", "adapter.weight"]);
+
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    edit_json(&checkpoint.path().join("config.json"), |config| config["encoder_ffn_dim"] = 7.into());
+    export_fails(checkpoint.path(), 1, &["fc1.weight", "shape", "7"]);
+
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    edit_tensors(checkpoint.path(), |tensors| {
+        let (dtype, shape) = (tensors[norm].dtype(), tensors[norm].shape().to_vec());
+        let mut data = tensors[norm].data().to_vec();
+        data[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+        let spoiled = TensorView::new(dtype, shape, data.leak()).unwrap();
+        tensors.insert(norm.into(), spoiled);
+    });
+    export_fails(checkpoint.path(), 1, &[norm, "NaN"]);
+}
+
+#[test]
+fn a_damaged_bundle_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let restore = |spoil: &dyn Fn(&Path)| {
+        for entry in fs::read_dir(bundle()).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        spoil(folder.path());
+    };
+    let summarize = || {
+        let mut command = epitome();
+        command.arg("summarize").arg("--model").arg(folder.path());
+        command.arg(fixture("articles/enigma.txt"));
+        command
+    };
+    let change_last_byte = |path: PathBuf| {
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+    };
+    restore(&|root| {
+        let weights = fs::File::options().write(true).open(root.join("weights.bin")).unwrap();
+        weights.set_len(1000).unwrap();
+    });
+    fails(&mut summarize(), 1, &["weights.bin", "1000 bytes", "damaged"]);
+    restore(&|root| change_last_byte(root.join("decoder.onnx")));
+    fails(&mut summarize(), 1, &["decoder.onnx", "SHA-256", "changed"]);
+    restore(&|root| change_last_byte(root.join("weights.bin")));
+    let inspect = || {
+        let mut command = epitome();
+        command.arg("inspect").arg(folder.path());
+        command
+    };
+    assert!(run(&mut inspect()).status.success(), "a plain look does not read the weights");
+    fails(inspect().arg("--check"), 1, &["weights.bin", "SHA-256"]);
+    restore(&|root| fs::remove_file(root.join("tokenizer.json")).unwrap());
+    fails(&mut summarize(), 1, &["tokenizer.json"]);
+    restore(&|root| edit_json(&root.join("manifest.json"), |manifest| manifest["format"] = 99.into()));
+    fails(&mut summarize(), 1, &["format 99"]);
+    restore(&|root| fs::write(root.join("manifest.json"), "{").unwrap());
+    fails(&mut summarize(), 1, &["manifest.json"]);
+}
+
+#[test]
+fn a_missing_or_broken_library_is_one_sentence() {
+    let summarize = |library: &Path| {
+        let mut command = epitome();
+        command.arg("summarize").arg("--model").arg(bundle());
+        command.arg(fixture("articles/enigma.txt")).env("ORT_DYLIB_PATH", library);
+        command
+    };
+    fails(&mut summarize(Path::new("absent.so")), 1, &["ORT_DYLIB_PATH", "absent.so", "not a file"]);
+    let folder = tempfile::tempdir().unwrap();
+    let fake = folder.path().join("libonnxruntime.so");
+    fs::write(&fake, "not a library").unwrap();
+    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
+    let runtime = epitome_runtime::library::OnnxRuntime::load().unwrap();
+    let mut bytes = fs::read(runtime.path()).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&fake, bytes).unwrap();
+    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
+
+    let mut command = epitome();
+    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
+    command.env_remove("ORT_DYLIB_PATH").env("EPITOME_CACHE", folder.path()).env("PATH", "");
+    fails(&mut command, 1, &["cannot fetch ONNX Runtime", "ORT_DYLIB_PATH"]);
+}
+
+#[test]
+fn documents_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let summarize = |file: &Path| {
+        let mut command = epitome();
+        command.arg("summarize").arg("--model").arg(bundle()).arg(file);
+        command
+    };
+    fails(&mut summarize(&folder.path().join("absent.txt")), 1, &["cannot read", "absent.txt"]);
+    fails(&mut summarize(folder.path()), 1, &["cannot read"]);
+    let file = folder.path().join("file.txt");
+    fs::write(&file, " \n\t").unwrap();
+    fails(&mut summarize(&file), 1, &["file.txt", "is empty"]);
+    fs::write(&file, b"caf\xe9").unwrap();
+    fails(&mut summarize(&file), 1, &["file.txt", "not UTF-8", "byte 3"]);
+    let mut nowhere = epitome();
+    nowhere.args(["summarize", "--model"]).arg(folder.path()).arg(fixture("articles/enigma.txt"));
+    fails(&mut nowhere, 2, &["has no manifest.json", "epitome export"]);
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_named() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--num-beams", "0"], &["num_beams"]),
+        (&["--num-beams", "2", "--num-return-sequences", "3"], &["num_return_sequences", "num_beams"]),
+        (&["--parameters", r#"{"num_beam": 4}"#], &["num_beam", "num_beams"]),
+        (&["--parameters", r#"{"num_beams": "four"}"#], &["num_beams", "four"]),
+        (&["--parameters", "[1]"], &["--parameters", "JSON object"]),
+        (&["--parameters", "{"], &["--parameters", "not JSON"]),
+        (&["--length-penalty", "NaN"], &["length_penalty"]),
+    ];
+    for (arguments, words) in cases {
+        let mut command = epitome();
+        command.arg("summarize").arg("--model").arg(bundle()).args(*arguments);
+        fails(command.arg(fixture("articles/enigma.txt")), 2, words);
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut command = epitome();
+    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Signals and limits of Unix.
+#[cfg(unix)]
+mod unix {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    #[test]
+    fn ctrl_c_during_an_export_leaves_nothing_behind() {
+        let target = tempfile::tempdir().unwrap();
+        let mut command = epitome();
+        command.arg("export").arg(fixture("pegasus-debian.tar.gz"));
+        command.arg("--output").arg(target.path().join("bundle"));
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        assert!(first.contains("pegasus-debian.tar.gz"), "{first}");
+        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(interrupt.unwrap().success());
+        let rest: Vec<_> = lines.map_while(Result::ok).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+        assert_eq!(rest.last().map(String::as_str), Some("epitome: interrupted"));
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_whole_leaves_nothing_behind() {
+        let target = tempfile::tempdir().unwrap();
+        // Files end at 64 blocks of 512 bytes: the weights do not fit.
+        let script = r#"trap "" XFSZ; ulimit -f 64; exec "$0" export "$1" --output "$2""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_epitome")]);
+        command.arg(fixture("tiny/pegasus-relu")).arg(target.path().join("bundle"));
+        fails(&mut command, 1, &["weights.bin"]);
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    }
+}
