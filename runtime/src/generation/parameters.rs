@@ -268,10 +268,6 @@ fn any<T>(_: &T) -> bool {
     true
 }
 
-fn not_empty<T>(values: &Vec<T>) -> bool {
-    !values.is_empty()
-}
-
 parameters! {
     /// Beams of beam search; 1 is greedy search, or plain sampling with `do_sample`. Default 1.
     num_beams: usize, "a whole number from 1 to 256", |value| (1..=MAX_ROWS).contains(value);
@@ -305,16 +301,17 @@ parameters! {
     encoder_repetition_penalty: f64, "a finite number above 0", positive;
     /// Token sequences that are never generated.
     bad_words_ids: Vec<Vec<u32>>, "a non-empty list of non-empty lists of token ids", |lists| {
-        not_empty(lists) && lists.iter().all(not_empty)
+        !lists.is_empty() && lists.iter().all(|ids| !ids.is_empty())
     };
     /// Biases on token sequences, as `[[[ids], bias], …]`.
     sequence_bias: Vec<SequenceBias>, "a non-empty list of pairs [[token ids], finite number]", |biases| {
-        not_empty(biases) && biases.iter().all(|one| not_empty(&one.token_ids) && one.bias.is_finite())
+        !biases.is_empty()
+            && biases.iter().all(|one| !one.token_ids.is_empty() && one.bias.is_finite())
     };
     /// Token that must come first after the decoder start.
     forced_bos_token_id: u32, "a token id", any;
     /// Token, or tokens, allowed alone at `max_length`.
-    forced_eos_token_id: Vec<u32>, "a token id or a list of token ids", not_empty;
+    forced_eos_token_id: Vec<u32>, "a token id or a list of token ids", |ids| !ids.is_empty();
     /// Tokens that are never generated.
     suppress_tokens: Vec<u32>, "a list of token ids", any;
     /// Tokens that are not generated first.
@@ -348,13 +345,13 @@ parameters! {
     /// Drops tokens less likely than a bound that falls with the entropy. Default 0.0, off.
     eta_cutoff: f64, "a number from 0 to 1", unit;
     /// Token ids with which every output starts; the decoder start is put before them where it is missing.
-    decoder_input_ids: Vec<u32>, "a non-empty list of token ids", not_empty;
+    decoder_input_ids: Vec<u32>, "a non-empty list of token ids", |ids| !ids.is_empty();
     /// Token that starts the decoder.
     decoder_start_token_id: u32, "a token id", any;
     /// Starts the decoder where `decoder_start_token_id` is not given.
     bos_token_id: u32, "a token id", any;
     /// Token, or tokens, that end a sequence.
-    eos_token_id: Vec<u32>, "a token id or a list of token ids", not_empty;
+    eos_token_id: Vec<u32>, "a token id or a list of token ids", |ids| !ids.is_empty();
     /// Token that fills finished rows; it never appears in the output.
     pad_token_id: u32, "a token id", any;
     /// Also returns a score for each token. Default false.
@@ -504,6 +501,10 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "literals of json! read best where they are used"
+)]
 mod tests {
     use serde_json::json;
 

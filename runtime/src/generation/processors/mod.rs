@@ -4,20 +4,29 @@
 //! [`LogitsProcessors::new`] puts them in the order of `GenerationMixin._get_logits_processor` (5.23.0).
 
 mod bad_words;
+mod distribution;
 mod encoder_no_repeat_ngram;
 mod encoder_repetition_penalty;
+mod epsilon;
+mod eta;
 mod exponential_decay;
 mod forced_bos;
 mod forced_eos;
 mod logit_normalization;
 mod min_length;
 mod min_new_tokens;
+mod min_p;
 mod no_repeat_ngram;
 mod remove_invalid_values;
 mod repetition_penalty;
 mod sequence_bias;
 mod suppress_tokens;
 mod suppress_tokens_at_begin;
+mod temperature;
+mod top_h;
+mod top_k;
+mod top_p;
+mod typical;
 
 use super::config::{GenerationConfig, Sampling, Strategy};
 
@@ -69,12 +78,14 @@ impl LogitsProcessors {
                 &settings.sequence_bias,
             ));
         }
-        registry.maybe(settings.encoder_repetition_penalty, |penalty| {
-            encoder_repetition_penalty::EncoderRepetitionPenaltyLogitsProcessor::new(penalty)
-        });
-        registry.maybe(settings.repetition_penalty, |penalty| {
-            repetition_penalty::RepetitionPenaltyLogitsProcessor::new(penalty)
-        });
+        registry.maybe(
+            settings.encoder_repetition_penalty,
+            encoder_repetition_penalty::EncoderRepetitionPenaltyLogitsProcessor::new,
+        );
+        registry.maybe(
+            settings.repetition_penalty,
+            repetition_penalty::RepetitionPenaltyLogitsProcessor::new,
+        );
         if settings.no_repeat_ngram_size > 0 {
             let size = settings.no_repeat_ngram_size;
             registry.add(no_repeat_ngram::NoRepeatNGramLogitsProcessor::new(size));
@@ -191,7 +202,32 @@ impl Registry {
     }
 
     /// The processors that transformers calls warpers: only when sampling, after all others.
-    fn add_warpers(&mut self, _sampling: &Sampling) {}
+    fn add_warpers(&mut self, sampling: &Sampling) {
+        let keep = sampling.min_tokens_to_keep;
+        self.maybe(
+            sampling.temperature,
+            temperature::TemperatureLogitsWarper::new,
+        );
+        self.maybe(sampling.top_h, top_h::TopHLogitsWarper::new);
+        self.maybe(sampling.top_k, |value| {
+            top_k::TopKLogitsWarper::new(value, keep)
+        });
+        self.maybe(sampling.top_p, |value| {
+            top_p::TopPLogitsWarper::new(value, keep)
+        });
+        self.maybe(sampling.min_p, |value| {
+            min_p::MinPLogitsWarper::new(value, keep)
+        });
+        self.maybe(sampling.typical_p, |value| {
+            typical::TypicalLogitsWarper::new(value, keep)
+        });
+        self.maybe(sampling.epsilon_cutoff, |value| {
+            epsilon::EpsilonLogitsWarper::new(value, keep)
+        });
+        self.maybe(sampling.eta_cutoff, |value| {
+            eta::EtaLogitsWarper::new(value, keep)
+        });
+    }
 }
 
 /// Forbids each of these tokens.

@@ -259,7 +259,15 @@ impl<'a> BeamSearch<'a> {
             };
             scratch.scores.push(choice.score / divisor + penalty);
         }
-        best_of(&scratch.scores, beams, &mut scratch.order);
+        // Of equal scores one that is finished is worth more than one that stands for what is missing.
+        let worth = |index: usize| {
+            let finished = match self.hypotheses.get(index) {
+                Some(known) => known.finished,
+                None => finishes(index - beams, &scratch.choices[index - beams]),
+            };
+            (scratch.scores[index], finished)
+        };
+        best_of(scratch.scores.len(), beams, worth, &mut scratch.order);
         if scratch
             .order
             .iter()
@@ -293,7 +301,13 @@ impl<'a> BeamSearch<'a> {
                 choice.score
             }
         }));
-        best_of(&scratch.scores, self.settings.num_beams, &mut scratch.order);
+        let worth = |index: usize| (scratch.scores[index], false);
+        best_of(
+            scratch.scores.len(),
+            self.settings.num_beams,
+            worth,
+            &mut scratch.order,
+        );
         self.parents.clear();
         for (next, chosen) in scratch.next.iter_mut().zip(&scratch.order) {
             let choice = &scratch.choices[*chosen];
@@ -330,19 +344,21 @@ impl<'a> BeamSearch<'a> {
     }
 }
 
-/// The indices of the `keep` greatest scores, greatest first, the lower index first among equals.
-fn best_of(scores: &[f32], keep: usize, order: &mut Vec<usize>) {
+/// The `keep` indices below `count` of the greatest worth, greatest first, the lower index first among equals.
+fn best_of(
+    count: usize,
+    keep: usize,
+    worth: impl Fn(usize) -> (f32, bool),
+    order: &mut Vec<usize>,
+) {
     // A score that is no number (nothing over nothing, for an extreme length_penalty) is the worst.
-    let score = |index: usize| {
-        if scores[index].is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            scores[index]
-        }
+    let worth = |index: usize| match worth(index) {
+        (score, _) if score.is_nan() => (f32::NEG_INFINITY, false),
+        other => other,
     };
     order.clear();
-    for index in 0..scores.len() {
-        let place = order.partition_point(|other| score(*other) >= score(index));
+    for index in 0..count {
+        let place = order.partition_point(|other| worth(*other) >= worth(index));
         if place < keep {
             order.truncate(keep - 1);
             order.insert(place, index);

@@ -1,0 +1,56 @@
+//! `epsilon_cutoff`.
+
+use super::distribution::Distribution;
+use super::{Context, Effect, LogitsProcessor};
+
+/// Drops tokens less likely than a bound.
+pub(super) struct EpsilonLogitsWarper {
+    epsilon: f32,
+    min_tokens_to_keep: usize,
+    distribution: Distribution,
+}
+
+impl EpsilonLogitsWarper {
+    pub(super) fn new(epsilon: f64, min_tokens_to_keep: usize) -> Self {
+        Self {
+            epsilon: epsilon as f32,
+            min_tokens_to_keep,
+            distribution: Distribution::default(),
+        }
+    }
+}
+
+impl LogitsProcessor for EpsilonLogitsWarper {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
+        self.distribution.read(scores);
+        let keep = self.distribution.score_of_rank(self.min_tokens_to_keep);
+        self.distribution.forbid(scores, |entry| {
+            entry.probability < self.epsilon && entry.score < keep
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{forbidden, processed};
+    use super::*;
+
+    #[test]
+    fn the_unlikely_go_but_never_too_many() {
+        let context = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let before = [0.6_f32, 0.3, 0.1].map(f32::ln);
+        let after = processed(&mut EpsilonLogitsWarper::new(0.2, 1), &context, &before);
+        assert_eq!(after, [before[0], before[1], f32::NEG_INFINITY]);
+        assert_eq!(
+            forbidden(&mut EpsilonLogitsWarper::new(0.99, 3), &[0], &[]).len(),
+            47
+        );
+    }
+}

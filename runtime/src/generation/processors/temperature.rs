@@ -1,0 +1,45 @@
+//! `temperature`.
+
+use super::{Context, Effect, LogitsProcessor};
+
+/// Divides every score: above 1 evens the chances out, below 1 sharpens them.
+pub(super) struct TemperatureLogitsWarper {
+    temperature: f32,
+}
+
+impl TemperatureLogitsWarper {
+    pub(super) fn new(temperature: f64) -> Self {
+        Self {
+            temperature: temperature as f32,
+        }
+    }
+}
+
+impl LogitsProcessor for TemperatureLogitsWarper {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
+        for score in scores {
+            *score /= self.temperature;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::processed;
+    use super::*;
+
+    #[test]
+    fn scores_are_divided() {
+        let context = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let before = [2.0, -3.0, f32::NEG_INFINITY];
+        let after = processed(&mut TemperatureLogitsWarper::new(0.5), &context, &before);
+        assert_eq!(after, [4.0, -6.0, f32::NEG_INFINITY]);
+    }
+}

@@ -1,0 +1,72 @@
+//! `top_p`.
+
+use super::distribution::{CumulativeSum, Distribution};
+use super::{Context, Effect, LogitsProcessor};
+
+/// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up, what sums to the rest.
+pub(super) struct TopPLogitsWarper {
+    /// Probability that may be dropped.
+    rest: f32,
+    min_tokens_to_keep: usize,
+    distribution: Distribution,
+}
+
+impl TopPLogitsWarper {
+    pub(super) fn new(top_p: f64, min_tokens_to_keep: usize) -> Self {
+        Self {
+            rest: (1.0 - top_p) as f32,
+            min_tokens_to_keep,
+            distribution: Distribution::default(),
+        }
+    }
+}
+
+impl LogitsProcessor for TopPLogitsWarper {
+    fn effect(&self, _: &Context<'_>) -> Effect {
+        Effect::Rewrites
+    }
+
+    fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
+        self.distribution.read(scores);
+        let entries = &mut self.distribution.entries;
+        // Ascending, and of equals the lower token first, as torch sorts.
+        entries.sort_unstable_by(|left, right| {
+            left.score
+                .total_cmp(&right.score)
+                .then(left.token.cmp(&right.token))
+        });
+        let droppable = entries.len().saturating_sub(self.min_tokens_to_keep);
+        let mut sum = CumulativeSum::new();
+        for entry in &entries[..droppable] {
+            if sum.add(entry.probability) > self.rest {
+                break;
+            }
+            scores[entry.token] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::processed;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_stays_reaches_the_probability(
+            before in prop::collection::vec(-9.0_f32..9.0, 5..80), top_p in 0.0_f64..0.99, min in 1_usize..4,
+        ) {
+            let context = Context { tokens: &[0], source: &[] };
+            let after = processed(&mut TopPLogitsWarper::new(top_p, min), &context, &before);
+            let weight = |scores: &[f32]| scores.iter().map(|score| f64::from(*score).exp()).sum::<f64>();
+            let kept: Vec<f32> = after.iter().copied().filter(|score| score.is_finite()).collect();
+            prop_assert!(kept.len() >= min);
+            prop_assert!(weight(&kept) / weight(&before) >= top_p - 1e-5);
+            let least = kept.iter().copied().fold(f32::INFINITY, f32::min);
+            let enough = weight(&kept) - f64::from(least).exp();
+            prop_assert!(kept.len() == min || enough / weight(&before) <= top_p + 1e-5);
+        }
+    }
+}

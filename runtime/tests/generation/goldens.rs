@@ -1,0 +1,126 @@
+//! What transformers' `generate` returns over the same table, for hundreds of drawings of all parameters.
+
+use std::path::Path;
+
+use epitome_runtime::generation::{
+    Generated, GenerationConfig, GenerationParameters, Limits, ParameterError, generate,
+};
+use serde_json::{Map, Value};
+
+use crate::table::{TableModel, as_sources};
+
+/// Scores are sums of some dozens of f32 log-probabilities.
+const TOLERANCE: f64 = 1e-4;
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().expect("an object")
+}
+
+fn ids(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).expect("lists of token ids")
+}
+
+/// `None` stands for what is not finite, which JSON cannot hold.
+fn close(ours: f32, reference: Option<f64>) -> bool {
+    match reference {
+        Some(reference) => {
+            (f64::from(ours) - reference).abs() <= TOLERANCE * reference.abs().max(1.0)
+        }
+        None => !ours.is_finite(),
+    }
+}
+
+/// Says how a result departs from the reference, if it does.
+fn departure(ours: &Generated, reference: &Value) -> Option<String> {
+    let sequences: Vec<_> = ours
+        .sequences
+        .iter()
+        .map(|one| one.token_ids.clone())
+        .collect();
+    if sequences != ids(&reference["o"]) {
+        return Some(format!("tokens {sequences:?}"));
+    }
+    let scores: Vec<Option<f64>> =
+        serde_json::from_value(reference["s"].clone()).unwrap_or_default();
+    for (one, score) in ours.sequences.iter().zip(scores) {
+        if !close(one.score.expect("beam search scores"), score) {
+            return Some(format!("score {:?} for {score:?}", one.score));
+        }
+    }
+    let token_scores: Vec<Vec<Option<f64>>> =
+        serde_json::from_value(reference["t"].clone()).unwrap_or_default();
+    for (one, reference) in ours.sequences.iter().zip(token_scores) {
+        let ours = one.token_scores.as_deref().expect("asked for");
+        let agree = ours.len() == reference.len()
+            && ours
+                .iter()
+                .zip(&reference)
+                .all(|(ours, reference)| close(*ours, *reference));
+        if !agree {
+            return Some(format!("token scores {ours:?} for {reference:?}"));
+        }
+    }
+    None
+}
+
+/// The configuration of a drawing. One who asks for more than the greatest length at least is refused, where
+/// transformers only warns; from a model's defaults it is taken, and then what transformers does must follow.
+fn resolve(
+    defaults: &Map<String, Value>,
+    drawn: &Map<String, Value>,
+    limits: Limits,
+) -> GenerationConfig {
+    let parameters = GenerationParameters::from_json(drawn).expect("valid");
+    match GenerationConfig::resolve(defaults, &parameters, limits) {
+        Ok(config) => config,
+        Err(ParameterError::Contradiction {
+            name: "min_length" | "min_new_tokens",
+            ..
+        }) => {
+            let mut defaults = defaults.clone();
+            defaults.extend(drawn.clone());
+            GenerationConfig::resolve(&defaults, &GenerationParameters::default(), limits)
+                .expect("the same as defaults")
+        }
+        Err(error) => panic!("{error}: {drawn:?}"),
+    }
+}
+
+#[test]
+fn every_drawing_gives_the_tokens_and_scores_of_transformers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/goldens/search.jsonl");
+    let text = std::fs::read_to_string(path).expect("the goldens are in the repository");
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let header = lines.next().expect("a header");
+    let number = |name: &str| header[name].as_u64().expect("a number") as usize;
+    let limits = Limits {
+        vocab_size: number("vocab"),
+        max_target_positions: Some(number("positions")),
+    };
+    let documents = ids(&header["sources"]);
+
+    let mut compared = 0;
+    let mut departures = Vec::new();
+    for line in lines {
+        let config = resolve(object(&header["defaults"]), object(&line["p"]), limits);
+        let document = line["d"].as_u64().expect("an index") as usize;
+        let sources = &documents[document..=document];
+        let mut model = TableModel::new(limits.vocab_size, sources, config.rows_per_document());
+        let ours = generate(&mut model, &as_sources(sources), &config, &mut ())
+            .unwrap_or_else(|error| panic!("{error}: {}", line["p"]));
+        assert!(model.steps < config.max_length());
+        if let Some(departure) = departure(&ours[0], &line) {
+            departures.push(format!("{}\n  {departure}\n  {}", line["p"], line["o"]));
+        }
+        compared += 1;
+    }
+    assert!(compared > 400, "only {compared} goldens");
+    assert!(
+        departures.is_empty(),
+        "{} of {compared} depart:\n{}",
+        departures.len(),
+        departures.join("\n")
+    );
+}

@@ -1,0 +1,6 @@
+//! Generation over a model that is a hash: no ONNX Runtime, no weights, every search.
+
+mod batches;
+mod fuzz;
+mod goldens;
+mod table;
