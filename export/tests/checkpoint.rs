@@ -1,0 +1,421 @@
+//! Checkpoints that PyTorch and transformers wrote (`fixtures/make_pickles.py`), and ones that are
+//! wrong in one way each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use epitome_export::checkpoint::{Checkpoint, DType};
+use epitome_export::{Error, Result};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/checkpoints")
+}
+
+/// A checkpoint folder with the given files and a small configuration.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"model_type": "pegasus"}"#,
+    )
+    .unwrap();
+    for (name, contents) in files {
+        fs::write(folder.path().join(name), contents).unwrap();
+    }
+    folder
+}
+
+/// The checkpoint of one weights file from `fixtures/checkpoints/pickles`.
+fn open_pickle(name: &str) -> Result<(TempDir, Checkpoint)> {
+    let bytes = fs::read(fixtures().join(format!("pickles/{name}.bin"))).unwrap();
+    let folder = folder(&[("pytorch_model.bin", &bytes)]);
+    let checkpoint = Checkpoint::open(folder.path())?;
+    Ok((folder, checkpoint))
+}
+
+fn refusal(opened: Result<impl Sized>) -> String {
+    opened.err().expect("must be refused").to_string()
+}
+
+/// The message for a checkpoint with these files.
+fn refused(files: &[(&str, &[u8])]) -> String {
+    let folder = folder(files);
+    refusal(Checkpoint::open(folder.path()))
+}
+
+/// All bits of all tensors, by name.
+fn contents(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, Vec<u32>)> {
+    checkpoint
+        .names()
+        .map(|name| {
+            let tensor = checkpoint.tensor(name).unwrap();
+            let bits = tensor.to_f32().into_iter().map(f32::to_bits).collect();
+            (name.to_owned(), tensor.shape().to_vec(), bits)
+        })
+        .collect()
+}
+
+#[test]
+fn pickles_hold_what_pytorch_put_in() {
+    let mut seen = 0;
+    for entry in fs::read_dir(fixtures().join("pickles")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().unwrap() != "json" {
+            continue;
+        }
+        seen += 1;
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let expected: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let mut expected: Vec<_> = expected
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(tensor, value)| {
+                let shape = value["shape"].as_array().unwrap().iter();
+                let values = value["values"].as_array().unwrap().iter();
+                (
+                    tensor.clone(),
+                    shape
+                        .map(|size| size.as_u64().unwrap() as usize)
+                        .collect::<Vec<_>>(),
+                    values
+                        .map(|value| {
+                            let value: f64 = value.as_str().unwrap().parse().unwrap();
+                            (value as f32).to_bits()
+                        })
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        expected.sort();
+        let (_folder, checkpoint) = open_pickle(name).unwrap();
+        assert_eq!(contents(&checkpoint), expected, "{name}");
+    }
+    assert!(seen >= 9, "only {seen} pickles");
+}
+
+#[test]
+fn types_and_tied_tensors_are_told() {
+    let (_folder, checkpoint) = open_pickle("types").unwrap();
+    let dtype = |name| checkpoint.tensor(name).unwrap().dtype();
+    assert_eq!(dtype("f64"), DType::F64);
+    assert_eq!(dtype("bf16"), DType::BF16);
+    assert_eq!(dtype("bool"), DType::Bool);
+    let finite = |name| checkpoint.tensor(name).unwrap().first_non_finite();
+    assert_eq!(finite("not_finite"), Some(2));
+    assert_eq!(finite("f16"), None);
+
+    let (_folder, checkpoint) = open_pickle("views").unwrap();
+    assert!(checkpoint.same_storage("contiguous", "tied"));
+    assert!(!checkpoint.same_storage("contiguous", "transposed"));
+    assert!(!checkpoint.same_storage("contiguous", "columns"));
+    assert!(!checkpoint.same_storage("contiguous", "missing"));
+    assert!(checkpoint.tensor("contiguous").unwrap().is_contiguous());
+    assert!(!checkpoint.tensor("transposed").unwrap().is_contiguous());
+}
+
+#[test]
+fn transposes_agree_for_every_kind_of_view() {
+    let (_folder, checkpoint) = open_pickle("views").unwrap();
+    for name in [
+        "contiguous",
+        "transposed",
+        "columns",
+        "rows",
+        "every_other",
+        "expanded",
+    ] {
+        let tensor = checkpoint.tensor(name).unwrap();
+        let (rows, cols) = (tensor.shape()[0], tensor.shape()[1]);
+        let straight = tensor.to_f32();
+        let mut transposed = Vec::new();
+        let mut collect = |piece: &[f32]| {
+            transposed.extend_from_slice(piece);
+            Ok(())
+        };
+        tensor.write_f32(true, &mut collect).unwrap();
+        for row in 0..rows {
+            for col in 0..cols {
+                assert_eq!(
+                    transposed[col * rows + row],
+                    straight[row * cols + col],
+                    "{name}"
+                );
+            }
+        }
+        let mut part = Vec::new();
+        tensor.append_rows(true, 1..cols, &mut part).unwrap();
+        tensor.append_rows(false, 0..1, &mut part).unwrap();
+        assert_eq!(part[..(cols - 1) * rows], transposed[rows..], "{name}");
+        assert_eq!(part[(cols - 1) * rows..], straight[..cols], "{name}");
+    }
+}
+
+#[test]
+fn every_form_of_a_model_holds_the_same() {
+    let open = |form: &str| Checkpoint::open(&fixtures().join("forms").join(form)).unwrap();
+    let bin = open("bin");
+    assert_eq!(bin.weights_format(), "pytorch_model.bin");
+    assert_eq!(bin.config()["model_type"], "pegasus");
+    assert!(bin.generation_config().is_none());
+    assert!(bin.same_storage("model.shared.weight", "lm_head.weight"));
+    let shards = open("bin-shards");
+    assert_eq!(shards.weights_format(), "pytorch_model.bin (2 shards)");
+    assert_eq!(contents(&bin), contents(&shards));
+    // Stored twice there, once in each shard.
+    let [one, other] = ["lm_head.weight", "model.shared.weight"].map(|n| shards.tensor(n).unwrap());
+    assert!(one.same_values(&other));
+    assert!(!shards.same_storage("lm_head.weight", "model.shared.weight"));
+
+    let safetensors = open("safetensors");
+    assert_eq!(safetensors.weights_format(), "model.safetensors");
+    for (name, shape, bits) in contents(&safetensors) {
+        let tensor = bin.tensor(&name).unwrap();
+        assert_eq!(tensor.shape(), shape);
+        let expected: Vec<u32> = tensor.to_f32().into_iter().map(f32::to_bits).collect();
+        assert_eq!(bits, expected, "{name}");
+    }
+    let shards = open("safetensors-shards");
+    assert_eq!(shards.weights_format(), "model.safetensors (2 shards)");
+    for name in safetensors.names() {
+        let [one, other] = [&safetensors, &shards].map(|form| form.tensor(name).unwrap());
+        assert!(one.same_values(&other), "{name}");
+    }
+}
+
+#[test]
+fn safetensors_are_preferred_as_by_transformers() {
+    let safetensors = fs::read(fixtures().join("forms/safetensors/model.safetensors")).unwrap();
+    let folder = folder(&[
+        ("pytorch_model.bin", b"nonsense"),
+        ("model.safetensors", &safetensors),
+    ]);
+    fs::write(
+        folder.path().join("generation_config.json"),
+        r#"{"num_beams": 8}"#,
+    )
+    .unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.weights_format(), "model.safetensors");
+    assert_eq!(checkpoint.generation_config().unwrap()["num_beams"], 8);
+    assert_eq!(checkpoint.root(), folder.path());
+}
+
+#[test]
+fn code_in_a_pickle_is_refused_by_name() {
+    let ask = |global: &str| {
+        format!(
+            "pytorch_model.bin asks to run '{global}', which is refused: weights must be plain tensors"
+        )
+    };
+    let message = |name| refusal(open_pickle(name));
+    assert_eq!(message("evil_system"), ask("posix.system"));
+    assert_eq!(message("evil_eval"), ask("builtins.eval"));
+    assert_eq!(message("evil_inst"), ask("os.system"));
+    assert_eq!(message("evil_name"), ask("subprocess.Popen"));
+    assert_eq!(message("evil_build"), ask("torch.nn.modules.linear.Linear"));
+}
+
+#[test]
+fn weights_of_another_kind_are_named() {
+    let cases = [
+        (
+            "legacy",
+            "is in PyTorch's old format, from before version 1.6: convert it with",
+        ),
+        (
+            "legacy_tar",
+            "is in PyTorch's old format, from before version 1.6: convert it with",
+        ),
+        ("big_endian", "was written big-endian"),
+        ("script", "is a TorchScript program, not weights"),
+        ("no_pickle", "is a zip archive without data.pkl"),
+        ("compressed", "has a compressed entry"),
+        (
+            "cut_storage",
+            "tensor 'weight' has a storage that was cut short",
+        ),
+        (
+            "lost_storage",
+            "tensor 'weight' refers to a storage that the file lacks",
+        ),
+        ("list", "holds a list, not a dictionary of tensors"),
+        (
+            "nested",
+            "holds an integer under 'epoch' where a tensor is expected",
+        ),
+        (
+            "complex",
+            "holds values of type torch.ComplexFloatStorage, which is not supported",
+        ),
+        (
+            "float8",
+            "holds values of type torch.float8_e4m3fn, which is not supported",
+        ),
+    ];
+    for (name, part) in cases {
+        let message = refusal(open_pickle(name));
+        assert!(
+            message.starts_with("pytorch_model.bin"),
+            "{name}: {message}"
+        );
+        assert!(message.contains(part), "{name}: {message}");
+    }
+}
+
+#[test]
+fn what_a_folder_lacks_is_said() {
+    let nothing = TempDir::new().unwrap();
+    assert!(refusal(Checkpoint::open(nothing.path())).contains("holds no config.json"));
+    assert!(refused(&[]).contains("holds no weights: pytorch_model.bin or model.safetensors"));
+    assert!(refused(&[("tf_model.h5", b"")]).contains("holds only TensorFlow weights"));
+    assert!(refused(&[("flax_model.msgpack", b"")]).contains("holds only Flax weights"));
+    let adapter: &[(&str, &[u8])] = &[("adapter_model.safetensors", b"")];
+    assert!(refused(adapter).contains("holds only an adapter"));
+}
+
+#[test]
+fn configurations_that_are_no_objects_are_refused() {
+    assert_eq!(
+        refused(&[("config.json", b"[1]")]),
+        "config.json is not a JSON object"
+    );
+    let message = refused(&[("config.json", b"{\"a\": ")]);
+    assert!(
+        message.starts_with("config.json is not valid JSON: EOF"),
+        "{message}"
+    );
+    let deep = "[".repeat(100_000);
+    assert!(refused(&[("config.json", deep.as_bytes())]).contains("recursion limit"));
+    let message = refused(&[("generation_config.json", b"3")]);
+    assert_eq!(message, "generation_config.json is not a JSON object");
+}
+
+#[test]
+fn files_that_are_no_weights_are_refused() {
+    let bin = |bytes: &[u8]| refused(&[("pytorch_model.bin", bytes)]);
+    assert_eq!(bin(b""), "pytorch_model.bin is empty: fetch it again");
+    assert!(bin(b"<html>").contains("is a web page"));
+    assert!(bin(b"GGUF").contains("is not a file that torch.save wrote"));
+    assert!(bin(b"PK\x03\x04").contains("is cut short or damaged"));
+    assert!(bin(b"version https://git-lfs.github.com/spec/v1\n").contains("git lfs pull"));
+    let message = refused(&[("model.safetensors", b"nonsense")]);
+    assert!(
+        message.contains("model.safetensors is not a whole safetensors file"),
+        "{message}"
+    );
+}
+
+#[test]
+fn indices_that_disagree_with_their_shards_are_refused() {
+    let weights = fs::read(fixtures().join("forms/safetensors/model.safetensors")).unwrap();
+    let with = |map: Value| {
+        let index = json!({ "weight_map": map }).to_string();
+        refused(&[
+            ("model.safetensors.index.json", index.as_bytes()),
+            ("a.safetensors", &weights),
+        ])
+    };
+    assert_eq!(
+        with(json!({"model.shared.weight": "b.safetensors"})),
+        "model.safetensors.index.json lists 'b.safetensors', which is missing: \
+         fetch the whole checkpoint"
+    );
+    assert_eq!(
+        with(json!({"nothing": "a.safetensors"})),
+        "a.safetensors lacks the tensor 'nothing' that model.safetensors.index.json says it holds: \
+         the files are not of one checkpoint"
+    );
+    assert!(with(json!({"a": "../a.safetensors"})).contains("is no plain file name"));
+    assert!(with(json!({"a": "/etc/passwd"})).contains("is no plain file name"));
+    assert!(with(json!({"a": 3})).contains("are not file names"));
+    assert!(with(json!([])).contains("has no object 'weight_map'"));
+}
+
+#[test]
+fn a_type_without_meaning_here_is_named() {
+    let header = br#"{"w":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(&[0, 0]);
+    let message = refused(&[("model.safetensors", &bytes)]);
+    assert!(
+        message.contains("tensor 'w' is of type F8_E4M3, which is not supported"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_folder_is_an_error_of_the_system() {
+    let error = Checkpoint::open(Path::new("no/such/folder")).err().unwrap();
+    assert!(matches!(error, Error::Io { .. }));
+}
+
+/// A file beyond 4 GB, as real ones are; its holes take no room on the disk.
+#[cfg(unix)]
+#[test]
+fn offsets_beyond_4_gib_are_read_from_zip64() {
+    use std::io::{Seek, SeekFrom, Write};
+
+    let program: &[u8] = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n\
+        ((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\
+        K\x02tQK\x00K\x02\x85K\x01\x85\x89}tRs.";
+    let far = 5u64 << 30;
+    let values: Vec<u8> = [1.5f32, -2.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let folder = folder(&[]);
+    let path = folder.path().join("pytorch_model.bin");
+    let mut file = fs::File::create(&path).unwrap();
+
+    let local = |name: &str, size: usize| {
+        let mut header =
+            b"PK\x03\x04\x2d\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
+        header.extend_from_slice(&(size as u32).to_le_bytes().repeat(2));
+        header.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        header.extend_from_slice(name.as_bytes());
+        header
+    };
+    let central = |name: &str, size: usize, at: u64| {
+        let mut header =
+            b"PK\x01\x02\x2d\x00\x2d\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00".to_vec();
+        header.extend_from_slice(&(size as u32).to_le_bytes().repeat(2));
+        header.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        header.extend_from_slice(&12u16.to_le_bytes());
+        header.extend_from_slice(&[0; 10]);
+        header.extend_from_slice(&u32::MAX.to_le_bytes());
+        header.extend_from_slice(name.as_bytes());
+        header.extend_from_slice(b"\x01\x00\x08\x00");
+        header.extend_from_slice(&at.to_le_bytes());
+        header
+    };
+    file.write_all(&local("m/data.pkl", program.len())).unwrap();
+    file.write_all(program).unwrap();
+    file.seek(SeekFrom::Start(far)).unwrap();
+    file.write_all(&local("m/data/0", values.len())).unwrap();
+    file.write_all(&values).unwrap();
+    let directory = file.stream_position().unwrap();
+    file.write_all(&central("m/data.pkl", program.len(), 0))
+        .unwrap();
+    file.write_all(&central("m/data/0", values.len(), far))
+        .unwrap();
+    let end = file.stream_position().unwrap();
+    file.write_all(b"PK\x06\x06").unwrap();
+    file.write_all(&44u64.to_le_bytes()).unwrap();
+    file.write_all(&[0; 12]).unwrap();
+    for field in [2, 2, end - directory, directory] {
+        file.write_all(&field.to_le_bytes()).unwrap();
+    }
+    file.write_all(b"PK\x06\x07\0\0\0\0").unwrap();
+    file.write_all(&end.to_le_bytes()).unwrap();
+    file.write_all(&1u32.to_le_bytes()).unwrap();
+    file.write_all(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0")
+        .unwrap();
+    drop(file);
+
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(checkpoint.tensor("w").unwrap().to_f32(), [1.5, -2.0]);
+}
