@@ -258,3 +258,29 @@ fn some(names: &[String]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let full = Error::io(Path::new("m/a"), io::ErrorKind::StorageFull.into());
+        assert_eq!(
+            full.to_string(),
+            "no room is left on the disk while writing m/a: free some, or choose another folder"
+        );
+        let other = Error::io(Path::new("m/a"), io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.to_string(), "m/a could not be read or written");
+    }
+
+    #[test]
+    fn long_lists_of_names_are_shortened() {
+        let names: Vec<String> = (0..9).map(|n| format!("t{n}")).collect();
+        let message = Error::UnexpectedTensors { names }.to_string();
+        assert!(
+            message.ends_with(": t0, t1, t2, t3, t4 and 4 more"),
+            "{message}"
+        );
+    }
+}

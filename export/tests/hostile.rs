@@ -51,6 +51,12 @@ fn variants(whole: &[u8], step: usize, changed: usize) -> impl Iterator<Item = (
     cut.chain(changed)
 }
 
+/// Writes a file anew. Some file systems wait for the disk when a file is overwritten instead.
+fn replace(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).unwrap();
+}
+
 /// Does everything with a checkpoint that can be done.
 fn use_up(checkpoint: &Checkpoint) {
     let names: Vec<&str> = checkpoint.names().collect();
@@ -78,7 +84,7 @@ fn read_variants(file: &str, whole: &[u8], changed: usize) {
     fs::write(folder.path().join("config.json"), "{}").unwrap();
     let (mut good, mut bad) = (0, 0);
     for (bytes, cut) in variants(whole, 1, changed) {
-        fs::write(folder.path().join(file), bytes).unwrap();
+        replace(&folder.path().join(file), &bytes);
         match Checkpoint::open(folder.path()) {
             Ok(checkpoint) => {
                 assert!(!cut, "a part of {file} was taken for the whole");
@@ -114,13 +120,13 @@ fn safetensors() {
         for _ in 0..=random.below(3) {
             bytes[random.below(header)] = b"0123456789[]{},:\"-ef\xff\0"[random.below(22)];
         }
-        fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        replace(&folder.path().join("model.safetensors"), &bytes);
         if let Ok(checkpoint) = Checkpoint::open(folder.path()) {
             use_up(&checkpoint);
         }
     }
     for len in (0..whole.len()).step_by(7) {
-        fs::write(folder.path().join("model.safetensors"), &whole[..len]).unwrap();
+        replace(&folder.path().join("model.safetensors"), &whole[..len]);
         assert!(Checkpoint::open(folder.path()).is_err());
     }
 }
@@ -151,8 +157,8 @@ fn archives() {
     // A plain tar may lack the padding that follows its end.
     let ends = plain.len() - 512;
     for (whole, step, ends) in [(&zipped, 3, zipped.len()), (&plain, 31, ends)] {
-        for (bytes, cut) in variants(whole, step, 700) {
-            fs::write(&path, &bytes).unwrap();
+        for (bytes, cut) in variants(whole, step, 1500) {
+            replace(&path, &bytes);
             match Source::open(&path, Some(&scratch), &()) {
                 Ok(source) => {
                     assert!(

@@ -23,6 +23,9 @@ const BLOCK: usize = 1 << 22;
 /// least, so that no line is fetched for the sake of a part of it.
 const LINE: usize = 16;
 
+/// Elements of a source row that a transpose reads at once, where there are as many.
+const RUN: usize = 4 * LINE;
+
 /// The most elements of a view that repeats elements of its storage (torch's `expand`). Without a
 /// limit a file of a few bytes could describe a tensor larger than any memory.
 const MAX_EXPANDED: usize = 1 << 24;
@@ -465,10 +468,10 @@ impl Plane {
                 E::convert(run(row * row_stride, cols), out);
             }
         } else if row_stride == 1 || rows == 1 {
-            // Tiles of one cache line each way: whole lines are read, and whole lines written.
-            let mut tile = [[0f32; LINE]; LINE];
-            for row in (0..rows).step_by(LINE) {
-                let height = LINE.min(rows - row);
+            // Tiles of whole cache lines each way, so that none is read or written in part.
+            let mut tile = [[0f32; RUN]; LINE];
+            for row in (0..rows).step_by(RUN) {
+                let height = RUN.min(rows - row);
                 for col in (0..cols).step_by(LINE) {
                     let width = LINE.min(cols - col);
                     for (c, line) in tile[..width].iter_mut().enumerate() {
@@ -559,5 +562,116 @@ impl Element for half::f16 {
             }
             bits.reinterpret_cast::<Self>().convert_to_f32_slice(target);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A matrix of the numbers from 0 and what reading it gives, element by element.
+    fn check(shape: [usize; 2], strides: [usize; 2]) {
+        let layout = Layout::strided(DType::F32, shape.to_vec(), strides.to_vec()).unwrap();
+        let bytes: Vec<u8> = (0..layout.span)
+            .flat_map(|value| (value as f32).to_le_bytes())
+            .collect();
+        let view = TensorView::new(&layout, &bytes);
+        for transpose in [false, true] {
+            let (rows, cols) = if transpose { (1, 0) } else { (0, 1) };
+            let expected = (0..shape[rows]).flat_map(|row| {
+                (0..shape[cols]).map(move |col| (row * strides[rows] + col * strides[cols]) as f32)
+            });
+            let mut found = Vec::new();
+            let mut whole_rows = true;
+            view.write_f32(transpose, &mut |piece| {
+                assert!(piece.len() <= BLOCK);
+                whole_rows &= piece.len() % shape[cols] == 0;
+                found.extend_from_slice(piece);
+                Ok(())
+            })
+            .unwrap();
+            assert!(
+                found.into_iter().eq(expected),
+                "{shape:?} {strides:?} {transpose}"
+            );
+            assert!(
+                whole_rows || shape[cols] > PIECE,
+                "{shape:?} {strides:?} {transpose}"
+            );
+        }
+    }
+
+    #[test]
+    fn matrices_are_read_across_all_block_borders() {
+        for rows in [1, 2, LINE, LINE + 1, RUN - 1, RUN, RUN + 1] {
+            for cols in [1, 3, LINE - 1, LINE, 2 * LINE + 1] {
+                check([rows, cols], [cols, 1]);
+                check([rows, cols], [1, rows]);
+                check([rows, cols], [2 * cols + 1, 2]);
+                check([rows, cols], [1, 0]);
+            }
+        }
+        // More than one block: long rows, many rows.
+        check([2, PIECE + 5], [PIECE + 5, 1]);
+        check([BLOCK / 64 + 3, 70], [70, 1]);
+        check([70, BLOCK / 64 + 3], [1, 70]);
+    }
+
+    #[test]
+    fn more_axes_are_read_in_row_major_order() {
+        let layout = Layout::strided(DType::U8, vec![2, 3, 4], vec![1, 8, 2]).unwrap();
+        let bytes: Vec<u8> = (0..24).collect();
+        let view = TensorView::new(&layout, &bytes);
+        let at = |i: usize, j: usize, k: usize| (i + 8 * j + 2 * k) as f32;
+        let expected: Vec<f32> = (0..2)
+            .flat_map(|i| (0..3).flat_map(move |j| (0..4).map(move |k| at(i, j, k))))
+            .collect();
+        assert_eq!(view.to_f32(), expected);
+        let mut swapped = Vec::new();
+        view.write_f32(true, &mut |piece| {
+            swapped.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(swapped[..3], [at(0, 0, 0), at(0, 1, 0), at(0, 2, 0)]);
+        assert!(view.append_rows(false, 0..1, &mut vec![]).is_err());
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found() {
+        let find = |dtype: DType, values: &[&[u8]]| {
+            let layout = Layout::contiguous(dtype, vec![values.len()]).unwrap();
+            TensorView::new(&layout, &values.concat()).first_non_finite()
+        };
+        let nan = f32::NAN.to_le_bytes();
+        let one = 1f32.to_le_bytes();
+        assert_eq!(find(DType::F32, &[one.as_slice(); 9000]), None);
+        let mut late = vec![one.as_slice(); 9000];
+        late[8999] = &nan;
+        assert_eq!(find(DType::F32, &late), Some(8999));
+        assert_eq!(find(DType::F16, &[&[0xff, 0x7b], &[0, 0xfc]]), Some(1));
+        assert_eq!(find(DType::BF16, &[&[0x7f, 0x7f], &[0x80, 0x7f]]), Some(1));
+        // Finite there, but not here.
+        assert_eq!(find(DType::F64, &[&1e300f64.to_le_bytes()]), Some(0));
+        assert_eq!(find(DType::I16, &[&[0xff, 0x7f]]), None);
+        // Not of the tensor: it lies between two elements.
+        let layout = Layout::strided(DType::F32, vec![2], vec![2]).unwrap();
+        let bytes = [one, nan, one].concat();
+        assert_eq!(TensorView::new(&layout, &bytes).first_non_finite(), None);
+    }
+
+    #[test]
+    fn impossible_layouts_are_refused() {
+        let strided = |shape: &[usize], strides: &[usize]| {
+            Layout::strided(DType::F32, shape.to_vec(), strides.to_vec())
+        };
+        assert!(strided(&[1 << 40, 1 << 40], &[0, 0]).is_err());
+        assert!(strided(&[1 << 30], &[0]).is_err());
+        assert!(strided(&[2, 2], &[usize::MAX, 1]).is_err());
+        assert!(strided(&[3, 3], &[usize::MAX / 2, usize::MAX / 2]).is_err());
+        assert!(strided(&[usize::MAX], &[1]).is_err());
+        assert!(strided(&[2], &[1, 1]).is_err());
+        assert!(Layout::contiguous(DType::U8, vec![usize::MAX, 2, 3]).is_err());
+        assert_eq!(strided(&[0, 5], &[7, 1]).unwrap().span_bytes(), 0);
     }
 }

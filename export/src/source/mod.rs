@@ -271,3 +271,103 @@ fn name_of(path: &Path) -> String {
         .or_else(|| whole.as_ref().ok()?.file_name());
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    /// A model's archive with so many zeros in it.
+    fn archive_of_zeros(zeros: usize) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tar = ::tar::Builder::new(GzEncoder::new(&file, Compression::best()));
+        let zeros = vec![0; zeros];
+        let files: [(&str, &[u8]); 3] = [
+            ("config.json", b"{}"),
+            ("pytorch_model.bin", &zeros),
+            ("optimizer.pt", &zeros),
+        ];
+        for (name, contents) in files {
+            let mut header = ::tar::Header::new_gnu();
+            header.set_size(contents.len() as u64);
+            tar.append_data(&mut header, name, contents).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap().flush().unwrap();
+        file
+    }
+
+    fn open(path: &Path, limits: Limits) -> String {
+        let scratch = TempDir::new().unwrap();
+        let opened = Source::open_within(path, Some(scratch.path()), &(), limits);
+        let message = opened.map_or_else(|error| error.to_string(), |_| "opened".to_owned());
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+        message
+    }
+
+    #[test]
+    fn an_archive_out_of_proportion_is_refused() {
+        let archive = archive_of_zeros(1 << 20);
+        let limits = Limits {
+            harmless: 1 << 19,
+            ..Limits::default()
+        };
+        let message = open(archive.path(), limits);
+        assert!(
+            message.contains("it unpacks to more than 200 times its size"),
+            "{message}"
+        );
+        // What is passed over counts as well: it is decompressed all the same.
+        let limits = Limits {
+            harmless: 3 << 19,
+            ..Limits::default()
+        };
+        assert!(open(archive.path(), limits).contains("200 times"));
+        assert_eq!(open(archive.path(), Limits::default()), "opened");
+    }
+
+    #[test]
+    fn an_archive_of_too_many_entries_is_refused() {
+        let archive = archive_of_zeros(10);
+        let message = open(
+            archive.path(),
+            Limits {
+                headers: 2,
+                ..Limits::default()
+            },
+        );
+        assert!(
+            message.ends_with("is refused: it has more than 2 entries"),
+            "{message}"
+        );
+        assert_eq!(
+            open(
+                archive.path(),
+                Limits {
+                    headers: 3,
+                    ..Limits::default()
+                }
+            ),
+            "opened"
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tar = ::tar::Builder::new(&file);
+        let name = "folder/".repeat(tar::MAX_PATH as usize / 7 + 1);
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, name, std::io::empty())
+            .unwrap();
+        tar.finish().unwrap();
+        let message = open(file.path(), Limits::default());
+        assert!(
+            message.contains("it has an entry with a name of 41"),
+            "{message}"
+        );
+    }
+}
