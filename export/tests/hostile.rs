@@ -156,8 +156,8 @@ fn archives() {
     fs::create_dir(&scratch).unwrap();
     // A plain tar may lack the padding that follows its end.
     let ends = plain.len() - 512;
-    for (whole, step, ends) in [(&zipped, 3, zipped.len()), (&plain, 31, ends)] {
-        for (bytes, cut) in variants(whole, step, 1500) {
+    for (whole, step, ends) in [(&zipped, 7, zipped.len()), (&plain, 61, ends)] {
+        for (bytes, cut) in variants(whole, step, 500) {
             replace(&path, &bytes);
             match Source::open(&path, Some(&scratch), &()) {
                 Ok(source) => {
