@@ -23,7 +23,9 @@ fn epitome() -> Command {
 /// A bundle that no test changes.
 fn bundle() -> PathBuf {
     static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
+    BUNDLE
+        .get_or_init(|| Exported::of("tiny/pegasus-relu"))
+        .path()
 }
 
 fn run(command: &mut Command) -> Output {
@@ -70,7 +72,11 @@ fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
 fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorView<'_>>)) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
-    let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().collect();
+    let mut tensors = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .collect();
     edit(&mut tensors);
     fs::write(&path, safetensors::serialize(&tensors, None).unwrap()).unwrap();
 }
@@ -80,7 +86,15 @@ fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorVie
 fn export_fails(source: &Path, code: i32, words: &[&str]) {
     let target = tempfile::tempdir().unwrap();
     let output = target.path().join("bundle");
-    fails(epitome().arg("export").arg(source).arg("--output").arg(&output), code, words);
+    fails(
+        epitome()
+            .arg("export")
+            .arg(source)
+            .arg("--output")
+            .arg(&output),
+        code,
+        words,
+    );
     let left: Vec<_> = fs::read_dir(target.path()).unwrap().collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }
@@ -90,40 +104,77 @@ fn export_then_summarize_then_inspect() {
     let target = tempfile::tempdir().unwrap();
     let output = target.path().join("models/demo");
     let source = fixture("tiny/pegasus-relu");
-    let export = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
+    let export = run(epitome()
+        .arg("export")
+        .arg(&source)
+        .arg("--output")
+        .arg(&output));
     assert!(export.status.success(), "{}", text(&export.stderr));
     assert_eq!(text(&export.stdout), "");
 
     let article = fixture("articles/neuron.txt");
-    let summary = run(epitome().arg("summarize").arg("--model").arg(&output).arg(&article));
+    let summary = run(epitome()
+        .arg("summarize")
+        .arg("--model")
+        .arg(&output)
+        .arg(&article));
     assert!(summary.status.success(), "{}", text(&summary.stderr));
     assert_eq!(text(&summary.stdout).lines().count(), 1);
 
     let inspect = run(epitome().arg("inspect").arg(&output).arg("--check"));
     let shown = text(&inspect.stdout);
-    for words in ["architecture   pegasus", "fp32", "model.safetensors", "every digest is right"] {
+    for words in [
+        "architecture   pegasus",
+        "fp32",
+        "model.safetensors",
+        "every digest is right",
+    ] {
         assert!(shown.contains(words), "'{words}' is missing in:\n{shown}");
     }
     // A second export takes the place of the first.
-    let again = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
+    let again = run(epitome()
+        .arg("export")
+        .arg(&source)
+        .arg("--output")
+        .arg(&output));
     assert!(again.status.success(), "{}", text(&again.stderr));
-    assert_eq!(fs::read_dir(target.path().join("models")).unwrap().count(), 1);
+    assert_eq!(
+        fs::read_dir(target.path().join("models")).unwrap().count(),
+        1
+    );
 }
 
 #[test]
 fn json_has_a_line_a_document_with_everything_promised() {
-    let articles = [fixture("articles/neuron.txt"), fixture("articles/enigma.txt")];
+    let articles = [
+        fixture("articles/neuron.txt"),
+        fixture("articles/enigma.txt"),
+    ];
     let mut command = epitome();
-    command.args(["summarize", "--format", "json", "--num-beams", "4", "--model"]).arg(bundle());
+    command
+        .args([
+            "summarize",
+            "--format",
+            "json",
+            "--num-beams",
+            "4",
+            "--model",
+        ])
+        .arg(bundle());
     let output = run(command.args(&articles));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let lines: Vec<Value> =
-        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
     for (line, article) in lines.iter().zip(&articles) {
         assert_eq!(line["source"], article.display().to_string());
         assert!(line["generated_text"].is_string());
-        assert_eq!(line["token_ids"][0], 0, "the decoder start token comes first");
+        assert_eq!(
+            line["token_ids"][0], 0,
+            "the decoder start token comes first"
+        );
         assert!(line["score"].is_f64());
         assert!(line["input_tokens"].as_u64().unwrap() > 1);
         assert!(line["truncated"].is_boolean());
@@ -138,11 +189,17 @@ fn json_has_a_line_a_document_with_everything_promised() {
 fn several_returned_sequences_are_several_lines_best_first() {
     let mut command = epitome();
     command.args(["summarize", "--format", "json", "--num-beams", "4"]);
-    command.args(["--num-return-sequences", "3", "--model"]).arg(bundle());
+    command
+        .args(["--num-return-sequences", "3", "--model"])
+        .arg(bundle());
     let output = run(command.arg(fixture("articles/enigma.txt")));
     let scores: Vec<f64> = text(&output.stdout)
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["score"]
+                .as_f64()
+                .unwrap()
+        })
         .collect();
     assert_eq!(scores.len(), 3);
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
@@ -151,21 +208,37 @@ fn several_returned_sequences_are_several_lines_best_first() {
 #[test]
 fn a_list_of_length_penalties_prints_summaries_side_by_side() {
     let mut command = epitome();
-    command.args(["summarize", "--num-beams", "2", "--length-penalty", "-1,1.0,2"]);
-    let output = run(command.arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt")));
+    command.args([
+        "summarize",
+        "--num-beams",
+        "2",
+        "--length-penalty",
+        "-1,1.0,2",
+    ]);
+    let output = run(command
+        .arg("--model")
+        .arg(bundle())
+        .arg(fixture("articles/enigma.txt")));
     let shown = text(&output.stdout);
     let heading = shown.lines().next().unwrap();
     for penalty in ["length_penalty -1", "length_penalty 1", "length_penalty 2"] {
         assert!(heading.contains(penalty), "{shown}");
     }
-    assert!(shown.lines().nth(1).unwrap().matches(" tokens, ").count() == 3, "{shown}");
+    assert!(
+        shown.lines().nth(1).unwrap().matches(" tokens, ").count() == 3,
+        "{shown}"
+    );
 }
 
 #[test]
 fn standard_input_is_a_document() {
     let article = fs::File::open(fixture("articles/enigma.txt")).unwrap();
-    let output =
-        run(epitome().arg("summarize").arg("--model").arg(bundle()).arg("-").stdin(article));
+    let output = run(epitome()
+        .arg("summarize")
+        .arg("--model")
+        .arg(bundle())
+        .arg("-")
+        .stdin(article));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
 }
@@ -175,16 +248,28 @@ fn a_long_document_is_cut_and_that_is_said_on_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("long.txt");
     fs::write(&long, "A window shows values of many sensors. ".repeat(200)).unwrap();
-    let output = run(epitome().arg("summarize").arg("--model").arg(bundle()).arg(&long));
+    let output = run(epitome()
+        .arg("summarize")
+        .arg("--model")
+        .arg(bundle())
+        .arg(&long));
     assert!(output.status.success());
-    assert!(text(&output.stderr).contains("the rest was left out"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("the rest was left out"),
+        "{}",
+        text(&output.stderr)
+    );
     assert_eq!(text(&output.stdout).lines().count(), 1);
 }
 
 #[test]
 fn sources_that_are_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    export_fails(&folder.path().join("absent"), 2, &["does not exist", "model.tar.gz"]);
+    export_fails(
+        &folder.path().join("absent"),
+        2,
+        &["does not exist", "model.tar.gz"],
+    );
     let file = folder.path().join("notes.tar.gz");
     fs::write(&file, "these are notes").unwrap();
     export_fails(&file, 1, &["notes.tar.gz", "not an archive"]);
@@ -198,7 +283,11 @@ fn an_output_that_is_no_bundle_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
     let mut command = epitome();
-    command.arg("export").arg(fixture("tiny/pegasus-relu")).arg("--output").arg(folder.path());
+    command
+        .arg("export")
+        .arg(fixture("tiny/pegasus-relu"))
+        .arg("--output")
+        .arg(folder.path());
     fails(&mut command, 2, &["exists and is not a bundle"]);
     assert!(folder.path().join("thesis.txt").is_file());
 }
@@ -209,13 +298,23 @@ fn configurations_that_cannot_be_followed() {
         ("model_type", json!("gpt2"), &["'gpt2'", "pegasus"] as &[_]),
         ("model_type", json!(7), &["model_type", "must be a text"]),
         ("d_model", json!(0), &["d_model", "whole number"]),
-        ("decoder_attention_heads", json!(5), &["decoder_attention_heads", "does not divide"]),
-        ("activation_function", json!("sine"), &["activation_function", "'sine'", "gelu"]),
+        (
+            "decoder_attention_heads",
+            json!(5),
+            &["decoder_attention_heads", "does not divide"],
+        ),
+        (
+            "activation_function",
+            json!("sine"),
+            &["activation_function", "'sine'", "gelu"],
+        ),
         ("vocab_size", json!(null), &["vocab_size", "missing"]),
     ];
     for (field, value, words) in cases {
         let checkpoint = copy_of("tiny/pegasus-relu");
-        edit_json(&checkpoint.path().join("config.json"), |config| config[field] = value);
+        edit_json(&checkpoint.path().join("config.json"), |config| {
+            config[field] = value;
+        });
         export_fails(checkpoint.path(), 1, words);
     }
     let checkpoint = copy_of("tiny/pegasus-relu");
@@ -238,7 +337,9 @@ fn tensors_that_are_missing_superfluous_misshapen_or_not_finite_are_named() {
     export_fails(checkpoint.path(), 1, &["no place for", "adapter.weight"]);
 
     let checkpoint = copy_of("tiny/pegasus-relu");
-    edit_json(&checkpoint.path().join("config.json"), |config| config["encoder_ffn_dim"] = 7.into());
+    edit_json(&checkpoint.path().join("config.json"), |config| {
+        config["encoder_ffn_dim"] = 7.into();
+    });
     export_fails(checkpoint.path(), 1, &["fc1.weight", "shape", "7"]);
 
     let checkpoint = copy_of("tiny/pegasus-relu");
@@ -274,10 +375,17 @@ fn a_damaged_bundle_is_noticed() {
         fs::write(&path, bytes).unwrap();
     };
     restore(&|root| {
-        let weights = fs::File::options().write(true).open(root.join("weights.bin")).unwrap();
+        let weights = fs::File::options()
+            .write(true)
+            .open(root.join("weights.bin"))
+            .unwrap();
         weights.set_len(1000).unwrap();
     });
-    fails(&mut summarize(), 1, &["weights.bin", "1000 bytes", "damaged"]);
+    fails(
+        &mut summarize(),
+        1,
+        &["weights.bin", "1000 bytes", "damaged"],
+    );
     restore(&|root| change_last_byte(root.join("decoder.onnx")));
     fails(&mut summarize(), 1, &["decoder.onnx", "SHA-256", "changed"]);
     restore(&|root| change_last_byte(root.join("weights.bin")));
@@ -286,11 +394,18 @@ fn a_damaged_bundle_is_noticed() {
         command.arg("inspect").arg(folder.path());
         command
     };
-    assert!(run(&mut inspect()).status.success(), "a plain look does not read the weights");
+    assert!(
+        run(&mut inspect()).status.success(),
+        "a plain look does not read the weights"
+    );
     fails(inspect().arg("--check"), 1, &["weights.bin", "SHA-256"]);
     restore(&|root| fs::remove_file(root.join("tokenizer.json")).unwrap());
     fails(&mut summarize(), 1, &["tokenizer.json"]);
-    restore(&|root| edit_json(&root.join("manifest.json"), |manifest| manifest["format"] = 99.into()));
+    restore(&|root| {
+        edit_json(&root.join("manifest.json"), |manifest| {
+            manifest["format"] = 99.into();
+        });
+    });
     fails(&mut summarize(), 1, &["format 99"]);
     restore(&|root| fs::write(root.join("manifest.json"), "{").unwrap());
     fails(&mut summarize(), 1, &["manifest.json"]);
@@ -301,24 +416,49 @@ fn a_missing_or_broken_library_is_one_sentence() {
     let summarize = |library: &Path| {
         let mut command = epitome();
         command.arg("summarize").arg("--model").arg(bundle());
-        command.arg(fixture("articles/enigma.txt")).env("ORT_DYLIB_PATH", library);
+        command
+            .arg(fixture("articles/enigma.txt"))
+            .env("ORT_DYLIB_PATH", library);
         command
     };
-    fails(&mut summarize(Path::new("absent.so")), 1, &["ORT_DYLIB_PATH", "absent.so", "not a file"]);
+    fails(
+        &mut summarize(Path::new("absent.so")),
+        1,
+        &["ORT_DYLIB_PATH", "absent.so", "not a file"],
+    );
     let folder = tempfile::tempdir().unwrap();
     let fake = folder.path().join("libonnxruntime.so");
     fs::write(&fake, "not a library").unwrap();
-    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
+    fails(
+        &mut summarize(&fake),
+        1,
+        &["not a working ONNX Runtime library"],
+    );
     let runtime = epitome_runtime::library::OnnxRuntime::load().unwrap();
     let mut bytes = fs::read(runtime.path()).unwrap();
     bytes.truncate(bytes.len() / 2);
     fs::write(&fake, bytes).unwrap();
-    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
+    fails(
+        &mut summarize(&fake),
+        1,
+        &["not a working ONNX Runtime library"],
+    );
 
     let mut command = epitome();
-    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
-    command.env_remove("ORT_DYLIB_PATH").env("EPITOME_CACHE", folder.path()).env("PATH", "");
-    fails(&mut command, 1, &["cannot fetch ONNX Runtime", "ORT_DYLIB_PATH"]);
+    command
+        .arg("summarize")
+        .arg("--model")
+        .arg(bundle())
+        .arg(fixture("articles/enigma.txt"));
+    command
+        .env_remove("ORT_DYLIB_PATH")
+        .env("EPITOME_CACHE", folder.path())
+        .env("PATH", "");
+    fails(
+        &mut command,
+        1,
+        &["cannot fetch ONNX Runtime", "ORT_DYLIB_PATH"],
+    );
 }
 
 #[test]
@@ -326,18 +466,33 @@ fn documents_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let summarize = |file: &Path| {
         let mut command = epitome();
-        command.arg("summarize").arg("--model").arg(bundle()).arg(file);
+        command
+            .arg("summarize")
+            .arg("--model")
+            .arg(bundle())
+            .arg(file);
         command
     };
-    fails(&mut summarize(&folder.path().join("absent.txt")), 1, &["cannot read", "absent.txt"]);
+    fails(
+        &mut summarize(&folder.path().join("absent.txt")),
+        1,
+        &["cannot read", "absent.txt"],
+    );
     fails(&mut summarize(folder.path()), 1, &["cannot read"]);
     let file = folder.path().join("file.txt");
     fs::write(&file, " \n\t").unwrap();
     fails(&mut summarize(&file), 1, &["file.txt", "is empty"]);
     fs::write(&file, b"caf\xe9").unwrap();
-    fails(&mut summarize(&file), 1, &["file.txt", "not UTF-8", "byte 3"]);
+    fails(
+        &mut summarize(&file),
+        1,
+        &["file.txt", "not UTF-8", "byte 3"],
+    );
     let mut nowhere = epitome();
-    nowhere.args(["summarize", "--model"]).arg(folder.path()).arg(fixture("articles/enigma.txt"));
+    nowhere
+        .args(["summarize", "--model"])
+        .arg(folder.path())
+        .arg(fixture("articles/enigma.txt"));
     fails(&mut nowhere, 2, &["has no manifest.json", "epitome export"]);
 }
 
@@ -345,16 +500,29 @@ fn documents_that_cannot_be_read() {
 fn parameters_that_make_no_sense_are_named() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--num-beams", "0"], &["num_beams"]),
-        (&["--num-beams", "2", "--num-return-sequences", "3"], &["num_return_sequences", "num_beams"]),
-        (&["--parameters", r#"{"num_beam": 4}"#], &["num_beam", "num_beams"]),
-        (&["--parameters", r#"{"num_beams": "four"}"#], &["num_beams", "four"]),
+        (
+            &["--num-beams", "2", "--num-return-sequences", "3"],
+            &["num_return_sequences", "num_beams"],
+        ),
+        (
+            &["--parameters", r#"{"num_beam": 4}"#],
+            &["num_beam", "num_beams"],
+        ),
+        (
+            &["--parameters", r#"{"num_beams": "four"}"#],
+            &["num_beams", "four"],
+        ),
         (&["--parameters", "[1]"], &["--parameters", "JSON object"]),
         (&["--parameters", "{"], &["--parameters", "not JSON"]),
         (&["--length-penalty", "NaN"], &["length_penalty"]),
     ];
     for (arguments, words) in cases {
         let mut command = epitome();
-        command.arg("summarize").arg("--model").arg(bundle()).args(*arguments);
+        command
+            .arg("summarize")
+            .arg("--model")
+            .arg(bundle())
+            .args(*arguments);
         fails(command.arg(fixture("articles/enigma.txt")), 2, words);
     }
 }
@@ -362,8 +530,16 @@ fn parameters_that_make_no_sense_are_named() {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let mut command = epitome();
-    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command
+        .arg("summarize")
+        .arg("--model")
+        .arg(bundle())
+        .arg(fixture("articles/enigma.txt"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -386,11 +562,16 @@ mod unix {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         assert!(first.contains("pegasus-debian.tar.gz"), "{first}");
-        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        let interrupt = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
         assert!(interrupt.unwrap().success());
         let rest: Vec<_> = lines.map_while(Result::ok).collect();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
-        assert_eq!(rest.last().map(String::as_str), Some("epitome: interrupted"));
+        assert_eq!(
+            rest.last().map(String::as_str),
+            Some("epitome: interrupted")
+        );
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 
@@ -401,7 +582,9 @@ mod unix {
         let script = r#"trap "" XFSZ; ulimit -f 64; exec "$0" export "$1" --output "$2""#;
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_epitome")]);
-        command.arg(fixture("tiny/pegasus-relu")).arg(target.path().join("bundle"));
+        command
+            .arg(fixture("tiny/pegasus-relu"))
+            .arg(target.path().join("bundle"));
         fails(&mut command, 1, &["weights.bin"]);
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }

@@ -84,7 +84,7 @@ fn write(
         &folder.join(TOKENIZER),
         graphs.shape.vocab_size,
     )?;
-    let defaults = GenerationDefaults::of(checkpoint);
+    let defaults = GenerationDefaults::of(checkpoint, architecture);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     for name in [ENCODER, DECODER, TOKENIZER, GENERATION_CONFIG] {
         files.insert(name.into(), record(&folder.join(name))?);

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use epitome_runtime::GenerationParameters;
 use serde_json::{Map, Value};
 
+use crate::arch::Architecture;
 use crate::checkpoint::Checkpoint;
 
 /// Where transformers 4.26 and later keeps generation settings.
 const GENERATION_CONFIG: &str = "generation_config.json";
 /// Where it kept them before.
 const CONFIG: &str = "config.json";
+/// What transformers' configuration class of the architecture has.
+const CLASS: &str = "transformers' configuration class";
 /// Overrides for one task, inside config.json.
 const TASK: (&str, &str) = ("task_specific_params", "summarization");
 
@@ -33,13 +36,22 @@ pub(crate) struct GenerationDefaults {
 
 impl GenerationDefaults {
     /// Merges what the checkpoint says: `generation_config.json`, or where there is none the
-    /// generation keys in `config.json`; over them `task_specific_params.summarization`, as
-    /// transformers' summarization pipeline does.
-    pub(crate) fn of(checkpoint: &Checkpoint) -> Self {
-        Self::merge(checkpoint.config(), checkpoint.generation_config())
+    /// generation keys in `config.json` and, below them, those of transformers' configuration class;
+    /// over them `task_specific_params.summarization`, as transformers' summarization pipeline does.
+    pub(crate) fn of(checkpoint: &Checkpoint, architecture: &dyn Architecture) -> Self {
+        let class = architecture.generation_defaults();
+        let class = class
+            .iter()
+            .map(|(key, id)| ((*key).to_owned(), Value::from(*id)))
+            .collect();
+        Self::merge(checkpoint.config(), checkpoint.generation_config(), &class)
     }
 
-    fn merge(config: &Map<String, Value>, generation_config: Option<&Map<String, Value>>) -> Self {
+    fn merge(
+        config: &Map<String, Value>,
+        generation_config: Option<&Map<String, Value>>,
+        class: &Map<String, Value>,
+    ) -> Self {
         let mut merged = Self {
             values: Map::new(),
             origins: BTreeMap::new(),
@@ -51,9 +63,13 @@ impl GenerationDefaults {
                     .into_iter()
                     .filter(|key| !merged.values.contains_key(*key))
                     .collect();
+                merged.take(CLASS, class, |key| absent.contains(&key));
                 merged.take(CONFIG, config, |key| absent.contains(&key));
             }
-            None => merged.take(CONFIG, config, is_generation_key),
+            None => {
+                merged.take(CLASS, class, is_generation_key);
+                merged.take(CONFIG, config, is_generation_key);
+            }
         }
         let (tasks, task) = TASK;
         if let Some(Value::Object(fields)) = config.get(tasks).and_then(|tasks| tasks.get(task)) {
@@ -92,7 +108,12 @@ mod tests {
         generation: Option<serde_json::Value>,
     ) -> GenerationDefaults {
         let generation = generation.as_ref().and_then(serde_json::Value::as_object);
-        GenerationDefaults::merge(config.as_object().unwrap(), generation)
+        let class = json!({"forced_eos_token_id": 1, "pad_token_id": 0});
+        GenerationDefaults::merge(
+            config.as_object().unwrap(),
+            generation,
+            class.as_object().unwrap(),
+        )
     }
 
     #[test]
@@ -102,7 +123,8 @@ mod tests {
         let merged = merge(config, None);
         assert_eq!(
             serde_json::Value::Object(merged.values),
-            json!({"num_beams": 8, "length_penalty": 0.8, "eos_token_id": 1})
+            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "num_beams": 8,
+                   "length_penalty": 0.8, "eos_token_id": 1})
         );
         assert_eq!(merged.origins["num_beams"], "config.json");
     }
@@ -116,7 +138,8 @@ mod tests {
         );
         assert_eq!(
             serde_json::Value::Object(merged.values),
-            json!({"max_length": 64, "eos_token_id": [1, 2], "decoder_start_token_id": 0})
+            json!({"max_length": 64, "eos_token_id": [1, 2], "decoder_start_token_id": 0,
+                   "pad_token_id": 0})
         );
         assert_eq!(merged.origins["decoder_start_token_id"], "config.json");
         assert_eq!(merged.origins["eos_token_id"], "generation_config.json");

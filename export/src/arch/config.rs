@@ -68,7 +68,7 @@ impl ModelConfig {
     /// Attention heads that share `hidden` evenly.
     pub fn heads(&self, field: &str, hidden: usize) -> Result<usize> {
         let heads = self.size(field)?;
-        if hidden % heads == 0 {
+        if hidden.is_multiple_of(heads) {
             Ok(heads)
         } else {
             Err(wrong(

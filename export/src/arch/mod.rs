@@ -1,6 +1,6 @@
 //! The architectures: each writes its own encoder and decoder graph from a checkpoint.
 //!
-//! A new architecture is one new file here and one line in [`ARCHITECTURES`]; what architectures
+//! A new architecture is one new file here and one line in the list `ARCHITECTURES`; what they
 //! share (attention, normalization, the decoder's inputs and outputs) is in [`blocks`].
 
 pub mod blocks;
@@ -32,6 +32,11 @@ pub struct Graphs {
 pub trait Architecture: Sync {
     /// `model_type` in config.json.
     fn model_type(&self) -> &'static str;
+
+    /// Generation settings that transformers' configuration class has where config.json is silent.
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[]
+    }
 
     /// Writes both graphs; the weights stream into the weight file on the way.
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs>;
