@@ -149,6 +149,22 @@ dispatch! {
     pub(crate) fn block_maxima(row: &[f32], maxima: &mut Vec<f32>) -> bool = block_maxima_body;
 }
 
+#[inline(always)]
+fn forbid_below_body(row: &mut [f32], least: f32) {
+    for value in row {
+        *value = if *value < least {
+            f32::NEG_INFINITY
+        } else {
+            *value
+        };
+    }
+}
+
+dispatch! {
+    /// Makes every score below `least` minus infinity.
+    pub(crate) fn forbid_below(row: &mut [f32], least: f32) = forbid_below_body;
+}
+
 /// Index of the greatest score, the first of equals; `None` if there is NaN.
 pub(crate) fn argmax(row: &[f32], maxima: &mut Vec<f32>) -> Option<usize> {
     if block_maxima(row, maxima) {

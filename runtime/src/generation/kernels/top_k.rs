@@ -38,7 +38,7 @@ impl TopK {
 
     /// Score that a candidate of a higher index must exceed; `None` while any is welcome.
     #[inline(always)]
-    fn threshold(&self) -> Option<f32> {
+    pub(crate) fn threshold(&self) -> Option<f32> {
         if self.best.len() < self.k {
             None
         } else {

@@ -91,6 +91,7 @@ pub(super) fn likelier_first(left: &Entry, right: &Entry) -> Ordering {
 }
 
 /// Sums up as torch's `cumsum` does on a CPU: in double precision, each sum rounded to single.
+#[derive(Debug, Clone)]
 pub(super) struct CumulativeSum(f64);
 
 impl CumulativeSum {

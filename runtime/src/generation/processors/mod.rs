@@ -61,6 +61,7 @@ pub(crate) trait LogitsProcessor {
 }
 
 /// All processors of a search, in transformers' order.
+#[derive(Default)]
 pub(crate) struct LogitsProcessors {
     list: Vec<Box<dyn LogitsProcessor>>,
 }
@@ -244,6 +245,9 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
         scores[*token as usize] = 0.0;
     }
 }
+
+#[cfg(test)]
+mod goldens;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -1,20 +1,53 @@
 //! `top_k`.
 
-use super::distribution::Distribution;
 use super::{Context, Effect, LogitsProcessor};
+use crate::generation::kernels::normalizer::{Normalizer, block_maxima, forbid_below};
+use crate::generation::kernels::top_k::{Row, TopK};
+
+/// Up to here the best are kept in order; beyond, selecting from a copy of the row is faster.
+const FEW: usize = 256;
 
 /// Keeps the likeliest tokens, and those that score as the last of them.
 pub(super) struct TopKLogitsWarper {
     top_k: usize,
-    distribution: Distribution,
+    few: TopK,
+    maxima: Vec<f32>,
+    copy: Vec<f32>,
 }
 
 impl TopKLogitsWarper {
     pub(super) fn new(top_k: usize, min_tokens_to_keep: usize) -> Self {
+        let top_k = top_k.max(min_tokens_to_keep);
         Self {
-            top_k: top_k.max(min_tokens_to_keep),
-            distribution: Distribution::default(),
+            top_k,
+            few: TopK::new(top_k.min(FEW)),
+            maxima: Vec::new(),
+            copy: Vec::new(),
         }
+    }
+
+    /// The score of the last token kept.
+    fn least(&mut self, scores: &[f32]) -> Option<f32> {
+        if self.top_k > FEW {
+            self.copy.clear();
+            self.copy.extend_from_slice(scores);
+            let descending = |left: &f32, right: &f32| right.total_cmp(left);
+            return Some(
+                *self
+                    .copy
+                    .select_nth_unstable_by(self.top_k - 1, descending)
+                    .1,
+            );
+        }
+        self.few.clear();
+        self.few.offer_row(&Row {
+            scores,
+            maxima: &self.maxima,
+            normalizer: Normalizer::IDENTITY,
+            running: 0.0,
+            base: 0,
+        });
+        self.few.best().last().map(|candidate| candidate.score)
     }
 }
 
@@ -24,16 +57,19 @@ impl LogitsProcessor for TopKLogitsWarper {
     }
 
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
-        self.distribution.read(scores);
-        let least = self.distribution.score_of_rank(self.top_k);
-        self.distribution
-            .forbid(scores, |entry| entry.score < least);
+        // A row with NaN has no order; whoever draws from it reports that.
+        if self.top_k >= scores.len() || block_maxima(scores, &mut self.maxima) {
+            return;
+        }
+        if let Some(least) = self.least(scores) {
+            forbid_below(scores, least);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::testing::{forbidden, processed};
     use super::*;
 
     #[test]
@@ -41,6 +77,24 @@ mod tests {
         for (top_k, min, stay) in [(1, 1, 1), (1, 3, 3), (7, 1, 7), (1000, 1, 50)] {
             let mut warper = TopKLogitsWarper::new(top_k, min);
             assert_eq!(50 - forbidden(&mut warper, &[0], &[]).len(), stay);
+        }
+    }
+
+    #[test]
+    fn many_stay_as_few_do() {
+        let context = Context {
+            tokens: &[0],
+            source: &[],
+        };
+        let before: Vec<f32> = (0..2000)
+            .map(|token| ((token * 997) % 2003) as f32)
+            .collect();
+        for top_k in [FEW - 1, FEW, FEW + 1, 1999] {
+            let after = processed(&mut TopKLogitsWarper::new(top_k, 1), &context, &before);
+            assert_eq!(
+                after.iter().filter(|score| score.is_finite()).count(),
+                top_k
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 //! not have, and an order of those ties.
 
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
+use super::super::kernels::exp::exp;
 use super::super::kernels::normalizer::{Normalizer, block_maxima, materialize, normalize};
 use super::super::kernels::top_k::{Candidate, Row, TopK};
 use super::super::model::Source;
@@ -158,21 +159,14 @@ impl<'a> BeamSearch<'a> {
                     base,
                 }),
                 Some(random) => {
-                    let random = random.at((beam.tokens.len() - self.prompt_length) as u64);
-                    for (token, score) in row.iter().enumerate() {
-                        let score = normalizer.apply(*score) + beam.score;
-                        let index = base + token;
-                        // Where nothing has a chance the number does not matter, only that the list is filled.
-                        let chance = if score == f32::NEG_INFINITY {
-                            score
-                        } else {
-                            (f64::from(score) + random.at(index as u64).gumbel()) as f32
-                        };
-                        self.top.offer(Candidate {
-                            score: chance,
-                            index,
-                        });
-                    }
+                    let step = (beam.tokens.len() - self.prompt_length) as u64;
+                    let score = |logit| normalizer.apply(logit) + beam.score;
+                    draw_row(
+                        &mut self.top,
+                        row.iter().map(|logit| score(*logit)),
+                        base,
+                        random.at(step),
+                    );
                 }
             }
         }
@@ -344,6 +338,38 @@ impl<'a> BeamSearch<'a> {
     }
 }
 
+/// Keeps the bound of [`draw_row`] on the safe side of rounding.
+const BOUND_ROUNDING: f64 = 1.001;
+
+/// Offers a row's candidates by chance and not by score: whoever keeps the greatest sums of a log-weight and a Gumbel
+/// number has drawn by weight, without replacement, in the order in which they would have been drawn.
+fn draw_row(top: &mut TopK, scores: impl Iterator<Item = f32>, base: usize, random: Key) {
+    for (token, score) in scores.enumerate() {
+        let index = base + token;
+        let random = random.at(index as u64);
+        // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows without
+        // logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 - exp(score - threshold).
+        if let Some(threshold) = top.threshold() {
+            let behind = (score - threshold).min(0.0);
+            if behind < -Key::GUMBEL_MOST
+                || 1.0 - random.uniform() > f64::from(exp(behind)) * BOUND_ROUNDING
+            {
+                continue;
+            }
+        }
+        // What has no chance only fills the list.
+        let chance = if score == f32::NEG_INFINITY {
+            score
+        } else {
+            (f64::from(score) + random.gumbel()) as f32
+        };
+        top.offer(Candidate {
+            score: chance,
+            index,
+        });
+    }
+}
+
 /// The `keep` indices below `count` of the greatest worth, greatest first, the lower index first among equals.
 fn best_of(
     count: usize,
@@ -410,5 +436,56 @@ impl DocumentSearch for BeamSearch<'_> {
                 token_scores: self.with_token_scores.then_some(hypothesis.token_scores),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_come_first_and_finished_ones_before_others() {
+        let worth = [
+            (1.0, false),
+            (f32::NAN, true),
+            (2.0, false),
+            (1.0, true),
+            (2.0, false),
+        ];
+        let mut order = Vec::new();
+        best_of(worth.len(), 4, |index| worth[index], &mut order);
+        assert_eq!(order, [2, 4, 3, 0]);
+    }
+
+    #[test]
+    fn candidates_are_drawn_by_weight_without_replacement() {
+        // Two of three: the order (a, b) has the probability a * b / (1 - a).
+        let weights = [0.6_f64, 0.1, 0.3];
+        let scores = weights.map(|weight| weight.ln() as f32);
+        let key = Key::new(11, &[4]);
+        let draws = 10_000;
+        let mut counts = [[0_u32; 3]; 3];
+        let mut top = TopK::new(2);
+        for step in 0..draws {
+            top.clear();
+            draw_row(&mut top, scores.into_iter(), 0, key.at(step));
+            counts[top.best()[0].index][top.best()[1].index] += 1;
+        }
+        let mut chi = 0.0;
+        for (first, one) in weights.iter().enumerate() {
+            for (second, other) in weights.iter().enumerate() {
+                let drawn = f64::from(counts[first][second]);
+                if first == second {
+                    assert_eq!(drawn, 0.0);
+                } else {
+                    let expected = one * other / (1.0 - one) * draws as f64;
+                    chi += (drawn - expected).powi(2) / expected;
+                }
+            }
+        }
+        assert!(
+            chi < 20.5,
+            "chi-square {chi} with 5 degrees of freedom, p < 0.001"
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! Implements `GenerationMixin._sample` (transformers 5.23.0), which serves both.
 
 use super::super::config::{GenerationConfig, Sampling};
+use super::super::kernels::BLOCK;
 use super::super::kernels::exp::exp;
 use super::super::kernels::normalizer::{argmax, normalize};
 use super::super::model::Source;
@@ -77,21 +78,44 @@ impl<'a> SingleSearch<'a> {
         }
         let step = self.sequences[number].tokens.len() - self.prompt_length;
         let uniform = random.at(number as u64).at(step as u64).uniform();
-        Ok(draw(scores, normalizer.max, uniform))
+        Ok(draw(scores, normalizer.max, workspace, uniform))
     }
 }
 
 /// Draws an index by weight `exp(score - max)`: the first at which the running sum exceeds `uniform` of the total.
-fn draw(scores: &[f32], max: f32, uniform: f64) -> usize {
-    let weight = |score: &f32| f64::from(exp(*score - max));
-    let mut left = uniform * scores.iter().map(weight).sum::<f64>();
-    let mut last = 0;
-    for (index, score) in scores.iter().enumerate() {
-        let weight = weight(score);
+///
+/// `workspace` holds the maxima and sums of the row's blocks, so that only the block with the index is searched.
+fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize {
+    let blocks = workspace
+        .maxima
+        .iter()
+        .zip(&workspace.sums)
+        .map(|(block_max, sum)| {
+            if *sum > 0.0 {
+                f64::from(*sum) * f64::from(exp(*block_max - max))
+            } else {
+                0.0
+            }
+        });
+    let mut left = uniform * blocks.clone().sum::<f64>();
+    // Rounding may leave more than there is: then the last that has weight is drawn.
+    let (mut chosen, mut within) = (0, f64::INFINITY);
+    for (number, weight) in blocks.enumerate().filter(|(_, weight)| *weight > 0.0) {
+        chosen = number;
+        if left < weight {
+            within = left;
+            break;
+        }
+        left -= weight;
+    }
+    let start = chosen * BLOCK;
+    let mut last = start;
+    for (offset, score) in scores[start..].iter().take(BLOCK).enumerate() {
+        let weight = f64::from(exp(*score - max));
         if weight > 0.0 {
-            last = index;
-            left -= weight;
-            if left < 0.0 {
+            last = start + offset;
+            within -= weight;
+            if within < 0.0 {
                 break;
             }
         }
@@ -186,37 +210,57 @@ impl DocumentSearch for SingleSearch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::processors::LogitsProcessors;
+
+    /// Draws from a row as a search does.
+    fn draws(scores: &[f32], uniforms: impl Iterator<Item = f64>) -> Vec<usize> {
+        let (mut maxima, mut sums) = (Vec::new(), Vec::new());
+        let normalizer = normalize(scores, &mut maxima, &mut sums);
+        let processors = LogitsProcessors::default();
+        let workspace = Workspace {
+            processors,
+            vocab_size: scores.len(),
+            maxima,
+            sums,
+        };
+        uniforms
+            .map(|uniform| draw(scores, normalizer.max, &workspace, uniform))
+            .collect()
+    }
 
     #[test]
     fn draws_follow_the_weights() {
-        let weights = [0.5_f64, 0.0, 0.125, 0.25, 0.125];
-        let scores = weights.map(|weight| weight.ln() as f32);
+        // Over several blocks, one of them without weight.
+        let mut weights = vec![0.0_f64; 4 * BLOCK];
+        weights[3..6].copy_from_slice(&[0.25, 0.0, 0.125]);
+        weights[BLOCK - 1] = 0.125;
+        weights[2 * BLOCK] = 0.25;
+        weights[4 * BLOCK - 1] = 0.25;
+        let scores: Vec<f32> = weights.iter().map(|weight| weight.ln() as f32).collect();
         let key = Key::new(3, &[5, 6]);
-        let draws = 10_000;
-        let mut counts = [0_u32; 5];
-        for place in 0..draws {
-            counts[draw(&scores, scores[0], key.at(place).uniform())] += 1;
+        let count = 10_000;
+        let mut counts = vec![0_u32; weights.len()];
+        for index in draws(&scores, (0..count).map(|place| key.at(place).uniform())) {
+            counts[index] += 1;
         }
-        assert_eq!(counts[1], 0);
-        let chi: f64 = weights
-            .iter()
-            .zip(counts)
-            .filter(|(weight, _)| **weight > 0.0)
-            .map(|(weight, count)| {
-                let expected = weight * draws as f64;
-                (f64::from(count) - expected).powi(2) / expected
-            })
-            .sum();
+        let mut chi = 0.0;
+        for (weight, drawn) in weights.iter().zip(counts) {
+            let expected = weight * count as f64;
+            if expected == 0.0 {
+                assert_eq!(drawn, 0);
+            } else {
+                chi += (f64::from(drawn) - expected).powi(2) / expected;
+            }
+        }
         assert!(
-            chi < 16.3,
-            "chi-square {chi} with 3 degrees of freedom, p < 0.001"
+            chi < 18.5,
+            "chi-square {chi} with 4 degrees of freedom, p < 0.001"
         );
     }
 
     #[test]
     fn the_ends_of_the_interval_draw_the_ends() {
         let scores = [f32::NEG_INFINITY, 0.0, 0.0, f32::NEG_INFINITY];
-        assert_eq!(draw(&scores, 0.0, 0.0), 1);
-        assert_eq!(draw(&scores, 0.0, 1.0), 2);
+        assert_eq!(draws(&scores, [0.0, 1.0].into_iter()), [1, 2]);
     }
 }
