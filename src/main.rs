@@ -26,6 +26,7 @@ enum Command {
     Summarize(commands::summarize::Arguments),
     Inspect(commands::inspect::Arguments),
     Demo(commands::demo::Arguments),
+    Serve(commands::serve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Summarize(arguments) => commands::summarize::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

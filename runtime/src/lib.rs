@@ -34,4 +34,4 @@ pub mod tokenizer;
 pub use error::{Error, Result};
 pub use generation::GenerationParameters;
 pub use session::SessionOptions;
-pub use summarizer::{Sequence, Summarizer, Summary, Timing};
+pub use summarizer::{Follower, ModelSettings, Sequence, Summarizer, Summary, Timing};

@@ -24,7 +24,59 @@ pub struct Summarizer {
     tokenizer: Tokenizer,
     encoder: Encoder,
     decoder: Decoder,
+    settings: ModelSettings,
+}
+
+/// What generation parameters are checked against: a model's limits and its defaults.
+#[derive(Clone, Debug)]
+pub struct ModelSettings {
     defaults: Map<String, Value>,
+    limits: Limits,
+}
+
+impl ModelSettings {
+    /// The settings of an exported model.
+    pub fn of(bundle: &Bundle) -> Result<Self> {
+        let shape = &bundle.manifest().shape;
+        Ok(Self {
+            defaults: bundle.generation_config()?,
+            limits: Limits {
+                max_target_positions: Some(shape.max_target_positions),
+                vocab_size: shape.vocab_size,
+            },
+        })
+    }
+
+    /// The model's defaults, under transformers' names.
+    pub fn defaults(&self) -> &Map<String, Value> {
+        &self.defaults
+    }
+
+    /// The settings that these parameters come to.
+    pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
+        Ok(GenerationConfig::resolve(
+            &self.defaults,
+            parameters,
+            self.limits,
+        )?)
+    }
+}
+
+/// Follows the work on documents: streaming, and cancellation. Documents are numbered as in the call.
+pub trait Follower {
+    /// A token became final. Greedy search and sampling only: beam search decides at the end.
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        let _ = (document, sequence, token);
+    }
+
+    /// A document is finished, while others may go on.
+    fn finished(&mut self, document: usize, generated: &Generated, summary: Summary);
+
+    /// Whether nobody wants this document any more; asked before each step.
+    fn cancelled(&mut self, document: usize) -> bool {
+        let _ = document;
+        false
+    }
 }
 
 /// What was made of one document.
@@ -93,14 +145,14 @@ impl Summarizer {
         let bundle = Bundle::open(path)?;
         let tokenizer =
             Tokenizer::open(&bundle.path(TOKENIZER), bundle.manifest().max_source_tokens)?;
-        let defaults = bundle.generation_config()?;
+        let settings = ModelSettings::of(&bundle)?;
         let (encoder, decoder) = session::load(&bundle, options)?;
         Ok(Self {
             bundle,
             tokenizer,
             encoder,
             decoder,
-            defaults,
+            settings,
         })
     }
 
@@ -120,6 +172,23 @@ impl Summarizer {
         parameters: &GenerationParameters,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Summary>> {
+        let mut summaries: Vec<Option<Summary>> = texts.iter().map(|_| None).collect();
+        let mut collector = Collector {
+            observer,
+            summaries: &mut summaries,
+        };
+        self.summarize_each(texts, parameters, &mut collector)?;
+        Ok(summaries.into_iter().flatten().collect())
+    }
+
+    /// Summarizes documents and hands each summary to `follower` as soon as it is finished, while
+    /// other documents go on.
+    pub fn summarize_each<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+        parameters: &GenerationParameters,
+        follower: &mut dyn Follower,
+    ) -> Result<()> {
         let config = self.configure(parameters)?;
         let documents = texts
             .iter()
@@ -130,28 +199,19 @@ impl Summarizer {
         let mut order: Vec<usize> = (0..documents.len()).collect();
         order.sort_by_key(|&index| documents[index].tokens.ids.len());
         let together = (ROWS_TOGETHER / config.rows_per_document()).max(1);
-        let mut summaries: Vec<Option<Summary>> = documents.iter().map(|_| None).collect();
-        for batch in order.chunks(together) {
-            let finished = self.summarize_batch(&documents, batch, &config, observer)?;
-            for (&index, summary) in batch.iter().zip(finished) {
-                summaries[index] = Some(summary);
-            }
-        }
-        Ok(summaries.into_iter().flatten().collect())
+        order
+            .chunks(together)
+            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, follower))
     }
 
     /// The settings that these parameters come to with this model's defaults.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
-        let shape = &self.bundle.manifest().shape;
-        let limits = Limits {
-            max_target_positions: Some(shape.max_target_positions),
-            vocab_size: shape.vocab_size,
-        };
-        Ok(GenerationConfig::resolve(
-            &self.defaults,
-            parameters,
-            limits,
-        )?)
+        self.settings.configure(parameters)
+    }
+
+    /// What [`configure`](Self::configure) goes by, for those who check parameters elsewhere.
+    pub fn settings(&self) -> &ModelSettings {
+        &self.settings
     }
 
     /// The bundle.
@@ -193,8 +253,8 @@ impl Summarizer {
         documents: &[Document],
         batch: &[usize],
         config: &GenerationConfig,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Summary>> {
+        follower: &mut dyn Follower,
+    ) -> Result<()> {
         let mut timings = Vec::with_capacity(batch.len());
         let mut memories = Vec::with_capacity(batch.len());
         for document in batch.iter().map(|&index| &documents[index]) {
@@ -214,42 +274,54 @@ impl Summarizer {
         let mut decoding =
             self.decoder
                 .start(memories, config.rows_per_document(), config.max_length())?;
-        let mut batch_observer = BatchObserver {
-            inner: observer,
+        let mut observer = BatchObserver {
+            follower,
+            tokenizer: &self.tokenizer,
+            documents,
             batch,
             start,
             timings,
+            failed: None,
         };
-        let generated = generate(&mut decoding, &sources, config, &mut batch_observer)?;
-        let timings = batch_observer.timings;
-        batch
-            .iter()
-            .zip(generated)
-            .zip(timings)
-            .map(|((&index, generated), timing)| self.summary(&documents[index], generated, timing))
-            .collect()
+        generate(&mut decoding, &sources, config, &mut observer)?;
+        observer.failed.map_or(Ok(()), Err)
     }
+}
 
-    fn summary(
-        &self,
-        document: &Document,
-        generated: Generated,
-        mut timing: Timing,
-    ) -> Result<Summary> {
-        let start = Instant::now();
+struct Document {
+    tokens: SourceTokens,
+    tokenize: Duration,
+}
+
+/// Makes summaries of a batch's documents as they finish, numbered as in the whole call.
+struct BatchObserver<'a> {
+    follower: &'a mut dyn Follower,
+    tokenizer: &'a Tokenizer,
+    documents: &'a [Document],
+    batch: &'a [usize],
+    start: Instant,
+    timings: Vec<Timing>,
+    /// The first summary that could not be turned into text.
+    failed: Option<Error>,
+}
+
+impl BatchObserver<'_> {
+    fn summary(&self, place: usize, generated: &Generated) -> Result<Summary> {
+        let document = &self.documents[self.batch[place]];
         let sequences = generated
             .sequences
-            .into_iter()
+            .iter()
             .map(|hypothesis| {
                 Ok(Sequence {
                     text: self.tokenizer.decode(&hypothesis.token_ids)?,
-                    token_ids: hypothesis.token_ids,
+                    token_ids: hypothesis.token_ids.clone(),
                     score: hypothesis.score,
-                    token_scores: hypothesis.token_scores,
+                    token_scores: hypothesis.token_scores.clone(),
                 })
             })
             .collect::<Result<_>>()?;
-        timing.decode += start.elapsed();
+        let mut timing = self.timings[place];
+        timing.decode = self.start.elapsed();
         Ok(Summary {
             sequences,
             input_tokens: document.tokens.ids.len(),
@@ -261,30 +333,43 @@ impl Summarizer {
     }
 }
 
-struct Document {
-    tokens: SourceTokens,
-    tokenize: Duration,
-}
-
-/// Gives documents of a batch their numbers in the whole call, and notes when each is finished.
-struct BatchObserver<'a> {
-    inner: &'a mut dyn Observer,
-    batch: &'a [usize],
-    start: Instant,
-    timings: Vec<Timing>,
-}
-
 impl Observer for BatchObserver<'_> {
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        self.inner.token(self.batch[document], sequence, token);
+        self.follower.token(self.batch[document], sequence, token);
     }
 
     fn finished(&mut self, document: usize, generated: &Generated) {
-        self.timings[document].decode = self.start.elapsed();
-        self.inner.finished(self.batch[document], generated);
+        match self.summary(document, generated) {
+            Ok(summary) => {
+                self.follower
+                    .finished(self.batch[document], generated, summary);
+            }
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+        }
     }
 
     fn cancelled(&mut self, document: usize) -> bool {
-        self.inner.cancelled(self.batch[document])
+        self.follower.cancelled(self.batch[document])
+    }
+}
+
+/// Keeps the summaries for [`Summarizer::summarize_observed`], and lets its observer follow.
+struct Collector<'a> {
+    observer: &'a mut dyn Observer,
+    summaries: &'a mut [Option<Summary>],
+}
+
+impl Follower for Collector<'_> {
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        self.observer.token(document, sequence, token);
+    }
+
+    fn finished(&mut self, document: usize, generated: &Generated, summary: Summary) {
+        self.observer.finished(document, generated);
+        self.summaries[document] = Some(summary);
+    }
+
+    fn cancelled(&mut self, document: usize) -> bool {
+        self.observer.cancelled(document)
     }
 }

@@ -1,14 +1,17 @@
 //! Text to source tokens, and generated tokens to text.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tokenizers::tokenizer::step_decode_stream;
 use tokenizers::{Tokenizer as Inner, TruncationParams};
 
 use crate::error::{Error, Result};
 
-/// The bundle's tokenizer.
+/// The bundle's tokenizer. Clones share one vocabulary.
+#[derive(Clone)]
 pub struct Tokenizer {
-    inner: Inner,
+    inner: Arc<Inner>,
     path: PathBuf,
 }
 
@@ -39,7 +42,7 @@ impl Tokenizer {
             .map_err(|error| wrong(format!("cannot cut to {max_tokens} tokens: {error}")))?;
         inner.with_padding(None);
         Ok(Self {
-            inner,
+            inner: Arc::new(inner),
             path: path.into(),
         })
     }
@@ -64,6 +67,16 @@ impl Tokenizer {
             .map_err(|error| self.failed(&error))
     }
 
+    /// Text of tokens that come one at a time.
+    pub fn detokenizer(&self) -> Detokenizer {
+        Detokenizer {
+            tokenizer: self.clone(),
+            ids: Vec::new(),
+            prefix: String::new(),
+            prefix_index: 0,
+        }
+    }
+
     /// Tokens it knows, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
@@ -74,5 +87,30 @@ impl Tokenizer {
             path: self.path.clone(),
             problem: format!("failed: {error}"),
         }
+    }
+}
+
+/// Turns tokens into text one by one: the pieces, joined, are what [`Tokenizer::decode`] makes of all of them.
+///
+/// A piece is held back while it may still change: bytes of an unfinished character, for one.
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
+    ids: Vec<u32>,
+    prefix: String,
+    prefix_index: usize,
+}
+
+impl Detokenizer {
+    /// The text that became certain with this token.
+    pub fn push(&mut self, token: u32) -> Result<Option<String>> {
+        step_decode_stream(
+            &self.tokenizer.inner,
+            vec![token],
+            true,
+            &mut self.ids,
+            &mut self.prefix,
+            &mut self.prefix_index,
+        )
+        .map_err(|error| self.tokenizer.failed(&error))
     }
 }

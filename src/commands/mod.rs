@@ -3,4 +3,5 @@
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod inspect;
+pub(crate) mod serve;
 pub(crate) mod summarize;

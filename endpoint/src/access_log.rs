@@ -1,0 +1,101 @@
+//! One line in the log for each request, with its id; and its place in the metrics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::Request;
+use hyper::header::{HeaderName, HeaderValue};
+use tracing::{Instrument, Level};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::Failure;
+
+/// Names a request; taken from the client where it gives one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// A longer id is not taken over.
+const LONGEST_ID: usize = 128;
+/// What other servers log where the client was gone before the answer.
+const HUNG_UP: u16 = 499;
+
+/// Follows a request from its head to its answer's head.
+pub(crate) async fn follow(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .filter(|id| id.len() <= LONGEST_ID && id.to_str().is_ok())
+        .cloned()
+        .unwrap_or_else(new_id);
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.map_or("other", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %route);
+    let mut follower = Follower {
+        app,
+        route,
+        started: Instant::now(),
+        span: span.clone(),
+        answered: false,
+    };
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    let failure = response.extensions_mut().remove::<Failure>();
+    follower.answered(response.status().as_u16(), failure);
+    response
+}
+
+fn new_id() -> HeaderValue {
+    let id = Uuid::new_v4().to_string();
+    HeaderValue::from_str(&id).expect("an id of hexadecimal digits")
+}
+
+/// Notes how a request ended. It is dropped unanswered where the client hung up.
+struct Follower {
+    app: Arc<App>,
+    route: String,
+    started: Instant,
+    span: tracing::Span,
+    answered: bool,
+}
+
+impl Follower {
+    fn answered(&mut self, code: u16, failure: Option<Failure>) {
+        self.answered = true;
+        let took = self.started.elapsed();
+        self.app.metrics.answered(&self.route, code, took);
+        let _entered = self.span.enter();
+        let seconds = took.as_secs_f64();
+        // These come every few seconds, and drown the rest.
+        let routine = matches!(self.route.as_str(), "/ping" | "/metrics") && code < 500;
+        match failure {
+            Some(Failure(reason)) if code >= 500 => {
+                tracing::error!(code, seconds, reason, "failed")
+            }
+            Some(Failure(reason)) => tracing::warn!(code, seconds, reason, "refused"),
+            None if routine => tracing::event!(Level::DEBUG, code, seconds, "answered"),
+            None => tracing::info!(code, seconds, "answered"),
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if !self.answered {
+            let took = self.started.elapsed();
+            self.app.metrics.answered(&self.route, HUNG_UP, took);
+            let _entered = self.span.enter();
+            tracing::info!(
+                code = HUNG_UP,
+                seconds = took.as_secs_f64(),
+                "the client hung up"
+            );
+        }
+    }
+}

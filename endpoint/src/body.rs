@@ -1,0 +1,58 @@
+//! Reading bodies from clients that may be slow, or send too much.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+
+use crate::error::ApiError;
+
+/// How much of a body that is too large is still read, and how long: a client that is cut off while it sends
+/// may never look at the answer.
+const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
+
+/// Reads a whole body of at most `limit` bytes, until `deadline`.
+pub(crate) async fn read(
+    mut body: Body,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Bytes, ApiError> {
+    let time = deadline.saturating_duration_since(Instant::now());
+    let reading = async {
+        if body.size_hint().lower() > limit as u64 {
+            return Err(ApiError::TooLarge(limit));
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| ApiError::BadRequest(format!("the body broke off: {error}")))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > limit {
+                return Err(ApiError::TooLarge(limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes.freeze())
+    };
+    let result = tokio::time::timeout(time, reading).await;
+    let result = result.unwrap_or(Err(ApiError::SlowBody(time)));
+    if matches!(result, Err(ApiError::TooLarge(_))) {
+        let _ = tokio::time::timeout(DRAIN.1, drain(body)).await;
+    }
+    result
+}
+
+async fn drain(mut body: Body) {
+    let mut left = DRAIN.0;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The endpoint as AWS shows it to its SDKs: boto3 and others, with their endpoint URL set to this server.
+
+use std::sync::Arc;
+
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue as FrameValue, Message};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode};
+use serde_json::json;
+use tokio_stream::StreamExt;
+
+use crate::app::App;
+use crate::invoke::invoke;
+
+/// The error's class, which SDKs read.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// The variant that answered.
+const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
+/// The content type of the wrapped body.
+const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-content-type");
+/// More of an error's body than this is not passed on.
+const ERROR_BODY: usize = 64 << 10;
+/// Longest name of an endpoint.
+const NAME: usize = 63;
+
+/// `POST /endpoints/{name}/invocations`
+pub(crate) async fn invocations(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    match answer(&app, &name, request).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+/// `POST /endpoints/{name}/invocations-response-stream`
+pub(crate) async fn invocations_response_stream(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let response = match answer(&app, &name, request).await {
+        Ok(response) => response,
+        Err(response) => return response,
+    };
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    let stream = HeaderValue::from_static("application/vnd.amazon.eventstream");
+    if let Some(content_type) = parts.headers.insert(CONTENT_TYPE, stream) {
+        parts.headers.insert(WRAPPED_TYPE, content_type);
+    }
+    let frames = body.into_data_stream().map(|piece| match piece {
+        Ok(bytes) => frame(&payload_part(bytes)),
+        Err(error) => frame(&stream_error(&error.to_string())),
+    });
+    Response::from_parts(parts, Body::from_stream(frames))
+}
+
+/// The container's answer; an error is what AWS makes of the container's.
+async fn answer(app: &App, name: &str, request: Request<Body>) -> Result<Response, Response> {
+    if !is_endpoint_name(name) {
+        let message = format!(
+            "'{name}' is no endpoint name: up to {NAME} letters, digits and single hyphens"
+        );
+        let body = json!({"Message": message});
+        return Err(error(StatusCode::BAD_REQUEST, "ValidationError", &body));
+    }
+    let target = app.target(request.headers()).await;
+    let result = match target {
+        Ok(model) => invoke(app, &model, request).await,
+        Err(error) => Err(error),
+    };
+    let mut response = result.unwrap_or_else(IntoResponse::into_response);
+    if response.status().is_success() {
+        response
+            .headers_mut()
+            .insert(VARIANT, HeaderValue::from_static("AllTraffic"));
+        return Ok(response);
+    }
+    Err(model_error(response).await)
+}
+
+async fn model_error(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, ERROR_BODY).await.unwrap_or_default();
+    let original = String::from_utf8_lossy(&body);
+    let code = parts.status.as_u16();
+    let (side, error_code) = if parts.status.is_client_error() {
+        ("client", "CLIENT_ERROR_FROM_MODEL")
+    } else {
+        ("server", "SERVER_ERROR_FROM_MODEL")
+    };
+    let body = json!({
+        "ErrorCode": error_code,
+        "LogStreamArn": "",
+        "Message": format!("Received {side} error ({code}) from primary with message \"{original}\"."),
+        "OriginalMessage": original,
+        "OriginalStatusCode": code,
+    });
+    let mut response = error(StatusCode::FAILED_DEPENDENCY, "ModelError", &body);
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.remove(CONTENT_TYPE);
+    response.headers_mut().extend(parts.headers);
+    response.extensions_mut().extend(parts.extensions);
+    response
+}
+
+fn error(status: StatusCode, kind: &'static str, body: &serde_json::Value) -> Response {
+    let mut response = (status, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// AWS: `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`
+fn is_endpoint_name(name: &str) -> bool {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric();
+    let bytes = name.as_bytes();
+    bytes.len() <= NAME
+        && bytes.first().is_some_and(|byte| sound(*byte))
+        && bytes.last().is_some_and(|byte| sound(*byte))
+        && bytes.iter().all(|byte| sound(*byte) || *byte == b'-')
+}
+
+fn text(name: &'static str, value: &'static str) -> Header {
+    Header::new(name, FrameValue::String(value.into()))
+}
+
+fn payload_part(bytes: Bytes) -> Message {
+    Message::new(bytes)
+        .add_header(text(":message-type", "event"))
+        .add_header(text(":event-type", "PayloadPart"))
+        .add_header(text(":content-type", "application/octet-stream"))
+}
+
+fn stream_error(message: &str) -> Message {
+    let body = json!({"ErrorCode": "ModelStreamError", "Message": message});
+    Message::new(body.to_string())
+        .add_header(text(":message-type", "exception"))
+        .add_header(text(":exception-type", "ModelStreamError"))
+        .add_header(text(":content-type", "application/json"))
+}
+
+fn frame(message: &Message) -> std::io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    write_message_to(message, &mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_eventstream::frame::read_message_from;
+
+    use super::*;
+
+    #[test]
+    fn endpoint_names_are_checked_as_aws_does() {
+        for name in ["a", "my-endpoint-2", "A--b"] {
+            assert!(is_endpoint_name(name), "{name}");
+        }
+        let long = "a".repeat(64);
+        for name in ["", "-a", "a-", "a_b", "a b", "../a", long.as_str()] {
+            assert!(!is_endpoint_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn frames_are_read_back() {
+        let bytes = frame(&payload_part(Bytes::from_static(b"text"))).unwrap();
+        let message = read_message_from(bytes).unwrap();
+        assert_eq!(message.payload().as_ref(), b"text");
+        assert_eq!(message.headers().len(), 3);
+    }
+}

@@ -1,0 +1,181 @@
+//! Which path is answered by what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::header::{CONTENT_TYPE, HeaderName};
+use hyper::{Method, Request, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::{App, Models};
+use crate::error::ApiError;
+use crate::invoke::invoke;
+use crate::scheduler::Health;
+use crate::{access_log, body, local_mode, page};
+
+/// Everything the server answers.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/ping", get(ping))
+        .route("/invocations", post(invocations))
+        .route("/execution-parameters", get(execution_parameters))
+        .route(
+            "/endpoints/{name}/invocations",
+            post(local_mode::invocations),
+        )
+        .route(
+            "/endpoints/{name}/invocations-response-stream",
+            post(local_mode::invocations_response_stream),
+        )
+        .route("/metrics", get(metrics))
+        .route("/info", get(info))
+        .merge(page::router());
+    if matches!(app.models, Models::Many(_)) {
+        router = router
+            .route("/models", get(list_models).post(load_model))
+            .route("/models/{name}", get(show_model).delete(unload_model))
+            .route("/models/{name}/invoke", post(invoke_model));
+    }
+    router
+        .fallback(|uri: Uri| async move { ApiError::NoSuchPath(uri.path().into()) })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            ApiError::MethodNotAllowed {
+                method: method.to_string(),
+                path: uri.path().into(),
+            }
+        })
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            access_log::follow,
+        ))
+        .with_state(app)
+}
+
+type Json = ([(HeaderName, &'static str); 1], String);
+
+fn json_body(value: &Value) -> Json {
+    ([(CONTENT_TYPE, "application/json")], value.to_string())
+}
+
+/// The truth about whether work gets done; it waits for nothing.
+async fn ping(State(app): State<Arc<App>>) -> Response {
+    match app.health() {
+        Health::Ready => json_body(&json!({"status": "Healthy"})).into_response(),
+        Health::Starting => ApiError::NotReady("the model is being loaded".into()).into_response(),
+        Health::Failed(reason) => ApiError::NotReady(reason).into_response(),
+    }
+}
+
+async fn invocations(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let model = app.target(request.headers()).await?;
+    invoke(&app, &model, request).await
+}
+
+async fn execution_parameters(State(app): State<Arc<App>>) -> Json {
+    let settings = &app.settings;
+    json_body(&json!({
+        "MaxConcurrentTransforms": settings.batch_transform.max_concurrent_transforms,
+        "BatchStrategy": settings.batch_transform.strategy,
+        "MaxPayloadInMB": (settings.contract.max_body >> 20).max(1),
+    }))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let waiting = app.all_models().iter().map(|model| model.waiting()).sum();
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], app.metrics.render(waiting)).into_response()
+}
+
+/// What the page needs to know of the models.
+async fn info(State(app): State<Arc<App>>) -> Json {
+    let models: Vec<Value> = app
+        .all_models()
+        .iter()
+        .map(|model| match model.describe() {
+            None => json!({"name": model.name(), "ready": false}),
+            Some((manifest, settings)) => json!({
+                "name": model.name(),
+                "ready": model.health() == Health::Ready,
+                "source": manifest.source.name,
+                "architecture": manifest.architecture,
+                "precision": manifest.precision,
+                "max_source_tokens": manifest.max_source_tokens,
+                "generation_defaults": settings.defaults(),
+            }),
+        })
+        .collect();
+    json_body(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "field": app.settings.contract.task.field(),
+        "models": models,
+    }))
+}
+
+#[derive(Deserialize)]
+struct LoadModel {
+    model_name: String,
+    url: String,
+}
+
+fn registry(app: &App) -> Result<&crate::multi_model::Registry, ApiError> {
+    match &app.models {
+        Models::Many(registry) => Ok(registry),
+        Models::One(_) => Err(ApiError::NoSuchPath("/models".into())),
+    }
+}
+
+async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json, ApiError> {
+    /// More than enough for a name and a path.
+    const LIMIT: usize = 64 << 10;
+    let deadline = std::time::Instant::now() + app.settings.scheduling.deadline;
+    let body = body::read(request.into_body(), LIMIT, deadline).await?;
+    let load: LoadModel = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::BadRequest(format!("expected {{\"model_name\", \"url\"}}: {error}"))
+    })?;
+    registry(&app)?.load(&load.model_name, &load.url).await?;
+    let status = format!("Model \"{}\" registered", load.model_name);
+    Ok(json_body(&json!({"status": status})))
+}
+
+async fn list_models(State(app): State<Arc<App>>) -> Json {
+    let models: Vec<Value> = app.all_models().iter().map(|model| entry(model)).collect();
+    json_body(&json!({"models": models}))
+}
+
+async fn show_model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json, ApiError> {
+    Ok(json_body(&entry(&*registry(&app)?.find(&name)?)))
+}
+
+async fn unload_model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json), ApiError> {
+    registry(&app)?.unload(&name)?;
+    let status = format!("Model \"{name}\" unregistered");
+    Ok((StatusCode::OK, json_body(&json!({"status": status}))))
+}
+
+async fn invoke_model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let model = registry(&app)?.find(&name)?;
+    invoke(&app, &model, request).await
+}
+
+fn entry(model: &crate::model::Model) -> Value {
+    json!({"modelName": model.name(), "modelUrl": model.folder().display().to_string()})
+}

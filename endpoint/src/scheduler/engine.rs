@@ -1,0 +1,37 @@
+//! What a worker drives: the [`Summarizer`], or a stand-in of the tests.
+
+use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::{Follower, GenerationParameters, Summarizer};
+
+/// Summarizes; owned by one worker.
+pub(crate) trait Engine {
+    /// Summarizes texts that share their parameters, each as it would be alone.
+    fn run(
+        &mut self,
+        texts: &[&str],
+        parameters: &GenerationParameters,
+        follower: &mut dyn Follower,
+    ) -> epitome_runtime::Result<()>;
+
+    /// Turns streamed tokens into text, where the engine can.
+    fn detokenizer(&self) -> Option<Detokenizer>;
+}
+
+impl Engine for Summarizer {
+    fn run(
+        &mut self,
+        texts: &[&str],
+        parameters: &GenerationParameters,
+        follower: &mut dyn Follower,
+    ) -> epitome_runtime::Result<()> {
+        self.summarize_each(texts, parameters, follower)
+    }
+
+    fn detokenizer(&self) -> Option<Detokenizer> {
+        Some(self.tokenizer().detokenizer())
+    }
+}
+
+/// Opens an engine: at the start of a worker, and again after a panic.
+pub(crate) type OpenEngine =
+    dyn Fn() -> Result<Box<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;

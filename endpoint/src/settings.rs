@@ -1,0 +1,174 @@
+//! How the server behaves, one struct a concern.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::contract::Format;
+
+/// The whole of it.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where to listen, and what to load.
+    pub server: ServerSettings,
+    /// What requests may be, and what answers look like.
+    pub contract: ContractSettings,
+    /// How much is done at a time, and for how long.
+    pub scheduling: SchedulingSettings,
+    /// What batch transform jobs are told.
+    pub batch_transform: BatchTransformSettings,
+    /// Serve many models, loaded and unloaded through `/models`.
+    pub multi_model: Option<MultiModelSettings>,
+}
+
+/// Where to listen, and what to load.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder of the model.
+    pub model: PathBuf,
+    /// How long requests may go on after SIGTERM.
+    pub grace: Duration,
+    /// Whether documents and summaries may appear in the log.
+    pub log_text: bool,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            model: "/opt/ml/model".into(),
+            grace: Duration::from_secs(25),
+            log_text: false,
+        }
+    }
+}
+
+/// The field that a summary is answered in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// `summary_text`, as transformers' summarization pipeline.
+    Summarization,
+    /// `generated_text`, as its text2text-generation pipeline.
+    #[default]
+    TextGeneration,
+}
+
+impl Task {
+    /// The task that the stock container's `HF_TASK` names.
+    pub fn of_hugging_face(task: &str) -> Self {
+        match task.trim() {
+            "summarization" => Self::Summarization,
+            _ => Self::TextGeneration,
+        }
+    }
+
+    /// The field's name.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Summarization => "summary_text",
+            Self::TextGeneration => "generated_text",
+        }
+    }
+}
+
+/// The shape of the answer to one text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerShape {
+    /// `[{"generated_text": ...}]`, as the stock container answers.
+    #[default]
+    List,
+    /// `{"generated_text": ...}`, as the tutorial's own inference script answers.
+    Object,
+}
+
+/// What requests may be, and what answers look like.
+#[derive(Clone, Debug)]
+pub struct ContractSettings {
+    /// The answer's field.
+    pub task: Task,
+    /// The answer's shape.
+    pub shape: AnswerShape,
+    /// The format of answers to requests that accept anything; `None` goes by the request's own.
+    pub default_accept: Option<Format>,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+}
+
+impl Default for ContractSettings {
+    fn default() -> Self {
+        Self {
+            task: Task::default(),
+            shape: AnswerShape::default(),
+            default_accept: None,
+            max_body: 25 << 20,
+        }
+    }
+}
+
+/// How much is done at a time, and for how long.
+#[derive(Clone, Debug)]
+pub struct SchedulingSettings {
+    /// Copies of the model that work side by side.
+    pub workers: NonZeroUsize,
+    /// Threads of each copy; `None` shares what the process may use among the workers.
+    pub threads: Option<NonZeroUsize>,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Rows (documents times beams) that are decoded together at most.
+    pub rows: NonZeroUsize,
+    /// Longest time to an answer: below the 60 seconds that SageMaker waits.
+    pub deadline: Duration,
+    /// Longest time to the end of a streamed answer: below SageMaker's 8 minutes.
+    pub stream_deadline: Duration,
+}
+
+impl SchedulingSettings {
+    /// Threads of each worker.
+    pub fn threads_each(&self) -> NonZeroUsize {
+        self.threads.unwrap_or_else(|| {
+            let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            NonZeroUsize::new(all.get() / self.workers).unwrap_or(NonZeroUsize::MIN)
+        })
+    }
+}
+
+impl Default for SchedulingSettings {
+    fn default() -> Self {
+        Self {
+            workers: NonZeroUsize::MIN,
+            threads: None,
+            queue: 64,
+            rows: NonZeroUsize::MIN.saturating_add(15),
+            deadline: Duration::from_secs(55),
+            stream_deadline: Duration::from_secs(450),
+        }
+    }
+}
+
+/// What `GET /execution-parameters` answers.
+#[derive(Clone, Debug)]
+pub struct BatchTransformSettings {
+    /// Requests that a batch transform job should have under way at a time.
+    pub max_concurrent_transforms: usize,
+    /// `MULTI_RECORD` or `SINGLE_RECORD`.
+    pub strategy: String,
+}
+
+impl Default for BatchTransformSettings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_transforms: 4,
+            strategy: "MULTI_RECORD".into(),
+        }
+    }
+}
+
+/// A server of many models.
+#[derive(Clone, Debug, Default)]
+pub struct MultiModelSettings {
+    /// Memory that the models may fill, in bytes; `None` goes by what the process may use.
+    pub memory: Option<u64>,
+}
