@@ -186,6 +186,8 @@ fn load(model: &Model, loader: &Loader) -> Result<Loaded, BoxError> {
     options.threads = loader.scheduling.threads_each();
     let name = model.name.clone();
     let open: Arc<OpenEngine> = Arc::new(move || {
+        // All of it, so that the scratch folder stays as long as the model may be opened again.
+        let prepared: &PreparedModel = &prepared;
         let summarizer = Summarizer::open_with(&prepared.bundle, &options)?;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(model = name, seconds, "a worker is ready");

@@ -1,1 +1,317 @@
+//! The scheduler with an engine whose steps the tests control.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use epitome_runtime::generation::{Generated, StopReason};
+use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::{Follower, GenerationParameters, Sequence, Summary};
+
+use super::*;
+
+/// Longest time that anything may take here.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the engines of a test share.
+#[derive(Default)]
+struct Log {
+    opened: AtomicUsize,
+    batches: Mutex<Vec<Vec<String>>>,
+    steps: AtomicUsize,
+}
+
+/// "panic" panics, "bad" fails its whole batch, "slow" decodes until it is cancelled; all others echo.
+struct Fake(Arc<Log>);
+
+impl Engine for Fake {
+    fn run(
+        &mut self,
+        texts: &[&str],
+        _parameters: &GenerationParameters,
+        follower: &mut dyn Follower,
+    ) -> epitome_runtime::Result<()> {
+        let texts_owned = texts.iter().map(ToString::to_string).collect();
+        self.0.batches.lock().unwrap().push(texts_owned);
+        assert!(!texts.contains(&"panic"), "asked to panic");
+        if texts.contains(&"bad") {
+            return Err(epitome_runtime::Error::Generate("bad scores".into()));
+        }
+        for (index, text) in texts.iter().enumerate() {
+            let mut stopped = StopReason::Finished;
+            while *text == "slow" && stopped != StopReason::Cancelled {
+                std::thread::sleep(Duration::from_millis(1));
+                self.0.steps.fetch_add(1, Ordering::SeqCst);
+                if follower.cancelled(index) {
+                    stopped = StopReason::Cancelled;
+                }
+            }
+            follower.token(index, 0, 7);
+            let generated = Generated {
+                sequences: Vec::new(),
+                steps: 1,
+                stopped,
+            };
+            follower.finished(index, &generated, summary(text, stopped));
+        }
+        Ok(())
+    }
+
+    fn detokenizer(&self) -> Option<Detokenizer> {
+        None
+    }
+}
+
+fn summary(text: &str, stopped: StopReason) -> Summary {
+    let sequence = Sequence {
+        text: text.to_uppercase(),
+        token_ids: vec![0, 1],
+        score: None,
+        token_scores: None,
+    };
+    Summary {
+        sequences: vec![sequence],
+        input_tokens: 1,
+        truncated: false,
+        steps: 1,
+        stopped,
+        timing: Default::default(),
+    }
+}
+
+fn start(settings: SchedulingSettings) -> (Scheduler, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    let engine_log = log.clone();
+    let open: Arc<OpenEngine> = Arc::new(move || {
+        engine_log.opened.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>)
+    });
+    let scheduler = Scheduler::start(&settings, Arc::new(Metrics::new()), open);
+    until(|| scheduler.health() == Health::Ready);
+    (scheduler, log)
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "it did not come to pass in time"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn work(texts: &[&str]) -> Work {
+    Work {
+        texts: texts.iter().map(ToString::to_string).collect(),
+        parameters: GenerationParameters::default(),
+        rows_per_text: 1,
+        deadline: Instant::now() + PATIENCE,
+        stream: false,
+    }
+}
+
+fn submit(scheduler: &Scheduler, work: Work) -> UnboundedReceiver<Event> {
+    scheduler.submit(vec![work]).unwrap().remove(0)
+}
+
+/// The summaries by text, or the error.
+fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError> {
+    let mut found = Vec::new();
+    while let Some(event) = events.blocking_recv() {
+        match event {
+            Event::Finished { text, summary, .. } => found.push((text, summary.text().to_owned())),
+            Event::Failed(error) => return Err(error),
+            Event::Token(_) => {}
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, text)| text).collect())
+}
+
+/// Keeps the only worker busy until the returned receiver is dropped.
+fn occupy(scheduler: &Scheduler, log: &Log) -> UnboundedReceiver<Event> {
+    let before = log.steps.load(Ordering::SeqCst);
+    let slow = submit(scheduler, work(&["slow"]));
+    until(|| log.steps.load(Ordering::SeqCst) > before);
+    slow
+}
+
+#[test]
+fn waiting_jobs_with_equal_parameters_are_decoded_together() {
+    let settings = SchedulingSettings {
+        rows: 4.try_into().unwrap(),
+        ..Default::default()
+    };
+    let (scheduler, log) = start(settings);
+    let slow = occupy(&scheduler, &log);
+    let mut other = work(&["x"]);
+    other.parameters.num_beams = Some(2);
+    let receivers: Vec<_> = [work(&["a", "bb", "ccc"]), other, work(&["d"]), work(&["e"])]
+        .into_iter()
+        .map(|work| submit(&scheduler, work))
+        .collect();
+    drop(slow);
+    let answers: Vec<_> = receivers
+        .into_iter()
+        .map(|events| results(events).unwrap())
+        .collect();
+    assert_eq!(
+        answers,
+        [vec!["A", "BB", "CCC"], vec!["X"], vec!["D"], vec!["E"]]
+    );
+    let batches = log.batches.lock().unwrap().clone();
+    assert_eq!(
+        batches[1..],
+        [vec!["ccc", "bb", "a", "d"], vec!["x"], vec!["e"]]
+    );
+}
+
+#[test]
+fn a_long_request_does_not_shut_out_others() {
+    let settings = SchedulingSettings {
+        rows: 2.try_into().unwrap(),
+        ..Default::default()
+    };
+    let (scheduler, log) = start(settings);
+    let slow = occupy(&scheduler, &log);
+    let long = submit(&scheduler, work(&["a"; 6]));
+    let mut other = work(&["x"]);
+    other.parameters.num_beams = Some(2);
+    let other = submit(&scheduler, other);
+    drop(slow);
+    assert_eq!(results(long).unwrap().len(), 6);
+    assert_eq!(results(other).unwrap(), ["X"]);
+    assert_eq!(log.batches.lock().unwrap()[2], ["x"]);
+}
+
+#[test]
+fn a_panic_costs_its_own_batch_only() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let events = submit(&scheduler, work(&["panic"]));
+    assert_eq!(results(events), Err(ApiError::WorkerFailed));
+    until(|| scheduler.health() == Health::Ready && log.opened.load(Ordering::SeqCst) == 2);
+    assert_eq!(results(submit(&scheduler, work(&["a"]))).unwrap(), ["A"]);
+}
+
+#[test]
+fn one_texts_failure_is_not_the_others() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let slow = occupy(&scheduler, &log);
+    let good = submit(&scheduler, work(&["a"]));
+    let bad = submit(&scheduler, work(&["bad"]));
+    drop(slow);
+    assert_eq!(results(good).unwrap(), ["A"]);
+    assert!(matches!(results(bad), Err(ApiError::ModelFailed(_))));
+}
+
+#[test]
+fn who_hangs_up_is_not_worked_for() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let slow = occupy(&scheduler, &log);
+    let waiting = submit(&scheduler, work(&["a"]));
+    drop(waiting);
+    drop(slow);
+    let steps = log.steps.load(Ordering::SeqCst);
+    assert_eq!(results(submit(&scheduler, work(&["b"]))).unwrap(), ["B"]);
+    // The step that ran when it hung up, and the one that was just starting.
+    assert!(log.steps.load(Ordering::SeqCst) <= steps + 2);
+    assert_eq!(
+        log.batches.lock().unwrap().len(),
+        2,
+        "nobody waited for \"a\""
+    );
+}
+
+#[test]
+fn a_deadline_ends_the_work() {
+    let (scheduler, _log) = start(SchedulingSettings::default());
+    let mut slow = work(&["slow"]);
+    slow.deadline = Instant::now() + Duration::from_millis(30);
+    assert!(matches!(
+        results(submit(&scheduler, slow)),
+        Err(ApiError::Deadline(_))
+    ));
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_makes_room_for_those_who_hung_up() {
+    let settings = SchedulingSettings {
+        queue: 2,
+        ..Default::default()
+    };
+    let (scheduler, log) = start(settings);
+    let slow = occupy(&scheduler, &log);
+    let first = submit(&scheduler, work(&["a"]));
+    let second = submit(&scheduler, work(&["b"]));
+    let started = Instant::now();
+    let refused = scheduler.submit(vec![work(&["c"])]).unwrap_err();
+    assert!(started.elapsed() < Duration::from_millis(50));
+    assert!(
+        matches!(refused, ApiError::Overloaded { waiting: 2, .. }),
+        "{refused}"
+    );
+    drop(first);
+    let third = submit(&scheduler, work(&["c"]));
+    drop(slow);
+    assert_eq!(results(second).unwrap(), ["B"]);
+    assert_eq!(results(third).unwrap(), ["C"]);
+}
+
+#[test]
+fn what_was_taken_is_finished_after_the_close() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let slow = occupy(&scheduler, &log);
+    let waiting = submit(&scheduler, work(&["a"]));
+    scheduler.close();
+    assert!(scheduler.submit(vec![work(&["b"])]).is_err());
+    drop(slow);
+    assert_eq!(results(waiting).unwrap(), ["A"]);
+    scheduler.join();
+}
+
+#[test]
+fn a_model_that_does_not_open_is_told_and_tried_again() {
+    let log = Arc::new(Log::default());
+    let engine_log = log.clone();
+    let open: Arc<OpenEngine> =
+        Arc::new(
+            move || match engine_log.opened.fetch_add(1, Ordering::SeqCst) {
+                0 => Err("the weights are cut".into()),
+                _ => Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>),
+            },
+        );
+    let scheduler = Scheduler::start(
+        &SchedulingSettings::default(),
+        Arc::new(Metrics::new()),
+        open,
+    );
+    until(|| scheduler.health() != Health::Starting);
+    assert_eq!(
+        scheduler.health(),
+        Health::Failed("the weights are cut".into())
+    );
+    assert!(matches!(
+        scheduler.submit(vec![work(&["a"])]),
+        Err(ApiError::NotReady(_))
+    ));
+    until(|| scheduler.health() == Health::Ready);
+}
+
+#[test]
+fn streamed_tokens_come_before_the_summary() {
+    let (scheduler, _log) = start(SchedulingSettings::default());
+    let mut streamed = work(&["a"]);
+    streamed.stream = true;
+    let mut events = submit(&scheduler, streamed);
+    assert!(matches!(
+        events.blocking_recv(),
+        Some(Event::Token(Token { id: 7, .. }))
+    ));
+    assert!(matches!(
+        events.blocking_recv(),
+        Some(Event::Finished { .. })
+    ));
+    assert!(events.blocking_recv().is_none());
+}

@@ -1,0 +1,627 @@
+//! The real binary over real sockets.
+
+#[path = "serve/client.rs"]
+mod client;
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use client::{Server, bundle, text_of};
+use serde_json::{Value, json};
+
+const TEXT: &str = "The river rose after a week of rain and the town opened its gates. Farmers moved the cattle to the hills.";
+
+fn summary_of(body: &Value) -> &str {
+    body[0]["generated_text"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{body}"))
+}
+
+#[test]
+fn json_is_answered_as_the_stock_container_answers() {
+    let server = Server::tiny(&[]);
+    let one = server.invoke(&json!({"inputs": TEXT}));
+    assert_eq!(one.status, 200, "{}", one.text());
+    assert_eq!(one.header("content-type"), Some("application/json"));
+    let body = one.json();
+    assert_eq!(body.as_array().unwrap().len(), 1);
+    assert_eq!(body[0].as_object().unwrap().len(), 1);
+    let summary = summary_of(&body).to_owned();
+
+    let list = server
+        .invoke(&json!({"inputs": [TEXT, "Another text."]}))
+        .json();
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert_eq!(summary_of(&list), summary);
+
+    let parameters = json!({"num_beams": 3, "num_return_sequences": 2});
+    let several = server
+        .invoke(&json!({"inputs": TEXT, "parameters": parameters}))
+        .json();
+    assert_eq!(several.as_array().unwrap().len(), 2);
+    assert!(several[1]["generated_text"].is_string());
+    let nested = server
+        .invoke(&json!({"inputs": [TEXT, TEXT], "parameters": parameters}))
+        .json();
+    assert_eq!(nested.as_array().unwrap().len(), 2);
+    assert_eq!(nested[0], several);
+    assert_eq!(server.invoke(&json!({"inputs": []})).json(), json!([]));
+}
+
+#[test]
+fn every_format_comes_in_and_goes_out() {
+    let server = Server::tiny(&[]);
+    let summary = summary_of(&server.invoke(&json!({"inputs": TEXT})).json()).to_owned();
+    let json_body = json!({"inputs": TEXT}).to_string();
+    let charset = server.post(
+        "/invocations",
+        &[("Content-Type", "application/json; charset=utf-8")],
+        json_body.as_bytes(),
+    );
+    assert_eq!(summary_of(&charset.json()), summary);
+    let untyped = server.post("/invocations", &[], json_body.as_bytes());
+    assert_eq!(summary_of(&untyped.json()), summary);
+
+    let lines = format!("{json_body}\n{}\n", json!({"inputs": [TEXT, TEXT]}));
+    let lines = server.post(
+        "/invocations",
+        &[("Content-Type", "application/jsonlines")],
+        lines.as_bytes(),
+    );
+    assert_eq!(lines.header("content-type"), Some("application/jsonlines"));
+    let answers: Vec<Value> = lines
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(summary_of(&answers[0]), summary);
+    assert_eq!(answers[1].as_array().unwrap().len(), 2);
+
+    let csv = format!("inputs\n\"{TEXT}\"\n\"{TEXT}\"\n");
+    let as_json = server.post(
+        "/invocations",
+        &[("Content-Type", "text/csv")],
+        csv.as_bytes(),
+    );
+    assert_eq!(as_json.json().as_array().unwrap().len(), 2);
+    let as_csv = server.post(
+        "/invocations",
+        &[("Content-Type", "text/csv"), ("Accept", "text/csv")],
+        csv.as_bytes(),
+    );
+    assert!(
+        as_csv.text().starts_with("generated_text\n"),
+        "{}",
+        as_csv.text()
+    );
+
+    let plain = server.post(
+        "/invocations",
+        &[("Content-Type", "text/plain")],
+        TEXT.as_bytes(),
+    );
+    assert_eq!(plain.text(), summary);
+    let accept_text = server.post(
+        "/invocations",
+        &[("Accept", "text/plain")],
+        json_body.as_bytes(),
+    );
+    assert_eq!(accept_text.text(), summary);
+}
+
+#[test]
+fn length_penalty_and_custom_attributes_as_the_tutorials_client_sends_them() {
+    let server = Server::tiny(&[]);
+    for penalty in [0.6, 1.5] {
+        let body =
+            json!({"inputs": TEXT, "parameters": {"length_penalty": penalty, "num_beams": 4}})
+                .to_string();
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("X-Amzn-SageMaker-Custom-Attributes", "c000b4f9"),
+        ];
+        let answer = server.post("/invocations", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            answer.header("x-amzn-sagemaker-custom-attributes"),
+            Some("c000b4f9")
+        );
+        assert!(answer.header("x-amzn-requestid").is_some());
+        assert!(
+            answer
+                .header("server-timing")
+                .unwrap()
+                .contains("encode;dur=")
+        );
+    }
+}
+
+#[test]
+fn errors_have_the_stock_containers_shape_and_honest_codes() {
+    let server = Server::tiny(&[]);
+    let json_type = [("Content-Type", "application/json")];
+    let cases: [(&[(&str, &str)], &str, u16, &str); 10] = [
+        (&json_type, "{", 400, "not JSON"),
+        (&json_type, "{}", 400, "`inputs`"),
+        (
+            &json_type,
+            r#"{"inputs":"a","parameters":{"num_beam":4}}"#,
+            400,
+            "did you mean `num_beams`",
+        ),
+        (
+            &json_type,
+            r#"{"inputs":"a","parameters":{"num_beams":0}}"#,
+            400,
+            "`num_beams`",
+        ),
+        (
+            &json_type,
+            r#"{"inputs":"a","parameters":{"max_length":9999999}}"#,
+            400,
+            "max_length",
+        ),
+        (&json_type, r#"{"inputs":""}"#, 400, "empty"),
+        (
+            &[("Content-Type", "application/xml")],
+            "<a/>",
+            415,
+            "application/xml",
+        ),
+        (
+            &[("Accept", "image/png")],
+            r#"{"inputs":"a"}"#,
+            406,
+            "image/png",
+        ),
+        (
+            &[("Content-Type", "application/jsonlines")],
+            "{\"inputs\":\"a\"}\n[",
+            400,
+            "line 2",
+        ),
+        (
+            &[("Content-Type", "text/csv")],
+            "text\na\n",
+            400,
+            "`inputs`",
+        ),
+    ];
+    for (headers, body, code, part) in cases {
+        let answer = server.post("/invocations", headers, body.as_bytes());
+        let error = answer.json();
+        assert_eq!(answer.status, code, "{body}: {error}");
+        assert_eq!(error["code"], code);
+        assert!(error["type"].as_str().unwrap().ends_with("Exception"));
+        assert!(error["message"].as_str().unwrap().contains(part), "{error}");
+    }
+    assert_eq!(server.get("/nowhere").json()["code"], 404);
+    assert_eq!(server.get("/invocations").json()["code"], 405);
+    let latin1 = server.post("/invocations", &json_type, b"{\"inputs\":\"\xe9\"}");
+    assert_eq!(latin1.status, 400, "{}", latin1.text());
+}
+
+#[test]
+fn bodies_are_bounded() {
+    let server = Server::tiny(&[("SAGEMAKER_MAX_PAYLOAD_IN_MB", "1")]);
+    let large = vec![b'a'; (1 << 20) + 1];
+    let answer = server.post("/invocations", &[("Content-Type", "text/plain")], &large);
+    assert_eq!((answer.status, &answer.json()["code"]), (413, &json!(413)));
+    let parameters = server.get("/execution-parameters").json();
+    assert_eq!(
+        parameters,
+        json!({"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1})
+    );
+}
+
+#[test]
+fn long_texts_are_cut_and_that_is_said() {
+    let answer = Server::tiny(&[]).invoke(&json!({"inputs": TEXT.repeat(200)}));
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-epitome-truncated"), Some("1"));
+}
+
+#[test]
+fn settings_of_the_tutorial_and_of_sagemaker() {
+    let server = Server::tiny(&[
+        ("HF_TASK", "summarization"),
+        ("EPITOME_ANSWER", "object"),
+        ("SAGEMAKER_PROGRAM", ""),
+        ("SAGEMAKER_SUBMIT_DIRECTORY", ""),
+        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "20"),
+        ("EPITOME_QUEUE", ""),
+    ]);
+    let body = server.invoke(&json!({"inputs": TEXT})).json();
+    assert!(body["summary_text"].is_string(), "{body}");
+}
+
+#[test]
+fn tokens_are_streamed_and_join_to_the_summary() {
+    let server = Server::tiny(&[]);
+    let greedy = json!({"num_beams": 1, "max_new_tokens": 12});
+    let whole = server
+        .invoke(&json!({"inputs": TEXT, "parameters": greedy}))
+        .json();
+    let whole = summary_of(&whole).to_owned();
+    let body = json!({"inputs": TEXT, "parameters": greedy, "stream": true}).to_string();
+    let stream = |accept| {
+        server.post(
+            "/invocations",
+            &[("Content-Type", "application/json"), ("Accept", accept)],
+            body.as_bytes(),
+        )
+    };
+
+    let text = stream("text/plain");
+    assert_eq!(text.header("transfer-encoding"), Some("chunked"));
+    assert_eq!(text.text(), whole);
+    let events = stream("text/event-stream");
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    let events: Vec<Value> = events
+        .text()
+        .split_terminator("\n\n")
+        .map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap())
+        .collect();
+    let (last, tokens) = events.split_last().unwrap();
+    assert!(!tokens.is_empty());
+    assert_eq!(last["generated_text"], whole.as_str());
+    let joined: String = tokens
+        .iter()
+        .map(|token| token["token"]["text"].as_str().unwrap())
+        .collect();
+    assert!(whole.starts_with(&joined), "{joined} / {whole}");
+    let lines = stream("application/json");
+    assert_eq!(lines.header("content-type"), Some("application/jsonlines"));
+    assert_eq!(lines.text().lines().count(), events.len());
+
+    let beams = json!({"inputs": TEXT, "parameters": {"num_beams": 2}, "stream": true}).to_string();
+    let beams = server.post(
+        "/invocations",
+        &[("Accept", "text/plain")],
+        beams.as_bytes(),
+    );
+    assert_eq!((beams.status, beams.text().is_empty()), (200, false));
+    let two = json!({"inputs": [TEXT, TEXT], "stream": true});
+    assert_eq!(server.invoke(&two).status, 400);
+}
+
+#[test]
+fn local_mode_answers_as_aws_does() {
+    let server = Server::tiny(&[]);
+    let body = json!({"inputs": TEXT}).to_string();
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("X-Amzn-SageMaker-Custom-Attributes", "a=b"),
+    ];
+    let answer = server.post(
+        "/endpoints/my-endpoint/invocations",
+        &headers,
+        body.as_bytes(),
+    );
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("x-amzn-invoked-production-variant"),
+        Some("AllTraffic")
+    );
+    assert_eq!(
+        answer.header("x-amzn-sagemaker-custom-attributes"),
+        Some("a=b")
+    );
+
+    let error = server.post("/endpoints/my-endpoint/invocations", &headers, b"{}");
+    assert_eq!(error.status, 424);
+    assert_eq!(error.header("x-amzn-errortype"), Some("ModelError"));
+    let error = error.json();
+    assert_eq!(error["OriginalStatusCode"], 400);
+    let original: Value = serde_json::from_str(error["OriginalMessage"].as_str().unwrap()).unwrap();
+    assert_eq!(original["code"], 400);
+    assert_eq!(
+        server
+            .post("/endpoints/bad_name/invocations", &headers, body.as_bytes())
+            .status,
+        400
+    );
+
+    let stream = server.post(
+        "/endpoints/my-endpoint/invocations-response-stream",
+        &headers,
+        body.as_bytes(),
+    );
+    assert_eq!(
+        stream.header("content-type"),
+        Some("application/vnd.amazon.eventstream")
+    );
+    assert_eq!(
+        stream.header("x-amzn-sagemaker-content-type"),
+        Some("application/json")
+    );
+    let bytes = stream.body;
+    let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+    assert_eq!(total, bytes.len(), "one frame for one chunk");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(
+        text.contains("PayloadPart") && text.contains("generated_text"),
+        "{text}"
+    );
+}
+
+#[test]
+fn models_come_and_go() {
+    let exported = bundle();
+    let model = exported.path();
+    let server = Server::start(
+        &model,
+        &[
+            ("SAGEMAKER_MULTI_MODEL", "true"),
+            ("EPITOME_MODEL_MEMORY", "2"),
+        ],
+    );
+    let load = |name: &str| {
+        let body = json!({"model_name": name, "url": model.display().to_string()}).to_string();
+        server.post(
+            "/models",
+            &[("Content-Type", "application/json")],
+            body.as_bytes(),
+        )
+    };
+    let first = load("m1");
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(load("m1").status, 409);
+    let url = model.display().to_string();
+    assert_eq!(
+        server.get("/models").json(),
+        json!({"models": [{"modelName": "m1", "modelUrl": url}]})
+    );
+    assert_eq!(server.get("/models/m1").json()["modelName"], "m1");
+    let body = json!({"inputs": TEXT}).to_string();
+    assert_eq!(
+        server
+            .post("/models/m1/invoke", &[], body.as_bytes())
+            .status,
+        200
+    );
+    assert_eq!(
+        server
+            .post("/models/m2/invoke", &[], body.as_bytes())
+            .status,
+        404
+    );
+    assert_eq!(
+        server.post("/invocations", &[], body.as_bytes()).status,
+        400
+    );
+
+    // Two megabytes hold a few tiny models: the ones not used for longest leave.
+    for index in 2..12 {
+        assert_eq!(load(&format!("m{index}")).status, 200);
+    }
+    let names = server.get("/models").text();
+    assert!(
+        !names.contains("\"m1\"") && names.contains("\"m11\""),
+        "{names}"
+    );
+    assert_eq!(
+        server.send("DELETE", "/models/m11", &[], b"").json(),
+        json!({"status": "Model \"m11\" unregistered"})
+    );
+    assert_eq!(server.send("DELETE", "/models/m11", &[], b"").status, 404);
+
+    let tight = Server::start(
+        &model,
+        &[
+            ("SAGEMAKER_MULTI_MODEL", "true"),
+            ("EPITOME_MODEL_MEMORY", "0"),
+        ],
+    );
+    let body = json!({"model_name": "m", "url": url}).to_string();
+    assert_eq!(tight.post("/models", &[], body.as_bytes()).status, 507);
+}
+
+#[test]
+fn a_checkpoint_is_exported_at_the_start() {
+    let server = Server::start(&common::fixture("tiny/pegasus-relu"), &[]);
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+}
+
+#[test]
+fn a_bad_model_is_told_by_ping_and_the_server_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_any(folder.path(), &[]);
+    let start = Instant::now();
+    let ping = loop {
+        let ping = server.get("/ping");
+        assert_eq!(ping.status, 503);
+        if !ping.text().contains("being loaded") || start.elapsed() > Duration::from_secs(20) {
+            break ping;
+        }
+    };
+    assert!(ping.text().contains("message"), "{}", ping.text());
+    let answer = server.invoke(&json!({"inputs": TEXT}));
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+}
+
+#[test]
+fn metrics_count_what_was_done() {
+    let server = Server::tiny(&[]);
+    server.invoke(&json!({"inputs": TEXT}));
+    server.invoke(&json!({}));
+    let metrics = server.get("/metrics").text();
+    for name in [
+        "epitome_requests_total{route=\"/invocations\",code=\"200\"}",
+        "epitome_requests_total{route=\"/invocations\",code=\"400\"}",
+        "epitome_queue_depth",
+        "epitome_batch_texts_bucket",
+        "epitome_source_tokens_total",
+        "epitome_generated_tokens_total",
+        "epitome_encode_seconds_bucket",
+        "epitome_step_seconds_bucket",
+        "epitome_request_seconds_bucket",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(name), "{name} in {metrics}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let server = Server::tiny(&[]);
+    let page = server.get("/");
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .contains("default-src 'self'")
+    );
+    for name in ["/page.css", "/page.js"] {
+        let file = server.get(name);
+        assert_eq!(file.status, 200);
+        assert!(page.text().contains(&name[1..]));
+        assert!(!file.text().contains("https://"), "{name}");
+    }
+}
+
+#[test]
+fn documents_stay_out_of_the_log_unless_asked() {
+    for (asked, log_text) in [("", false), ("true", true)] {
+        let server = Server::tiny(&[("EPITOME_LOG_TEXT", asked)]);
+        let id = [("X-Amzn-RequestId", "my-request")];
+        server.post(
+            "/invocations",
+            &id,
+            br#"{"inputs":"A secret of the town."}"#,
+        );
+        let log = server.stop();
+        assert!(log.contains("my-request"), "{log}");
+        assert_eq!(log.contains("A secret"), log_text, "{log}");
+        for line in log.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn garbage_and_slow_clients_do_not_disturb_others() {
+    let server = Server::tiny(&[]);
+    let mut garbage = server.connect();
+    garbage
+        .write_all(b"\x16\x03\x01\x00\xff\0\0 garbage\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = garbage.read_to_end(&mut answer);
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+        "{answer:?}"
+    );
+    let mut half: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut half {
+        client
+            .write_all(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            .unwrap();
+    }
+    let start = Instant::now();
+    assert_eq!(server.get("/ping").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+}
+
+#[test]
+fn a_slow_body_ends_at_the_deadline() {
+    let server = Server::tiny(&[("EPITOME_DEADLINE", "0.5")]);
+    let mut slow = server.connect();
+    slow.write_all(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        .unwrap();
+    let mut answer = vec![0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, b"HTTP/1.1 408");
+}
+
+/// Far more steps than any other test asks for.
+fn endless() -> Value {
+    json!({"inputs": TEXT, "parameters": {"num_beams": 8, "min_length": 60, "max_length": 64, "num_return_sequences": 8}})
+}
+
+#[test]
+fn clients_that_hang_up_free_the_worker() {
+    let server = Server::tiny(&[("EPITOME_QUEUE", "256"), ("EPITOME_THREADS", "1")]);
+    let body =
+        json!({"inputs": vec![TEXT; 500], "parameters": endless()["parameters"]}).to_string();
+    let mut gone = server.connect();
+    let head = format!(
+        "POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    gone.write_all((head + &body).as_bytes()).unwrap();
+    let batches = || {
+        server
+            .get("/metrics")
+            .text()
+            .contains("epitome_batch_texts_count 0")
+    };
+    client::until(|| !batches());
+    drop(gone);
+    let cancelled = "epitome_requests_total{route=\"/invocations\",code=\"499\"} 1";
+    client::until(|| server.get("/metrics").text().contains(cancelled));
+    let metrics = server.get("/metrics").text();
+    let finished: f64 = client::value(&metrics, "epitome_encode_seconds_count");
+    assert!(finished < 500.0, "the work went on: {finished}");
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+}
+
+#[test]
+fn sigterm_finishes_what_was_accepted() {
+    let mut server = Server::tiny(&[]);
+    let address = server.address;
+    let clients: Vec<_> = (0..12)
+        .map(|_| {
+            std::thread::spawn(move || {
+                client::post(address, "/invocations", endless().to_string().as_bytes())
+            })
+        })
+        .collect();
+    client::until(|| {
+        client::value(&server.get("/metrics").text(), "epitome_batch_texts_count") > 0.0
+    });
+    server.terminate();
+    for client in clients {
+        match client.join().unwrap() {
+            Ok(answer) => assert_eq!(answer.status, 200, "{}", answer.text()),
+            // It came after the door was shut.
+            Err(error) => assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionRefused,
+                "{error}"
+            ),
+        }
+    }
+    assert!(server.wait(Duration::from_secs(30)).success());
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_full_queue_refuses_and_loses_nothing() {
+    let server = Server::tiny(&[("EPITOME_QUEUE", "1"), ("EPITOME_BATCH_ROWS", "1")]);
+    let address = server.address;
+    let alone = text_of(&server.invoke(&endless()));
+    let clients: Vec<_> = (0..24)
+        .map(|_| {
+            std::thread::spawn(move || {
+                client::post(address, "/invocations", endless().to_string().as_bytes()).unwrap()
+            })
+        })
+        .collect();
+    let answers: Vec<_> = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .collect();
+    for answer in &answers {
+        match answer.status {
+            200 => assert_eq!(text_of(answer), alone),
+            429 => assert!(answer.header("retry-after").is_some()),
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    assert!(answers.iter().any(|answer| answer.status == 200));
+}

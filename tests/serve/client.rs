@@ -1,0 +1,277 @@
+//! The server under test, and a client that sends exactly what a test says.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::Exported;
+
+/// Longest time that anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A bundle of a tiny checkpoint.
+pub(crate) fn bundle() -> Exported {
+    Exported::of("tiny/pegasus-relu")
+}
+
+/// Waits for something to come to pass.
+pub(crate) fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "it did not come to pass in time"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The value of a metric without labels.
+pub(crate) fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("{name} in {metrics}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+/// The answer's body as text, which must be a success.
+pub(crate) fn text_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text()
+}
+
+/// `epitome serve` in a process of its own; it ends with this value.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    /// Keeps the model's folder.
+    exported: Option<Exported>,
+}
+
+impl Server {
+    /// A server of a tiny model that is ready.
+    pub(crate) fn tiny(environment: &[(&str, &str)]) -> Self {
+        let exported = bundle();
+        let mut server = Self::start(&exported.path(), environment);
+        server.exported = Some(exported);
+        server
+    }
+
+    /// A server that is ready.
+    pub(crate) fn start(model: &Path, environment: &[(&str, &str)]) -> Self {
+        let server = Self::start_any(model, environment);
+        until(|| {
+            let ping = server.get("/ping");
+            assert!(
+                ping.status == 200 || ping.text().contains("being loaded"),
+                "{}",
+                ping.text()
+            );
+            ping.status == 200
+        });
+        server
+    }
+
+    /// A server that listens, whether it will be ready or not.
+    pub(crate) fn start_any(model: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
+            .args(["serve", "--port", "0", "--model"])
+            .arg(model)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let address = loop {
+            let mut line = String::new();
+            assert!(
+                lines.read_line(&mut line).unwrap() > 0,
+                "the server ended: {}",
+                log.lock().unwrap()
+            );
+            log.lock().unwrap().push_str(&line);
+            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+            if entry["message"] == "listening" {
+                break entry["address"].as_str().unwrap().parse().unwrap();
+            }
+        };
+        let reader = Some(read(lines, log.clone()));
+        Self {
+            child,
+            address,
+            log,
+            reader,
+            exported: None,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.address).expect("the server accepts")
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.send("POST", path, headers, body)
+    }
+
+    pub(crate) fn invoke(&self, body: &Value) -> Answer {
+        let headers = [("Content-Type", "application/json")];
+        self.post("/invocations", &headers, body.to_string().as_bytes())
+    }
+
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let extra: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        exchange(
+            self.address,
+            &format!("{method} {path} HTTP/1.1\r\n{extra}"),
+            body,
+        )
+        .expect("an answer")
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&mut self) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < patience, "the server goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends the server in good order; the whole log.
+    pub(crate) fn stop(mut self) -> String {
+        self.terminate();
+        assert!(self.wait(PATIENCE).success());
+        self.reader.take().unwrap().join().unwrap();
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut lines: BufReader<ChildStderr>, log: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            log.lock().unwrap().push_str(&std::mem::take(&mut line));
+        }
+    })
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Posts JSON.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Answer> {
+    exchange(address, &format!("POST {path} HTTP/1.1\r\n"), body)
+}
+
+fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer> {
+    let mut stream = connect(address)?;
+    let length = body.len();
+    let head =
+        format!("{head}Host: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Answer::read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let mut answer = Self {
+            status,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+        };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = join_chunks(&answer.body)?;
+        }
+        Some(answer)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("text")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn join_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|window| window == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let start = end + 2;
+        body.extend_from_slice(bytes.get(start..start + size)?);
+        bytes = bytes.get(start + size + 2..)?;
+    }
+}
