@@ -338,6 +338,12 @@ fn local_mode_answers_as_aws_does() {
         stream.header("x-amzn-sagemaker-content-type"),
         Some("application/json")
     );
+    let headers = [("X-Amzn-SageMaker-Accept", "text/plain"), ("Accept", "*/*")];
+    let path = "/endpoints/my-endpoint/invocations-response-stream";
+    let plain = server.post(path, &headers, body.as_bytes());
+    let wrapped = plain.header("x-amzn-sagemaker-content-type");
+    assert_eq!(wrapped, Some("text/plain; charset=utf-8"));
+
     let bytes = stream.body;
     let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
     assert_eq!(total, bytes.len(), "one frame for one chunk");

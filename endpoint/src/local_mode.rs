@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde_json::json;
 use tokio_stream::StreamExt;
@@ -22,6 +22,8 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
 /// The content type of the wrapped body.
 const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-content-type");
+/// The content type that the wrapped body shall have.
+const WRAPPED_ACCEPT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-accept");
 /// More of an error's body than this is not passed on.
 const ERROR_BODY: usize = 64 << 10;
 /// Longest name of an endpoint.
@@ -42,8 +44,14 @@ pub(crate) async fn invocations(
 pub(crate) async fn invocations_response_stream(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response {
+    // Here `Accept` is about the frames; what shall be in them has a header of its own.
+    let headers = request.headers_mut();
+    headers.remove(ACCEPT);
+    if let Some(accept) = headers.remove(WRAPPED_ACCEPT) {
+        headers.insert(ACCEPT, accept);
+    }
     let response = match answer(&app, &name, request).await {
         Ok(response) => response,
         Err(response) => return response,

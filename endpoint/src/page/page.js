@@ -30,6 +30,7 @@ async function describeModel() {
         const limit = model.max_source_tokens.toLocaleString();
         find("model").textContent = `${model.source}: ${model.architecture}, ${model.precision}, reads ${limit} tokens`;
         offerBeams(model.generation_defaults.num_beams ?? 1);
+        setPenalty("a", model.generation_defaults.length_penalty ?? 1);
         return;
       }
       const ping = await (await fetch("ping")).json();
@@ -210,7 +211,7 @@ function element(name, attributes, content) {
 /** A line over 0.5 to 1.5, from zero up: a cut axis would make small differences look large. */
 function plot(svg, points, unit) {
   const [left, right, top, bottom] = [48, 468, 12, 186];
-  const highest = roundUp(Math.max(1, ...points.map(([, value]) => value)));
+  const highest = roundUp(1.05 * Math.max(1, ...points.map(([, value]) => value)));
   const x = (penalty) => left + (penalty - 0.5) * (right - left);
   const y = (value) => bottom - (value / highest) * (bottom - top);
   const nodes = [];
@@ -238,7 +239,18 @@ function roundUp(value) {
   return [1, 2, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
 }
 
+function showPenalty(column) {
+  find(`penalty-${column}-value`).textContent = Number(find(`penalty-${column}`).value).toFixed(1);
+}
+
+/** The slider keeps a value within its ends. */
+function setPenalty(column, penalty) {
+  find(`penalty-${column}`).value = penalty;
+  showPenalty(column);
+}
+
 function showCompare() {
+  document.body.classList.toggle("comparing", compare.checked);
   document.querySelector('#settings [data-column="b"]').hidden = !compare.checked;
   if (!compare.checked) {
     document.querySelector('#results [data-column="b"]').hidden = true;
@@ -259,14 +271,8 @@ text.addEventListener("keydown", (event) => {
   }
 });
 for (const column of ["a", "b"]) {
-  const slider = find(`penalty-${column}`);
-  const mirror = () => {
-    const value = Number(slider.value).toFixed(1);
-    find(`penalty-${column}-value`).textContent = value;
-    slider.setAttribute("aria-valuetext", value);
-  };
-  slider.addEventListener("input", mirror);
-  mirror();
+  find(`penalty-${column}`).addEventListener("input", () => showPenalty(column));
+  showPenalty(column);
 }
 offerBeams(4);
 showCompare();
