@@ -139,11 +139,13 @@ fn length_penalty_and_custom_attributes_as_the_tutorials_client_sends_them() {
     }
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn errors_have_the_stock_containers_shape_and_honest_codes() {
     let server = Server::tiny(&[]);
     let json_type = [("Content-Type", "application/json")];
-    let cases: [(&[(&str, &str)], &str, u16, &str); 10] = [
+    let cases: [(Headers, &str, u16, &str); 10] = [
         (&json_type, "{", 400, "not JSON"),
         (&json_type, "{}", 400, "`inputs`"),
         (
@@ -630,4 +632,36 @@ fn a_full_queue_refuses_and_loses_nothing() {
         }
     }
     assert!(answers.iter().any(|answer| answer.status == 200));
+}
+
+/// A mapped file that is cut kills the process that reads it, whatever that process does about errors.
+#[cfg(unix)]
+#[test]
+fn a_model_file_that_is_cut_is_survived_under_supervision() {
+    let exported = bundle();
+    let weights = exported.path().join("weights.bin");
+    let whole = std::fs::read(&weights).unwrap();
+    let mut server = Server::start(&exported.path(), &[("EPITOME_SUPERVISE", "true")]);
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+    let file = std::fs::File::options().write(true).open(&weights).unwrap();
+    file.set_len(100).unwrap();
+    // It may be killed, or go on with what it has read already; then it is killed here.
+    let body = json!({"inputs": TEXT}).to_string();
+    let killed = client::post(server.address, "/invocations", body.as_bytes()).is_err();
+    if !killed {
+        server.kill_child();
+    }
+    client::until(|| {
+        server
+            .get("/ping")
+            .text()
+            .contains("bytes where the manifest says")
+    });
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 503);
+    std::fs::write(&weights, whole).unwrap();
+    server.kill_child();
+    client::until(|| server.get("/ping").status == 200);
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+    server.terminate();
+    assert!(server.wait(Duration::from_secs(30)).success());
 }

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::Request;
 use hyper::header::{HeaderName, HeaderValue};
-use tracing::{Instrument, Level};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -76,10 +76,10 @@ impl Follower {
         let routine = matches!(self.route.as_str(), "/ping" | "/metrics") && code < 500;
         match failure {
             Some(Failure(reason)) if code >= 500 => {
-                tracing::error!(code, seconds, reason, "failed")
+                tracing::error!(code, seconds, reason, "failed");
             }
             Some(Failure(reason)) => tracing::warn!(code, seconds, reason, "refused"),
-            None if routine => tracing::event!(Level::DEBUG, code, seconds, "answered"),
+            None if routine => tracing::debug!(code, seconds, "answered"),
             None => tracing::info!(code, seconds, "answered"),
         }
     }

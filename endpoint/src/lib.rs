@@ -5,6 +5,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `server` | sockets, signals, the orderly end |
+//! | [`supervisor`] | a parent process that starts a killed server again |
 //! | `routes` | which path is answered by what |
 //! | `contract` | content types, bodies of requests and of answers: the stock HuggingFace container's |
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
@@ -34,6 +35,8 @@ mod scheduler;
 mod server;
 pub mod settings;
 mod stream;
+#[cfg(unix)]
+pub mod supervisor;
 
 pub use contract::Format;
 pub use model::{BoxError, PrepareModel, PreparedModel};

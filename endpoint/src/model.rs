@@ -182,8 +182,10 @@ fn load(model: &Model, loader: &Loader) -> Result<Loaded, BoxError> {
     let started = Instant::now();
     let prepared = loader.prepare.prepare(&model.folder, &model.stop)?;
     let bundle = Bundle::open(&prepared.bundle)?;
-    let mut options = SessionOptions::default();
-    options.threads = loader.scheduling.threads_each();
+    let options = SessionOptions {
+        threads: loader.scheduling.threads_each(),
+        ..Default::default()
+    };
     let name = model.name.clone();
     let open: Arc<OpenEngine> = Arc::new(move || {
         // All of it, so that the scratch folder stays as long as the model may be opened again.

@@ -19,6 +19,8 @@ use crate::model::{Loader, Model, PrepareModel};
 use crate::multi_model::Registry;
 use crate::routes;
 use crate::settings::Settings;
+#[cfg(unix)]
+use crate::supervisor;
 
 /// Threads that read and write sockets: more would only take processors from the model.
 const SOCKET_THREADS: usize = 2;
@@ -65,10 +67,7 @@ pub fn serve(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
 
 async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
     let mut stop = StopSignal::new()?;
-    let address = settings.server.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })?;
+    let listener = listen(settings.server.listen).await?;
     let address = listener.local_addr()?;
     let grace = settings.server.grace;
     let metrics = Arc::new(Metrics::new());
@@ -119,6 +118,17 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
         () = stop.wait() => tracing::warn!("stopped at once: asked twice"),
     }
     Ok(())
+}
+
+/// The address, or what a parent process listens on already.
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    #[cfg(unix)]
+    if supervisor::is_supervised() {
+        return Ok(TcpListener::from_std(supervisor::inherited_listener()?)?);
+    }
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
 }
 
 /// The open connections.

@@ -52,6 +52,18 @@ pub(crate) struct Arguments {
         hide_default_value = true
     )]
     port: Given<u16>,
+    /// Watch over the server from a process of its own, and start it again where the system kills it [default: false]
+    #[arg(
+        long,
+        env = "EPITOME_SUPERVISE",
+        default_value = "",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_default_value = true,
+        value_name = "BOOL"
+    )]
+    supervise: Given<bool>,
     #[command(flatten)]
     contract: ContractFlags,
     #[command(flatten)]
@@ -267,7 +279,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .0
         .map_or(Level::INFO, |level| level.0);
     logging::start(level);
+    if arguments.supervise.0.unwrap_or(false) {
+        supervise(&settings)?;
+    }
     Ok(epitome_endpoint::serve(settings, Arc::new(Exporter))?)
+}
+
+/// Runs the server in another process and ends with it; returns where this is that process.
+#[cfg(unix)]
+fn supervise(settings: &Settings) -> Result<()> {
+    use epitome_endpoint::supervisor;
+    if supervisor::is_supervised() {
+        return Ok(());
+    }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let status = supervisor::supervise(settings.server.listen, &arguments)?;
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+#[cfg(not(unix))]
+fn supervise(_settings: &Settings) -> Result<()> {
+    bail!(Usage("--supervise is for Unix systems".into()))
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings> {

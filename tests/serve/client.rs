@@ -159,6 +159,20 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
+    /// Kills the supervised server, as the system would.
+    pub(crate) fn kill_child(&self) {
+        let parent = self.child.id().to_string();
+        let found = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &parent])
+            .output();
+        let children = String::from_utf8(found.expect("ps runs").stdout).unwrap();
+        let status = Command::new("kill")
+            .arg("-KILL")
+            .args(children.split_whitespace())
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();
