@@ -28,6 +28,7 @@ pub mod error;
 pub mod generation;
 pub mod library;
 pub mod session;
+mod stop_strings;
 pub mod summarizer;
 pub mod tokenizer;
 

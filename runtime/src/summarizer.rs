@@ -206,7 +206,12 @@ impl Summarizer {
 
     /// The settings that these parameters come to with this model's defaults.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
-        self.settings.configure(parameters)
+        let config = self.settings.configure(parameters)?;
+        if config.stop_strings().is_empty() {
+            return Ok(config);
+        }
+        let matcher = self.tokenizer.stop_strings(config.stop_strings())?;
+        Ok(config.with_stop_strings(matcher))
     }
 
     /// What [`configure`](Self::configure) goes by, for those who check parameters elsewhere.

@@ -1,18 +1,22 @@
 //! Text to source tokens, and generated tokens to text.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::tokenizer::step_decode_stream;
 use tokenizers::{Tokenizer as Inner, TruncationParams};
 
 use crate::error::{Error, Result};
+use crate::generation::{ParameterError, StopStrings};
+use crate::stop_strings::{StopStringCriteria, TokenTexts};
 
 /// The bundle's tokenizer. Clones share one vocabulary.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,
     path: PathBuf,
+    /// What each token stands for: made when stop strings are first asked for, as it takes a while.
+    texts: OnceLock<Arc<TokenTexts>>,
 }
 
 /// A tokenized source.
@@ -44,6 +48,7 @@ impl Tokenizer {
         Ok(Self {
             inner: Arc::new(inner),
             path: path.into(),
+            texts: OnceLock::new(),
         })
     }
 
@@ -80,6 +85,21 @@ impl Tokenizer {
     /// Tokens it knows, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// What finds these stop strings in generated tokens, as transformers finds them.
+    pub fn stop_strings(&self, stop_strings: &[String]) -> Result<Arc<dyn StopStrings>> {
+        let texts = match self.texts.get() {
+            Some(texts) => texts,
+            None => {
+                let texts = TokenTexts::new(&self.inner).map_err(|error| self.failed(&error))?;
+                self.texts.get_or_init(|| texts.into())
+            }
+        };
+        match StopStringCriteria::new(texts.clone(), stop_strings) {
+            Some(criteria) => Ok(Arc::new(criteria)),
+            None => Err(Error::Parameter(ParameterError::unmatchable(stop_strings))),
+        }
     }
 
     fn failed(&self, error: &tokenizers::Error) -> Error {

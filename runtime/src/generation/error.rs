@@ -1,5 +1,7 @@
 //! What can be wrong with generation parameters, and with a search.
 
+use super::parameters::shown;
+
 /// A generation parameter that cannot be followed, said in one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -51,6 +53,18 @@ pub enum ParameterError {
     /// The model's own defaults are at fault, not the caller.
     #[error("in the model's generation_config.json: {0}")]
     ModelDefaults(#[source] Box<ParameterError>),
+}
+
+impl ParameterError {
+    /// Stop strings of which the tokenizer can write none.
+    pub(crate) fn unmatchable(stop_strings: &[String]) -> Self {
+        Self::Contradiction {
+            name: "stop_strings",
+            value: shown(format!("{stop_strings:?}")),
+            reason: "no token of the model ends in any of them, so they can never be generated"
+                .to_owned(),
+        }
+    }
 }
 
 fn did_you_mean(nearest: &Option<&'static str>) -> String {

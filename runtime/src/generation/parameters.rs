@@ -158,7 +158,7 @@ impl FromJson for ExponentialDecay {
 /// Values longer than this are cut in messages.
 const SHOWN: usize = 80;
 
-fn shown(text: String) -> String {
+pub(super) fn shown(text: String) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

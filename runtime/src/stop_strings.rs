@@ -1,0 +1,265 @@
+//! Which token histories end in a stop string.
+//!
+//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.23.0). The texts of the
+//! tokens are matched from the newest one backwards, so a stop string is found wherever tokens divide
+//! it, also where it begins or ends within a token; one that lies wholly before the newest token is
+//! not. transformers tabulates the places at which each token fits, to stay within tensors; here the
+//! same comparisons are made when they are needed.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokenizers::{Decoder, Tokenizer};
+
+use crate::generation::StopStrings;
+
+/// Decoded before each token, so that the token is decoded as one within a text.
+const STATIC_PREFIX: &str = "abcdef";
+
+/// The text that each token adds to a summary, in UTF-8 where it is text at all.
+///
+/// Made once for a tokenizer: transformers' `clean_tokenizer_vocab`.
+pub(crate) struct TokenTexts {
+    /// By token id; `None` where the tokenizer has no such token.
+    texts: Vec<Option<Box<[u8]>>>,
+    unit: Unit,
+}
+
+/// In what transformers measures texts. Matching bytes finds the same as matching characters, but the
+/// unit says how many tokens are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Characters,
+    /// The characters of tokens stand for bytes, as in GPT-2 and BART.
+    ByteLevel,
+    /// Some tokens are single bytes, written `<0x0A>`.
+    ByteFallback,
+}
+
+impl Unit {
+    fn of(decoder: &Value) -> Self {
+        let has = |kind| has_type(decoder, kind);
+        if decoder["type"] == "ByteLevel" {
+            Self::ByteLevel
+        } else if has("ByteFallback") {
+            Self::ByteFallback
+        } else if has("ByteLevel") {
+            Self::ByteLevel
+        } else {
+            Self::Characters
+        }
+    }
+
+    /// The bytes of a token that is not text of its own.
+    fn bytes(self, token: &str) -> Option<Box<[u8]>> {
+        match self {
+            Self::Characters => None,
+            Self::ByteLevel => token.chars().map(byte_of).collect(),
+            Self::ByteFallback => {
+                let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+                let hexadecimal = digits.len() == 2 && digits.is_ascii();
+                let byte = u8::from_str_radix(digits, 16)
+                    .ok()
+                    .filter(|_| hexadecimal)?;
+                Some(Box::new([byte]))
+            }
+        }
+    }
+}
+
+/// Whether a part of the decoder is of this kind.
+fn has_type(decoder: &Value, kind: &str) -> bool {
+    match decoder {
+        Value::Object(map) => {
+            decoder["type"] == kind || map.values().any(|value| has_type(value, kind))
+        }
+        Value::Array(items) => items.iter().any(|value| has_type(value, kind)),
+        _ => false,
+    }
+}
+
+/// The byte for which GPT-2's vocabulary writes this character: printable ones stand for themselves,
+/// the others are counted from U+0100.
+fn byte_of(character: char) -> Option<u8> {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let code = u32::from(character);
+    match u8::try_from(code) {
+        Ok(byte) => printable(&byte).then_some(byte),
+        Err(_) => (0..=u8::MAX)
+            .filter(|byte| !printable(byte))
+            .nth(code.checked_sub(0x100)? as usize),
+    }
+}
+
+impl TokenTexts {
+    pub(crate) fn new(tokenizer: &Tokenizer) -> tokenizers::Result<Self> {
+        let decoder = tokenizer.get_decoder();
+        let state = decoder.map(serde_json::to_value).transpose()?;
+        let unit = Unit::of(&state.unwrap_or_default());
+        let decode = |tokens: Vec<String>| match decoder {
+            Some(decoder) => decoder.decode(tokens),
+            None => Ok(tokens.join(" ")),
+        };
+        let prefix: Vec<String> = tokenizer
+            .encode_fast(STATIC_PREFIX, false)?
+            .get_ids()
+            .iter()
+            .filter_map(|id| tokenizer.id_to_token(*id))
+            .collect();
+
+        let vocab = tokenizer.get_vocab(true);
+        let size = vocab.values().max().map_or(0, |id| *id as usize + 1);
+        let mut texts = vec![None; size];
+        for (token, id) in vocab {
+            let text = match unit.bytes(&token) {
+                Some(bytes) => bytes,
+                None => {
+                    let mut tokens = prefix.clone();
+                    tokens.push(token);
+                    let text = decode(tokens)?;
+                    // Where the prefix itself cannot be decoded, all there is must be the token's.
+                    let (_, text) = text.split_once(STATIC_PREFIX).unwrap_or(("", &text));
+                    text.as_bytes().into()
+                }
+            };
+            texts[id as usize] = Some(text);
+        }
+        Ok(Self { texts, unit })
+    }
+
+    fn of(&self, token: u32) -> Option<&[u8]> {
+        self.texts.get(token as usize)?.as_deref()
+    }
+}
+
+/// Finds some stop strings, by the texts of a tokenizer's tokens.
+pub(crate) struct StopStringCriteria {
+    texts: Arc<TokenTexts>,
+    stop_strings: Vec<Box<[u8]>>,
+    /// Tokens that are looked at: no stop string has more characters.
+    window: usize,
+}
+
+impl StopStringCriteria {
+    /// `None` where no token could ever end one of these stop strings.
+    pub(crate) fn new(texts: Arc<TokenTexts>, stop_strings: &[String]) -> Option<Self> {
+        let length = |text: &String| match texts.unit {
+            Unit::Characters => text.chars().count(),
+            Unit::ByteLevel | Unit::ByteFallback => text.len(),
+        };
+        let window = stop_strings.iter().map(length).max().unwrap_or(0);
+        let stop_strings: Vec<Box<[u8]>> = stop_strings
+            .iter()
+            .map(|text| text.as_bytes().into())
+            .collect();
+        let possible = texts.texts.iter().flatten().any(|token| {
+            stop_strings
+                .iter()
+                .any(|stop| overlaps(token, stop).next().is_some())
+        });
+        possible.then_some(Self {
+            texts,
+            stop_strings,
+            window,
+        })
+    }
+
+    /// Whether tokens, newest first, end in this stop string.
+    fn matches(&self, stop: &[u8], mut newest_first: impl Iterator<Item = u32> + Clone) -> bool {
+        let Some(newest) = newest_first.next().and_then(|token| self.texts.of(token)) else {
+            return false;
+        };
+        overlaps(newest, stop).any(|overlap| {
+            let mut left = &stop[..stop.len() - overlap];
+            for token in newest_first.clone() {
+                if left.is_empty() {
+                    break;
+                }
+                let Some(text) = self.texts.of(token) else {
+                    return false;
+                };
+                if let Some(rest) = left.strip_suffix(text) {
+                    left = rest;
+                } else if text.ends_with(left) {
+                    left = &[];
+                } else {
+                    return false;
+                }
+            }
+            left.is_empty()
+        })
+    }
+}
+
+/// How many of the last bytes of `stop` lie within `token`, when the stop string ends in it; a token
+/// may offer several places.
+fn overlaps<'a>(token: &'a [u8], stop: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    (1..=token.len()).filter_map(move |end| {
+        let head = &token[..end];
+        (stop.ends_with(head) || head.ends_with(stop)).then_some(end.min(stop.len()))
+    })
+}
+
+impl StopStrings for StopStringCriteria {
+    fn ends(&self, token_ids: &[u32]) -> bool {
+        let newest_first = token_ids.iter().rev().take(self.window).copied();
+        self.stop_strings
+            .iter()
+            .any(|stop| self.matches(stop, newest_first.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A criterion over tokens that are just texts.
+    fn criterion(texts: &[&str], stop_strings: &[&str]) -> Option<StopStringCriteria> {
+        let texts = TokenTexts {
+            texts: texts
+                .iter()
+                .map(|text| Some(text.as_bytes().into()))
+                .collect(),
+            unit: Unit::Characters,
+        };
+        let stop_strings: Vec<String> = stop_strings.iter().map(|&text| text.to_owned()).collect();
+        StopStringCriteria::new(texts.into(), &stop_strings)
+    }
+
+    /// Whether tokens that are just texts end in "stop".
+    fn ends(texts: &[&str]) -> bool {
+        let criterion = criterion(texts, &["stop"]).expect("a token that fits");
+        let ids: Vec<u32> = (0..texts.len() as u32).collect();
+        criterion.ends(&ids)
+    }
+
+    #[test]
+    fn the_examples_of_transformers_documentation_hold() {
+        assert!(ends(&["st", "op"]));
+        assert!(ends(&["stop"]));
+        assert!(ends(&["st", "opera"]));
+        assert!(ends(&["sto", "pper"]));
+        assert!(ends(&["las", "topper"]));
+        assert!(ends(&["s", "to", "pped"]));
+        assert!(!ends(&["stop", "at"]));
+        assert!(!ends(&["st", "op", "at"]));
+        assert!(!ends(&["st", "opera", "tion"]));
+        assert!(!ends(&["st", "ep", "op"]));
+    }
+
+    #[test]
+    fn a_stop_string_that_no_token_can_end_is_noticed() {
+        assert!(criterion(&["a", "b"], &["c"]).is_none());
+        assert!(criterion(&["a", "b"], &["c", "ba"]).is_some());
+    }
+
+    #[test]
+    fn characters_stand_for_bytes_as_in_gpt_2() {
+        assert_eq!(byte_of('A'), Some(b'A'));
+        assert_eq!(byte_of('Ġ'), Some(b' '));
+        assert_eq!(byte_of('Ċ'), Some(b'\n'));
+        assert_eq!(byte_of('\u{143}'), Some(0xAD));
+        assert_eq!(byte_of('\u{144}'), None);
+        assert_eq!(byte_of(' '), None);
+    }
+}
