@@ -119,6 +119,36 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// A file of the tokenizer is damaged, or says what no `tokenizer.json` can say.
+    #[error("{file} {problem}")]
+    Tokenizer {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// The checkpoint's kind of tokenizer can only be read from a `tokenizer.json`.
+    #[error(
+        "the checkpoint has no tokenizer.json, and a {class} cannot be made from its {}: save the tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...)",
+        found.join(", ")
+    )]
+    TokenizerClass {
+        /// The tokenizer's class.
+        class: String,
+        /// The vocabulary files that are there.
+        found: Vec<String>,
+    },
+    /// A file that the tokenizer is made from is not there.
+    #[error("the checkpoint lacks {missing}, which its {class} is made from; it has {}", found.join(", "))]
+    TokenizerFile {
+        /// The tokenizer's class.
+        class: String,
+        /// The file that is missing.
+        missing: String,
+        /// The vocabulary files that are there.
+        found: Vec<String>,
+    },
+
     /// A weights file is not of the format its name says.
     #[error("{file} {problem}")]
     Weights {

@@ -81,8 +81,9 @@ fn write(
     write_graph(graphs.decoder, &folder.join(DECODER), model_type)?;
     tokenizer::convert(
         source.root(),
-        &folder.join(TOKENIZER),
+        checkpoint.config(),
         graphs.shape.vocab_size,
+        &folder.join(TOKENIZER),
     )?;
     let defaults = GenerationDefaults::of(checkpoint, architecture);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
@@ -107,7 +108,7 @@ fn write(
             weights: checkpoint.weights_format().into(),
             transformers_version: transformers_version.map(str::to_owned),
         },
-        max_source_tokens: tokenizer::max_source_tokens(source.root(), positions),
+        max_source_tokens: tokenizer::max_source_tokens(source.root(), positions)?,
         shape: graphs.shape,
         generation_defaults: defaults.origins,
         files,

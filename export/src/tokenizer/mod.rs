@@ -1,0 +1,219 @@
+//! The checkpoint's tokenizer, as the bundle keeps it: one `tokenizer.json`, whatever files a
+//! training job left.
+//!
+//! A `tokenizer.json` in the checkpoint is taken as it is, without the truncation and padding of
+//! the training run. Where there is none, one is made from the files of the tokenizer's class: the
+//! one that `tokenizer_config.json` names, or the one that belongs to `model_type`, as transformers'
+//! `AutoTokenizer` chooses (`models/auto/tokenization_auto.py`). What is missing or contradicts
+//! itself is refused by name; nothing is guessed.
+
+mod blueprint;
+mod byte_level;
+mod family;
+mod mbart;
+mod pegasus;
+mod sentencepiece;
+mod settings;
+mod t5;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tokenizers::decoders::DecoderWrapper;
+use tokenizers::{ModelWrapper, Tokenizer};
+
+use self::family::{Class, Folder};
+use self::settings::Settings;
+use crate::error::{Error, Result};
+
+const TOKENIZER: &str = "tokenizer.json";
+/// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads more
+/// tokens than this.
+const NO_LIMIT: f64 = 1e9;
+/// Files that a vocabulary can be in.
+const VOCABULARIES: [&str; 9] = [
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "merges.txt",
+    "target_vocab.json",
+    "vocab.txt",
+];
+/// The class of each architecture, where the checkpoint names none.
+const CLASS_OF: [(&str, &str); 12] = [
+    ("bart", "BartTokenizer"),
+    ("bigbird_pegasus", "PegasusTokenizer"),
+    ("blenderbot", "BlenderbotTokenizer"),
+    ("led", "LEDTokenizer"),
+    ("longt5", "T5Tokenizer"),
+    ("mbart", "MBartTokenizer"),
+    ("mt5", "T5Tokenizer"),
+    ("mvp", "MvpTokenizer"),
+    ("pegasus", "PegasusTokenizer"),
+    ("pegasus_x", "PegasusTokenizer"),
+    ("t5", "T5Tokenizer"),
+    ("umt5", "T5Tokenizer"),
+];
+
+/// Every class that can be converted.
+fn classes() -> impl Iterator<Item = Class> {
+    [
+        pegasus::PEGASUS,
+        t5::T5,
+        mbart::MBART,
+        mbart::MBART_50,
+        byte_level::BLENDERBOT,
+    ]
+    .into_iter()
+    .chain(byte_level::ROBERTA)
+}
+
+/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`.
+///
+/// # Errors
+///
+/// The checkpoint has no tokenizer, or one that cannot be read, or one with more pieces than the
+/// `vocab_size` of the model.
+pub(crate) fn convert(
+    from: &Path,
+    config: &Map<String, Value>,
+    vocab_size: usize,
+    to: &Path,
+) -> Result<()> {
+    let tokenizer = read(from, config)?;
+    fits(&tokenizer, vocab_size)?;
+    let text = tokenizer
+        .to_string(false)
+        .map_err(|error| unusable(TOKENIZER, &error))?;
+    fs::write(to, text).map_err(|source| Error::io(to, source))
+}
+
+/// Most tokens of a source: what the tokenizer's own configuration says, within what the model's
+/// position table holds.
+pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> {
+    let limit = Settings::read(from)?
+        .model_max_length()
+        .filter(|limit| (2.0..NO_LIMIT).contains(limit));
+    Ok(limit.map_or(positions, |limit| positions.min(limit as usize)))
+}
+
+/// The tokenizer of the checkpoint in `folder`.
+fn read(folder: &Path, config: &Map<String, Value>) -> Result<Tokenizer> {
+    let settings = Settings::read(folder)?;
+    let mut tokenizer = if folder.join(TOKENIZER).is_file() {
+        read_json(folder)?
+    } else {
+        let class = class(folder, config, &settings)?;
+        let blueprint = (class.convert)(&Folder {
+            path: folder,
+            settings: &settings,
+        })?;
+        blueprint.build(class.files[0], &settings)?
+    };
+    // transformers 5.23 leaves spaces alone where the model is BPE, whatever the setting says.
+    let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+    if settings.flag("clean_up_tokenization_spaces", false)? && !is_bpe {
+        let decoder = blueprint::tidy(json!(tokenizer.get_decoder()));
+        let decoder: DecoderWrapper =
+            serde_json::from_value(decoder).map_err(|error| unusable(TOKENIZER, &error))?;
+        tokenizer.with_decoder(Some(decoder));
+    }
+    Ok(tokenizer)
+}
+
+fn read_json(folder: &Path) -> Result<Tokenizer> {
+    let path = folder.join(TOKENIZER);
+    let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    let mut tokenizer =
+        Tokenizer::from_bytes(bytes).map_err(|error| unusable(TOKENIZER, &error))?;
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .map_err(|error| unusable(TOKENIZER, &error))?;
+    Ok(tokenizer)
+}
+
+/// The class to convert, all of whose files are there.
+fn class(folder: &Path, config: &Map<String, Value>, settings: &Settings) -> Result<Class> {
+    let found: Vec<String> = VOCABULARIES
+        .into_iter()
+        .filter(|name| folder.join(name).is_file())
+        .map(str::to_owned)
+        .collect();
+    if found.is_empty() {
+        return Err(Error::Json {
+            file: TOKENIZER.into(),
+            problem: "is missing: the checkpoint has no tokenizer".into(),
+        });
+    }
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    let by_model = || {
+        CLASS_OF
+            .iter()
+            .find(|(known, _)| Some(*known) == model_type)
+    };
+    let name = settings
+        .text("tokenizer_class")
+        .or_else(|| config.get("tokenizer_class")?.as_str())
+        // A name that only says that there was a tokenizer.json.
+        .filter(|name| !["PreTrainedTokenizerFast", "TokenizersBackend"].contains(name))
+        .or_else(|| Some(by_model()?.1))
+        .ok_or_else(|| Error::TokenizerClass {
+            class: format!("tokenizer of a '{}'", model_type.unwrap_or_default()),
+            found: found.clone(),
+        })?;
+    let name = name.strip_suffix("Fast").unwrap_or(name);
+    let class =
+        classes()
+            .find(|class| class.name == name)
+            .ok_or_else(|| Error::TokenizerClass {
+                class: name.into(),
+                found: found.clone(),
+            })?;
+    let missing = class
+        .files
+        .iter()
+        .find(|file| !found.iter().any(|name| name == *file));
+    match missing {
+        None => Ok(class),
+        Some(missing) => Err(Error::TokenizerFile {
+            class: name.into(),
+            missing: (*missing).into(),
+            found,
+        }),
+    }
+}
+
+/// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special tokens
+/// may: those that only pretraining used are left out of some tables (bart-large-cnn's `<mask>`).
+fn fits(tokenizer: &Tokenizer, vocab_size: usize) -> Result<()> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let beyond = tokenizer
+        .get_vocab(false)
+        .into_values()
+        .filter(|id| *id as usize >= vocab_size && !added.contains_key(id))
+        .count();
+    if beyond == 0 {
+        return Ok(());
+    }
+    let pieces = tokenizer.get_vocab_size(false);
+    Err(Error::Json {
+        file: TOKENIZER.into(),
+        problem: format!(
+            "has {pieces} pieces and config.json's vocab_size is {vocab_size}: they are not of one model"
+        ),
+    })
+}
+
+fn unusable(file: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Tokenizer {
+        file: file.into(),
+        problem: format!("is not a tokenizer: {error}"),
+    }
+}

@@ -1,0 +1,269 @@
+//! What the files beside a vocabulary say: `tokenizer_config.json`, `special_tokens_map.json` and
+//! `added_tokens.json`.
+//!
+//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 5.23 merges them
+//! (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json` hides the two
+//! other files, which are those of transformers before 4.34; without it `special_tokens_map.json`
+//! wins over `tokenizer_config.json`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use crate::error::{Error, Result};
+
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+const ADDED_TOKENS: &str = "added_tokens.json";
+
+/// The names of special tokens, in the order in which transformers adds them to a vocabulary.
+pub(super) const NAMED: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// The merged settings of a tokenizer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    fields: Map<String, Value>,
+    added: BTreeMap<u32, AddedToken>,
+}
+
+impl Settings {
+    /// Reads the files in `folder`; each of them may be missing.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let fields = object(folder, TOKENIZER_CONFIG)?.unwrap_or_default();
+        let mut settings = Self {
+            fields,
+            added: BTreeMap::new(),
+        };
+        // transformers 5's name of the list; a null under the old name hides the class's default, too.
+        if settings.extra_is_unset()
+            && let Some(extra) = settings.fields.remove("additional_special_tokens")
+        {
+            settings.fields.insert("extra_special_tokens".into(), extra);
+        }
+        match settings.fields.remove("added_tokens_decoder") {
+            Some(Value::Object(tokens)) => {
+                for (id, token) in &tokens {
+                    settings.add(TOKENIZER_CONFIG, id.parse().ok(), token, None)?;
+                }
+            }
+            Some(_) => return Err(bad(TOKENIZER_CONFIG, "added_tokens_decoder")),
+            None => settings.read_old_files(folder)?,
+        }
+        Ok(settings)
+    }
+
+    fn extra_is_unset(&self) -> bool {
+        match self.fields.get("extra_special_tokens") {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(_) => false,
+        }
+    }
+
+    fn read_old_files(&mut self, folder: &Path) -> Result<()> {
+        for (key, value) in object(folder, SPECIAL_TOKENS_MAP)?.unwrap_or_default() {
+            match (key.as_str(), value, self.fields.get_mut(&key)) {
+                ("extra_special_tokens", Value::Array(more), Some(Value::Array(known))) => {
+                    known.extend(
+                        more.into_iter()
+                            .filter(|token| !known.contains(token))
+                            .collect::<Vec<_>>(),
+                    );
+                }
+                (_, value, _) => {
+                    self.fields.insert(key, value);
+                }
+            }
+        }
+        let special: Vec<String> = NAMED
+            .iter()
+            .filter_map(|name| content(self.fields.get(*name)?))
+            .chain(self.listed("extra_special_tokens").filter_map(content))
+            .map(str::to_owned)
+            .collect();
+        for (text, id) in object(folder, ADDED_TOKENS)?.unwrap_or_default() {
+            let is_special = special.contains(&text);
+            let id = id.as_u64().and_then(|id| id.try_into().ok());
+            self.add(ADDED_TOKENS, id, &Value::String(text), Some(is_special))?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        file: &str,
+        id: Option<u32>,
+        token: &Value,
+        special: Option<bool>,
+    ) -> Result<()> {
+        let id = id.ok_or_else(|| bad(file, "a token's id"))?;
+        let mut token = added_token(token, false).ok_or_else(|| bad(file, "a token"))?;
+        if let Some(special) = special {
+            token.special = special;
+            token.normalized = !special;
+        }
+        self.added.insert(id, token);
+        Ok(())
+    }
+
+    /// A named special token: as the files have it, or `default`; none where they say null.
+    pub(super) fn token(
+        &self,
+        name: &str,
+        default: Option<AddedToken>,
+    ) -> Result<Option<AddedToken>> {
+        let token = match self.fields.get(name) {
+            None => default,
+            Some(Value::Null) => None,
+            Some(value @ Value::String(_)) => match default {
+                // A class that strips around its mask token does so under another name, too.
+                Some(default) => content(value).map(|content| AddedToken {
+                    content: content.into(),
+                    ..default
+                }),
+                None => added_token(value, true),
+            },
+            Some(value) => {
+                Some(added_token(value, true).ok_or_else(|| bad(TOKENIZER_CONFIG, name))?)
+            }
+        };
+        // The list of added tokens knows more about a token than its name does.
+        Ok(token.map(|token| {
+            let known = self
+                .added
+                .values()
+                .find(|known| known.content == token.content);
+            AddedToken {
+                special: true,
+                ..known.cloned().unwrap_or(token)
+            }
+        }))
+    }
+
+    /// Named tokens that are texts only, beside [`NAMED`]: `something_token`.
+    pub(super) fn unlisted_tokens(&self) -> Vec<AddedToken> {
+        self.fields
+            .iter()
+            .filter(|(name, _)| name.ends_with("_token") && !NAMED.contains(&name.as_str()))
+            .filter_map(|(_, value)| added_token(value, true))
+            .collect()
+    }
+
+    /// Further special tokens, where the files say anything about them.
+    pub(super) fn extra_tokens(&self) -> Option<Vec<AddedToken>> {
+        self.fields.get("extra_special_tokens")?;
+        Some(
+            self.listed("extra_special_tokens")
+                .filter_map(|token| added_token(token, true))
+                .collect(),
+        )
+    }
+
+    fn listed(&self, name: &str) -> impl Iterator<Item = &Value> {
+        let list = self.fields.get(name).and_then(Value::as_array);
+        list.into_iter().flatten()
+    }
+
+    /// Tokens added to the vocabulary, by id.
+    pub(super) fn added_tokens(&self) -> &BTreeMap<u32, AddedToken> {
+        &self.added
+    }
+
+    /// A text, where there is one.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).and_then(Value::as_str)
+    }
+
+    /// A flag, or its default.
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        match self.fields.get(name) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| bad(TOKENIZER_CONFIG, name)),
+        }
+    }
+
+    /// A small count, or its default.
+    pub(super) fn count(&self, name: &str, default: usize) -> Result<usize> {
+        const MOST: u64 = 100_000;
+        match self.fields.get(name) {
+            None => Ok(default),
+            Some(value) => match value.as_u64() {
+                Some(count @ 0..=MOST) => Ok(count as usize),
+                _ => Err(bad(TOKENIZER_CONFIG, name)),
+            },
+        }
+    }
+
+    /// Whether the files name this setting, be it null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// `model_max_length`; transformers writes 1e30 for "no limit".
+    pub(super) fn model_max_length(&self) -> Option<f64> {
+        self.fields.get("model_max_length")?.as_f64()
+    }
+}
+
+/// A special token of this text, as transformers makes one of a plain string.
+pub(super) fn special(content: impl Into<String>) -> AddedToken {
+    AddedToken::from(content.into(), true)
+}
+
+/// Reads an object from `name` in `folder`; none where there is no such file.
+pub(super) fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+    let path = folder.join(name);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let json = |problem: String| Error::Json {
+        file: name.into(),
+        problem,
+    };
+    let text = fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    match serde_json::from_slice(&text) {
+        Ok(Value::Object(fields)) => Ok(Some(fields)),
+        Ok(_) => Err(json("is not a JSON object".into())),
+        Err(error) => Err(json(format!("is not JSON: {error}"))),
+    }
+}
+
+fn content(token: &Value) -> Option<&str> {
+    match token {
+        Value::String(content) => Some(content),
+        other => other.get("content")?.as_str(),
+    }
+}
+
+/// A token as a text, or with its flags.
+fn added_token(token: &Value, special: bool) -> Option<AddedToken> {
+    let flag = |name, default| token.get(name).and_then(Value::as_bool).unwrap_or(default);
+    let special = flag("special", special);
+    Some(AddedToken {
+        content: content(token)?.into(),
+        single_word: flag("single_word", false),
+        lstrip: flag("lstrip", false),
+        rstrip: flag("rstrip", false),
+        normalized: flag("normalized", !special),
+        special,
+    })
+}
+
+fn bad(file: &str, field: &str) -> Error {
+    Error::Config {
+        file: file.into(),
+        field: field.into(),
+        problem: "is not of the form that transformers writes".into(),
+    }
+}
