@@ -82,7 +82,10 @@ fn write(
     tokenizer::convert(
         source.root(),
         checkpoint.config(),
-        graphs.shape.vocab_size,
+        graphs
+            .shape
+            .source_vocab_size
+            .unwrap_or(graphs.shape.vocab_size),
         &folder.join(TOKENIZER),
     )?;
     let defaults = GenerationDefaults::of(checkpoint, architecture);

@@ -45,8 +45,10 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     fn run(&self, encoder: &mut Encoder, decoder: &mut Decoder) -> Result<()> {
-        let source: Vec<u32> = (0..SOURCE.min(self.shape.max_source_positions))
-            .map(|position| self.token(position))
+        let shape = self.shape;
+        let source_vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
+        let source: Vec<u32> = (0..SOURCE.min(shape.max_source_positions))
+            .map(|position| token(position, source_vocab_size))
             .collect();
         let steps = PARENTS.len().min(self.shape.max_target_positions);
         let memory = encoder.encode(&source)?;
@@ -62,7 +64,7 @@ impl Probe<'_> {
                 .map(|&beam| histories[beam as usize].clone())
                 .collect();
             let tokens: Vec<u32> = (0..BEAMS)
-                .map(|beam| self.token(SOURCE + step * BEAMS + beam))
+                .map(|beam| token(SOURCE + step * BEAMS + beam, shape.vocab_size))
                 .collect();
             histories
                 .iter_mut()
@@ -84,11 +86,11 @@ impl Probe<'_> {
         }
         Ok(())
     }
+}
 
-    /// A token that differs from its neighbours; any will do.
-    fn token(&self, index: usize) -> u32 {
-        (index.wrapping_mul(2_654_435_761) % self.shape.vocab_size) as u32
-    }
+/// A token that differs from its neighbours; any will do.
+fn token(index: usize, vocab_size: usize) -> u32 {
+    (index.wrapping_mul(2_654_435_761) % vocab_size) as u32
 }
 
 fn compare(crossed: &[f32], alone: &[f32]) -> Result<()> {

@@ -15,7 +15,7 @@ pub(crate) fn fixture(path: impl AsRef<Path>) -> PathBuf {
         .join(path)
 }
 
-/// Names of the tiny checkpoints of an architecture.
+/// Names of the tiny checkpoints of an architecture, or of all for an empty prefix.
 pub(crate) fn tiny_checkpoints(prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(fixture("tiny")).expect("fixtures/tiny");
     let mut names: Vec<_> = entries
@@ -35,13 +35,18 @@ pub(crate) struct Exported {
 impl Exported {
     /// Exports a source below `fixtures/`.
     pub(crate) fn of(source: impl AsRef<Path>) -> Self {
+        Self::attempt(source).expect("an export")
+    }
+
+    /// The same, where it may fail.
+    pub(crate) fn attempt(source: impl AsRef<Path>) -> Result<Self, epitome_export::Error> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = ExportOptions {
             verify: true,
             progress: &(),
         };
-        export(&fixture(source), &folder.path().join("bundle"), &options).expect("an export");
-        Self { folder }
+        export(&fixture(source), &folder.path().join("bundle"), &options)?;
+        Ok(Self { folder })
     }
 
     /// The bundle's folder.

@@ -27,6 +27,17 @@ impl<'a, 'c> Builder<'a, 'c> {
         Ok(self.graph.weight(name, &stored))
     }
 
+    /// A tensor of shape `dims` that is computed rather than read, as an initializer named `key`.
+    pub fn computed(
+        &mut self,
+        key: &str,
+        dims: &[usize],
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Result<Value> {
+        let stored = self.weights.store_computed(key, dims, values)?;
+        Ok(self.graph.weight(key, &stored))
+    }
+
     /// Runs `body` with `name` in front of the node names it adds.
     pub fn scoped<T>(
         &mut self,

@@ -24,16 +24,47 @@ impl ModelConfig {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
-    /// A positive size that must be there.
-    pub fn size(&self, field: &str) -> Result<usize> {
-        let value = self.get(field).ok_or_else(|| wrong(field, "is missing"))?;
-        match value.as_u64() {
-            Some(size @ 1..=LARGEST_SIZE) => Ok(size as usize),
-            _ => Err(wrong(
+    /// A positive size, or its default.
+    pub fn size_or(&self, field: &str, default: usize) -> Result<usize> {
+        Ok(self.optional_size(field)?.unwrap_or(default))
+    }
+
+    /// A positive size, where there is one.
+    pub fn optional_size(&self, field: &str) -> Result<Option<usize>> {
+        self.get(field)
+            .map(|value| size_of(field, value))
+            .transpose()
+    }
+
+    /// Positive sizes: as many as there are `layers`, or one for all of them.
+    pub fn sizes_or(&self, field: &str, default: usize, layers: usize) -> Result<Vec<usize>> {
+        match self.get(field) {
+            None => Ok(vec![default; layers]),
+            Some(Value::Array(values)) if values.len() == layers => {
+                values.iter().map(|value| size_of(field, value)).collect()
+            }
+            Some(Value::Array(values)) => Err(wrong(
                 field,
-                format_args!("is {value}, but must be a whole number from 1 to {LARGEST_SIZE}"),
+                format_args!("has {} values for {layers} layers", values.len()),
             )),
+            Some(value) => Ok(vec![size_of(field, value)?; layers]),
         }
+    }
+
+    /// A number above 0, or its default.
+    pub fn positive_or(&self, field: &str, default: f32) -> Result<f32> {
+        self.get(field).map_or(Ok(default), |value| {
+            value
+                .as_f64()
+                .map(|number| number as f32)
+                .filter(|number| *number > 0.0 && number.is_finite())
+                .ok_or_else(|| {
+                    wrong(
+                        field,
+                        format_args!("is {value}, but must be a number above 0"),
+                    )
+                })
+        })
     }
 
     /// A flag, or its default.
@@ -45,15 +76,25 @@ impl ModelConfig {
         })
     }
 
-    /// A token id that must be there.
-    pub fn token(&self, field: &str, vocab_size: usize) -> Result<u32> {
-        let value = self.get(field).ok_or_else(|| wrong(field, "is missing"))?;
+    /// A token id, or its default.
+    pub fn token_or(&self, field: &str, default: u32, vocab_size: usize) -> Result<u32> {
+        let Some(value) = self.get(field) else {
+            return Ok(default);
+        };
         match value.as_u64() {
             Some(id) if id < vocab_size as u64 => Ok(id as u32),
             _ => Err(wrong(
                 field,
                 format_args!("is {value}, but must be a token id below vocab_size {vocab_size}"),
             )),
+        }
+    }
+
+    /// A text, or its default.
+    pub fn string_or<'a>(&'a self, field: &str, default: &'a str) -> Result<&'a str> {
+        match self.get(field) {
+            Some(_) => self.string(field),
+            None => Ok(default),
         }
     }
 
@@ -66,8 +107,8 @@ impl ModelConfig {
     }
 
     /// Attention heads that share `hidden` evenly.
-    pub fn heads(&self, field: &str, hidden: usize) -> Result<usize> {
-        let heads = self.size(field)?;
+    pub fn heads_or(&self, field: &str, default: usize, hidden: usize) -> Result<usize> {
+        let heads = self.size_or(field, default)?;
         if hidden.is_multiple_of(heads) {
             Ok(heads)
         } else {
@@ -81,6 +122,16 @@ impl ModelConfig {
     /// All fields.
     pub fn fields(&self) -> &Map<String, Value> {
         &self.0
+    }
+}
+
+fn size_of(field: &str, value: &Value) -> Result<usize> {
+    match value.as_u64() {
+        Some(size @ 1..=LARGEST_SIZE) => Ok(size as usize),
+        _ => Err(wrong(
+            field,
+            format_args!("is {value}, but must be a whole number from 1 to {LARGEST_SIZE}"),
+        )),
     }
 }
 

@@ -6,8 +6,18 @@
 pub mod blocks;
 mod builder;
 mod config;
-mod pegasus;
 mod weights;
+
+mod bart;
+mod blenderbot;
+mod blenderbot_small;
+mod fsmt;
+mod m2m_100;
+mod marian;
+mod mbart;
+mod mvp;
+mod pegasus;
+mod plbart;
 
 use epitome_runtime::bundle::ModelShape;
 
@@ -43,7 +53,18 @@ pub trait Architecture: Sync {
 }
 
 /// Every architecture, by name.
-const ARCHITECTURES: &[&dyn Architecture] = &[&pegasus::Pegasus];
+const ARCHITECTURES: &[&dyn Architecture] = &[
+    &bart::Bart,
+    &blenderbot::Blenderbot,
+    &blenderbot_small::BlenderbotSmall,
+    &fsmt::Fsmt,
+    &m2m_100::M2m100,
+    &marian::Marian,
+    &mbart::Mbart,
+    &mvp::Mvp,
+    &pegasus::Pegasus,
+    &plbart::Plbart,
+];
 
 /// The architecture that config.json names.
 pub fn find(config: &ModelConfig) -> Result<&'static dyn Architecture> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::Progress;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, TensorView};
 use crate::error::{Error, Result};
 use crate::onnx::weights::{StoredTensor, WeightFile};
 
@@ -49,17 +49,7 @@ impl<'a> ModelWeights<'a> {
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
         }
-        let tensor = self
-            .checkpoint
-            .tensor(name)
-            .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
-        if tensor.shape() != dims {
-            return Err(Error::TensorShape {
-                name: name.into(),
-                found: tensor.shape().to_vec(),
-                expected: dims.to_vec(),
-            });
-        }
+        let tensor = self.tensor(name, dims)?;
         let progress = self.progress;
         let element_bytes = tensor.dtype().size() as u64;
         self.file.store_f32(name, dims, |sink| {
@@ -83,16 +73,43 @@ impl<'a> ModelWeights<'a> {
         })
     }
 
-    /// Stores a tensor that goes by several names (tied weights): the first name that is there is
-    /// taken, as transformers does when it ties them, and the others are accounted for.
-    pub fn store_tied(&mut self, names: &[&str], dims: &[usize]) -> Result<StoredTensor> {
-        let name = names
-            .iter()
-            .find(|name| self.has(name))
-            .unwrap_or(&names[0]);
-        let stored = self.store(name, dims)?;
-        self.pass_over(names);
-        Ok(stored)
+    /// Whether both tensors are there and hold the same values.
+    pub fn same_values(&self, a: &str, b: &str) -> bool {
+        a == b && self.has(a)
+            || self.checkpoint.same_storage(a, b)
+            || self
+                .checkpoint
+                .tensor(a)
+                .zip(self.checkpoint.tensor(b))
+                .is_some_and(|(a, b)| a.same_values(&b))
+    }
+
+    /// The values of a small tensor of shape `dims`, to compute others from.
+    pub fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, dims)?;
+        if tensor.first_non_finite().is_some() {
+            return Err(Error::NotFinite {
+                tensor: name.into(),
+            });
+        }
+        let values = tensor.to_f32();
+        self.pass_over(&[name]);
+        Ok(values)
+    }
+
+    fn tensor(&self, name: &str, dims: &[usize]) -> Result<TensorView<'a>> {
+        let tensor = self
+            .checkpoint
+            .tensor(name)
+            .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
+        if tensor.shape() == dims {
+            return Ok(tensor);
+        }
+        Err(Error::TensorShape {
+            name: name.into(),
+            found: tensor.shape().to_vec(),
+            expected: dims.to_vec(),
+        })
     }
 
     /// Stores a tensor that is computed rather than read.

@@ -80,6 +80,7 @@ pub struct Graph {
     scope: Vec<String>,
     taken: HashMap<String, usize>,
     constants: BTreeMap<String, Value>,
+    shapes: BTreeMap<String, Value>,
     uses_contrib: bool,
 }
 
@@ -96,6 +97,7 @@ impl Graph {
             scope: Vec::new(),
             taken: HashMap::new(),
             constants: BTreeMap::new(),
+            shapes: BTreeMap::new(),
             uses_contrib: false,
         }
     }
@@ -205,6 +207,55 @@ impl Graph {
             &[values.len()],
             bytes,
         )
+    }
+
+    /// An int64 scalar, kept in the graph itself.
+    pub fn int64_scalar(&mut self, value: i64) -> Value {
+        self.constant(
+            &format!("constant/int64/{value}"),
+            ElementType::Int64,
+            &[],
+            value.to_le_bytes().to_vec(),
+        )
+    }
+
+    /// A one-dimensional int32 tensor, kept in the graph itself.
+    pub fn int32s(&mut self, values: &[i32]) -> Value {
+        let name = values
+            .iter()
+            .map(i32::to_string)
+            .collect::<Vec<_>>()
+            .join("_");
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.constant(
+            &format!("constant/int32[{name}]"),
+            ElementType::Int32,
+            &[values.len()],
+            bytes,
+        )
+    }
+
+    /// A shape that ends in fixed sizes: `leading`, which is int64 `[n]`, and `sizes` behind it.
+    /// The same parts give the same value.
+    pub fn shape(&mut self, leading: &Value, sizes: &[i64]) -> Value {
+        let key = format!("{}{sizes:?}", leading.name());
+        if let Some(value) = self.shapes.get(&key) {
+            return value.clone();
+        }
+        // What several layers share stands beside them, not in the one that asked first.
+        let scope = std::mem::replace(&mut self.scope, vec!["shapes".into()]);
+        let sizes = self.int64s(sizes);
+        let value = self
+            .node("Concat")
+            .inputs([leading, &sizes])
+            .int("axis", 0)
+            .output();
+        self.scope = scope;
+        self.shapes.insert(key, value.clone());
+        value
     }
 
     fn constant(&mut self, name: &str, ty: ElementType, dims: &[usize], data: Vec<u8>) -> Value {

@@ -80,6 +80,9 @@ pub struct ModelShape {
     pub head_size: usize,
     /// Tokens the model can produce.
     pub vocab_size: usize,
+    /// Tokens a source can hold, where it has a vocabulary of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_vocab_size: Option<usize>,
     /// Most tokens a source can have.
     pub max_source_positions: usize,
     /// Most tokens a decoder sequence can have, the start token included.

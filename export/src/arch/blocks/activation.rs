@@ -10,14 +10,30 @@ use crate::onnx::graph::Value;
 pub enum Activation {
     /// `relu`
     Relu,
+    /// `relu2`: the square of `relu`.
+    SquaredRelu,
+    /// `relu6`: `relu`, up to 6.
+    Relu6,
+    /// `leaky_relu`: a hundredth of what is below zero.
+    LeakyRelu,
     /// `gelu`: with the error function.
     Gelu,
     /// `gelu_new`, `gelu_fast`, `gelu_pytorch_tanh`: with the hyperbolic tangent.
     GeluTanh,
+    /// `gelu_10`: `gelu`, from -10 to 10.
+    ClippedGelu,
     /// `quick_gelu`: `x * sigmoid(1.702 x)`.
     QuickGelu,
     /// `silu`, `swish`: `x * sigmoid(x)`.
     Silu,
+    /// `hardswish`: `x * clip(x / 6 + 0.5, 0, 1)`.
+    HardSwish,
+    /// `mish`: `x * tanh(softplus(x))`.
+    Mish,
+    /// `laplace`: the normal distribution function of mean 0.707107 and deviation 0.282095.
+    Laplace,
+    /// `sqrtsoftplus`: the square root of `softplus`.
+    SqrtSoftplus,
     /// `tanh`
     Tanh,
     /// `sigmoid`
@@ -26,26 +42,48 @@ pub enum Activation {
     Identity,
 }
 
-/// Every name a configuration can use.
+/// Every name a configuration can use. `prelu` and `xielu`, which have weights of their own, are
+/// not among them.
 const NAMES: &[(&str, Activation)] = &[
     ("relu", Activation::Relu),
+    ("relu2", Activation::SquaredRelu),
+    ("relu6", Activation::Relu6),
+    ("leaky_relu", Activation::LeakyRelu),
     ("gelu", Activation::Gelu),
+    ("gelu_10", Activation::ClippedGelu),
     ("gelu_python", Activation::Gelu),
     ("gelu_new", Activation::GeluTanh),
     ("gelu_fast", Activation::GeluTanh),
     ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
     ("quick_gelu", Activation::QuickGelu),
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
+    ("hardswish", Activation::HardSwish),
+    ("mish", Activation::Mish),
+    ("laplace", Activation::Laplace),
+    ("sqrtsoftplus", Activation::SqrtSoftplus),
     ("tanh", Activation::Tanh),
     ("sigmoid", Activation::Sigmoid),
     ("linear", Activation::Identity),
 ];
 
+#[allow(
+    clippy::approx_constant,
+    reason = "transformers has these digits, not the constant"
+)]
+const LAPLACE_MEAN: f32 = 0.707_107;
+const LAPLACE_DEVIATION: f32 = 0.282_095;
+
 impl Activation {
-    /// The function that this field of config.json names.
-    pub fn from_config(config: &ModelConfig, field: &str) -> Result<Self> {
-        let name = config.string(field)?;
+    /// The function that this field of config.json names, or the default.
+    pub fn from_config_or(config: &ModelConfig, field: &str, default: &str) -> Result<Self> {
+        Self::named(field, config.string_or(field, default)?)
+    }
+
+    /// The function of this name, which stands in `field` of config.json.
+    pub fn named(field: &str, name: &str) -> Result<Self> {
         NAMES
             .iter()
             .find(|(known, _)| *known == name)
@@ -80,6 +118,40 @@ impl Activation {
                 .input(x)
                 .float("alpha", 1.0)
                 .output(),
+            Self::SquaredRelu => {
+                let x = graph.node("Relu").input(x).output();
+                graph.node("Mul").inputs([&x, &x]).output()
+            }
+            Self::Relu6 => {
+                let [low, high] = [graph.scalar(0.0), graph.scalar(6.0)];
+                graph.node("Clip").inputs([x, &low, &high]).output()
+            }
+            Self::LeakyRelu => graph
+                .node("LeakyRelu")
+                .input(x)
+                .float("alpha", 0.01)
+                .output(),
+            Self::ClippedGelu => {
+                let [low, high] = [graph.scalar(-10.0), graph.scalar(10.0)];
+                let x = graph.node("Gelu").input(x).output();
+                graph.node("Clip").inputs([&x, &low, &high]).output()
+            }
+            Self::HardSwish => graph.node("HardSwish").input(x).output(),
+            Self::Mish => graph.node("Mish").input(x).output(),
+            Self::Laplace => {
+                let mean = graph.scalar(LAPLACE_MEAN);
+                let width = graph.scalar(LAPLACE_DEVIATION * std::f32::consts::SQRT_2);
+                let [one, half] = [graph.scalar(1.0), graph.scalar(0.5)];
+                let x = graph.node("Sub").inputs([x, &mean]).output();
+                let x = graph.node("Div").inputs([&x, &width]).output();
+                let x = graph.node("Erf").input(&x).output();
+                let x = graph.node("Add").inputs([&x, &one]).output();
+                graph.node("Mul").inputs([&x, &half]).output()
+            }
+            Self::SqrtSoftplus => {
+                let x = graph.node("Softplus").input(x).output();
+                graph.node("Sqrt").input(&x).output()
+            }
             Self::Tanh => graph.node("Tanh").input(x).output(),
             Self::Sigmoid => graph.node("Sigmoid").input(x).output(),
             Self::Identity => x.clone(),

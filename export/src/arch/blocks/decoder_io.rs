@@ -3,7 +3,7 @@
 
 use epitome_runtime::bundle::io;
 
-use super::attention::{EncoderBatch, Heads};
+use super::attention::Heads;
 use crate::arch::Builder;
 use crate::onnx::graph::{Dim, Value};
 use crate::onnx::proto::ElementType::{Float, Int32, Int64};
@@ -12,14 +12,32 @@ use crate::onnx::proto::ElementType::{Float, Int32, Int64};
 pub struct EncoderInputs {
     /// int64 `[batch, source]`.
     pub input_ids: Value,
-    /// What attention needs.
-    pub batch: EncoderBatch,
+    /// int32 `[batch, source]`: 1 for a token, 0 for padding.
+    pub mask: Value,
+    /// int64 `[2]`: the shape `[batch, source]`.
+    pub shape: Value,
     /// int64 `[1]`: the padded source length.
     pub source_length: Value,
 }
 
+impl EncoderInputs {
+    /// The shape `[batch, source, size]`.
+    pub fn with_size(&self, b: &mut Builder<'_, '_>, size: usize) -> Value {
+        self.extended(b, &[size as i64])
+    }
+
+    /// The shape `[batch, source, heads, head_size]` that splits rows into heads.
+    pub fn with_heads(&self, b: &mut Builder<'_, '_>, heads: Heads) -> Value {
+        self.extended(b, &[heads.count as i64, heads.size as i64])
+    }
+
+    fn extended(&self, b: &mut Builder<'_, '_>, sizes: &[i64]) -> Value {
+        b.graph.shape(&self.shape, sizes)
+    }
+}
+
 /// Declares the encoder's inputs.
-pub fn encoder_inputs(b: &mut Builder<'_, '_>, hidden: usize) -> EncoderInputs {
+pub fn encoder_inputs(b: &mut Builder<'_, '_>) -> EncoderInputs {
     let dims = [Dim::name("batch"), Dim::name("source")];
     let graph = &mut b.graph;
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, "source token ids");
@@ -37,33 +55,12 @@ pub fn encoder_inputs(b: &mut Builder<'_, '_>, hidden: usize) -> EncoderInputs {
             .int("start", 1)
             .int("end", 2)
             .output();
-        let hidden = graph.int64s(&[hidden as i64]);
-        let shape = graph
-            .node("Concat")
-            .inputs([&shape, &hidden])
-            .int("axis", 0)
-            .output();
         EncoderInputs {
             input_ids: input_ids.clone(),
-            batch: EncoderBatch {
-                mask: mask.clone(),
-                shape,
-            },
+            mask: mask.clone(),
+            shape,
             source_length,
         }
-    })
-}
-
-/// The shape `[batch, source, heads, head_size]` that splits rows into heads.
-pub fn split_shape(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, heads: Heads) -> Value {
-    b.graph.scoped("shapes", |graph| {
-        let shape = graph.node("Shape").input(&inputs.input_ids).output();
-        let heads = graph.int64s(&[heads.count as i64, heads.size as i64]);
-        graph
-            .node("Concat")
-            .inputs([&shape, &heads])
-            .int("axis", 0)
-            .output()
     })
 }
 
@@ -72,6 +69,7 @@ pub fn split_shape(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, heads: Heads
 pub fn encoder_outputs(
     b: &mut Builder<'_, '_>,
     hidden_states: &Value,
+    hidden: usize,
     memory: &[(Value, Value)],
     heads: Heads,
 ) {
@@ -97,11 +95,7 @@ pub fn encoder_outputs(
         io::LAST_HIDDEN_STATE,
         hidden_states,
         Float,
-        &[
-            Dim::name("batch"),
-            Dim::name("source"),
-            Dim::size(heads.hidden()),
-        ],
+        &[Dim::name("batch"), Dim::name("source"), Dim::size(hidden)],
         "hidden states of the last layer",
     );
 }
@@ -118,10 +112,8 @@ pub struct DecoderInputs {
     pub cache_indirection: Value,
     /// int32 `[batch, source]`.
     pub source_mask: Value,
-    /// The shape `[batch, beams, hidden]`.
+    /// The shape `[batch, beams, heads * head_size]`.
     pub beams_shape: Value,
-    /// Heads of both attentions.
-    pub heads: Heads,
 }
 
 /// The cache of one decoder layer.
@@ -134,6 +126,8 @@ pub struct LayerCache {
     pub cross_key: Value,
     /// The same shape.
     pub cross_value: Value,
+    /// float32 `[1, heads, 1, past_length + 1]`, added to the scores of self-attention.
+    pub bias: Option<Value>,
     /// Keys and values with the new token in place, once self-attention is written.
     pub present: Option<(Value, Value)>,
 }
@@ -196,6 +190,7 @@ pub fn decoder_inputs(
                 past_value: input(io::past_value(layer), &past, "self-attention values"),
                 cross_key: input(io::cross_key(layer), &cross, "cross-attention keys"),
                 cross_value: input(io::cross_value(layer), &cross, "cross-attention values"),
+                bias: None,
                 present: None,
             }
         })
@@ -207,7 +202,6 @@ pub fn decoder_inputs(
         cache_indirection,
         source_mask,
         beams_shape,
-        heads,
     };
     (inputs, caches)
 }

@@ -6,7 +6,9 @@
 
 pub mod activation;
 pub mod attention;
+pub mod bart;
 pub mod decoder_io;
+pub mod embedding;
 pub mod linear;
 pub mod norm;
 pub mod positions;

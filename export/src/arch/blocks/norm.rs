@@ -13,9 +13,20 @@ pub enum Placement {
     Post,
 }
 
+/// What a norm computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `torch.nn.LayerNorm`: to mean 0 and variance 1, then a scale and a bias.
+    Layer,
+    /// T5's norm: to a root mean square of 1, then a scale; no mean is taken and no bias added.
+    RootMeanSquare,
+}
+
 /// How a layer normalizes.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm {
+    /// What it computes.
+    pub kind: NormKind,
     /// Size of the normalized dimension.
     pub size: usize,
     /// Added to the variance.
@@ -25,14 +36,32 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// `torch.nn.LayerNorm` of the checkpoint prefix `name`.
-    pub fn layer_norm(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
-        let [scale, bias] = self.parameters(b, name)?;
-        let node = b
-            .graph
-            .node("LayerNormalization")
-            .inputs([x, &scale, &bias]);
-        Ok(node.int("axis", -1).float("epsilon", self.epsilon).output())
+    /// Normalizes `x`, `[.., size]`, with the weights of the checkpoint prefix `name`.
+    pub fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
+        let scale = self.scale(b, name)?;
+        match self.kind {
+            NormKind::Layer => {
+                let bias = self.bias(b, name)?;
+                let node = b
+                    .graph
+                    .node("LayerNormalization")
+                    .inputs([x, &scale, &bias]);
+                Ok(node.int("axis", -1).float("epsilon", self.epsilon).output())
+            }
+            NormKind::RootMeanSquare => {
+                // Standard operators: ONNX has no such norm before version 23 of its operator set,
+                // and ONNX Runtime fuses these when it loads them.
+                let graph = &mut b.graph;
+                let [two, epsilon] = [graph.scalar(2.0), graph.scalar(self.epsilon)];
+                let axis = graph.int64s(&[-1]);
+                let squares = graph.node("Pow").inputs([x, &two]).output();
+                let mean = graph.node("ReduceMean").inputs([&squares, &axis]).output();
+                let mean = graph.node("Add").inputs([&mean, &epsilon]).output();
+                let root = graph.node("Sqrt").input(&mean).output();
+                let x = graph.node("Div").inputs([x, &root]).output();
+                Ok(graph.node("Mul").inputs([&x, &scale]).output())
+            }
+        }
     }
 
     /// Adds `x` to `residual` and normalizes the sum, in one operator: `(normalized, sum)`.
@@ -43,20 +72,29 @@ impl Norm {
         x: &Value,
         residual: &Value,
     ) -> Result<(Value, Value)> {
-        let [scale, bias] = self.parameters(b, name)?;
-        let node = b.graph.contrib("SkipLayerNormalization");
-        let node = node
-            .inputs([x, residual, &scale, &bias])
-            .float("epsilon", self.epsilon);
-        let [normalized, sum] = node.pick([0, 3]);
+        let scale = self.scale(b, name)?;
+        let node = match self.kind {
+            NormKind::Layer => {
+                let bias = self.bias(b, name)?;
+                b.graph
+                    .contrib("SkipLayerNormalization")
+                    .inputs([x, residual, &scale, &bias])
+            }
+            NormKind::RootMeanSquare => b
+                .graph
+                .contrib("SkipSimplifiedLayerNormalization")
+                .inputs([x, residual, &scale]),
+        };
+        let [normalized, sum] = node.float("epsilon", self.epsilon).pick([0, 3]);
         Ok((normalized, sum))
     }
 
-    fn parameters(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<[Value; 2]> {
-        Ok([
-            b.weight(&format!("{name}.weight"), &[self.size])?,
-            b.weight(&format!("{name}.bias"), &[self.size])?,
-        ])
+    fn scale(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+        b.weight(&format!("{name}.weight"), &[self.size])
+    }
+
+    fn bias(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+        b.weight(&format!("{name}.bias"), &[self.size])
     }
 }
 
@@ -83,7 +121,7 @@ impl ResidualStream {
         let mut names = names.into_iter();
         let input = match (norm.placement, names.as_slice().first()) {
             (Placement::Pre, Some(first)) => {
-                let input = norm.layer_norm(b, first, x)?;
+                let input = norm.apply(b, first, x)?;
                 names.next();
                 input
             }

@@ -1,4 +1,173 @@
-//! Position tables.
+//! Positions that are added to the embedded tokens.
+
+use super::decoder_io::{DecoderInputs, EncoderInputs};
+use crate::arch::Builder;
+use crate::error::Result;
+use crate::onnx::graph::Value;
+use crate::onnx::proto::ElementType::Int64;
+
+/// Where positions come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// A trained table; position 0 is in row `offset`.
+    Learned {
+        /// Rows before that of position 0: 2 in what descends from BART, whose tables kept room for
+        /// padding.
+        offset: usize,
+    },
+    /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one saved
+    /// in half precision.
+    Sinusoidal,
+    /// [`fairseq_sinusoidal`] without padding, never read from the checkpoint.
+    Computed,
+    /// [`fairseq_sinusoidal`], or the checkpoint's own table where it holds one, at the count of
+    /// tokens up to here that are not `padding`; `padding` itself has a row of its own (zeros, in
+    /// the computed table), even where it stands among the others.
+    Counted {
+        /// `pad_token_id`.
+        padding: u32,
+    },
+}
+
+/// The position table of one stack.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionTable {
+    /// What the table holds.
+    pub kind: Positions,
+    /// Positions it is for.
+    pub positions: usize,
+    /// Size of a hidden state.
+    pub hidden: usize,
+}
+
+/// Keys of the computed tables in the weight file.
+const SINUSOIDAL: &str = "embed_positions.weight";
+const FAIRSEQ: &str = "embed_positions.weights";
+
+impl PositionTable {
+    /// The positions of a source: `[source, hidden]` or `[batch, source, hidden]`. `name` is the
+    /// checkpoint prefix of the table.
+    pub fn of_source(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        inputs: &EncoderInputs,
+    ) -> Result<Value> {
+        let table = self.table(b, name)?;
+        let graph = &mut b.graph;
+        if let Positions::Counted { padding } = self.kind {
+            let mask = not_padding(b, &inputs.input_ids, padding);
+            let axis = b.graph.int32s(&[1]);
+            let count = b.graph.node("CumSum").inputs([&mask, &axis]).output();
+            return Ok(counted(b, &table, &count, &mask, padding));
+        }
+        let first = self.offset();
+        let [from, axis] = [graph.int64s(&[first]), graph.int64s(&[0])];
+        let to = match first {
+            0 => inputs.source_length.clone(),
+            _ => graph
+                .node("Add")
+                .inputs([&inputs.source_length, &from])
+                .output(),
+        };
+        Ok(graph
+            .node("Slice")
+            .inputs([&table, &from, &to, &axis])
+            .output())
+    }
+
+    /// The position of the newest token: `[1, hidden]` or `[batch, beams, hidden]`.
+    pub fn of_step(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        inputs: &DecoderInputs,
+    ) -> Result<Value> {
+        let table = self.table(b, name)?;
+        if let Positions::Counted { padding } = self.kind {
+            // As transformers does over a cache: the past counts whatever its tokens were.
+            let mask = not_padding(b, &inputs.input_ids, padding);
+            let past = b
+                .graph
+                .node("Cast")
+                .input(&inputs.past_length)
+                .int("to", Int64 as i64)
+                .output();
+            let count = b.graph.node("Add").inputs([&mask, &past]).output();
+            return Ok(counted(b, &table, &count, &mask, padding));
+        }
+        let position = match self.offset() {
+            0 => inputs.past_length.clone(),
+            offset => {
+                let offset = b.graph.int32s(&[offset as i32]);
+                let node = b.graph.node("Add");
+                node.inputs([&inputs.past_length, &offset]).output()
+            }
+        };
+        Ok(b.graph.node("Gather").inputs([&table, &position]).output())
+    }
+
+    fn offset(&self) -> i64 {
+        match self.kind {
+            Positions::Learned { offset } => offset as i64,
+            Positions::Sinusoidal | Positions::Computed | Positions::Counted { .. } => 0,
+        }
+    }
+
+    fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+        let weight = format!("{name}.weight");
+        let (positions, hidden) = (self.positions, self.hidden);
+        match self.kind {
+            Positions::Learned { offset } => b.weight(&weight, &[positions + offset, hidden]),
+            Positions::Sinusoidal if b.weights.has(&weight) => {
+                b.weight(&weight, &[positions, hidden])
+            }
+            Positions::Sinusoidal => b.computed(SINUSOIDAL, &[positions, hidden], || {
+                sinusoidal(positions, hidden)
+            }),
+            Positions::Computed => b.computed(FAIRSEQ, &[positions, hidden], || {
+                fairseq_sinusoidal(positions, hidden, None)
+            }),
+            Positions::Counted { padding } => {
+                let rows = positions + padding as usize + 1;
+                if b.weights.has(&weight) {
+                    return b.weight(&weight, &[rows, hidden]);
+                }
+                // Old M2M100 checkpoints carry a table along; transformers computes it nevertheless.
+                b.weights.pass_over(&[&format!("{name}.weights")]);
+                b.computed(FAIRSEQ, &[rows, hidden], || {
+                    fairseq_sinusoidal(rows, hidden, Some(padding as usize))
+                })
+            }
+        }
+    }
+}
+
+/// int64 of the shape of `ids`: 0 for padding, 1 for any other token.
+fn not_padding(b: &mut Builder<'_, '_>, ids: &Value, padding: u32) -> Value {
+    let padding = b.graph.int64s(&[i64::from(padding)]);
+    let equal = b.graph.node("Equal").inputs([ids, &padding]).output();
+    let other = b.graph.node("Not").input(&equal).output();
+    b.graph
+        .node("Cast")
+        .input(&other)
+        .int("to", Int64 as i64)
+        .output()
+}
+
+/// The rows at `count * mask + padding`.
+fn counted(
+    b: &mut Builder<'_, '_>,
+    table: &Value,
+    count: &Value,
+    mask: &Value,
+    padding: u32,
+) -> Value {
+    let first = b.graph.int64s(&[i64::from(padding)]);
+    let count = b.graph.node("Mul").inputs([count, mask]).output();
+    let row = b.graph.node("Add").inputs([&count, &first]).output();
+    b.graph.node("Gather").inputs([table, &row]).output()
+}
 
 /// The sinusoidal table of `[positions, hidden]` that PEGASUS and Marian compute: sines in the first
 /// half of a row, cosines in the second (not interleaved).
@@ -20,9 +189,36 @@ pub fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     table
 }
 
+/// The sinusoidal table of `[rows, hidden]` that came from fairseq: sines in the first half of a
+/// row, cosines in the second, a zero behind them where `hidden` is odd, and zeros for `padding`,
+/// where there is one.
+///
+/// Agrees with `M2M100SinusoidalPositionalEmbedding` in
+/// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
+/// the rounding of an angle far down the table is larger than that of the result.
+pub fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<usize>) -> Vec<f32> {
+    let half = hidden / 2;
+    let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
+    let frequencies: Vec<f32> = (0..half)
+        .map(|column| (column as f32 * -step).exp())
+        .collect();
+    let mut table = vec![0.0; rows * hidden];
+    for (row, values) in table.chunks_exact_mut(hidden).enumerate() {
+        if Some(row) == padding {
+            continue;
+        }
+        for (column, frequency) in frequencies.iter().enumerate() {
+            let (sine, cosine) = (row as f32 * frequency).sin_cos();
+            values[column] = sine;
+            values[half + column] = cosine;
+        }
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
-    use super::sinusoidal;
+    use super::{fairseq_sinusoidal, sinusoidal};
 
     #[test]
     fn the_first_row_is_zeros_then_ones_and_odd_sizes_have_one_sine_more() {
@@ -41,6 +237,18 @@ mod tests {
                 fast.cos() as f32,
                 slow.cos() as f32
             ]
+        );
+    }
+
+    #[test]
+    fn fairseq_rows_are_zero_at_the_padding_and_in_an_odd_last_column() {
+        let table = fairseq_sinusoidal(3, 5, Some(1));
+        assert_eq!(table[..5], [0.0, 0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(table[5..10], [0.0; 5]);
+        let (fast, slow) = (2f32, 2f32 * (-(10_000f64.ln()) as f32).exp());
+        assert_eq!(
+            table[10..],
+            [fast.sin(), slow.sin(), fast.cos(), slow.cos(), 0.0]
         );
     }
 }

@@ -1,10 +1,8 @@
-//! The encoder and decoder stacks of transformers' BART family (BART, PEGASUS, mBART, Marian, ...),
-//! which share layer structure and checkpoint names and differ in where they normalize.
+//! The encoder and decoder stacks, which differ between families in names, norms and feed-forward
+//! layers, and not in structure.
 
 use super::activation::Activation;
-use super::attention::{
-    EncoderBatch, Heads, cached_self_attention, cross_attention, encoder_self_attention,
-};
+use super::attention::Attention;
 use super::decoder_io::{DecoderInputs, LayerCache};
 use super::linear::linear;
 use super::norm::{Norm, Placement, ResidualStream};
@@ -12,47 +10,138 @@ use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
+/// Checkpoint names of a stack's parts.
+#[derive(Clone, Copy, Debug)]
+pub struct StackNames {
+    /// The stack: `model.encoder`.
+    pub stack: &'static str,
+    /// Its list of layers, below the stack: `layers`.
+    pub layers: &'static str,
+    /// What stands between the number of a layer and its parts: nothing, or `.layer`.
+    pub within: &'static str,
+    /// Self-attention and its norm, below the layer.
+    pub self_attention: [&'static str; 2],
+    /// Cross-attention and its norm, in a decoder.
+    pub cross_attention: [&'static str; 2],
+    /// What the feed-forward layers stand below, where there is such a thing, and their norm.
+    pub feed_forward: [&'static str; 2],
+    /// The norm behind the last layer, where norms are [`Placement::Pre`], below the stack.
+    pub closing_norm: &'static str,
+}
+
+impl StackNames {
+    /// The names of transformers' BART family below `stack`.
+    pub const fn bart(stack: &'static str) -> Self {
+        Self {
+            stack,
+            layers: "layers",
+            within: "",
+            self_attention: ["self_attn", "self_attn_layer_norm"],
+            cross_attention: ["encoder_attn", "encoder_attn_layer_norm"],
+            feed_forward: ["", "final_layer_norm"],
+            closing_norm: "layer_norm",
+        }
+    }
+
+    /// Checkpoint prefix of a layer.
+    pub fn layer(&self, layer: usize) -> String {
+        format!("{}.{}.{layer}{}", self.stack, self.layers, self.within)
+    }
+
+    /// A name below the stack.
+    pub fn below(&self, name: &str) -> String {
+        format!("{}.{name}", self.stack)
+    }
+}
+
+/// The two linear layers between the attentions.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedForward {
+    /// Size between them.
+    pub inner: usize,
+    /// What is applied between them.
+    pub activation: Activation,
+    /// Names of the linear layers.
+    pub names: FeedForwardNames,
+}
+
+/// Names of the linear layers of a [`FeedForward`].
+#[derive(Clone, Copy, Debug)]
+pub enum FeedForwardNames {
+    /// `down(activation(up(x)))`
+    Plain([&'static str; 2]),
+    /// `down(activation(gate(x)) * up(x))`, in the order gate, up, down.
+    Gated([&'static str; 3]),
+}
+
+impl FeedForward {
+    /// `[rows, hidden]` to the same; `name` is what the linear layers stand below.
+    pub fn apply(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+        hidden: usize,
+    ) -> Result<Value> {
+        let full = |part: &str| format!("{name}.{part}");
+        let inward = (hidden, self.inner);
+        let (inner, down) = match self.names {
+            FeedForwardNames::Plain([up, down]) => {
+                let inner = linear(b, &full(up), x, inward)?;
+                (self.activation.apply(b, &inner), down)
+            }
+            FeedForwardNames::Gated([gate, up, down]) => {
+                let gate = linear(b, &full(gate), x, inward)?;
+                let gate = self.activation.apply(b, &gate);
+                let inner = linear(b, &full(up), x, inward)?;
+                (b.graph.node("Mul").inputs([&gate, &inner]).output(), down)
+            }
+        };
+        linear(b, &full(down), &inner, (self.inner, hidden))
+    }
+}
+
 /// One stack: encoder or decoder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stack {
-    /// Checkpoint prefix, as `model.encoder`.
-    pub name: &'static str,
+    /// Names of its parts.
+    pub names: StackNames,
     /// How many layers.
     pub layers: usize,
-    /// Heads of its attention.
-    pub heads: Heads,
-    /// Inner size of its feed-forward layers.
-    pub ffn: usize,
-    /// Activation of its feed-forward layers.
-    pub activation: Activation,
+    /// Its attention; both kinds, in a decoder.
+    pub attention: Attention,
+    /// Its feed-forward layers.
+    pub feed_forward: FeedForward,
     /// Its normalization.
     pub norm: Norm,
 }
 
-impl Stack {
-    /// Checkpoint prefix of a layer.
-    pub fn layer(&self, layer: usize) -> String {
-        format!("{}.layers.{layer}", self.name)
-    }
+/// Writes the self-attention of an encoder's layer, given the layer's number and the checkpoint
+/// prefix of the attention: `[batch * source, hidden]` to the same.
+pub type AttendSource<'f> =
+    dyn FnMut(&mut Builder<'_, '_>, (usize, &str), &Value) -> Result<Value> + 'f;
 
-    /// Writes an encoder: `[batch * source, hidden]` to the same.
+impl Stack {
+    /// Writes an encoder whose self-attention is `attend`: `[batch * source, hidden]` to the same.
     pub fn encoder(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
-        batch: &EncoderBatch,
+        attend: &mut AttendSource<'_>,
     ) -> Result<Value> {
-        let norms = self.norms(&["self_attn_layer_norm", "final_layer_norm"]);
+        let [self_attention, self_attention_norm] = self.names.self_attention;
+        let [_, feed_forward_norm] = self.names.feed_forward;
+        let norms = self.norms(&[self_attention_norm, feed_forward_norm]);
         let mut stream = ResidualStream::start(b, self.norm, norms, x)?;
         for layer in 0..self.layers {
-            let name = self.layer(layer);
+            let name = self.names.layer(layer);
             b.scoped(&name, |b| {
-                let attention = b.scoped("self_attn", |b| {
-                    let name = format!("{name}.self_attn");
-                    encoder_self_attention(b, &name, stream.input(), batch, self.heads)
+                let attention = b.scoped("self_attention", |b| {
+                    let name = format!("{name}.{self_attention}");
+                    attend(b, (layer, &name), stream.input())
                 })?;
                 stream.add(b, &attention)?;
-                let inner = self.feed_forward(b, &name, stream.input())?;
+                let inner = self.inner(b, &name, stream.input())?;
                 stream.add(b, &inner)
             })?;
         }
@@ -67,38 +156,49 @@ impl Stack {
         inputs: &DecoderInputs,
         caches: &mut [LayerCache],
     ) -> Result<Value> {
-        let norms = self.norms(&[
-            "self_attn_layer_norm",
-            "encoder_attn_layer_norm",
-            "final_layer_norm",
-        ]);
+        let [self_attention, self_attention_norm] = self.names.self_attention;
+        let [_, cross_attention_norm] = self.names.cross_attention;
+        let [_, feed_forward_norm] = self.names.feed_forward;
+        let norms = self.norms(&[self_attention_norm, cross_attention_norm, feed_forward_norm]);
         let mut stream = ResidualStream::start(b, self.norm, norms, x)?;
         for (layer, cache) in caches.iter_mut().enumerate() {
-            let name = self.layer(layer);
+            let name = self.names.layer(layer);
             b.scoped(&name, |b| {
-                let attention = b.scoped("self_attn", |b| {
-                    let name = format!("{name}.self_attn");
-                    cached_self_attention(b, &name, stream.input(), inputs, cache)
+                let attention = b.scoped("self_attention", |b| {
+                    let name = format!("{name}.{self_attention}");
+                    self.attention
+                        .over_cache(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
-                let attention = b.scoped("encoder_attn", |b| {
-                    let name = format!("{name}.encoder_attn");
-                    cross_attention(b, &name, stream.input(), inputs, cache)
+                let attention = b.scoped("cross_attention", |b| {
+                    let name = self.cross_attention(layer);
+                    self.attention
+                        .over_memory(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
-                let inner = self.feed_forward(b, &name, stream.input())?;
+                let inner = self.inner(b, &name, stream.input())?;
                 stream.add(b, &inner)
             })?;
         }
         Ok(stream.input().clone())
     }
 
-    fn feed_forward(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
-        let hidden = self.heads.hidden();
+    /// Checkpoint prefix of a layer's cross-attention.
+    pub fn cross_attention(&self, layer: usize) -> String {
+        format!(
+            "{}.{}",
+            self.names.layer(layer),
+            self.names.cross_attention[0]
+        )
+    }
+
+    fn inner(&self, b: &mut Builder<'_, '_>, layer: &str, x: &Value) -> Result<Value> {
+        let name = match self.names.feed_forward[0] {
+            "" => layer.to_owned(),
+            below => format!("{layer}.{below}"),
+        };
         b.scoped("feed_forward", |b| {
-            let inner = linear(b, &format!("{name}.fc1"), x, (hidden, self.ffn))?;
-            let inner = self.activation.apply(b, &inner);
-            linear(b, &format!("{name}.fc2"), &inner, (self.ffn, hidden))
+            self.feed_forward.apply(b, &name, x, self.attention.hidden)
         })
     }
 
@@ -106,10 +206,10 @@ impl Stack {
     fn norms(&self, of_layer: &[&str]) -> Vec<String> {
         let mut names: Vec<_> = (0..self.layers)
             .flat_map(|layer| of_layer.iter().map(move |norm| (layer, *norm)))
-            .map(|(layer, norm)| format!("{}.{norm}", self.layer(layer)))
+            .map(|(layer, norm)| format!("{}.{norm}", self.names.layer(layer)))
             .collect();
         if self.norm.placement == Placement::Pre {
-            names.push(format!("{}.layer_norm", self.name));
+            names.push(self.names.below(self.names.closing_norm));
         }
         names
     }

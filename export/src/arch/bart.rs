@@ -1,0 +1,36 @@
+//! BART (Lewis et al. 2019, "BART: Denoising Sequence-to-Sequence Pre-training for Natural Language
+//! Generation, Translation, and Comprehension"), distilbart among it.
+//!
+//! Agrees with `transformers/models/bart/modeling_bart.py`: post-norm layers, a norm over the
+//! embeddings, learned positions that start in the third row of their table.
+
+use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::blocks::norm::Placement;
+use super::blocks::positions::Positions;
+use super::blocks::transformer::StackNames;
+use super::{Architecture, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+
+/// `model_type` "bart".
+pub(super) struct Bart;
+
+const FAMILY: Family = Family {
+    title: "BART",
+    encoder: StackNames::bart("model.encoder"),
+    decoder: StackNames::bart("model.decoder"),
+    tables: &TABLES,
+    placement: Placement::Post,
+    embedding_norm: EmbeddingNorm::Sum,
+    positions: Positions::Learned { offset: 2 },
+    defaults: Defaults::BART,
+};
+
+impl Architecture for Bart {
+    fn model_type(&self) -> &'static str {
+        "bart"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(weights)
+    }
+}

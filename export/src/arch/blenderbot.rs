@@ -1,0 +1,42 @@
+//! Blenderbot (Roller et al. 2020, "Recipes for building an open-domain chatbot").
+//!
+//! Agrees with `transformers/models/blenderbot/modeling_blenderbot.py`: pre-norm layers with a closing
+//! norm, learned positions from the first row of their table.
+
+use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::blocks::norm::Placement;
+use super::blocks::positions::Positions;
+use super::blocks::transformer::StackNames;
+use super::{Architecture, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+
+/// `model_type` "blenderbot".
+pub(super) struct Blenderbot;
+
+const FAMILY: Family = Family {
+    title: "Blenderbot",
+    encoder: StackNames::bart("model.encoder"),
+    decoder: StackNames::bart("model.decoder"),
+    tables: &TABLES,
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::None,
+    positions: Positions::Learned { offset: 0 },
+    defaults: Defaults {
+        hidden: 2560,
+        vocab_size: 8008,
+        positions: 128,
+        encoder: [2, 32, 10240],
+        decoder: [24, 32, 10240],
+        ..Defaults::BART
+    },
+};
+
+impl Architecture for Blenderbot {
+    fn model_type(&self) -> &'static str {
+        "blenderbot"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(weights)
+    }
+}

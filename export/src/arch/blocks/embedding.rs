@@ -1,0 +1,47 @@
+//! Embedding tables: those that map tokens to vectors, and the one that maps vectors back.
+
+use crate::arch::Builder;
+use crate::error::Result;
+use crate::onnx::graph::Value;
+
+/// The embedding tables of a model that are tied, all of `[vocab, hidden]`.
+///
+/// transformers 4 stores a tied table under each of its names, transformers 5 under the first; and a
+/// table that differs from the others is not tied, whatever config.json says.
+#[derive(Clone, Copy, Debug)]
+pub struct TiedTables {
+    /// Checkpoint names, the leading one first: what a table's own name lacks is taken from there.
+    pub names: &'static [&'static str],
+    /// Tokens.
+    pub vocab_size: usize,
+    /// Size of a vector.
+    pub hidden: usize,
+}
+
+impl TiedTables {
+    /// The table `name`, which need not be in the checkpoint.
+    pub fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+        let dims = [self.vocab_size, self.hidden];
+        let leading = self.names.iter().find(|name| b.weights.has(name));
+        let leading = *leading.unwrap_or(&self.names[0]);
+        if b.weights.same_values(name, leading) || !b.weights.has(name) {
+            let table = b.weight(leading, &dims)?;
+            b.weights.pass_over(&[name]);
+            return Ok(table);
+        }
+        b.weight(name, &dims)
+    }
+}
+
+/// Embedded tokens, multiplied with `scale` where there is one: `ids` of `[rows, columns]` to
+/// `[rows, columns, hidden]`.
+pub fn embed(b: &mut Builder<'_, '_>, table: &Value, ids: &Value, scale: Option<f32>) -> Value {
+    let embedded = b.graph.node("Gather").inputs([table, ids]).output();
+    match scale {
+        Some(scale) => {
+            let scale = b.graph.scalar(scale);
+            b.graph.node("Mul").inputs([&embedded, &scale]).output()
+        }
+        None => embedded,
+    }
+}

@@ -1,0 +1,37 @@
+//! mBART (Liu et al. 2020, "Multilingual Denoising Pre-training for Neural Machine Translation") and
+//! mBART-50.
+//!
+//! Agrees with `transformers/models/mbart/modeling_mbart.py`: BART with pre-norm layers and a closing
+//! norm, and the norm over the embeddings as well. The language of the summary is a matter of
+//! generation (`forced_bos_token_id`, or the decoder's start token).
+
+use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::blocks::norm::Placement;
+use super::blocks::positions::Positions;
+use super::blocks::transformer::StackNames;
+use super::{Architecture, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+
+/// `model_type` "mbart".
+pub(super) struct Mbart;
+
+const FAMILY: Family = Family {
+    title: "mBART",
+    encoder: StackNames::bart("model.encoder"),
+    decoder: StackNames::bart("model.decoder"),
+    tables: &TABLES,
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::Sum,
+    positions: Positions::Learned { offset: 2 },
+    defaults: Defaults::BART,
+};
+
+impl Architecture for Mbart {
+    fn model_type(&self) -> &'static str {
+        "mbart"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(weights)
+    }
+}
