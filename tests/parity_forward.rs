@@ -110,6 +110,46 @@ fn encoder_and_decoder_steps_equal_transformers() {
     assert!(compared > 100_000, "only {compared} numbers were compared");
 }
 
+/// One checkpoint, with the name of every activation function put into its config.json.
+#[test]
+fn every_activation_function_equals_transformers() {
+    let bytes = fs::read(fixture("goldens/activations.safetensors")).unwrap();
+    let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+    let source = golden.rows("input_ids").remove(0);
+    let mut failures = Vec::new();
+    for name in golden.0.names() {
+        if name == "input_ids" {
+            continue;
+        }
+        let checkpoint = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(fixture("tiny/t5-relu")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), checkpoint.path().join(file.file_name())).unwrap();
+        }
+        let config = checkpoint.path().join("config.json");
+        let mut fields: serde_json::Value =
+            serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        fields["feed_forward_proj"] = name.into();
+        fs::write(&config, fields.to_string()).unwrap();
+        let exported = match Exported::attempt(checkpoint.path()) {
+            Ok(exported) => exported,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let (encoder, _) = summarizer.sessions();
+        let hidden = encoder.hidden_states(&[&source]).unwrap();
+        let (_, expected) = golden.floats(name);
+        let worst = Differences::default().take(&hidden, &expected, || name.into());
+        if worst > TOLERANCE {
+            failures.push(format!("{name} differs by {worst}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 /// Compares every group of a checkpoint's golden.
 fn compare(exported: &Exported, name: &str) -> Differences {
     let path = fixture(format!("goldens/{name}.forward.safetensors"));

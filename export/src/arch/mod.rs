@@ -15,9 +15,12 @@ mod fsmt;
 mod m2m_100;
 mod marian;
 mod mbart;
+mod mt5;
 mod mvp;
 mod pegasus;
 mod plbart;
+mod t5;
+mod umt5;
 
 use epitome_runtime::bundle::ModelShape;
 
@@ -61,9 +64,12 @@ const ARCHITECTURES: &[&dyn Architecture] = &[
     &m2m_100::M2m100,
     &marian::Marian,
     &mbart::Mbart,
+    &mt5::Mt5,
     &mvp::Mvp,
     &pegasus::Pegasus,
     &plbart::Plbart,
+    &t5::T5,
+    &umt5::Umt5,
 ];
 
 /// The architecture that config.json names.

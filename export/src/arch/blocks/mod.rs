@@ -12,4 +12,6 @@ pub mod embedding;
 pub mod linear;
 pub mod norm;
 pub mod positions;
+pub mod relative_bias;
+pub mod t5;
 pub mod transformer;
