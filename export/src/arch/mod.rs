@@ -9,15 +9,19 @@ mod config;
 mod weights;
 
 mod bart;
+mod bigbird_pegasus;
 mod blenderbot;
 mod blenderbot_small;
 mod fsmt;
+mod led;
+mod longt5;
 mod m2m_100;
 mod marian;
 mod mbart;
 mod mt5;
 mod mvp;
 mod pegasus;
+mod pegasus_x;
 mod plbart;
 mod t5;
 mod umt5;
@@ -58,15 +62,19 @@ pub trait Architecture: Sync {
 /// Every architecture, by name.
 const ARCHITECTURES: &[&dyn Architecture] = &[
     &bart::Bart,
+    &bigbird_pegasus::BigBirdPegasus,
     &blenderbot::Blenderbot,
     &blenderbot_small::BlenderbotSmall,
     &fsmt::Fsmt,
+    &led::Led,
+    &longt5::LongT5,
     &m2m_100::M2m100,
     &marian::Marian,
     &mbart::Mbart,
     &mt5::Mt5,
     &mvp::Mvp,
     &pegasus::Pegasus,
+    &pegasus_x::PegasusX,
     &plbart::Plbart,
     &t5::T5,
     &umt5::Umt5,

@@ -10,6 +10,7 @@ pub mod bart;
 pub mod decoder_io;
 pub mod embedding;
 pub mod linear;
+pub mod local_attention;
 pub mod norm;
 pub mod positions;
 pub mod relative_bias;

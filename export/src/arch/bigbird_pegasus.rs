@@ -1,0 +1,156 @@
+//! BigBird-PEGASUS (Zaheer et al. 2020, "Big Bird: Transformers for Longer Sequences").
+//!
+//! Agrees with `transformers/models/bigbird_pegasus/modeling_bigbird_pegasus.py`: PEGASUS with learned
+//! positions from the first row of their table. With `attention_type: "block_sparse"` and a source
+//! long enough for it, a block of the encoder's tokens sees itself, its neighbours and the first and
+//! last block, which see everything; the random blocks are drawn in training only, and all of them are
+//! the first block otherwise, which therefore counts once more for each.
+//!
+//! transformers stays with full attention once it has seen a short source; here each source is
+//! treated as by a fresh model. The pattern is added to the scores of full attention: sources end at
+//! 4096 tokens, where that costs less than the linear layers.
+
+use super::blocks::attention::{MASKED, Projections};
+use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::blocks::decoder_io::EncoderInputs;
+use super::blocks::norm::Placement;
+use super::blocks::positions::Positions;
+use super::blocks::relative_bias::count_to;
+use super::blocks::transformer::StackNames;
+use super::config::wrong;
+use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+use crate::onnx::graph::Value;
+
+/// `model_type` "bigbird_pegasus".
+pub(super) struct BigBirdPegasus;
+
+/// The closing norm goes by the name of another.
+const fn names(stack: &'static str) -> StackNames {
+    StackNames {
+        closing_norm: "layernorm_embedding",
+        ..StackNames::bart(stack)
+    }
+}
+
+const FAMILY: Family = Family {
+    title: "BigBird-PEGASUS",
+    encoder: names("model.encoder"),
+    decoder: names("model.decoder"),
+    tables: &TABLES,
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::None,
+    positions: Positions::Learned { offset: 0 },
+    defaults: Defaults {
+        vocab_size: 96103,
+        positions: 4096,
+        encoder: [16, 16, 4096],
+        decoder: [16, 16, 4096],
+        activation: "gelu_new",
+        scale_embedding: true,
+        ..Defaults::BART
+    },
+};
+
+/// Below the layer's `self_attn`.
+const PROJECTIONS: Projections = Projections {
+    query: "self.query",
+    key: "self.key",
+    value: "self.value",
+    output: "output",
+};
+
+impl Architecture for BigBirdPegasus {
+    fn model_type(&self) -> &'static str {
+        "bigbird_pegasus"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        let mut model = Model::new(config, &FAMILY)?;
+        model.encoder.attention.names = PROJECTIONS;
+        let field = "attention_type";
+        let pattern = match config.string_or(field, "block_sparse")? {
+            "original_full" => None,
+            "block_sparse" => Some(Pattern {
+                block_size: config.size_or("block_size", 64)?,
+                random_blocks: config.size_or("num_random_blocks", 3)?,
+            }),
+            other => {
+                return Err(wrong(
+                    field,
+                    format_args!("is '{other}', but must be original_full or block_sparse"),
+                ));
+            }
+        };
+        model.graphs_with(weights, &|b, model, inputs, x| {
+            let bias = match &pattern {
+                Some(pattern) => Some(b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?),
+                None => None,
+            };
+            let attention = &model.encoder.attention;
+            model.encoder.encoder(b, x, &mut |b, (_, name), x| {
+                attention.over_source(b, name, x, inputs, bias.as_ref())
+            })
+        })
+    }
+}
+
+/// Which blocks see each other.
+struct Pattern {
+    block_size: usize,
+    random_blocks: usize,
+}
+
+impl Pattern {
+    /// The longest source with full attention.
+    fn longest_full(&self) -> usize {
+        (5 + 2 * self.random_blocks) * self.block_size
+    }
+
+    /// What is added to the scores: float32 `[1, 1, source, source]`.
+    fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+        let positions = count_to(b, &inputs.source_length);
+        let graph = &mut b.graph;
+        let size = graph.int64_scalar(self.block_size as i64);
+        let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];
+        let longest_full = graph.int64s(&[self.longest_full() as i64]);
+        let column = graph.int64s(&[1]);
+        // The block of each key, and of each query below each other.
+        let keys = graph.node("Div").inputs([&positions, &size]).output();
+        let queries = graph.node("Unsqueeze").inputs([&keys, &column]).output();
+        let last = graph
+            .node("Sub")
+            .inputs([&inputs.source_length, &one])
+            .output();
+        let last = graph.node("Div").inputs([&last, &size]).output();
+
+        let mut is = |op: &str, a: &Value, b: &Value| graph.node(op).inputs([a, b]).output();
+        let from_end = [is("Equal", &queries, &zero), is("Equal", &queries, &last)];
+        let to_first = is("Equal", &keys, &zero);
+        let to_last = is("Equal", &keys, &last);
+        let full = is("LessOrEqual", &inputs.source_length, &longest_full);
+        let distance = is("Sub", &queries, &keys);
+        let everything = is("Or", &from_end[0], &from_end[1]);
+        let everything = is("Or", &everything, &full);
+        let ends = is("Or", &to_first, &to_last);
+        let visible = is("Or", &ends, &everything);
+        let distance = graph.node("Abs").input(&distance).output();
+        let near = graph.node("LessOrEqual").inputs([&distance, &one]).output();
+        let visible = graph.node("Or").inputs([&visible, &near]).output();
+        let sparse = graph.node("Not").input(&everything).output();
+        let again = graph.node("And").inputs([&sparse, &to_first]).output();
+
+        let [nothing, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
+        let count = graph.scalar((1.0 + self.random_blocks as f32).ln());
+        let again = graph
+            .node("Where")
+            .inputs([&again, &count, &nothing])
+            .output();
+        let bias = graph
+            .node("Where")
+            .inputs([&visible, &again, &masked])
+            .output();
+        let axes = graph.int64s(&[0, 1]);
+        graph.node("Unsqueeze").inputs([&bias, &axes]).output()
+    }
+}

@@ -1,0 +1,207 @@
+//! Attention within blocks, for sources too long for all tokens to see all others.
+//!
+//! A source is padded to whole blocks, and queries, keys and values are `[batch, heads, blocks,
+//! size, head_size]`. Scores are an ordinary product within each block; who sees whom beyond that is
+//! said by what is added to them.
+
+use super::attention::{Heads, MASKED, rows};
+use super::decoder_io::EncoderInputs;
+use super::relative_bias::count_to;
+use crate::arch::Builder;
+use crate::onnx::graph::Value;
+use crate::onnx::proto::ElementType::Float;
+
+/// How a source is cut into blocks.
+pub struct Blocks {
+    /// Tokens of a block.
+    pub size: usize,
+    /// Padding before the first token.
+    lead: usize,
+    /// int64 `[2]`: padding before the first token and behind the last.
+    pads: Value,
+}
+
+impl Blocks {
+    /// Cuts the source into blocks of `size`; the first holds `lead` positions of padding before
+    /// its first token.
+    pub fn new(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize, lead: usize) -> Self {
+        let graph = &mut b.graph;
+        let [lead_value, size_value] = [graph.int64s(&[lead as i64]), graph.int64s(&[size as i64])];
+        // What is missing to the next multiple of `size`: (-length) modulo size.
+        let length = match lead {
+            0 => inputs.source_length.clone(),
+            _ => graph
+                .node("Add")
+                .inputs([&inputs.source_length, &lead_value])
+                .output(),
+        };
+        let negative = graph.node("Neg").input(&length).output();
+        let behind = graph.node("Mod").inputs([&negative, &size_value]).output();
+        let pads = graph
+            .node("Concat")
+            .inputs([&lead_value, &behind])
+            .int("axis", 0)
+            .output();
+        Self { size, lead, pads }
+    }
+
+    /// `[batch, heads, source, head_size]` to `[batch, heads, blocks, size, head_size]`.
+    pub fn split(&self, b: &mut Builder<'_, '_>, x: &Value, heads: Heads) -> Value {
+        let columns = b.graph.int64s(&[heads.size as i64]);
+        self.split_rows(b, x, &columns)
+    }
+
+    /// `[batch, heads, source, columns]` to `[batch, heads, blocks, size, columns]`; `columns` is
+    /// int64 `[1]`.
+    pub fn split_rows(&self, b: &mut Builder<'_, '_>, x: &Value, columns: &Value) -> Value {
+        let graph = &mut b.graph;
+        let [zero, axis] = [graph.scalar(0.0), graph.int64s(&[2])];
+        let leading = graph.int64s(&[0, 0, -1, self.size as i64]);
+        let shape = graph
+            .node("Concat")
+            .inputs([&leading, columns])
+            .int("axis", 0)
+            .output();
+        let padded = graph
+            .node("Pad")
+            .inputs([x, &self.pads, &zero, &axis])
+            .output();
+        graph.node("Reshape").inputs([&padded, &shape]).output()
+    }
+
+    /// `[batch, heads, blocks, size, head_size]` to `[batch * source, heads * head_size]`.
+    pub fn join(
+        &self,
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        inputs: &EncoderInputs,
+        heads: Heads,
+    ) -> Value {
+        let graph = &mut b.graph;
+        let shape = graph.int64s(&[0, 0, -1, heads.size as i64]);
+        let [from, axis] = [graph.int64s(&[self.lead as i64]), graph.int64s(&[2])];
+        let joined = graph.node("Reshape").inputs([x, &shape]).output();
+        let to = match self.lead {
+            0 => inputs.source_length.clone(),
+            _ => graph
+                .node("Add")
+                .inputs([&inputs.source_length, &from])
+                .output(),
+        };
+        let tokens = graph
+            .node("Slice")
+            .inputs([&joined, &from, &to, &axis])
+            .output();
+        let tokens = graph
+            .node("Transpose")
+            .input(&tokens)
+            .ints("perm", &[0, 2, 1, 3])
+            .output();
+        rows(b, &tokens, heads.hidden())
+    }
+
+    /// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
+    /// `[batch, 1, blocks, 1, size]`.
+    pub fn mask(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+        let mask = additive_mask(b, inputs);
+        let graph = &mut b.graph;
+        let [masked, axis] = [graph.scalar(MASKED), graph.int64s(&[1])];
+        let padded = graph
+            .node("Pad")
+            .inputs([&mask, &self.pads, &masked, &axis])
+            .output();
+        let shape = graph.int64s(&[0, 1, -1, 1, self.size as i64]);
+        graph.node("Reshape").inputs([&padded, &shape]).output()
+    }
+
+    /// Positions of the keys of a block and its [`neighbours`] relative to its queries: int64
+    /// `[size, 3 * size]`.
+    pub fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
+        let size = self.size as i64;
+        let ends = [b.graph.int64s(&[size]), b.graph.int64s(&[3 * size])];
+        let [queries, keys] = ends.map(|end| count_to(b, &end));
+        let graph = &mut b.graph;
+        let [rows, first] = [graph.int64s(&[1]), graph.int64_scalar(size)];
+        let queries = graph.node("Add").inputs([&queries, &first]).output();
+        let queries = graph.node("Unsqueeze").inputs([&queries, &rows]).output();
+        graph.node("Sub").inputs([&keys, &queries]).output()
+    }
+}
+
+/// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
+/// `[batch, source]`.
+pub fn additive_mask(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+    let graph = &mut b.graph;
+    let [one, masked] = [graph.scalar(1.0), graph.scalar(MASKED)];
+    let mask = graph
+        .node("Cast")
+        .input(&inputs.mask)
+        .int("to", Float as i64)
+        .output();
+    let padding = graph.node("Sub").inputs([&one, &mask]).output();
+    graph.node("Mul").inputs([&padding, &masked]).output()
+}
+
+/// 0 where a relative position is at most `reach` away, [`MASKED`] elsewhere: float32 of the shape
+/// of `relative`.
+pub fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) -> Value {
+    let graph = &mut b.graph;
+    let reach = graph.int64_scalar(reach as i64);
+    let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
+    let distance = graph.node("Abs").input(relative).output();
+    let near = graph
+        .node("LessOrEqual")
+        .inputs([&distance, &reach])
+        .output();
+    graph.node("Where").inputs([&near, &zero, &masked]).output()
+}
+
+/// Each block with the one before and the one behind it, joined along `axis`; beyond the ends
+/// stands `fill`. `x` has its blocks in dimension 2.
+pub fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> Value {
+    let graph = &mut b.graph;
+    let [fill, one_each, blocks] = [
+        graph.scalar(fill),
+        graph.int64s(&[1, 1]),
+        graph.int64s(&[2]),
+    ];
+    let padded = graph
+        .node("Pad")
+        .inputs([x, &one_each, &fill, &blocks])
+        .output();
+    let parts = [(0, -2), (1, -1), (2, i64::MAX)].map(|(from, to)| {
+        let [from, to] = [graph.int64s(&[from]), graph.int64s(&[to])];
+        graph
+            .node("Slice")
+            .inputs([&padded, &from, &to, &blocks])
+            .output()
+    });
+    graph
+        .node("Concat")
+        .inputs(&parts)
+        .int("axis", axis)
+        .output()
+}
+
+/// Scores of queries `[.., queries, head_size]` and keys `[.., keys, head_size]`, both of
+/// `dimensions` dimensions: `[.., queries, keys]`.
+pub fn scores(b: &mut Builder<'_, '_>, query: &Value, key: &Value, dimensions: usize) -> Value {
+    let mut order: Vec<i64> = (0..dimensions as i64).collect();
+    order.swap(dimensions - 2, dimensions - 1);
+    let graph = &mut b.graph;
+    let key = graph
+        .node("Transpose")
+        .input(key)
+        .ints("perm", &order)
+        .output();
+    graph.node("MatMul").inputs([query, &key]).output()
+}
+
+/// The share of each key: the softmax of scores and what is added to them.
+pub fn shares(b: &mut Builder<'_, '_>, scores: &Value, added: &[&Value]) -> Value {
+    let graph = &mut b.graph;
+    let sum = added.iter().fold(scores.clone(), |sum, added| {
+        graph.node("Add").inputs([&sum, added]).output()
+    });
+    graph.node("Softmax").input(&sum).int("axis", -1).output()
+}

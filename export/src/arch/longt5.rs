@@ -1,0 +1,358 @@
+//! LongT5 (Guo et al. 2021, "LongT5: Efficient Text-To-Text Transformer for Long Sequences").
+//!
+//! Agrees with `transformers/models/longt5/modeling_longt5.py`: T5, whose encoder sees `local_radius`
+//! tokens to either side and, with `encoder_attention_type: "transient-global"`, the sums of all whole
+//! blocks of `global_block_size` tokens, made anew in every layer. The last hidden states are scaled as
+//! in T5.
+
+use super::blocks::attention::{Attention, MASKED, rows, split_heads};
+use super::blocks::decoder_io::EncoderInputs;
+use super::blocks::local_attention::{Blocks, neighbours, scores, shares, within};
+use super::blocks::relative_bias::count_to;
+use super::blocks::t5::{Biases, Defaults, Family, Model};
+use super::config::wrong;
+use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+use crate::onnx::graph::Value;
+use crate::onnx::proto::ElementType::{Float, Int64};
+
+/// `model_type` "longt5".
+pub(super) struct LongT5;
+
+const FAMILY: Family = Family {
+    title: "LongT5",
+    defaults: Defaults {
+        vocab_size: 32128,
+        inner: 2048,
+        layers: 6,
+        heads: 8,
+        feed_forward: "relu",
+    },
+    biases: Biases::First,
+    encoder_attention: "0.LocalSelfAttention",
+    source_limit: 16384,
+};
+
+impl Architecture for LongT5 {
+    fn model_type(&self) -> &'static str {
+        "longt5"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        let field = "encoder_attention_type";
+        let kind = config.string_or(field, "local")?;
+        let mut family = FAMILY;
+        let global_block = match kind {
+            "local" => None,
+            "transient-global" => {
+                family.encoder_attention = "0.TransientGlobalSelfAttention";
+                Some(global_block(config)?)
+            }
+            _ => {
+                return Err(wrong(
+                    field,
+                    format_args!("is '{kind}', but must be local or transient-global"),
+                ));
+            }
+        };
+        let reach = config.size_or("local_radius", 127)?;
+        let scaled = config.flag("tie_word_embeddings", true)?;
+        let scaled = config.flag("scale_decoder_outputs", scaled)?;
+        let model = Model::new(config, &family, scaled)?;
+        model.graphs_with(weights, &|b, model, inputs, x| {
+            encoder(b, (model, inputs), x, (reach, global_block))
+        })
+    }
+}
+
+/// Tokens of a global block. transformers numbers blocks by adding up their inverse, which is exact
+/// only for powers of two.
+fn global_block(config: &ModelConfig) -> Result<usize> {
+    let field = "global_block_size";
+    let size = config.size_or(field, 16)?;
+    if size.is_power_of_two() {
+        return Ok(size);
+    }
+    Err(wrong(
+        field,
+        format_args!("is {size}, but must be a power of two"),
+    ))
+}
+
+fn encoder(
+    b: &mut Builder<'_, '_>,
+    (model, inputs): (&Model, &EncoderInputs),
+    x: &Value,
+    (reach, global_block): (usize, Option<usize>),
+) -> Result<Value> {
+    let stack = &model.encoder;
+    let name = model.bias_name(stack, 0);
+    let local = b.scoped("local", |b| Local::new(b, (model, inputs), reach, &name))?;
+    let globals = match global_block {
+        Some(size) => Some(b.scoped("globals", |b| {
+            let [attention, _] = stack.names.self_attention;
+            let name = format!(
+                "{}.{attention}.global_relative_attention_bias",
+                stack.names.layer(0)
+            );
+            Globals::new(b, (model, inputs), (size, &local.blocks), &name)
+        })?),
+        None => None,
+    };
+    stack.encoder(b, x, &mut |b, (_, name), x| {
+        let attention = &stack.attention;
+        let memory = match &globals {
+            Some(globals) => {
+                let sums = b.scoped("globals", |b| {
+                    let sums = globals.sums(b, inputs, x, stack.norm.size);
+                    stack
+                        .norm
+                        .apply(b, &format!("{name}.global_input_layer_norm"), &sums)
+                })?;
+                Some((globals, sums))
+            }
+            None => None,
+        };
+        local.attend(b, (attention, name), (x, inputs), memory)
+    })
+}
+
+/// What all layers share of attention to the tokens near by.
+struct Local {
+    blocks: Blocks,
+    /// Position bias and reach: float32 `[1, heads, 1, size, 3 * size]`.
+    bias: Value,
+    /// Padding: float32 `[batch, 1, blocks, 1, 3 * size]`.
+    mask: Value,
+}
+
+impl Local {
+    fn new(
+        b: &mut Builder<'_, '_>,
+        (model, inputs): (&Model, &EncoderInputs),
+        reach: usize,
+        name: &str,
+    ) -> Result<Self> {
+        let blocks = Blocks::new(b, inputs, reach + 1, 0);
+        let mask = blocks.mask(b, inputs);
+        let mask = neighbours(b, &mask, 4, MASKED);
+        let relative = blocks.relative(b);
+        let bias = model.source_bias.look_up(b, name, &relative)?;
+        let band = within(b, &relative, reach);
+        let bias = b.graph.node("Add").inputs([&bias, &band]).output();
+        let axes = b.graph.int64s(&[0, 2]);
+        let bias = b.graph.node("Unsqueeze").inputs([&bias, &axes]).output();
+        Ok(Self { blocks, bias, mask })
+    }
+
+    /// Self-attention of `[batch * source, hidden]` to the same; `globals` are what all tokens see
+    /// besides, and their hidden states, `[batch * globals, hidden]`.
+    fn attend(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (attention, name): (&Attention, &str),
+        (x, inputs): (&Value, &EncoderInputs),
+        globals: Option<(&Globals, Value)>,
+    ) -> Result<Value> {
+        let (heads, names) = (attention.heads, attention.names);
+        let mut project = |part: &str| -> Result<Value> {
+            let rows = attention.into_heads(b, name, part, x)?;
+            let split = split_heads(b, &rows, inputs, heads);
+            Ok(self.blocks.split(b, &split, heads))
+        };
+        let [query, key, value] = [
+            project(names.query)?,
+            project(names.key)?,
+            project(names.value)?,
+        ];
+        let [key, value] = [key, value].map(|x| neighbours(b, &x, 3, 0.0));
+        let near = scores(b, &query, &key, 5);
+        let near = [&self.bias, &self.mask]
+            .into_iter()
+            .fold(near, |sum, added| {
+                b.graph.node("Add").inputs([&sum, added]).output()
+            });
+        let attended = match globals {
+            None => {
+                let shares = shares(b, &near, &[]);
+                b.graph.node("MatMul").inputs([&shares, &value]).output()
+            }
+            Some((globals, states)) => {
+                let mut project = |part: &str| -> Result<Value> {
+                    let rows = attention.into_heads(b, name, part, &states)?;
+                    Ok(globals.split_heads(b, &rows, attention))
+                };
+                let [global_key, global_value] = [project(names.key)?, project(names.value)?];
+                let far = scores(b, &query, &global_key, 5);
+                let graph = &mut b.graph;
+                let far = graph.node("Add").inputs([&far, &globals.bias]).output();
+                let both = graph
+                    .node("Concat")
+                    .inputs([&near, &far])
+                    .int("axis", 4)
+                    .output();
+                let shares = shares(b, &both, &[]);
+                let graph = &mut b.graph;
+                let near = graph.int64s(&[3 * self.blocks.size as i64]);
+                let sizes = graph
+                    .node("Concat")
+                    .inputs([&near, &globals.count])
+                    .int("axis", 0)
+                    .output();
+                let [of_near, of_far] = graph
+                    .node("Split")
+                    .inputs([&shares, &sizes])
+                    .int("axis", 4)
+                    .outputs();
+                let from_near = graph.node("MatMul").inputs([&of_near, &value]).output();
+                let from_far = graph
+                    .node("MatMul")
+                    .inputs([&of_far, &global_value])
+                    .output();
+                graph.node("Add").inputs([&from_near, &from_far]).output()
+            }
+        };
+        let attended = self.blocks.join(b, &attended, inputs, heads);
+        attention.out_of_heads(b, name, &attended)
+    }
+}
+
+/// What all layers share of attention to the sums of blocks.
+///
+/// There is always one block more than the source has whole ones, and nobody sees it: a short
+/// source has none, and operators over nothing are a risk.
+struct Globals {
+    /// int64 `[1]`: how many blocks.
+    count: Value,
+    /// float32 `[batch, blocks, source]`: 1 for the tokens of a block.
+    members: Value,
+    /// Position bias and mask: float32 `[batch, heads, local blocks, size, globals]`.
+    bias: Value,
+}
+
+impl Globals {
+    fn new(
+        b: &mut Builder<'_, '_>,
+        (model, inputs): (&Model, &EncoderInputs),
+        (size, blocks): (usize, &Blocks),
+        name: &str,
+    ) -> Result<Self> {
+        let graph = &mut b.graph;
+        let [size_value, one] = [graph.int64s(&[size as i64]), graph.int64s(&[1])];
+        let count = graph
+            .node("Div")
+            .inputs([&inputs.source_length, &size_value])
+            .output();
+        let count = graph.node("Add").inputs([&count, &one]).output();
+        let numbers = count_to(b, &count);
+        let of_token = block_of_token(b, inputs, size);
+        let graph = &mut b.graph;
+        let last = graph.int64s(&[2]);
+        let column = graph.node("Unsqueeze").inputs([&of_token, &last]).output();
+        let members = graph.node("Equal").inputs([&column, &numbers]).output();
+        let members = graph
+            .node("Cast")
+            .input(&members)
+            .int("to", Float as i64)
+            .output();
+        let members = graph
+            .node("Transpose")
+            .input(&members)
+            .ints("perm", &[0, 2, 1])
+            .output();
+        // Blocks behind the last of a document do not exist for it: [batch, 1, 1, globals].
+        let newest = graph.node("ReduceMax").inputs([&of_token, &one]).output();
+        let exists = graph
+            .node("LessOrEqual")
+            .inputs([&numbers, &newest])
+            .output();
+        let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
+        let mask = graph
+            .node("Where")
+            .inputs([&exists, &zero, &masked])
+            .output();
+        let middle = graph.int64s(&[1, 2]);
+        let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
+        let relative = graph.node("Sub").inputs([&numbers, &column]).output();
+        let bias = model.source_bias.look_up(b, name, &relative)?;
+        let bias = b
+            .graph
+            .node("Transpose")
+            .input(&bias)
+            .ints("perm", &[1, 0, 2, 3])
+            .output();
+        let bias = b.graph.node("Add").inputs([&bias, &mask]).output();
+        let bias = blocks.split_rows(b, &bias, &count);
+        Ok(Self {
+            count,
+            members,
+            bias,
+        })
+    }
+
+    /// The sums of the blocks' tokens: `[batch * source, hidden]` to `[batch * globals, hidden]`.
+    fn sums(
+        &self,
+        b: &mut Builder<'_, '_>,
+        inputs: &EncoderInputs,
+        x: &Value,
+        hidden: usize,
+    ) -> Value {
+        let shape = inputs.with_size(b, hidden);
+        let x = b.graph.node("Reshape").inputs([x, &shape]).output();
+        let sums = b.graph.node("MatMul").inputs([&self.members, &x]).output();
+        rows(b, &sums, hidden)
+    }
+
+    /// `[batch * globals, heads * head_size]` to `[batch, heads, 1, globals, head_size]`.
+    fn split_heads(&self, b: &mut Builder<'_, '_>, x: &Value, attention: &Attention) -> Value {
+        let heads = attention.heads;
+        let graph = &mut b.graph;
+        let any = graph.int64s(&[-1]);
+        let leading = graph
+            .node("Concat")
+            .inputs([&any, &self.count])
+            .int("axis", 0)
+            .output();
+        let shape = graph.shape(&leading, &[heads.count as i64, 1, heads.size as i64]);
+        let split = graph.node("Reshape").inputs([x, &shape]).output();
+        graph
+            .node("Transpose")
+            .input(&split)
+            .ints("perm", &[0, 2, 3, 1, 4])
+            .output()
+    }
+}
+
+/// The whole block that each token belongs to, those behind the last one to that, padding and the
+/// tokens of a source without any to -1: int64 `[batch, source]`.
+fn block_of_token(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) -> Value {
+    let positions = count_to(b, &inputs.source_length);
+    let graph = &mut b.graph;
+    let [size, final_token, one] = [
+        graph.int64_scalar(size as i64),
+        graph.int64_scalar(size as i64 - 1),
+        graph.int64_scalar(1),
+    ];
+    let axis = graph.int64s(&[1]);
+    let mask = graph
+        .node("Cast")
+        .input(&inputs.mask)
+        .int("to", Int64 as i64)
+        .output();
+    let block = graph.node("Div").inputs([&positions, &size]).output();
+    let within = graph.node("Mod").inputs([&positions, &size]).output();
+    let ends = graph.node("Equal").inputs([&within, &final_token]).output();
+    let ends = graph
+        .node("Cast")
+        .input(&ends)
+        .int("to", Int64 as i64)
+        .output();
+    let ends = graph.node("Mul").inputs([&mask, &ends]).output();
+    let whole = graph.node("ReduceSum").inputs([&ends, &axis]).output();
+    let last = graph.node("Sub").inputs([&whole, &one]).output();
+    let block = graph.node("Mul").inputs([&block, &mask]).output();
+    let padding = graph.node("Sub").inputs([&mask, &one]).output();
+    let block = graph.node("Add").inputs([&block, &padding]).output();
+    graph.node("Min").inputs([&block, &last]).output()
+}

@@ -1,0 +1,316 @@
+//! PEGASUS-X (Phang et al. 2022, "Investigating Efficiently Extending Transformers for Long Input
+//! Summarization").
+//!
+//! Agrees with `transformers/models/pegasus_x/modeling_pegasus_x.py`: PEGASUS without biases in its
+//! attention, computed positions, no `final_logits_bias`, and an encoder of two streams: tokens see
+//! their block and the global tokens, global tokens see everything. In every second layer blocks
+//! begin half a block earlier.
+
+use super::blocks::attention::{Attention, rows, split_heads};
+use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::blocks::decoder_io::EncoderInputs;
+use super::blocks::local_attention::{Blocks, additive_mask, scores, shares};
+use super::blocks::norm::{Placement, ResidualStream};
+use super::blocks::positions::Positions;
+use super::blocks::transformer::StackNames;
+use super::config::wrong;
+use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use crate::error::Result;
+use crate::onnx::graph::Value;
+
+/// `model_type` "pegasus_x".
+pub(super) struct PegasusX;
+
+const FAMILY: Family = Family {
+    title: "PEGASUS-X",
+    encoder: StackNames::bart("model.encoder"),
+    decoder: StackNames::bart("model.decoder"),
+    tables: &TABLES,
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::None,
+    positions: Positions::Computed,
+    defaults: Defaults {
+        vocab_size: 96103,
+        positions: 16384,
+        encoder: [16, 16, 4096],
+        decoder: [16, 16, 4096],
+        scale_embedding: true,
+        ..Defaults::BART
+    },
+};
+
+impl Architecture for PegasusX {
+    fn model_type(&self) -> &'static str {
+        "pegasus_x"
+    }
+
+    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        let model = Model::new(config, &FAMILY)?;
+        let globals = config.size_or("num_global_tokens", 32)?;
+        let block_size = config.size_or("block_size", 512)?;
+        let staggered = config.flag("stagger_local_blocks", true)?;
+        if !block_size.is_multiple_of(2) {
+            return Err(wrong(
+                "block_size",
+                format_args!("is {block_size}, but must be even"),
+            ));
+        }
+        model.graphs_with(weights, &|b, model, inputs, x| {
+            let encoder = Encoder {
+                model,
+                inputs,
+                globals,
+                block_size,
+                staggered,
+            };
+            encoder.layers(b, x)
+        })
+    }
+}
+
+struct Encoder<'a> {
+    model: &'a Model,
+    inputs: &'a EncoderInputs,
+    /// Global tokens.
+    globals: usize,
+    block_size: usize,
+    staggered: bool,
+}
+
+/// How one kind of layer cuts the source.
+struct Cut {
+    blocks: Blocks,
+    /// float32 `[batch, 1, blocks, 1, globals + size]`.
+    mask: Value,
+}
+
+/// Queries, keys and values, each `[batch, heads, tokens, head_size]`.
+struct Projected {
+    query: Value,
+    key: Value,
+    value: Value,
+}
+
+impl Encoder<'_> {
+    fn attention(&self) -> &Attention {
+        &self.model.encoder.attention
+    }
+
+    fn layers(&self, b: &mut Builder<'_, '_>, x: &Value) -> Result<Value> {
+        let stack = &self.model.encoder;
+        let (cuts, everything) = b.scoped("blocks", |b| {
+            let mut cuts = vec![self.cut(b, 0)];
+            if self.staggered {
+                cuts.push(self.cut(b, self.block_size / 2));
+            }
+            Ok((cuts, self.mask_of_everything(b)))
+        })?;
+        let mut tokens = {
+            let mut names = self.norms("self_attn_layer_norm");
+            names.push(stack.names.below(stack.names.closing_norm));
+            ResidualStream::start(b, stack.norm, names, x)?
+        };
+        let mut globals = {
+            let start = b.scoped("globals", |b| self.start_of_globals(b))?;
+            let names = self.norms("global_self_attn_layer_norm");
+            ResidualStream::start(b, stack.norm, names, &start)?
+        };
+        for layer in 0..stack.layers {
+            let name = stack.names.layer(layer);
+            let last = layer + 1 == stack.layers;
+            b.scoped(&name, |b| {
+                let attention = format!("{name}.self_attn");
+                let local = self.project_tokens(b, &attention, tokens.input())?;
+                let global = self.project_globals(b, &attention, globals.input())?;
+                let cut = &cuts[layer % cuts.len()];
+                let seen = b.scoped("tokens", |b| {
+                    let seen = self.tokens_see(b, cut, &local, &global);
+                    self.attention().out_of_heads(b, &attention, &seen)
+                })?;
+                tokens.add(b, &seen)?;
+                let hidden = self.attention().hidden;
+                let inner = stack.feed_forward.apply(b, &name, tokens.input(), hidden)?;
+                tokens.add(b, &inner)?;
+                // Nobody sees what the last layer makes of the global tokens.
+                if last {
+                    return Ok(());
+                }
+                b.scoped("globals", |b| {
+                    let seen = self.globals_see(b, &everything, &local, &global);
+                    let seen = self.attention().out_of_heads(b, &attention, &seen)?;
+                    globals.add(b, &seen)?;
+                    let inner = stack
+                        .feed_forward
+                        .apply(b, &name, globals.input(), hidden)?;
+                    globals.add(b, &inner)
+                })
+            })?;
+        }
+        Ok(tokens.input().clone())
+    }
+
+    /// Names of a stream's norms, in the order in which they run.
+    fn norms(&self, attention_norm: &str) -> Vec<String> {
+        let names = &self.model.encoder.names;
+        (0..self.model.encoder.layers)
+            .flat_map(|layer| {
+                [attention_norm, "final_layer_norm"]
+                    .map(|norm| format!("{}.{norm}", names.layer(layer)))
+            })
+            .collect()
+    }
+
+    fn cut(&self, b: &mut Builder<'_, '_>, lead: usize) -> Cut {
+        let blocks = Blocks::new(b, self.inputs, self.block_size, lead);
+        let mask = blocks.mask(b, self.inputs);
+        let mask = self.unmasked_globals(b, &mask, 4);
+        Cut { blocks, mask }
+    }
+
+    /// What is added to the scores of all keys, the global ones first: float32
+    /// `[batch, 1, 1, globals + source]`.
+    fn mask_of_everything(&self, b: &mut Builder<'_, '_>) -> Value {
+        let mask = additive_mask(b, self.inputs);
+        let axes = b.graph.int64s(&[1, 2]);
+        let mask = b.graph.node("Unsqueeze").inputs([&mask, &axes]).output();
+        self.unmasked_globals(b, &mask, 3)
+    }
+
+    /// Zeros for the global tokens, before the others along `axis`.
+    fn unmasked_globals(&self, b: &mut Builder<'_, '_>, mask: &Value, axis: i64) -> Value {
+        let graph = &mut b.graph;
+        let [pads, axis] = [
+            graph.int64s(&[self.globals as i64, 0]),
+            graph.int64s(&[axis]),
+        ];
+        let zero = graph.scalar(0.0);
+        graph
+            .node("Pad")
+            .inputs([mask, &pads, &zero, &axis])
+            .output()
+    }
+
+    /// The global tokens of every document: `[batch * globals, hidden]`.
+    fn start_of_globals(&self, b: &mut Builder<'_, '_>) -> Result<Value> {
+        let hidden = self.attention().hidden;
+        let name = self.model.encoder.names.below("embed_global.weight");
+        let table = b.weight(&name, &[self.globals, hidden])?;
+        let [from, to] = [b.graph.int64s(&[0]), b.graph.int64s(&[1])];
+        let batch = b
+            .graph
+            .node("Slice")
+            .inputs([&self.inputs.shape, &from, &to])
+            .output();
+        let shape = b.graph.shape(&batch, &[self.globals as i64, hidden as i64]);
+        let globals = b.graph.node("Expand").inputs([&table, &shape]).output();
+        Ok(rows(b, &globals, hidden))
+    }
+
+    fn project_tokens(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Projected> {
+        self.project(b, name, x, |b, x| {
+            split_heads(b, x, self.inputs, self.attention().heads)
+        })
+    }
+
+    fn project_globals(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Projected> {
+        let heads = self.attention().heads;
+        let sizes = [self.globals, heads.count, heads.size].map(|size| size as i64);
+        self.project(b, name, x, |b, x| {
+            let shape = b.graph.int64s(&[-1, sizes[0], sizes[1], sizes[2]]);
+            let split = b.graph.node("Reshape").inputs([x, &shape]).output();
+            b.graph
+                .node("Transpose")
+                .input(&split)
+                .ints("perm", &[0, 2, 1, 3])
+                .output()
+        })
+    }
+
+    fn project(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+        split: impl Fn(&mut Builder<'_, '_>, &Value) -> Value,
+    ) -> Result<Projected> {
+        let attention = self.attention();
+        let mut part = |part: &str| -> Result<Value> {
+            let rows = attention.into_heads(b, name, part, x)?;
+            Ok(split(b, &rows))
+        };
+        let names = attention.names;
+        let [query, key, value] = [part(names.query)?, part(names.key)?, part(names.value)?];
+        let scale = b.graph.scalar(attention.score_scale());
+        let query = b.graph.node("Mul").inputs([&query, &scale]).output();
+        Ok(Projected { query, key, value })
+    }
+
+    /// Tokens see the global tokens and their block: `[batch * source, hidden]`.
+    fn tokens_see(
+        &self,
+        b: &mut Builder<'_, '_>,
+        cut: &Cut,
+        local: &Projected,
+        global: &Projected,
+    ) -> Value {
+        let heads = self.attention().heads;
+        let parts = [&local.query, &local.key, &local.value];
+        let [query, key, value] = parts.map(|x| cut.blocks.split(b, x, heads));
+        // One block's worth of global tokens, for all blocks.
+        let axis = b.graph.int64s(&[2]);
+        let [global_key, global_value] = [&global.key, &global.value]
+            .map(|x| b.graph.node("Unsqueeze").inputs([x, &axis]).output());
+        let to_globals = scores(b, &query, &global_key, 5);
+        let to_block = scores(b, &query, &key, 5);
+        let graph = &mut b.graph;
+        let both = graph
+            .node("Concat")
+            .inputs([&to_globals, &to_block])
+            .int("axis", 4)
+            .output();
+        let shares = shares(b, &both, &[&cut.mask]);
+        let graph = &mut b.graph;
+        let sizes = graph.int64s(&[self.globals as i64, self.block_size as i64]);
+        let [of_globals, of_block] = graph
+            .node("Split")
+            .inputs([&shares, &sizes])
+            .int("axis", 4)
+            .outputs();
+        let from_globals = graph
+            .node("MatMul")
+            .inputs([&of_globals, &global_value])
+            .output();
+        let from_block = graph.node("MatMul").inputs([&of_block, &value]).output();
+        let attended = graph
+            .node("Add")
+            .inputs([&from_globals, &from_block])
+            .output();
+        cut.blocks.join(b, &attended, self.inputs, heads)
+    }
+
+    /// Global tokens see themselves and all others: `[batch * globals, hidden]`.
+    fn globals_see(
+        &self,
+        b: &mut Builder<'_, '_>,
+        mask: &Value,
+        local: &Projected,
+        global: &Projected,
+    ) -> Value {
+        let heads = self.attention().heads;
+        let pairs = [(&global.key, &local.key), (&global.value, &local.value)];
+        let [key, value] = pairs.map(|(globals, tokens)| {
+            let node = b.graph.node("Concat").inputs([globals, tokens]);
+            node.int("axis", 2).output()
+        });
+        let scores = scores(b, &global.query, &key, 4);
+        let shares = shares(b, &scores, &[mask]);
+        let attended = b.graph.node("MatMul").inputs([&shares, &value]).output();
+        let attended = b
+            .graph
+            .node("Transpose")
+            .input(&attended)
+            .ints("perm", &[0, 2, 1, 3])
+            .output();
+        rows(b, &attended, heads.hidden())
+    }
+}
