@@ -79,7 +79,7 @@ fn write(
     let model_type = architecture.model_type();
     write_graph(graphs.encoder, &folder.join(ENCODER), model_type)?;
     write_graph(graphs.decoder, &folder.join(DECODER), model_type)?;
-    tokenizer::convert(
+    let surplus_tokens = tokenizer::convert(
         source.root(),
         checkpoint.config(),
         graphs
@@ -113,6 +113,8 @@ fn write(
         },
         max_source_tokens: tokenizer::max_source_tokens(source.root(), positions)?,
         shape: graphs.shape,
+        source_prefix: tokenizer::source_prefix(checkpoint.config())?,
+        surplus_tokens,
         generation_defaults: defaults.origins,
         files,
     })

@@ -143,8 +143,7 @@ impl Summarizer {
     /// Loads a bundle.
     pub fn open_with(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
         let bundle = Bundle::open(path)?;
-        let tokenizer =
-            Tokenizer::open(&bundle.path(TOKENIZER), bundle.manifest().max_source_tokens)?;
+        let tokenizer = Tokenizer::of(&bundle)?;
         let settings = ModelSettings::of(&bundle)?;
         let (encoder, decoder) = session::load(&bundle, options)?;
         Ok(Self {
@@ -154,6 +153,11 @@ impl Summarizer {
             decoder,
             settings,
         })
+    }
+
+    /// Puts `prefix` before every document, instead of what the manifest records.
+    pub fn set_source_prefix(&mut self, prefix: &str) {
+        self.tokenizer.set_source_prefix(prefix);
     }
 
     /// Summarizes documents. Each gets exactly what it would get alone.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::tokenizer::step_decode_stream;
 use tokenizers::{Tokenizer as Inner, TruncationParams};
 
+use crate::bundle::{Bundle, Surplus, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{ParameterError, StopStrings};
 use crate::stop_strings::{StopStringCriteria, TokenTexts};
@@ -17,6 +18,8 @@ pub struct Tokenizer {
     path: PathBuf,
     /// What each token stands for: made when stop strings are first asked for, as it takes a while.
     texts: OnceLock<Arc<TokenTexts>>,
+    source_prefix: String,
+    surplus: Option<Surplus>,
 }
 
 /// A tokenized source.
@@ -29,6 +32,16 @@ pub struct SourceTokens {
 }
 
 impl Tokenizer {
+    /// Loads the tokenizer of a bundle, with the source prefix and the limits that its manifest
+    /// records.
+    pub fn of(bundle: &Bundle) -> Result<Self> {
+        let manifest = bundle.manifest();
+        let mut tokenizer = Self::open(&bundle.path(TOKENIZER), manifest.max_source_tokens)?;
+        tokenizer.surplus = manifest.surplus_tokens;
+        tokenizer.set_source_prefix(manifest.source_prefix.as_deref().unwrap_or_default());
+        Ok(tokenizer)
+    }
+
     /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
     pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
         let wrong = |problem: String| Error::Tokenizer {
@@ -49,20 +62,38 @@ impl Tokenizer {
             inner: Arc::new(inner),
             path: path.into(),
             texts: OnceLock::new(),
+            source_prefix: String::new(),
+            surplus: None,
         })
     }
 
-    /// Tokens of a document.
+    /// What is put before every document, as it stands: `summarize: `.
+    pub fn source_prefix(&self) -> &str {
+        &self.source_prefix
+    }
+
+    /// Puts this before every document instead.
+    pub fn set_source_prefix(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.source_prefix);
+    }
+
+    /// Tokens of a document, the source prefix before it.
     pub fn encode(&self, text: &str) -> Result<SourceTokens> {
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|error| self.failed(&error))?;
+        let encoding = if self.source_prefix.is_empty() {
+            self.inner.encode_fast(text, true)
+        } else {
+            let text = format!("{}{text}", self.source_prefix);
+            self.inner.encode_fast(text, true)
+        }
+        .map_err(|error| self.failed(&error))?;
         let truncated = !encoding.get_overflowing().is_empty();
-        Ok(SourceTokens {
-            ids: encoding.get_ids().to_vec(),
-            truncated,
-        })
+        let mut ids = encoding.get_ids().to_vec();
+        if let Some(surplus) = self.surplus {
+            for id in &mut ids {
+                *id = surplus.apply(*id);
+            }
+        }
+        Ok(SourceTokens { ids, truncated })
     }
 
     /// Text of generated tokens, special tokens left out.

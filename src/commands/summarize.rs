@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Folder of the bundle
     #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
     model: PathBuf,
+    /// Text to put before every document [default: what the checkpoint names, as T5's 'summarize: ']
+    #[arg(long, value_name = "TEXT")]
+    source_prefix: Option<String>,
     /// How to print summaries
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -46,6 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut options = SessionOptions::default();
     options.threads = arguments.threads.unwrap_or(options.threads);
     let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
+    if let Some(prefix) = &arguments.source_prefix {
+        summarizer.set_source_prefix(prefix);
+    }
     // All settings are checked before the first document is worked on.
     for parameters in &variants {
         summarizer.configure(parameters)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use epitome_runtime::bundle::Surplus;
 use serde_json::{Value, json};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Tokenizer};
@@ -25,6 +26,8 @@ pub(super) struct Blueprint {
     /// Tokens found in text before anything else; those of the model keep their ids, others get
     /// the next ones.
     pub(super) added: Vec<AddedToken>,
+    /// Pieces that cut text, and have no id of their own in the model.
+    pub(super) surplus: Option<Surplus>,
 }
 
 /// What is put around the tokens of a text.

@@ -105,6 +105,7 @@ fn byte_level(
                         "use_regex": true}),
         frame,
         added: names.to_add(settings, extra),
+        surplus: None,
     })
 }
 

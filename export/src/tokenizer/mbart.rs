@@ -112,5 +112,6 @@ fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Blueprint> {
         decoder: metaspace(),
         frame,
         added: names.to_add(settings, extra),
+        surplus: None,
     })
 }

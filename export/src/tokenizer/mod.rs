@@ -10,6 +10,7 @@
 mod blueprint;
 mod byte_level;
 mod family;
+mod marian;
 mod mbart;
 mod pegasus;
 mod sentencepiece;
@@ -21,6 +22,7 @@ mod tests;
 use std::fs;
 use std::path::Path;
 
+use epitome_runtime::bundle::Surplus;
 use serde_json::{Map, Value, json};
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::{ModelWrapper, Tokenizer};
@@ -46,12 +48,13 @@ const VOCABULARIES: [&str; 9] = [
     "vocab.txt",
 ];
 /// The class of each architecture, where the checkpoint names none.
-const CLASS_OF: [(&str, &str); 12] = [
+const CLASS_OF: [(&str, &str); 13] = [
     ("bart", "BartTokenizer"),
     ("bigbird_pegasus", "PegasusTokenizer"),
     ("blenderbot", "BlenderbotTokenizer"),
     ("led", "LEDTokenizer"),
     ("longt5", "T5Tokenizer"),
+    ("marian", "MarianTokenizer"),
     ("mbart", "MBartTokenizer"),
     ("mt5", "T5Tokenizer"),
     ("mvp", "MvpTokenizer"),
@@ -68,13 +71,22 @@ fn classes() -> impl Iterator<Item = Class> {
         t5::T5,
         mbart::MBART,
         mbart::MBART_50,
+        marian::MARIAN,
         byte_level::BLENDERBOT,
     ]
     .into_iter()
     .chain(byte_level::ROBERTA)
 }
 
-/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`.
+/// A tokenizer, and what the runtime must know beside it.
+#[derive(Debug)]
+struct Converted {
+    tokenizer: Tokenizer,
+    surplus: Option<Surplus>,
+}
+
+/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`,
+/// and returns which of its tokens the model does not know, where there are such.
 ///
 /// # Errors
 ///
@@ -85,13 +97,15 @@ pub(crate) fn convert(
     config: &Map<String, Value>,
     vocab_size: usize,
     to: &Path,
-) -> Result<()> {
-    let tokenizer = read(from, config)?;
-    fits(&tokenizer, vocab_size)?;
-    let text = tokenizer
+) -> Result<Option<Surplus>> {
+    let converted = read(from, config)?;
+    fits(&converted, vocab_size)?;
+    let text = converted
+        .tokenizer
         .to_string(false)
         .map_err(|error| unusable(TOKENIZER, &error))?;
-    fs::write(to, text).map_err(|source| Error::io(to, source))
+    fs::write(to, text).map_err(|source| Error::io(to, source))?;
+    Ok(converted.surplus)
 }
 
 /// Most tokens of a source: what the tokenizer's own configuration says, within what the model's
@@ -103,18 +117,51 @@ pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> 
     Ok(limit.map_or(positions, |limit| positions.min(limit as usize)))
 }
 
+/// What the model was trained to find before every source: `task_specific_params.summarization.prefix`
+/// of config.json, or its `prefix`, as transformers' summarization pipeline takes it.
+pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String>> {
+    let task = || {
+        config
+            .get("task_specific_params")?
+            .get("summarization")?
+            .get("prefix")
+    };
+    let own = || config.get("prefix");
+    let places = [
+        ("task_specific_params.summarization.prefix", task()),
+        ("prefix", own()),
+    ];
+    for (field, value) in places {
+        match value {
+            None | Some(Value::Null) => {}
+            Some(Value::String(prefix)) => {
+                return Ok(Some(prefix.clone()).filter(|prefix| !prefix.is_empty()));
+            }
+            Some(other) => {
+                return Err(Error::Config {
+                    file: "config.json".into(),
+                    field: field.into(),
+                    problem: format!("is {other}, but must be a text"),
+                });
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The tokenizer of the checkpoint in `folder`.
-fn read(folder: &Path, config: &Map<String, Value>) -> Result<Tokenizer> {
+fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     let settings = Settings::read(folder)?;
-    let mut tokenizer = if folder.join(TOKENIZER).is_file() {
-        read_json(folder)?
+    let (mut tokenizer, surplus) = if folder.join(TOKENIZER).is_file() {
+        (read_json(folder)?, None)
     } else {
         let class = class(folder, config, &settings)?;
         let blueprint = (class.convert)(&Folder {
             path: folder,
             settings: &settings,
         })?;
-        blueprint.build(class.files[0], &settings)?
+        let surplus = blueprint.surplus;
+        (blueprint.build(class.files[0], &settings)?, surplus)
     };
     // transformers 5.23 leaves spaces alone where the model is BPE, whatever the setting says.
     let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
@@ -124,7 +171,7 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Tokenizer> {
             serde_json::from_value(decoder).map_err(|error| unusable(TOKENIZER, &error))?;
         tokenizer.with_decoder(Some(decoder));
     }
-    Ok(tokenizer)
+    Ok(Converted { tokenizer, surplus })
 }
 
 fn read_json(folder: &Path) -> Result<Tokenizer> {
@@ -192,12 +239,14 @@ fn class(folder: &Path, config: &Map<String, Value>, settings: &Settings) -> Res
 
 /// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special tokens
 /// may: those that only pretraining used are left out of some tables (bart-large-cnn's `<mask>`).
-fn fits(tokenizer: &Tokenizer, vocab_size: usize) -> Result<()> {
+fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
+    let tokenizer = &converted.tokenizer;
+    let known = |id: u32| converted.surplus.is_none_or(|surplus| id < surplus.from);
     let added = tokenizer.get_added_tokens_decoder();
     let beyond = tokenizer
         .get_vocab(false)
         .into_values()
-        .filter(|id| *id as usize >= vocab_size && !added.contains_key(id))
+        .filter(|id| *id as usize >= vocab_size && known(*id) && !added.contains_key(id))
         .count();
     if beyond == 0 {
         return Ok(());

@@ -90,5 +90,6 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         decoder: metaspace(),
         frame: Frame::after(&[eos]),
         added: names.to_add(settings, extra),
+        surplus: None,
     })
 }

@@ -62,5 +62,6 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         decoder: metaspace(),
         frame: Frame::after(&["</s>"]),
         added: names.to_add(settings, extra),
+        surplus: None,
     })
 }

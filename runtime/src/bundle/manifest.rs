@@ -27,10 +27,36 @@ pub struct Manifest {
     pub shape: ModelShape,
     /// Longest source in tokens, the end token included; what is longer is truncated.
     pub max_source_tokens: usize,
+    /// What is put before every source text, as the model was trained: `summarize: ` for T5. Absent
+    /// where it was trained without.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_prefix: Option<String>,
+    /// Tokens of the tokenizer that the model does not know; absent where it knows all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub surplus_tokens: Option<Surplus>,
     /// Which file each generation default came from.
     pub generation_defaults: BTreeMap<String, String>,
     /// Every other file of the bundle.
     pub files: BTreeMap<String, FileRecord>,
+}
+
+/// Tokens that only serve to cut text: the model sees another in their place.
+///
+/// Marian's SentencePiece model has pieces that its vocabulary leaves out; they cut text as any
+/// other, and are unknown to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surplus {
+    /// The first id of them; all that follow are, too.
+    pub from: u32,
+    /// The id that the model sees.
+    pub token: u32,
+}
+
+impl Surplus {
+    /// The id that the model sees for the token `id`.
+    pub fn apply(self, id: u32) -> u32 {
+        if id < self.from { id } else { self.token }
+    }
 }
 
 /// The program that wrote a bundle.

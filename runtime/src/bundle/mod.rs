@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use manifest::{FORMAT, FileRecord, Manifest, ModelShape, SourceRecord, Tool};
+pub use manifest::{FORMAT, FileRecord, Manifest, ModelShape, SourceRecord, Surplus, Tool};
 
 use crate::error::{Error, Result};
 
