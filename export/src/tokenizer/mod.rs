@@ -10,6 +10,7 @@
 mod blueprint;
 mod byte_level;
 mod family;
+mod m2m_100;
 mod marian;
 mod mbart;
 mod pegasus;
@@ -48,12 +49,13 @@ const VOCABULARIES: [&str; 9] = [
     "vocab.txt",
 ];
 /// The class of each architecture, where the checkpoint names none.
-const CLASS_OF: [(&str, &str); 13] = [
+const CLASS_OF: [(&str, &str); 14] = [
     ("bart", "BartTokenizer"),
     ("bigbird_pegasus", "PegasusTokenizer"),
     ("blenderbot", "BlenderbotTokenizer"),
     ("led", "LEDTokenizer"),
     ("longt5", "T5Tokenizer"),
+    ("m2m_100", "M2M100Tokenizer"),
     ("marian", "MarianTokenizer"),
     ("mbart", "MBartTokenizer"),
     ("mt5", "T5Tokenizer"),
@@ -72,6 +74,7 @@ fn classes() -> impl Iterator<Item = Class> {
         mbart::MBART,
         mbart::MBART_50,
         marian::MARIAN,
+        m2m_100::M2M_100,
         byte_level::BLENDERBOT,
     ]
     .into_iter()
