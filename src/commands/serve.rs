@@ -21,6 +21,11 @@ use epitome_runtime::bundle::MANIFEST;
 
 use crate::failure::Usage;
 
+/// Asynchronous inference allows an hour.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Just below the 10 minutes that a batch transform job waits unless it says otherwise.
+const BATCH_DEADLINE: Duration = Duration::from_secs(590);
+
 /// Serve summaries over HTTP, with the contract of a SageMaker container and a page to try it on
 ///
 /// Every flag is also an environment variable; an empty one counts as not set.
@@ -63,7 +68,7 @@ pub(crate) struct Arguments {
         hide_default_value = true,
         value_name = "BOOL"
     )]
-    supervise: Given<bool>,
+    supervise: Given<Switch>,
     #[command(flatten)]
     contract: ContractFlags,
     #[command(flatten)]
@@ -147,7 +152,7 @@ struct SchedulingFlags {
         hide_default_value = true
     )]
     batch_rows: Given<NonZeroUsize>,
-    /// Longest time to an answer; SageMaker waits for 60 seconds [default: 55]
+    /// Longest time to an answer; SageMaker waits for 60 seconds [default: 55; 590 in a batch transform job]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -170,6 +175,18 @@ struct SchedulingFlags {
 #[derive(Args)]
 #[command(next_help_heading = "SageMaker")]
 struct SageMakerFlags {
+    /// Work for a batch transform job, which waits 10 minutes for an answer [default: false]
+    #[arg(
+        long,
+        env = "SAGEMAKER_BATCH",
+        default_value = "",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_default_value = true,
+        value_name = "BOOL"
+    )]
+    batch_transform: Given<Switch>,
     /// Requests that a batch transform job should have under way at a time [default: 4]
     #[arg(
         long,
@@ -190,7 +207,7 @@ struct SageMakerFlags {
     batch_strategy: Given<String>,
     /// Serve many models, loaded and unloaded through /models [default: false]
     #[arg(long, env = "SAGEMAKER_MULTI_MODEL", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
-    multi_model: Given<bool>,
+    multi_model: Given<Switch>,
     /// Memory that many models may fill [default: three quarters of what this process may use]
     #[arg(
         long,
@@ -216,7 +233,7 @@ struct LogFlags {
     log_level: Given<LogLevel>,
     /// Log documents and summaries too [default: false]
     #[arg(long, env = "EPITOME_LOG_TEXT", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
-    log_text: Given<bool>,
+    log_text: Given<Switch>,
 }
 
 /// A flag or environment variable that may be empty: SageMaker sets many it has nothing to say about.
@@ -232,6 +249,28 @@ impl<T: FromStr> FromStr for Given<T> {
             return Ok(Self(None));
         }
         text.parse().map(|value| Self(Some(value)))
+    }
+}
+
+/// On or off, in the words that environments use.
+#[derive(Clone, Copy, Debug)]
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(Self(true)),
+            "false" | "0" | "no" | "off" => Ok(Self(false)),
+            _ => Err("expected true or false"),
+        }
+    }
+}
+
+impl Given<Switch> {
+    fn is_on(&self) -> bool {
+        self.0.is_some_and(|switch| switch.0)
     }
 }
 
@@ -279,7 +318,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .0
         .map_or(Level::INFO, |level| level.0);
     logging::start(level);
-    if arguments.supervise.0.unwrap_or(false) {
+    if arguments.supervise.is_on() {
         supervise(&settings)?;
     }
     Ok(epitome_endpoint::serve(settings, Arc::new(Exporter))?)
@@ -306,16 +345,16 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     let defaults = ServerSettings::default();
     let host = arguments.host.0.unwrap_or(defaults.listen.ip());
     let port = arguments.port.0.unwrap_or(defaults.listen.port());
-    let multi_model = arguments.sagemaker.multi_model.0.unwrap_or(false);
+    let multi_model = arguments.sagemaker.multi_model.is_on();
     Ok(Settings {
         server: ServerSettings {
             listen: SocketAddr::new(host, port),
             model: arguments.model.0.clone().unwrap_or(defaults.model),
-            log_text: arguments.log.log_text.0.unwrap_or(false),
+            log_text: arguments.log.log_text.is_on(),
             ..defaults
         },
         contract: contract(&arguments.contract)?,
-        scheduling: scheduling(&arguments.scheduling)?,
+        scheduling: scheduling(&arguments.scheduling, &arguments.sagemaker)?,
         batch_transform: batch_transform(&arguments.sagemaker),
         multi_model: multi_model.then(|| MultiModelSettings {
             memory: arguments
@@ -357,8 +396,11 @@ fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
     })
 }
 
-fn scheduling(flags: &SchedulingFlags) -> Result<SchedulingSettings> {
-    let defaults = SchedulingSettings::default();
+fn scheduling(flags: &SchedulingFlags, sagemaker: &SageMakerFlags) -> Result<SchedulingSettings> {
+    let mut defaults = SchedulingSettings::default();
+    if sagemaker.batch_transform.is_on() {
+        defaults.deadline = BATCH_DEADLINE;
+    }
     let seconds = |name: &str, given: &Given<f64>, default: Duration| match given.0 {
         None => Ok(default),
         Some(seconds) => match Duration::try_from_secs_f64(seconds) {
@@ -382,9 +424,6 @@ fn scheduling(flags: &SchedulingFlags) -> Result<SchedulingSettings> {
         )?,
     })
 }
-
-/// Asynchronous inference allows an hour.
-const LONGEST: Duration = Duration::from_secs(3600);
 
 fn batch_transform(flags: &SageMakerFlags) -> BatchTransformSettings {
     let defaults = BatchTransformSettings::default();
