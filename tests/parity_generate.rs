@@ -91,6 +91,10 @@ fn compare(model: &str, file: &str) -> Result<(), String> {
     ))
 }
 
+fn near(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0)
+}
+
 #[test]
 fn every_generate_golden_has_the_same_token_ids_and_scores() {
     let failures: Vec<String> = tiny_checkpoints("")
@@ -100,11 +104,9 @@ fn every_generate_golden_has_the_same_token_ids_and_scores() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn near(found: f64, expected: f64) -> bool {
-    (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0)
-}
-
 #[test]
 fn every_processor_golden_has_the_same_token_ids_and_scores() {
-    compare("pegasus-relu", "pegasus-relu.processors.jsonl");
+    if let Err(failures) = compare("pegasus-relu", "pegasus-relu.processors.jsonl") {
+        panic!("{failures}");
+    }
 }
