@@ -56,6 +56,8 @@ impl GenerationDefaults {
             values: Map::new(),
             origins: BTreeMap::new(),
         };
+        // A null in config.json turns what the class has off.
+        let silent = |key: &str| !config.contains_key(key);
         match generation_config {
             Some(fields) => {
                 merged.take(GENERATION_CONFIG, fields, is_generation_key);
@@ -63,11 +65,11 @@ impl GenerationDefaults {
                     .into_iter()
                     .filter(|key| !merged.values.contains_key(*key))
                     .collect();
-                merged.take(CLASS, class, |key| absent.contains(&key));
+                merged.take(CLASS, class, |key| absent.contains(&key) && silent(key));
                 merged.take(CONFIG, config, |key| absent.contains(&key));
             }
             None => {
-                merged.take(CLASS, class, is_generation_key);
+                merged.take(CLASS, class, |key| is_generation_key(key) && silent(key));
                 merged.take(CONFIG, config, is_generation_key);
             }
         }
@@ -127,6 +129,15 @@ mod tests {
                    "length_penalty": 0.8, "eos_token_id": 1})
         );
         assert_eq!(merged.origins["num_beams"], "config.json");
+    }
+
+    #[test]
+    fn a_null_in_config_json_turns_the_class_default_off() {
+        let merged = merge(json!({"forced_eos_token_id": null}), None);
+        assert_eq!(
+            serde_json::Value::Object(merged.values),
+            json!({"pad_token_id": 0})
+        );
     }
 
     #[test]

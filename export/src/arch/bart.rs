@@ -30,6 +30,16 @@ impl Architecture for Bart {
         "bart"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 0),
+            ("decoder_start_token_id", 2),
+            ("eos_token_id", 2),
+            ("forced_eos_token_id", 2),
+            ("pad_token_id", 1),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         Model::new(config, &FAMILY)?.graphs(weights)
     }

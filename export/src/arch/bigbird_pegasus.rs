@@ -65,6 +65,15 @@ impl Architecture for BigBirdPegasus {
         "bigbird_pegasus"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 2),
+            ("decoder_start_token_id", 2),
+            ("eos_token_id", 1),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let mut model = Model::new(config, &FAMILY)?;
         model.encoder.attention.names = PROJECTIONS;

@@ -36,6 +36,17 @@ impl Architecture for Blenderbot {
         "blenderbot"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 1),
+            ("decoder_start_token_id", 1),
+            ("encoder_no_repeat_ngram_size", 3),
+            ("eos_token_id", 2),
+            ("forced_eos_token_id", 2),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         Model::new(config, &FAMILY)?.graphs(weights)
     }

@@ -36,6 +36,16 @@ impl Architecture for BlenderbotSmall {
         "blenderbot-small"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 1),
+            ("decoder_start_token_id", 1),
+            ("eos_token_id", 2),
+            ("forced_eos_token_id", 2),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         Model::new(config, &FAMILY)?.graphs(weights)
     }

@@ -44,6 +44,18 @@ impl Architecture for Fsmt {
         "fsmt"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 0),
+            ("decoder_start_token_id", 2),
+            ("eos_token_id", 2),
+            ("forced_eos_token_id", 2),
+            ("max_length", 200),
+            ("num_beams", 5),
+            ("pad_token_id", 1),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let default = FAMILY.defaults.vocab_size;
         let source_vocab_size = config.size_or("src_vocab_size", default)?;

@@ -38,6 +38,10 @@ impl Architecture for LongT5 {
         "longt5"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[("eos_token_id", 1), ("pad_token_id", 0)]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let field = "encoder_attention_type";
         let kind = config.string_or(field, "local")?;

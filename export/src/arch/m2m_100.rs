@@ -38,6 +38,15 @@ impl Architecture for M2m100 {
         "m2m_100"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 0),
+            ("decoder_start_token_id", 2),
+            ("eos_token_id", 2),
+            ("pad_token_id", 1),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let vocab_size = config.size_or("vocab_size", FAMILY.defaults.vocab_size)?;
         let family = Family {

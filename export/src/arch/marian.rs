@@ -34,6 +34,15 @@ impl Architecture for Marian {
         "marian"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("decoder_start_token_id", 58_100),
+            ("eos_token_id", 0),
+            ("forced_eos_token_id", 0),
+            ("pad_token_id", 58_100),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let mut model = Model::new(config, &FAMILY)?;
         if !config.flag("share_encoder_decoder_embeddings", true)? {

@@ -31,6 +31,15 @@ impl Architecture for Mbart {
         "mbart"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 0),
+            ("eos_token_id", 2),
+            ("forced_eos_token_id", 2),
+            ("pad_token_id", 1),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         Model::new(config, &FAMILY)?.graphs(weights)
     }

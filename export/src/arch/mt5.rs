@@ -29,6 +29,14 @@ impl Architecture for Mt5 {
         "mt5"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("decoder_start_token_id", 0),
+            ("eos_token_id", 1),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         Model::new(config, &FAMILY, false)?.graphs(weights)
     }

@@ -33,6 +33,15 @@ impl Architecture for Mvp {
         "mvp"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("bos_token_id", 0),
+            ("decoder_start_token_id", 2),
+            ("eos_token_id", 2),
+            ("pad_token_id", 1),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         if config.flag("use_prompt", false)? {
             return Err(wrong(

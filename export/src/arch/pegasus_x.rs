@@ -44,6 +44,15 @@ impl Architecture for PegasusX {
         "pegasus_x"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("decoder_start_token_id", 0),
+            ("eos_token_id", 1),
+            ("forced_eos_token_id", 1),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let model = Model::new(config, &FAMILY)?;
         let globals = config.size_or("num_global_tokens", 32)?;

@@ -32,6 +32,10 @@ impl Architecture for T5 {
         "t5"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[("eos_token_id", 1), ("pad_token_id", 0)]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let scaled = config.flag("tie_word_embeddings", true)?;
         let scaled = config.flag("scale_decoder_outputs", scaled)?;

@@ -31,6 +31,14 @@ impl Architecture for Umt5 {
         "umt5"
     }
 
+    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
+        &[
+            ("decoder_start_token_id", 0),
+            ("eos_token_id", 1),
+            ("pad_token_id", 0),
+        ]
+    }
+
     fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         let scaled = config.flag("tie_word_embeddings", true)?;
         Model::new(config, &FAMILY, scaled)?.graphs(weights)
