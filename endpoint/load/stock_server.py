@@ -6,6 +6,8 @@ The handler is a plain function, so that FastAPI runs it on its thread pool; a l
 threads of one generation, as the stock container's single worker does.
 """
 
+import json
+import pathlib
 import sys
 import threading
 import time
@@ -43,10 +45,10 @@ def with_transformers():
 
 def with_ctranslate2():
     import ctranslate2
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    config = AutoConfig.from_pretrained(folder)
+    config = json.loads(pathlib.Path(folder, "config.json").read_text())
     converted = f"{folder}/ct2"
     ctranslate2.converters.TransformersConverter(folder).convert(converted, force=True)
     translator = ctranslate2.Translator(converted, intra_threads=threads)
@@ -55,9 +57,9 @@ def with_ctranslate2():
         tokens = tokenizer.convert_ids_to_tokens(tokenizer(text, truncation=True).input_ids)
         result = translator.translate_batch(
             [tokens],
-            beam_size=parameters.get("num_beams", config.num_beams),
-            length_penalty=parameters.get("length_penalty", config.length_penalty),
-            max_decoding_length=config.max_length - 1,
+            beam_size=parameters.get("num_beams", config["num_beams"]),
+            length_penalty=parameters.get("length_penalty", config["length_penalty"]),
+            max_decoding_length=config["max_length"] - 1,
         )
         ids = tokenizer.convert_tokens_to_ids(result[0].hypotheses[0])
         return tokenizer.decode(ids, skip_special_tokens=True)

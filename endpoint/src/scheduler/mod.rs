@@ -15,7 +15,7 @@ mod queue;
 mod tests;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -72,15 +72,18 @@ impl Shared {
         workers.reason = Some("the worker failed and is being started again".into());
     }
 
-    fn working(&self) -> usize {
-        self.workers().working
+    /// Drops what waits where no worker is left for it, so that clients are told.
+    fn drop_orphans(&self) {
+        if self.workers().working == 0 {
+            self.queue.clear();
+        }
     }
 
     fn worker_failed(&self, reason: String) {
         self.workers().reason = Some(reason);
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, Workers> {
+    fn workers(&self) -> MutexGuard<'_, Workers> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,16 +37,13 @@ pub(super) fn run(shared: &Arc<Shared>, open: &OpenEngine) {
             Err(error) => {
                 tracing::error!(%error, "the model cannot be opened");
                 shared.worker_failed(error.to_string());
-                // Nobody would work on what waits.
-                shared.queue.clear();
+                shared.drop_orphans();
                 shared.queue.wait_closed(backoff);
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
         }
     }
-    if shared.working() == 0 {
-        shared.queue.clear();
-    }
+    shared.drop_orphans();
 }
 
 /// Works on batches. Whether it ended because the queue was closed, not because of a panic.
