@@ -1,9 +1,11 @@
-"""Throughput and latency beside servers written by hand, on the same model, one after the other in one run.
+"""Throughput and latency beside servers written by hand, on the same model, in one run.
 
     pip install fastapi uvicorn transformers torch ctranslate2
-    python endpoint/load/peers.py target/release/epitome CHECKPOINT_FOLDER fixtures/articles [--seconds 20]
+    python endpoint/load/peers.py target/release/epitome CHECKPOINT_FOLDER fixtures/articles
 
-Every client asks again as soon as it is answered, for the articles in turn. Writes one JSON object; servers that
+All servers are started; then each is measured for a few seconds in turn, several rounds long, so that whatever else the
+machine does weighs on all of them. Every client asks again as soon as it is answered, for the articles in turn.
+`cpu_ms` is processor time a request, which does not depend on what else runs. Writes one JSON object; servers that
 cannot start on this machine are named there.
 """
 
@@ -28,15 +30,72 @@ def arguments():
     parser.add_argument("epitome")
     parser.add_argument("checkpoint")
     parser.add_argument("articles", type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--port", type=int, default=18490)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     return parser.parse_args()
 
 
-async def client(number, port, texts, end, times):
+class Server:
+    """One server process and what was measured of it."""
+
+    def __init__(self, command, port):
+        self.port = port
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self.started = time.perf_counter()
+        self.figures = {}
+        self.slices = {clients: {"times": [], "seconds": 0.0, "cpu": 0.0} for clients in CLIENTS}
+
+    async def prepare(self, texts):
+        """Waits until it is ready; its summaries."""
+        await wait_ready(self.port, patience=180)
+        self.figures["seconds_to_ready"] = round(time.perf_counter() - self.started, 2)
+        connection, summaries = Client(self.port), []
+        for text in texts:
+            status, body, _ = await connection.summarize(text, PARAMETERS)
+            assert status == 200, (status, body)
+            summaries.append(json.loads(body)[0]["generated_text"])
+        connection.close()
+        return summaries
+
+    async def measure(self, clients, seconds, texts):
+        part = self.slices[clients]
+        cpu, start = processor_seconds(self.process.pid), time.perf_counter()
+        end = start + seconds
+        asks = [ask_until(end, number, self.port, texts, part["times"]) for number in range(clients)]
+        await asyncio.gather(*asks)
+        part["seconds"] += time.perf_counter() - start
+        part["cpu"] += processor_seconds(self.process.pid) - cpu
+
+    def report(self):
+        for clients, part in self.slices.items():
+            times = part["times"]
+            self.figures[f"clients_{clients}"] = {
+                "requests": len(times),
+                "per_second": round(len(times) / part["seconds"], 2),
+                "p50_ms": round(percentile(times, 0.5) * 1e3, 1),
+                "p99_ms": round(percentile(times, 0.99) * 1e3, 1),
+                "cpu_ms": round(part["cpu"] / len(times) * 1e3, 1),
+            }
+        self.figures["resident_mb"] = round(resident(self.process.pid), 1)
+        return self.figures
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def processor_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def ask_until(end, turn, port, texts, times):
     connection = Client(port)
-    turn = number
     while time.perf_counter() < end:
         status, body, seconds = await connection.summarize(texts[turn % len(texts)], PARAMETERS)
         assert status == 200, (status, body)
@@ -45,55 +104,41 @@ async def client(number, port, texts, end, times):
     connection.close()
 
 
-async def measure(options, server, texts):
-    result = {"seconds_to_ready": round(await wait_ready(options.port), 2)}
-    connection, summaries = Client(options.port), []
-    for text in texts:
-        status, body, _ = await connection.summarize(text, PARAMETERS)
-        assert status == 200, (status, body)
-        summaries.append(json.loads(body)[0]["generated_text"])
-    connection.close()
-    for clients in CLIENTS:
-        times, start = [], time.perf_counter()
-        end = start + options.seconds
-        await asyncio.gather(*(client(number, options.port, texts, end, times) for number in range(clients)))
-        result[f"clients_{clients}"] = {
-            "per_second": round(len(times) / (time.perf_counter() - start), 2),
-            "p50_ms": round(percentile(times, 0.5) * 1e3, 1),
-            "p99_ms": round(percentile(times, 0.99) * 1e3, 1),
-        }
-    result["resident_mb"] = round(resident(server.pid), 1)
-    return result, summaries
+async def run(options, servers):
+    texts = [path.read_text() for path in sorted(options.articles.glob("*.txt"))]
+    results = {"parameters": PARAMETERS, "threads": options.threads, "articles": len(texts)}
+    reference = None
+    for name, server in list(servers.items()):
+        try:
+            summaries = await server.prepare(texts)
+        except (TimeoutError, AssertionError) as error:
+            results[name] = f"did not run: {error}"
+            servers.pop(name).stop()
+            continue
+        reference = reference or summaries
+        server.figures["same_summaries_as_first"] = sum(map(str.__eq__, summaries, reference))
+    for _ in range(options.rounds):
+        for clients in CLIENTS:
+            for server in servers.values():
+                await server.measure(clients, options.seconds, texts)
+    return results | {name: server.report() for name, server in servers.items()}
 
 
 def main():
     options = arguments()
-    texts = [path.read_text() for path in sorted(options.articles.glob("*.txt"))]
     by_hand = [sys.executable, str(HERE / "stock_server.py")]
-    rest = [options.checkpoint, str(options.port), str(options.threads)]
-    epitome = [options.epitome, "serve", "--model", options.checkpoint, "--port", str(options.port)]
-    servers = {
-        "epitome": [*epitome, "--threads", str(options.threads)],
-        "transformers behind FastAPI": [*by_hand, "transformers", *rest],
-        "CTranslate2 behind FastAPI": [*by_hand, "ctranslate2", *rest],
-    }
-    results = {"parameters": PARAMETERS, "threads": options.threads, "articles": len(texts)}
-    reference = None
-    for name, command in servers.items():
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            results[name], summaries = asyncio.run(measure(options, server, texts))
-            reference = reference or summaries
-            results[name]["same_as_first"] = sum(map(str.__eq__, summaries, reference))
-        except (TimeoutError, AssertionError) as error:
-            results[name] = f"did not run: {error}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-    print(json.dumps(results, indent=1))
+    port, threads = options.port, str(options.threads)
+    epitome = [options.epitome, "serve", "--model", options.checkpoint, "--port", str(port), "--threads", threads]
+    servers = {}
+    try:
+        servers["epitome"] = Server(epitome, port)
+        for number, engine in enumerate(("transformers", "ctranslate2"), start=1):
+            command = [*by_hand, engine, options.checkpoint, str(port + number), threads]
+            servers[f"{engine} behind FastAPI"] = Server(command, port + number)
+        print(json.dumps(asyncio.run(run(options, servers)), indent=1))
+    finally:
+        for server in servers.values():
+            server.stop()
 
 
 main()
