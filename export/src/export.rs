@@ -79,7 +79,7 @@ fn write(
     let model_type = architecture.model_type();
     write_graph(graphs.encoder, &folder.join(ENCODER), model_type)?;
     write_graph(graphs.decoder, &folder.join(DECODER), model_type)?;
-    let surplus_tokens = tokenizer::convert(
+    let tokenizer_notes = tokenizer::convert(
         source.root(),
         checkpoint.config(),
         graphs
@@ -114,7 +114,8 @@ fn write(
         max_source_tokens: tokenizer::max_source_tokens(source.root(), positions)?,
         shape: graphs.shape,
         source_prefix: tokenizer::source_prefix(checkpoint.config())?,
-        surplus_tokens,
+        surplus_tokens: tokenizer_notes.surplus,
+        target_language_token: tokenizer_notes.target_language,
         generation_defaults: defaults.origins,
         files,
     })

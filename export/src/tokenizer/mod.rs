@@ -88,8 +88,16 @@ struct Converted {
     surplus: Option<Surplus>,
 }
 
-/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`,
-/// and returns which of its tokens the model does not know, where there are such.
+/// What the bundle's manifest records of its tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Notes {
+    /// Tokens that the model does not know.
+    pub(crate) surplus: Option<Surplus>,
+    /// The token of the language that the tokenizer was set to write, `tgt_lang`.
+    pub(crate) target_language: Option<u32>,
+}
+
+/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`.
 ///
 /// # Errors
 ///
@@ -100,7 +108,7 @@ pub(crate) fn convert(
     config: &Map<String, Value>,
     vocab_size: usize,
     to: &Path,
-) -> Result<Option<Surplus>> {
+) -> Result<Notes> {
     let converted = read(from, config)?;
     fits(&converted, vocab_size)?;
     let text = converted
@@ -108,7 +116,18 @@ pub(crate) fn convert(
         .to_string(false)
         .map_err(|error| unusable(TOKENIZER, &error))?;
     fs::write(to, text).map_err(|source| Error::io(to, source))?;
-    Ok(converted.surplus)
+    Ok(Notes {
+        surplus: converted.surplus,
+        target_language: target_language(&Settings::read(from)?, &converted.tokenizer),
+    })
+}
+
+/// The token of `tgt_lang`: the language itself (mBART, NLLB) or `__language__` (M2M-100).
+fn target_language(settings: &Settings, tokenizer: &Tokenizer) -> Option<u32> {
+    let language = settings.text("tgt_lang")?;
+    let added = tokenizer.get_added_vocabulary().get_vocab();
+    let names = [language.to_owned(), format!("__{language}__")];
+    names.iter().find_map(|name| added.get(name).copied())
 }
 
 /// Most tokens of a source: what the tokenizer's own configuration says, within what the model's

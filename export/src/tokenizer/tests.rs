@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::sentencepiece::SentencePieceModel;
 use super::settings::object;
-use super::{Converted, max_source_tokens, read, source_prefix};
+use super::{Converted, Notes, convert, max_source_tokens, read, source_prefix};
 
 /// Another folder of fixtures and goldens, of 10,000 lines: see `make_tokenizer_goldens.py --to`.
 const OTHER_FIXTURES: &str = "EPITOME_TOKENIZER_GOLDENS";
@@ -211,6 +211,69 @@ fn the_source_prefix_is_the_summarization_task_s_or_the_model_s_own() {
     assert_eq!(
         prefix(json!({"prefix": 3})).unwrap_err().to_string(),
         "config.json: field 'prefix' is 3, but must be a text"
+    );
+}
+
+#[test]
+fn the_runtime_puts_the_prefix_before_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let config = json!({"model_type": "t5"});
+    let notes = convert(
+        &fixtures().join("t5"),
+        config.as_object().unwrap(),
+        600,
+        &path,
+    )
+    .unwrap();
+    assert_eq!(
+        notes,
+        Notes {
+            surplus: None,
+            target_language: None
+        }
+    );
+    let mut tokenizer = epitome_runtime::Tokenizer::open(&path, 512).unwrap();
+    let whole = tokenizer.encode("summarize: The program.").unwrap();
+    tokenizer.set_source_prefix("summarize: ");
+    assert_eq!(tokenizer.encode("The program.").unwrap(), whole);
+}
+
+#[test]
+fn the_target_language_s_token_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    for (name, language) in [
+        ("mbart", "ro_RO"),
+        ("mbart50", "en_XX"),
+        ("m2m_100", "__de__"),
+    ] {
+        let from = fixtures().join(name);
+        let config = object(&from, "config.json").unwrap().unwrap();
+        let notes = convert(&from, &config, 5000, &path).unwrap();
+        let tokenizer = tokenizers::Tokenizer::from_file(&path).unwrap();
+        assert!(notes.target_language.is_some(), "{name}");
+        assert_eq!(
+            notes.target_language,
+            tokenizer.token_to_id(language),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused_but_special_tokens_may_lack_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let from = fixtures().join("mbart");
+    let config = json!({"model_type": "mbart"});
+    let config = config.as_object().unwrap();
+    // The last piece is <mask>.
+    convert(&from, config, 546, &path).unwrap();
+    let message = convert(&from, config, 500, &path).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "tokenizer.json has 547 pieces and config.json's vocab_size is 500: they are not of one model"
     );
 }
 

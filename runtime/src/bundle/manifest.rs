@@ -34,6 +34,10 @@ pub struct Manifest {
     /// Tokens of the tokenizer that the model does not know; absent where it knows all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub surplus_tokens: Option<Surplus>,
+    /// The token of the language that the tokenizer was set to write (mBART, M2M-100). A hint for
+    /// `forced_bos_token_id`: as in transformers, generation follows the model's settings alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_language_token: Option<u32>,
     /// Which file each generation default came from.
     pub generation_defaults: BTreeMap<String, String>,
     /// Every other file of the bundle.
