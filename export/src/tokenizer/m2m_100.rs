@@ -2,7 +2,9 @@
 //! the languages follow it.
 //!
 //! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 5.23,
-//! which runs SentencePiece itself.
+//! which runs SentencePiece itself; its vocabulary is put together as `marian` says, and the same
+//! holds for combining marks. Languages are tokens wherever they stand, even where the settings do
+//! not list them.
 
 use std::collections::BTreeSet;
 

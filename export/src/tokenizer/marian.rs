@@ -10,8 +10,10 @@
 //! it away. Pieces that `source.spm` alone has come last, and become the unknown token
 //! ([`Surplus`]).
 //!
-//! A language code (`>>fra<<`) is one token wherever it stands; in transformers only at the
-//! beginning.
+//! Two things differ from transformers. A language code of the vocabulary (`>>fra<<`) is one token
+//! wherever it stands, and an unknown one is plain text; in transformers any code is one token at
+//! the beginning, and none elsewhere. And the normalizer of the `tokenizers` library drops a
+//! combining mark right behind a character that it replaces.
 
 use std::collections::BTreeMap;
 

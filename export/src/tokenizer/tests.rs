@@ -233,7 +233,7 @@ fn the_runtime_puts_the_prefix_before_a_document() {
             target_language: None
         }
     );
-    let mut tokenizer = epitome_runtime::Tokenizer::open(&path, 512).unwrap();
+    let mut tokenizer = epitome_runtime::tokenizer::Tokenizer::open(&path, 512).unwrap();
     let whole = tokenizer.encode("summarize: The program.").unwrap();
     tokenizer.set_source_prefix("summarize: ");
     assert_eq!(tokenizer.encode("The program.").unwrap(), whole);
