@@ -1,7 +1,5 @@
 //! From the parts of a tokenizer to the tokenizer.
 
-use std::path::Path;
-
 use epitome_runtime::bundle::Surplus;
 use serde_json::{Value, json};
 use tokenizers::processors::PostProcessorWrapper;
@@ -229,16 +227,4 @@ pub(super) fn tidy(decoder: Value) -> Value {
     let mut decoders = vec![decoder, json!({"type": "Fuse"})];
     decoders.extend(REPLACEMENTS.map(replace));
     json!({"type": "Sequence", "decoders": decoders})
-}
-
-/// Reads the file `name` as text.
-pub(super) fn text_file(folder: &Path, name: &str) -> Result<String> {
-    let path = folder.join(name);
-    std::fs::read_to_string(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::InvalidData => Error::Tokenizer {
-            file: name.into(),
-            problem: "is not UTF-8".into(),
-        },
-        _ => Error::io(&path, source),
-    })
 }

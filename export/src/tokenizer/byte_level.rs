@@ -4,12 +4,14 @@
 //! (`models/roberta/tokenization_roberta.py`, `models/blenderbot/tokenization_blenderbot.py`) of
 //! transformers 5.23.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::{fs, io};
 
 use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults, text_file};
+use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
 use super::family::{Class, FAIRSEQ_NAMES, Folder};
 use super::settings::{object, special};
 use crate::error::{Error, Result};
@@ -116,7 +118,7 @@ pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>
         problem,
     };
     let vocab = object(folder, name)?.ok_or_else(|| wrong("is missing".into()))?;
-    let mut ids = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for (piece, id) in &vocab {
         let small = id.as_u64().filter(|id| *id < u64::from(u32::MAX));
         if !small.is_some_and(|id| ids.insert(id)) {
@@ -130,8 +132,15 @@ pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>
 
 /// Reads the merges, best first: two pieces a line, after a first line that names the version.
 fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
-    text_file(folder, MERGES)?
-        .lines()
+    let path = folder.join(MERGES);
+    let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => Error::Tokenizer {
+            file: MERGES.into(),
+            problem: "is not UTF-8".into(),
+        },
+        _ => Error::io(&path, source),
+    })?;
+    text.lines()
         .enumerate()
         .filter(|(_, line)| !line.starts_with("#version"))
         .map(|(number, line)| {

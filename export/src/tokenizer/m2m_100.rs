@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
 use super::byte_level::{VOCAB, vocabulary};
 use super::family::{Class, Folder};
-use super::marian::{decoder, normalizer};
+use super::native::{decoder, normalizer};
 use super::sentencepiece::{Algorithm, Kind, SentencePieceModel};
 use super::settings::{TOKENIZER_CONFIG, special};
 use crate::error::{Error, Result};

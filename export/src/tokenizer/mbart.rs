@@ -51,6 +51,7 @@ fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Blueprint> {
     } else {
         "MBartTokenizer"
     })?;
+    model.must_begin_with_special(REPLACED)?;
     let mask = AddedToken {
         lstrip: true,
         ..special("<mask>")

@@ -13,6 +13,7 @@ mod family;
 mod m2m_100;
 mod marian;
 mod mbart;
+mod native;
 mod pegasus;
 mod sentencepiece;
 mod settings;

@@ -17,6 +17,8 @@ pub(super) const PEGASUS: Class = Class {
     convert,
 };
 
+/// Pieces of the model (`<pad>`, `</s>`) that come before those special tokens.
+const REPLACED: usize = 2;
 /// Special tokens between the named ones and the pieces.
 const OFFSET: usize = 103;
 
@@ -24,6 +26,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
     let settings = folder.settings;
     let model = SentencePieceModel::read(folder.path, "spiece.model")?;
     model.must_be_unigram("PegasusTokenizer")?;
+    model.must_begin_with_special(REPLACED)?;
     let names = SpecialTokens::new(
         settings,
         &defaults(&[
@@ -58,7 +61,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         }
     }
     vocab.extend(fillers.iter().map(|filler| (filler.clone(), -100.0)));
-    vocab.extend(model.scored(2));
+    vocab.extend(model.scored(REPLACED));
     let unknown = vocab
         .iter()
         .position(|(piece, score)| piece == unk && *score == 0.0)

@@ -203,6 +203,18 @@ impl SentencePieceModel {
         }
     }
 
+    /// Refuses a model whose first `count` pieces are found in text, where a class replaces them.
+    pub(super) fn must_begin_with_special(&self, count: usize) -> Result<()> {
+        let found = |piece: &&Piece| !matches!(piece.kind, Kind::Control | Kind::Unknown);
+        match self.pieces.iter().take(count).find(found) {
+            None => Ok(()),
+            Some(piece) => Err(self.wrong(format!(
+                "has the piece '{}' among its first {count}, where special ones must be",
+                piece.text
+            ))),
+        }
+    }
+
     /// Pieces and scores from the id `first` on, as `tokenizer.json`'s Unigram model lists them.
     pub(super) fn scored(&self, first: usize) -> impl Iterator<Item = (String, f64)> {
         self.pieces

@@ -334,3 +334,15 @@ fn lengths_beyond_the_file_are_refused() {
         SentencePieceModel::parse("spiece.model", bytes).unwrap_err();
     }
 }
+
+#[test]
+fn a_model_of_another_order_is_refused() {
+    let folder = copy("mbart");
+    let words = fixtures().join("marian/source.spm");
+    fs::copy(words, folder.path().join("sentencepiece.bpe.model")).unwrap();
+    let message = refusal(folder.path());
+    assert!(
+        message.ends_with("among its first 3, where special ones must be"),
+        "{message}"
+    );
+}
