@@ -74,6 +74,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         json!({"num_beams": 8, "no_repeat_ngram_size": 3}),
         json!({"num_beams": 8, "repetition_penalty": 1.2}),
         json!({"num_beams": 8, "renormalize_logits": true}),
+        json!({"num_beams": 8, "num_beam_groups": 4, "diversity_penalty": 1.0}),
+        json!({"num_beams": 8, "force_words_ids": [[5, 6, 7], [[8, 9], [10]]]}),
         json!({"do_sample": true}),
         json!({"do_sample": true, "top_k": 0}),
         json!({"do_sample": true, "top_k": 0, "top_p": 0.9}),

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::beam_mode::BeamMode;
 use super::error::ParameterError;
 use super::parameters::{
-    EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
+    Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
 };
 use super::stopping::StopStrings;
 
@@ -69,6 +70,13 @@ pub(crate) enum Strategy {
         beams: Beams,
         sampling: Option<Sampling>,
     },
+    /// The best sequences of groups that differ; their number divides that of the beams.
+    GroupBeam { beams: Beams, groups: usize },
+    /// The best sequences that contain what they must.
+    ConstrainedBeam {
+        beams: Beams,
+        constraints: Vec<Constraint>,
+    },
 }
 
 /// Settings of beam search.
@@ -99,6 +107,7 @@ pub(crate) struct Sampling {
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessorSettings {
     pub(crate) sequence_bias: Vec<SequenceBias>,
+    pub(crate) diversity_penalty: Option<f64>,
     pub(crate) encoder_repetition_penalty: Option<f64>,
     pub(crate) repetition_penalty: Option<f64>,
     pub(crate) no_repeat_ngram_size: usize,
@@ -157,7 +166,8 @@ impl GenerationConfig {
 
         let tokens = SpecialTokens::resolve(&merged);
         let lengths = Lengths::resolve(&merged, params, limits)?;
-        let strategy = Strategy::resolve(&merged, &tokens, limits)?;
+        let mode = BeamMode::resolve(&merged, params)?;
+        let strategy = Strategy::resolve(&merged, mode, &tokens, limits)?;
         let num_return_sequences = return_sequences(&merged, &strategy)?;
         let processors = ProcessorSettings::resolve(&merged, &tokens, &lengths)?;
         Ok(Self {
@@ -182,7 +192,9 @@ impl GenerationConfig {
         match &self.strategy {
             Strategy::Greedy => 1,
             Strategy::Sample(_) => self.num_return_sequences,
-            Strategy::Beam { beams, .. } => beams.num_beams,
+            Strategy::Beam { beams, .. }
+            | Strategy::GroupBeam { beams, .. }
+            | Strategy::ConstrainedBeam { beams, .. } => beams.num_beams,
         }
     }
 
@@ -226,7 +238,7 @@ impl GenerationConfig {
     /// Whether this is beam search, whose tokens are final only at the end.
     #[must_use]
     pub fn is_beam_search(&self) -> bool {
-        matches!(self.strategy, Strategy::Beam { .. })
+        !matches!(self.strategy, Strategy::Greedy | Strategy::Sample(_))
     }
 
     /// Texts that end a sequence; where there are any, [`Self::with_stop_strings`] must follow.
@@ -274,6 +286,12 @@ fn check_token_ids(parameters: &GenerationParameters, vocab: usize) -> Result<()
     }
     for one in parameters.sequence_bias.iter().flatten() {
         check("sequence_bias", &one.token_ids)?;
+    }
+    for constraint in parameters.constraints.iter().flatten() {
+        check("constraints", &constraint.tokens())?;
+    }
+    for constraint in parameters.force_words_ids.iter().flatten() {
+        check("force_words_ids", &constraint.tokens())?;
     }
     Ok(())
 }
@@ -373,6 +391,7 @@ impl Lengths {
 impl Strategy {
     fn resolve(
         merged: &GenerationParameters,
+        mode: BeamMode,
         tokens: &SpecialTokens,
         limits: Limits,
     ) -> Result<Self, ParameterError> {
@@ -415,7 +434,11 @@ impl Strategy {
             length_penalty: merged.length_penalty.unwrap_or(1.0),
             early_stopping: merged.early_stopping.unwrap_or_default(),
         };
-        Ok(Self::Beam { beams, sampling })
+        Ok(match mode {
+            BeamMode::Plain => Self::Beam { beams, sampling },
+            BeamMode::Groups(groups) => Self::GroupBeam { beams, groups },
+            BeamMode::Constraints(constraints) => Self::ConstrainedBeam { beams, constraints },
+        })
     }
 }
 
@@ -435,7 +458,9 @@ fn return_sequences(
             "greedy search finds one; set `num_beams` to that many, or `do_sample`".to_owned(),
         ),
         Strategy::Sample(_) => (MAX_ROWS, String::new()),
-        Strategy::Beam { beams, .. } => (
+        Strategy::Beam { beams, .. }
+        | Strategy::GroupBeam { beams, .. }
+        | Strategy::ConstrainedBeam { beams, .. } => (
             beams.num_beams,
             format!(
                 "beam search finds at most `num_beams`, which is {}",
@@ -493,6 +518,7 @@ impl ProcessorSettings {
         }
         Ok(Self {
             sequence_bias: merged.sequence_bias.clone().unwrap_or_default(),
+            diversity_penalty: merged.diversity_penalty.filter(|value| *value > 0.0),
             encoder_repetition_penalty: merged
                 .encoder_repetition_penalty
                 .filter(|value| *value != 1.0),

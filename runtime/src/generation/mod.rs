@@ -6,10 +6,12 @@
 //! * [`GenerationParameters`] is what a caller asks for, in transformers' names; [`GenerationConfig`] is that over
 //!   the model's defaults, resolved and consistent.
 //! * `processors` change scores; the searches know none of them.
-//! * `search` holds greedy search and sampling, beam search, and the loop that drives documents in lockstep. Every
-//!   document has a search of its own, so documents never influence each other.
+//! * `search` holds greedy search and sampling, beam search, diverse and constrained beam search (these
+//!   two as transformers 4.46.3 has them, which version 5 lacks), and the loop that drives documents
+//!   in lockstep. Every document has a search of its own, so documents never influence each other.
 //! * `kernels` is the arithmetic over whole rows.
 
+mod beam_mode;
 mod config;
 mod error;
 mod kernels;
@@ -28,7 +30,7 @@ pub use model::{Source, StepModel};
 pub use observer::Observer;
 pub use outcome::{Generated, Hypothesis, StopReason};
 pub use parameters::{
-    EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
+    Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
 };
 pub use search::generate;
 pub use stopping::StopStrings;

@@ -44,6 +44,45 @@ pub struct ExponentialDecay {
     pub factor: f64,
 }
 
+/// Tokens that an output must contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Constraint {
+    /// These tokens in a row: transformers' `PhrasalConstraint`.
+    Phrasal(Vec<u32>),
+    /// One of these sequences, of which none may begin another: transformers'
+    /// `DisjunctiveConstraint`.
+    Disjunctive(Vec<Vec<u32>>),
+}
+
+impl Constraint {
+    /// All tokens in it.
+    pub(crate) fn tokens(&self) -> Vec<u32> {
+        match self {
+            Self::Phrasal(tokens) => tokens.clone(),
+            Self::Disjunctive(words) => words.concat(),
+        }
+    }
+
+    /// Whether it can be fulfilled, and every alternative of it.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Phrasal(tokens) => !tokens.is_empty(),
+            Self::Disjunctive(words) => {
+                let mut sorted: Vec<&Vec<u32>> = words.iter().collect();
+                sorted.sort_unstable();
+                // In this order a beginning stands right before what it begins.
+                !words.is_empty()
+                    && words.iter().all(|word| !word.is_empty())
+                    && sorted.windows(2).all(|pair| !pair[1].starts_with(pair[0]))
+            }
+        }
+    }
+}
+
+/// Bounds on constraints: each beam's progress is compared with all of them at every step.
+const MAX_CONSTRAINTS: usize = 64;
+const MAX_CONSTRAINT_TOKENS: usize = 1024;
+
 /// A type that a parameter's JSON value can be read as; `None` where it does not fit.
 trait FromJson: Sized {
     fn from_json(value: &Value) -> Option<Self>;
@@ -139,6 +178,38 @@ impl FromJson for Vec<SequenceBias> {
                 }),
                 _ => None,
             })
+            .collect()
+    }
+}
+
+/// A list of tokens is a phrase and a list of lists a choice, as in `force_words_ids`; or the class is
+/// named, as in `{"PhrasalConstraint": [5, 6]}`.
+impl FromJson for Constraint {
+    fn from_json(value: &Value) -> Option<Self> {
+        let (class, tokens) = match value {
+            Value::Object(map) if map.len() == 1 => {
+                let (class, tokens) = map.iter().next()?;
+                (Some(class.as_str()), tokens)
+            }
+            other => (None, other),
+        };
+        let nested = tokens.as_array()?.first()?.is_array();
+        match (class, nested) {
+            (None | Some("PhrasalConstraint"), false) => Vec::from_json(tokens).map(Self::Phrasal),
+            (None | Some("DisjunctiveConstraint"), true) => {
+                Vec::from_json(tokens).map(Self::Disjunctive)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl FromJson for Vec<Constraint> {
+    fn from_json(value: &Value) -> Option<Self> {
+        value
+            .as_array()?
+            .iter()
+            .map(Constraint::from_json)
             .collect()
     }
 }
@@ -264,6 +335,13 @@ fn unit(value: &f64) -> bool {
     (0.0..=1.0).contains(value)
 }
 
+fn sound(constraints: &[Constraint]) -> bool {
+    let tokens: usize = constraints.iter().map(|one| one.tokens().len()).sum();
+    (1..=MAX_CONSTRAINTS).contains(&constraints.len())
+        && tokens <= MAX_CONSTRAINT_TOKENS
+        && constraints.iter().all(Constraint::is_sound)
+}
+
 fn any<T>(_: &T) -> bool {
     true
 }
@@ -277,6 +355,21 @@ parameters! {
     length_penalty: f64, "a finite number", finite;
     /// When beam search may end. Default `false`.
     early_stopping: EarlyStopping, "true, false or \"never\"", any;
+    /// Groups into which the beams are divided, each kept from choosing what those before it chose;
+    /// needs `diversity_penalty`. Default 1.
+    num_beam_groups: usize, "a whole number from 1 to 256", |value| (1..=MAX_ROWS).contains(value);
+    /// What a token loses for each beam of the groups before that chose it at the same step.
+    /// Default 0.0, off.
+    diversity_penalty: f64, "a finite number, 0 or more", |value| value.is_finite() && *value >= 0.0;
+    /// Tokens that the output must contain: each element a list of tokens in a row, or a list of such
+    /// lists of which one is enough.
+    force_words_ids: Vec<Constraint>, "a list of at most 64 phrases (lists of token ids) or choices \
+        (lists of phrases of which none begins another), with at most 1024 tokens", |list| sound(list);
+    /// The same with transformers' names, as
+    /// `[{"PhrasalConstraint": [ids]}, {"DisjunctiveConstraint": [[ids], [ids]]}]`; both may be given.
+    constraints: Vec<Constraint>, "a list of at most 64 `{\"PhrasalConstraint\": [token ids]}` or \
+        `{\"DisjunctiveConstraint\": [[token ids], …]}` (of which none begins another), with at most \
+        1024 tokens", |list| sound(list);
     /// Longest sequence in tokens, the decoder start included. Default: 20 new tokens.
     max_length: usize, "a whole number above 1", |value| *value > 1;
     /// Most tokens generated; takes precedence over `max_length`.
@@ -387,14 +480,10 @@ const NOT_SUPPORTED: &[&str] = &[
     "assistant_early_exit",
     "assistant_ensemble_weight",
     "assistant_model",
-    "constraints",
-    "diversity_penalty",
     "dola_layers",
-    "force_words_ids",
     "guidance_scale",
     "is_assistant",
     "low_memory",
-    "num_beam_groups",
     "penalty_alpha",
     "prefix_allowed_tokens_fn",
     "prompt_lookup_num_tokens",
@@ -408,8 +497,8 @@ const NOT_SUPPORTED: &[&str] = &[
 fn is_off(name: &str, value: &Value) -> bool {
     match name {
         _ if value.is_null() || *value == Value::Bool(false) => true,
-        "num_beam_groups" | "guidance_scale" => value.as_f64() == Some(1.0),
-        "diversity_penalty" | "penalty_alpha" => value.as_f64() == Some(0.0),
+        "guidance_scale" => value.as_f64() == Some(1.0),
+        "penalty_alpha" => value.as_f64() == Some(0.0),
         _ => false,
     }
 }
@@ -477,6 +566,12 @@ impl GenerationParameters {
     #[must_use]
     pub fn names() -> &'static [&'static str] {
         NAMES
+    }
+
+    /// The names of transformers' parameters that are refused, unless they are off.
+    #[must_use]
+    pub fn refused_names() -> &'static [&'static str] {
+        NOT_SUPPORTED
     }
 
     /// The names that are accepted and have no effect here.
@@ -591,12 +686,50 @@ mod tests {
     }
 
     #[test]
+    fn constraints_are_read_in_both_forms() {
+        let both = read(json!({
+            "force_words_ids": [[5, 6], [[7], [8, 9]]],
+            "constraints": [{"PhrasalConstraint": [5]}, {"DisjunctiveConstraint": [[8, 7], [8, 9]]}],
+        }))
+        .expect("valid");
+        let choice =
+            |words: [&[u32]; 2]| Constraint::Disjunctive(words.map(<[u32]>::to_vec).into());
+        let forced = vec![Constraint::Phrasal(vec![5, 6]), choice([&[7], &[8, 9]])];
+        assert_eq!(both.force_words_ids, Some(forced));
+        let constraints = vec![Constraint::Phrasal(vec![5]), choice([&[8, 7], &[8, 9]])];
+        assert_eq!(both.constraints, Some(constraints));
+        for bad in [
+            json!([]),
+            json!([5]),
+            json!([[]]),
+            json!([[[]]]),
+            json!([[5, [6]]]),
+            json!([[[8], [8, 9]]]),
+            json!([[[8, 9], [8, 9]]]),
+            json!([{"PhrasalConstraint": [[5]]}]),
+            json!([{"DisjunctiveConstraint": [5]}]),
+            json!([{"Constraint": [5]}]),
+            json!([{"PhrasalConstraint": [5], "DisjunctiveConstraint": [[5]]}]),
+            json!([vec![5; 1025]]),
+            json!(vec![[5]; 65]),
+        ] {
+            let names = ["force_words_ids", "constraints"];
+            assert!(
+                names
+                    .iter()
+                    .all(|name| read(json!({*name: bad.clone()})).is_err()),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_not_implemented_is_refused_by_name() {
         assert_eq!(
-            message(json!({"force_words_ids": [[1]]})),
-            "generation parameter `force_words_ids` is not supported (it was set to [[1]])"
+            message(json!({"prompt_lookup_num_tokens": 3})),
+            "generation parameter `prompt_lookup_num_tokens` is not supported (it was set to 3)"
         );
-        assert!(read(json!({"force_words_ids": null, "low_memory": false})).is_ok());
+        assert!(read(json!({"prompt_lookup_num_tokens": null, "low_memory": false})).is_ok());
     }
 
     #[test]

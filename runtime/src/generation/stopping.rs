@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::config::GenerationConfig;
 use super::model::Source;
+use super::outcome::StopReason;
 
 /// Knows which token histories end in a stop string; the tokenizer's side implements it.
 pub trait StopStrings: Send + Sync {
@@ -55,6 +56,28 @@ impl StoppingCriteria {
     /// Whether this token ends a sequence.
     pub(crate) fn is_end(&self, token: u32) -> bool {
         self.eos.contains(&token)
+    }
+
+    /// What ends a search over these histories, all of one length, which goes on while any of them
+    /// may.
+    pub(crate) fn end_all<'h>(
+        &self,
+        histories: impl Iterator<Item = &'h [u32]>,
+    ) -> Option<StopReason> {
+        let out_of_time = self.out_of_time();
+        for history in histories {
+            if self.at_max_length(history.len()) {
+                return Some(StopReason::MaxLength);
+            }
+            if out_of_time {
+                return Some(StopReason::Deadline);
+            }
+            let ended = history.last().is_some_and(|token| self.is_end(*token));
+            if !ended && !self.ends_in_stop_string(history) {
+                return None;
+            }
+        }
+        Some(StopReason::Finished)
     }
 
     /// Whether stop strings must be looked for, which needs whole histories.

@@ -53,6 +53,19 @@ fn parameters() -> impl Strategy<Value = Value> {
         (0_u64..9, 1_usize..4).prop_map(|(seed, count)| json!({
             "do_sample": true, "seed": seed, "num_return_sequences": count, "top_p": 0.9,
         })),
+        (1_usize..4, 2_usize..4, 0.1..5.0).prop_map(|(size, groups, penalty)| json!({
+            "num_beams": size * groups, "num_beam_groups": groups, "diversity_penalty": penalty,
+            "num_return_sequences": size,
+        })),
+        (2_usize..6, 2_u32..40, 2_u32..40)
+            .prop_map(|(beams, one, other)| json!({
+                "num_beams": beams, "num_return_sequences": beams,
+                "force_words_ids": [[one, other], [[other], [41 - one, one]]],
+            }))
+            .prop_filter("an alternative begins another", |value| {
+                let words = &value["force_words_ids"][1];
+                words[0][0] != words[1][0]
+            }),
         (0_u64..9).prop_map(
             |seed| json!({"do_sample": true, "num_beams": 3, "seed": seed, "temperature": 1.5})
         ),
@@ -200,7 +213,7 @@ fn a_deadline_is_the_documents_own() {
 }
 
 /// Stands for a tokenizer whose stop string is one token.
-struct StopAt(u32);
+pub(crate) struct StopAt(pub(crate) u32);
 
 impl StopStrings for StopAt {
     fn ends(&self, token_ids: &[u32]) -> bool {

@@ -46,7 +46,7 @@ fn parameters() -> impl Strategy<Value = Map<String, Value>> {
     let name = prop_oneof![
         20 => prop::sample::select(names).prop_map(str::to_owned),
         1 => prop::sample::select(GenerationParameters::harmless_names()).prop_map(str::to_owned),
-        1 => prop::sample::select(&["num_beam_groups", "force_words_ids"][..]).prop_map(str::to_owned),
+        1 => prop::sample::select(&["prompt_lookup_num_tokens", "dola_layers"][..]).prop_map(str::to_owned),
         1 => "[a-z_]{0,20}",
     ];
     prop::collection::vec((name, value()), 0..5).prop_map(|pairs| pairs.into_iter().collect())

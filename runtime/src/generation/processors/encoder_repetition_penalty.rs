@@ -34,10 +34,7 @@ mod tests {
     #[test]
     fn tokens_of_the_source_are_favoured_once_each() {
         let before = scores(50);
-        let context = Context {
-            tokens: &[0],
-            source: &[3, 4, 3],
-        };
+        let context = Context::new(&[0], &[3, 4, 3]);
         let mut processor = EncoderRepetitionPenaltyLogitsProcessor::new(2.0);
         let after = processed(&mut processor, &context, &before);
         for (token, (before, after)) in before.iter().zip(&after).enumerate() {

@@ -41,10 +41,7 @@ mod tests {
 
     #[test]
     fn the_unlikely_go_but_never_too_many() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let before = [0.6_f32, 0.3, 0.1].map(f32::ln);
         let after = processed(&mut EpsilonLogitsWarper::new(0.2, 1), &context, &before);
         assert_eq!(after, [before[0], before[1], f32::NEG_INFINITY]);

@@ -43,10 +43,7 @@ mod tests {
 
     #[test]
     fn the_bound_falls_with_the_entropy() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let mut warper = EtaLogitsWarper::new(0.3, 1);
         let peaked = [0.8_f32, 0.15, 0.05].map(f32::ln);
         let after = processed(&mut warper, &context, &peaked);

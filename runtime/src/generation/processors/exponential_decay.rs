@@ -62,14 +62,7 @@ mod tests {
         let mut processor = ExponentialDecayLengthPenalty::new(decay, &[2], 1);
         let before = scores(50);
         let at = |processor: &mut ExponentialDecayLengthPenalty, tokens: &[u32]| {
-            processed(
-                processor,
-                &Context {
-                    tokens,
-                    source: &[],
-                },
-                &before,
-            )
+            processed(processor, &Context::new(tokens, &[]), &before)
         };
         assert_eq!(at(&mut processor, &[0, 4]), before);
         let after = at(&mut processor, &[0, 4, 5, 6]);
@@ -87,10 +80,7 @@ mod tests {
             factor: 1.5,
         };
         let mut processor = ExponentialDecayLengthPenalty::new(decay, &[0], 1);
-        let context = Context {
-            tokens: &[0, 4],
-            source: &[],
-        };
+        let context = Context::new(&[0, 4], &[]);
         let after = processed(&mut processor, &context, &[f32::NEG_INFINITY, 0.0]);
         assert_eq!(after, [f32::NEG_INFINITY, 0.0]);
     }

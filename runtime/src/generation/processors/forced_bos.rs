@@ -38,17 +38,11 @@ mod tests {
     fn only_the_first_token_is_forced() {
         let mut processor = ForcedBosTokenLogitsProcessor::new(7);
         let before = scores(50);
-        let first = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let first = Context::new(&[0], &[]);
         let after = processed(&mut processor, &first, &before);
         assert_eq!(after[7], 0.0);
         assert_eq!(after.iter().filter(|score| score.is_finite()).count(), 1);
-        let second = Context {
-            tokens: &[0, 7],
-            source: &[],
-        };
+        let second = Context::new(&[0, 7], &[]);
         assert_eq!(processed(&mut processor, &second, &before), before);
     }
 }

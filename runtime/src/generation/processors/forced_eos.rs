@@ -42,17 +42,11 @@ mod tests {
     fn only_the_last_token_is_forced() {
         let mut processor = ForcedEosTokenLogitsProcessor::new(3, &[1, 2]);
         let before = scores(50);
-        let last = Context {
-            tokens: &[0, 4],
-            source: &[],
-        };
+        let last = Context::new(&[0, 4], &[]);
         let after = processed(&mut processor, &last, &before);
         assert_eq!((after[1], after[2]), (0.0, 0.0));
         assert_eq!(after.iter().filter(|score| score.is_finite()).count(), 2);
-        let earlier = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let earlier = Context::new(&[0], &[]);
         assert_eq!(processed(&mut processor, &earlier, &before), before);
     }
 }

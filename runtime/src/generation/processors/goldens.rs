@@ -46,10 +46,7 @@ fn filtered_probabilities_are_those_of_transformers() {
         let config =
             GenerationConfig::resolve(defaults.as_object().expect("map"), &parameters, limits)
                 .expect("consistent");
-        let context = Context {
-            tokens: &[0],
-            source: &[5, 1],
-        };
+        let context = Context::new(&[0], &[5, 1]);
         LogitsProcessors::new(&config).process(&context, &mut scores);
         let normalizer = normalize(&scores, &mut Vec::new(), &mut Vec::new());
         materialize(&mut scores, normalizer);

@@ -28,10 +28,7 @@ mod tests {
 
     #[test]
     fn probabilities_sum_to_one() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let mut processor = LogitNormalization::default();
         let after = processed(&mut processor, &context, &scores(50));
         let sum: f64 = after.iter().map(|score| f64::from(*score).exp()).sum();

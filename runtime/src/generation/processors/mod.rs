@@ -12,6 +12,7 @@ mod eta;
 mod exponential_decay;
 mod forced_bos;
 mod forced_eos;
+mod hamming_diversity;
 mod logit_normalization;
 mod min_length;
 mod min_new_tokens;
@@ -37,6 +38,24 @@ pub(crate) struct Context<'a> {
     pub(crate) tokens: &'a [u32],
     /// The encoder's input ids, unpadded.
     pub(crate) source: &'a [u32],
+    /// Tokens that other beams of the document, from which this one is to differ, chose at this step.
+    pub(crate) peers: &'a [u32],
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(tokens: &'a [u32], source: &'a [u32]) -> Self {
+        Self {
+            tokens,
+            source,
+            peers: &[],
+        }
+    }
+
+    /// The same, where others have chosen already.
+    #[must_use]
+    pub(crate) fn beside(self, peers: &'a [u32]) -> Self {
+        Self { peers, ..self }
+    }
 }
 
 /// What a processor would do to a row, so that a search can leave logits as they are where nobody reads them.
@@ -79,6 +98,10 @@ impl LogitsProcessors {
                 &settings.sequence_bias,
             ));
         }
+        registry.maybe(
+            settings.diversity_penalty,
+            hamming_diversity::HammingDiversityLogitsProcessor::new,
+        );
         registry.maybe(
             settings.encoder_repetition_penalty,
             encoder_repetition_penalty::EncoderRepetitionPenaltyLogitsProcessor::new,
@@ -152,7 +175,10 @@ impl LogitsProcessors {
             } => {
                 registry.add_warpers(sampling);
             }
-            Strategy::Greedy | Strategy::Beam { sampling: None, .. } => {}
+            Strategy::Greedy
+            | Strategy::Beam { sampling: None, .. }
+            | Strategy::GroupBeam { .. }
+            | Strategy::ConstrainedBeam { .. } => {}
         }
         if settings.renormalize_logits {
             registry.add(logit_normalization::LogitNormalization::default());
@@ -279,7 +305,7 @@ pub(crate) mod testing {
         tokens: &[u32],
         source: &[u32],
     ) -> Vec<u32> {
-        let context = Context { tokens, source };
+        let context = Context::new(tokens, source);
         let before = scores(50);
         let after = processed(processor, &context, &before);
         assert_eq!(

@@ -29,10 +29,7 @@ mod tests {
     #[test]
     fn what_is_left_is_finite() {
         let before = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.5];
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let after = processed(&mut InfNanRemoveLogitsProcessor, &context, &before);
         assert_eq!(after, [0.0, f32::MAX, f32::MIN, 1.5]);
         assert_eq!(

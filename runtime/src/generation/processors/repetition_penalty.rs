@@ -72,7 +72,7 @@ mod tests {
             tokens in prop::collection::vec(0_u32..60, 1..40), penalty in 1.0_f64..5.0,
         ) {
             let before = scores(50);
-            let context = Context { tokens: &tokens, source: &[] };
+            let context = Context::new(&tokens, &[]);
             let mut processor = RepetitionPenaltyLogitsProcessor::new(penalty);
             let after = processed(&mut processor, &context, &before);
             for (token, (before, after)) in before.iter().zip(&after).enumerate() {

@@ -82,10 +82,7 @@ mod tests {
             bias(&[9, 4, 5], 8.0),
         ]);
         let before = scores(50);
-        let context = Context {
-            tokens: &[0, 3, 4],
-            source: &[],
-        };
+        let context = Context::new(&[0, 3, 4], &[]);
         let after = processed(&mut processor, &context, &before);
         for (token, (before, after)) in before.iter().zip(&after).enumerate() {
             let expected = match token {

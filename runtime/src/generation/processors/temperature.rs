@@ -34,10 +34,7 @@ mod tests {
 
     #[test]
     fn scores_are_divided() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let before = [2.0, -3.0, f32::NEG_INFINITY];
         let after = processed(&mut TemperatureLogitsWarper::new(0.5), &context, &before);
         assert_eq!(after, [4.0, -6.0, f32::NEG_INFINITY]);

@@ -69,10 +69,7 @@ mod tests {
 
     #[test]
     fn the_likeliest_always_stays_and_more_stay_for_a_greater_share() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let before = scores(200);
         let kept = |top_h| {
             let after = processed(&mut TopHLogitsWarper::new(top_h), &context, &before);

@@ -82,10 +82,7 @@ mod tests {
 
     #[test]
     fn many_stay_as_few_do() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let before: Vec<f32> = (0..2000)
             .map(|token| ((token * 997) % 2003) as f32)
             .collect();

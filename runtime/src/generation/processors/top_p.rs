@@ -92,7 +92,7 @@ mod tests {
         fn what_stays_reaches_the_probability(
             before in prop::collection::vec(-9.0_f32..9.0, 5..400), top_p in 0.0_f64..0.99, min in 1_usize..4,
         ) {
-            let context = Context { tokens: &[0], source: &[] };
+            let context = Context::new(&[0], &[]);
             let after = processed(&mut TopPLogitsWarper::new(top_p, min), &context, &before);
             let weight = |scores: &[f32]| scores.iter().map(|score| f64::from(*score).exp()).sum::<f64>();
             let kept: Vec<f32> = after.iter().copied().filter(|score| score.is_finite()).collect();

@@ -65,10 +65,7 @@ mod tests {
 
     #[test]
     fn the_most_typical_stay() {
-        let context = Context {
-            tokens: &[0],
-            source: &[],
-        };
+        let context = Context::new(&[0], &[]);
         let before = [0.6_f32, 0.2, 0.1, 0.06, 0.04].map(f32::ln);
         let kept = |mass, min| -> Vec<usize> {
             let after = processed(&mut TypicalLogitsWarper::new(mass, min), &context, &before);

@@ -6,12 +6,12 @@
 
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
 use super::super::kernels::exp::exp;
-use super::super::kernels::normalizer::{Normalizer, block_maxima, materialize, normalize};
+use super::super::kernels::normalizer::Normalizer;
 use super::super::kernels::top_k::{Candidate, Row, TopK};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::EarlyStopping;
-use super::super::processors::{Context, Effect};
+use super::super::processors::Context;
 use super::super::random::Key;
 use super::super::stopping::StoppingCriteria;
 use super::{DocumentSearch, Fault, Workspace};
@@ -143,11 +143,8 @@ impl<'a> BeamSearch<'a> {
         let vocab = workspace.vocab_size;
         for (number, row) in logits.chunks_exact_mut(vocab).enumerate() {
             let beam = &self.running[number];
-            let context = Context {
-                tokens: &beam.tokens,
-                source: self.source,
-            };
-            let normalizer = self.prepare(&context, row, workspace)?;
+            let context = Context::new(&beam.tokens, self.source);
+            let normalizer = workspace.prepare(&context, row)?;
             self.scratch.normalizers.push(normalizer);
             let base = number * vocab;
             match self.random {
@@ -171,35 +168,6 @@ impl<'a> BeamSearch<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Lets the processors change a row, and says how to read it then. Leaves its blocks' maxima behind.
-    fn prepare(
-        &self,
-        context: &Context<'_>,
-        row: &mut [f32],
-        workspace: &mut Workspace,
-    ) -> Result<Normalizer, Fault> {
-        let effect = workspace.processors.effect(context);
-        let normalizer = normalize(row, &mut workspace.maxima, &mut workspace.sums);
-        if effect == Effect::Rewrites {
-            materialize(row, normalizer);
-            workspace.processors.process(context, row);
-            let nan = block_maxima(row, &mut workspace.maxima);
-            return if nan {
-                Err(Fault::NotANumber)
-            } else {
-                Ok(Normalizer::IDENTITY)
-            };
-        }
-        if !normalizer.is_valid() {
-            return Err(Fault::NotANumber);
-        }
-        if effect == Effect::Forbids {
-            // Scores only fall, so the maxima still bound them.
-            workspace.processors.process(context, row);
-        }
-        Ok(normalizer)
     }
 
     /// Turns the ranked candidates into choices, and says which of them stop.

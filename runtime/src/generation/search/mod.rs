@@ -1,14 +1,20 @@
 //! The loop that drives the searches of several documents in lockstep.
 
 mod beam;
+mod constrained;
+mod groups;
+mod hypotheses;
+mod progress;
+mod ranking;
 mod single;
 
 use super::config::{GenerationConfig, Strategy};
 use super::error::{GenerateError, ParameterError};
+use super::kernels::normalizer::{Normalizer, block_maxima, materialize, normalize};
 use super::model::{Source, StepModel};
 use super::observer::Observer;
 use super::outcome::{Generated, Hypothesis, StopReason};
-use super::processors::LogitsProcessors;
+use super::processors::{Context, Effect, LogitsProcessors};
 
 /// The search of one document: which tokens its rows feed to the decoder, and what becomes of the logits.
 trait DocumentSearch {
@@ -47,6 +53,33 @@ struct Workspace {
     maxima: Vec<f32>,
     /// Sums of a row's blocks.
     sums: Vec<f32>,
+}
+
+impl Workspace {
+    /// Lets the processors change a row of a beam, and says how to read it then. Leaves the maxima of
+    /// its blocks, or what is no less, behind.
+    fn prepare(&mut self, context: &Context<'_>, row: &mut [f32]) -> Result<Normalizer, Fault> {
+        let effect = self.processors.effect(context);
+        let normalizer = normalize(row, &mut self.maxima, &mut self.sums);
+        if effect == Effect::Rewrites {
+            materialize(row, normalizer);
+            self.processors.process(context, row);
+            let nan = block_maxima(row, &mut self.maxima);
+            return if nan {
+                Err(Fault::NotANumber)
+            } else {
+                Ok(Normalizer::IDENTITY)
+            };
+        }
+        if !normalizer.is_valid() {
+            return Err(Fault::NotANumber);
+        }
+        if effect == Effect::Forbids {
+            // Scores only fall, so the maxima still bound them.
+            self.processors.process(context, row);
+        }
+        Ok(normalizer)
+    }
 }
 
 /// One document that is decoding.
@@ -124,6 +157,12 @@ impl<'a> Batch<'a> {
                     let sampling = sampling.as_ref();
                     Box::new(beam::BeamSearch::new(config, source, *beams, sampling))
                 }
+                Strategy::GroupBeam { beams, groups } => Box::new(groups::GroupBeamSearch::new(
+                    config, source, *beams, *groups,
+                )),
+                Strategy::ConstrainedBeam { beams, constraints } => Box::new(
+                    constrained::ConstrainedBeamSearch::new(config, source, *beams, constraints),
+                ),
             },
             stopped: None,
         };

@@ -147,10 +147,7 @@ impl DocumentSearch for SingleSearch<'_> {
             if self.sequences[number].stopped.is_some() {
                 continue;
             }
-            let context = Context {
-                tokens: &self.sequences[number].tokens,
-                source: self.source,
-            };
+            let context = Context::new(&self.sequences[number].tokens, self.source);
             workspace.processors.process(&context, row);
             let token = self.choose(number, row, workspace)?;
 

@@ -1,0 +1,249 @@
+//! What diverse and constrained beam search share: running beams, and the hypotheses they finish.
+//!
+//! Implements `BeamHypotheses` and what the scorers of `beam_search.py` have in common (transformers
+//! 4.46.3; version 5 dropped these searches). Ordinary beam search is newer there, and keeps its
+//! hypotheses otherwise.
+
+use super::super::config::{Beams, GenerationConfig};
+use super::super::outcome::Hypothesis;
+use super::super::parameters::EarlyStopping;
+use super::ranking::Ranked;
+
+/// A sequence that may go on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Running {
+    pub(super) tokens: Vec<u32>,
+    pub(super) token_scores: Vec<f32>,
+    /// Log-probability of the sequence.
+    pub(super) score: f32,
+}
+
+impl Running {
+    /// The beams with which a search starts: only the first counts, or all would find the same.
+    pub(super) fn start(prompt: &[u32], beams: usize) -> Vec<Self> {
+        let beam = |number| Self {
+            tokens: prompt.to_vec(),
+            token_scores: Vec::new(),
+            score: if number == 0 { 0.0 } else { -1.0e9 },
+        };
+        (0..beams).map(beam).collect()
+    }
+
+    /// Becomes `other` with a token more, without giving up what is allocated.
+    pub(super) fn extend(&mut self, other: &Self, choice: &Ranked) {
+        self.tokens.clone_from(&other.tokens);
+        self.tokens.push(choice.token);
+        self.token_scores.clone_from(&other.token_scores);
+        self.token_scores.push(choice.token_score);
+        self.score = choice.score;
+    }
+}
+
+/// A sequence that ended, without its end token.
+#[derive(Debug, Clone)]
+struct Ended {
+    tokens: Vec<u32>,
+    token_scores: Vec<f32>,
+    /// Log-probability over length to the power of `length_penalty`.
+    score: f64,
+}
+
+/// The best hypotheses of a group of beams.
+#[derive(Debug)]
+pub(super) struct BeamHypotheses {
+    list: Vec<Ended>,
+    size: usize,
+    worst: f64,
+    settings: Beams,
+    prompt_length: usize,
+    max_new_tokens: usize,
+}
+
+impl BeamHypotheses {
+    /// Room for `size` hypotheses.
+    pub(super) fn new(config: &GenerationConfig, settings: Beams, size: usize) -> Self {
+        let prompt_length = config.lengths.prompt.len();
+        Self {
+            list: Vec::new(),
+            size,
+            worst: 1.0e9,
+            settings,
+            prompt_length,
+            max_new_tokens: config.lengths.max_length - prompt_length,
+        }
+    }
+
+    /// What a log-probability is worth at this length.
+    fn worth(&self, sum: f32, generated: usize) -> f64 {
+        let worth = f64::from(sum) / (generated as f64).powf(self.settings.length_penalty);
+        // Nothing over nothing, for an extreme length_penalty, is the worst.
+        if worth.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            worth
+        }
+    }
+
+    /// Adds a beam that an end token finished: the token counts, and is put in its place later.
+    pub(super) fn finish(&mut self, beam: &Running, end: &Ranked) {
+        let generated = beam.tokens.len() + 1 - self.prompt_length;
+        let mut token_scores = beam.token_scores.clone();
+        token_scores.push(end.token_score);
+        self.add(Ended {
+            tokens: beam.tokens.clone(),
+            token_scores,
+            score: self.worth(end.score, generated),
+        });
+    }
+
+    /// Adds a beam that the search's end left open.
+    pub(super) fn leave_open(&mut self, beam: &Running) {
+        let generated = beam.tokens.len() - self.prompt_length;
+        self.add(Ended {
+            tokens: beam.tokens.clone(),
+            token_scores: beam.token_scores.clone(),
+            score: self.worth(beam.score, generated),
+        });
+    }
+
+    fn add(&mut self, ended: Ended) {
+        if self.list.len() >= self.size && ended.score <= self.worst {
+            return;
+        }
+        self.worst = self.worst.min(ended.score);
+        self.list.push(ended);
+        if self.list.len() > self.size {
+            let scores = || self.list.iter().map(|one| one.score).enumerate();
+            let least = scores().min_by(|left, right| left.1.total_cmp(&right.1));
+            if let Some((place, _)) = least {
+                self.list.remove(place);
+            }
+            let scores = self.list.iter().map(|one| one.score);
+            self.worst = scores.fold(f64::INFINITY, f64::min);
+        }
+    }
+
+    /// Whether no sequence can become better than these: `best` is the greatest log-probability of any
+    /// with this many tokens, the prompt included.
+    pub(super) fn are_final(&self, best: f32, length: usize) -> bool {
+        if self.list.len() < self.size {
+            return false;
+        }
+        let generated = match self.settings.early_stopping {
+            EarlyStopping::True => return true,
+            EarlyStopping::Never if self.settings.length_penalty > 0.0 => self.max_new_tokens,
+            EarlyStopping::False | EarlyStopping::Never => length - self.prompt_length,
+        };
+        self.worst >= self.worth(best, generated)
+    }
+}
+
+/// How the hypotheses become the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finalizer {
+    num_return_sequences: usize,
+    max_length: usize,
+    /// Put behind every hypothesis that is short enough: the first, whichever it was that ended it.
+    end: Option<u32>,
+    with_token_scores: bool,
+}
+
+impl Finalizer {
+    pub(super) fn new(config: &GenerationConfig) -> Self {
+        Self {
+            num_return_sequences: config.num_return_sequences,
+            max_length: config.lengths.max_length,
+            end: config.tokens.eos.first().copied(),
+            with_token_scores: config.output_scores,
+        }
+    }
+
+    pub(super) fn num_return_sequences(&self) -> usize {
+        self.num_return_sequences
+    }
+
+    /// The best hypotheses of all groups, best first; of equals the later one.
+    ///
+    /// An end token stands behind all that are shorter than the longest could have been. That includes
+    /// those which time or a stop string cut: they get one that was never generated, nor scored.
+    pub(super) fn select<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a mut BeamHypotheses>,
+    ) -> Vec<Hypothesis> {
+        let mut all: Vec<Ended> = groups.flat_map(|group| group.list.drain(..)).collect();
+        all.sort_by(|left, right| left.score.total_cmp(&right.score));
+        let best: Vec<Ended> = all
+            .into_iter()
+            .rev()
+            .take(self.num_return_sequences)
+            .collect();
+        let longest = best.iter().map(|one| one.tokens.len()).max().unwrap_or(0);
+        let room = (longest + 1).min(self.max_length);
+        best.into_iter()
+            .map(|mut one| {
+                if one.tokens.len() < room {
+                    one.tokens.extend(self.end);
+                }
+                Hypothesis {
+                    token_ids: one.tokens,
+                    score: Some(one.score as f32),
+                    token_scores: self.with_token_scores.then_some(one.token_scores),
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hypotheses(early_stopping: EarlyStopping) -> BeamHypotheses {
+        BeamHypotheses {
+            list: Vec::new(),
+            size: 2,
+            worst: 1.0e9,
+            settings: Beams {
+                num_beams: 2,
+                length_penalty: 1.0,
+                early_stopping,
+            },
+            prompt_length: 1,
+            max_new_tokens: 10,
+        }
+    }
+
+    fn open(score: f32) -> Running {
+        Running {
+            tokens: vec![0, 5, 6],
+            token_scores: Vec::new(),
+            score,
+        }
+    }
+
+    #[test]
+    fn the_worst_makes_room_and_an_equal_one_does_not_enter() {
+        let mut kept = hypotheses(EarlyStopping::False);
+        for score in [-4.0, -2.0, -3.0, -3.0, f32::NAN, -9.0] {
+            kept.leave_open(&open(score));
+        }
+        let scores: Vec<f64> = kept.list.iter().map(|one| one.score).collect();
+        assert_eq!(scores, [-1.0, -1.5]);
+        assert_eq!(kept.worst, -1.5);
+    }
+
+    #[test]
+    fn early_stopping_says_what_is_hoped_for() {
+        for (early_stopping, ends) in [
+            (EarlyStopping::True, true),
+            (EarlyStopping::False, true),
+            (EarlyStopping::Never, false),
+        ] {
+            let mut kept = hypotheses(early_stopping);
+            kept.leave_open(&open(-2.0));
+            assert!(!kept.are_final(-3.0, 3), "there is room for another");
+            kept.leave_open(&open(-2.0));
+            assert_eq!(kept.are_final(-3.0, 3), ends, "{early_stopping:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! How far a sequence has come in fulfilling constraints.
+//!
+//! Implements `ConstraintListState` of transformers' `beam_constraints.py` (4.46.3) with
+//! `PhrasalConstraint` and `DisjunctiveConstraint`: a phrase is a choice among one.
+
+use super::super::parameters::Constraint;
+
+/// All constraints of a search.
+#[derive(Debug)]
+pub(super) struct Constraints {
+    list: Vec<Alternatives>,
+    /// Tokens of the longest alternative of all.
+    longest: usize,
+}
+
+/// Token sequences of which one must occur; none begins another.
+#[derive(Debug)]
+struct Alternatives {
+    words: Vec<Vec<u32>>,
+    /// Tokens of the longest.
+    longest: usize,
+}
+
+impl Alternatives {
+    /// Tokens that may follow this beginning of an alternative, as they first occur.
+    fn next_tokens(&self, path: &[u32]) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        for word in &self.words {
+            if let Some([token, ..]) = word.strip_prefix(path)
+                && !tokens.contains(token)
+            {
+                tokens.push(*token);
+            }
+        }
+        tokens
+    }
+
+    fn advances(&self, path: &[u32], token: u32) -> bool {
+        self.words
+            .iter()
+            .any(|word| word.strip_prefix(path).and_then(<[u32]>::first) == Some(&token))
+    }
+
+    fn is_complete(&self, path: &[u32]) -> bool {
+        self.words.iter().any(|word| word == path)
+    }
+}
+
+impl Constraints {
+    pub(super) fn new(constraints: &[Constraint]) -> Self {
+        let list: Vec<Alternatives> = constraints
+            .iter()
+            .map(|constraint| {
+                let words = match constraint {
+                    Constraint::Phrasal(tokens) => vec![tokens.clone()],
+                    Constraint::Disjunctive(words) => words.clone(),
+                };
+                let longest = words.iter().map(Vec::len).max().unwrap_or(0);
+                Alternatives { words, longest }
+            })
+            .collect();
+        let longest = list.iter().map(|one| one.longest).max().unwrap_or(0);
+        Self { list, longest }
+    }
+}
+
+/// The progress of one sequence.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    /// Constraints not begun, in the order in which they are tried.
+    pending: Vec<usize>,
+    /// The constraint under way, and the tokens of it that are there.
+    current: Option<(usize, Vec<u32>)>,
+    fulfilled: usize,
+}
+
+impl Progress {
+    /// The progress that these tokens make.
+    pub(super) fn of(constraints: &Constraints, tokens: &[u32]) -> Self {
+        let mut progress = Self {
+            pending: (0..constraints.list.len()).collect(),
+            current: None,
+            fulfilled: 0,
+        };
+        for token in tokens {
+            progress.add(constraints, *token);
+        }
+        progress
+    }
+
+    /// Whether all constraints are fulfilled.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pending.is_empty() && self.current.is_none()
+    }
+
+    /// Takes a token more. One that breaks the constraint under way is not tried as the beginning of
+    /// another.
+    pub(super) fn add(&mut self, constraints: &Constraints, token: u32) {
+        let advances =
+            |number: &usize, path: &[u32]| constraints.list[*number].advances(path, token);
+        let (number, mut path) = match self.current.take() {
+            Some((number, path)) if advances(&number, &path) => (number, path),
+            Some((number, _)) => {
+                self.pending.push(number);
+                return;
+            }
+            None => match self.pending.iter().position(|number| advances(number, &[])) {
+                Some(place) => (self.pending.remove(place), Vec::new()),
+                None => return,
+            },
+        };
+        path.push(token);
+        if constraints.list[number].is_complete(&path) {
+            self.fulfilled += 1;
+        } else {
+            self.current = Some((number, path));
+        }
+    }
+
+    /// Tokens fulfilled, roughly: sequences with more of them are not ranked against those with less.
+    pub(super) fn bank(&self, constraints: &Constraints) -> usize {
+        let under_way = self.current.as_ref().map_or(0, |(number, path)| {
+            // A constraint counts as the longest one, less what it lacks.
+            constraints.longest - (constraints.list[*number].longest - path.len())
+        });
+        self.fulfilled * constraints.longest + under_way
+    }
+
+    /// Tokens that make progress, each with the bank it leads to.
+    ///
+    /// transformers copies a progress without copying the tokens of an alternative that is under way.
+    /// So where several tokens continue it, each also lengthens it for those after it, and in the end
+    /// for all; the banks follow that.
+    pub(super) fn advances(&self, constraints: &Constraints) -> Vec<(u32, usize)> {
+        let Some((number, path)) = &self.current else {
+            let tokens = self
+                .pending
+                .iter()
+                .flat_map(|number| constraints.list[*number].next_tokens(&[]));
+            return tokens
+                .map(|token| (token, self.with(constraints, token).bank(constraints)))
+                .collect();
+        };
+        let alternatives = &constraints.list[*number];
+        let mut shared = self.clone();
+        let mut path = path.clone();
+        let mut advanced: Vec<(u32, Self)> = Vec::new();
+        for token in alternatives.next_tokens(&path) {
+            shared.current = Some((*number, path.clone()));
+            if alternatives.advances(&path, token) {
+                path.push(token);
+            }
+            advanced.push((token, shared.with(constraints, token)));
+        }
+        let bank = |(token, mut progress): (u32, Self)| {
+            if let Some((_, own)) = &mut progress.current {
+                own.clone_from(&path);
+            }
+            (token, progress.bank(constraints))
+        };
+        advanced.into_iter().map(bank).collect()
+    }
+
+    /// This, with a token more.
+    pub(super) fn with(&self, constraints: &Constraints, token: u32) -> Self {
+        let mut longer = self.clone();
+        longer.add(constraints, token);
+        longer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constraints_are_fulfilled_one_after_the_other() {
+        let constraints = Constraints::new(&[
+            Constraint::Phrasal(vec![5, 6]),
+            Constraint::Disjunctive(vec![vec![7], vec![8, 9, 10]]),
+        ]);
+        let bank = |tokens: &[u32]| Progress::of(&constraints, tokens).bank(&constraints);
+        assert_eq!(bank(&[]), 0);
+        assert_eq!(bank(&[5]), 2);
+        assert_eq!(bank(&[5, 6]), 3);
+        assert_eq!(
+            bank(&[5, 8]),
+            0,
+            "a token that breaks one does not begin another"
+        );
+        assert_eq!(bank(&[8]), 1);
+        assert_eq!(bank(&[7, 5, 6]), 6);
+        assert!(Progress::of(&constraints, &[7, 0, 5, 6]).is_complete());
+        assert!(!Progress::of(&constraints, &[7, 5, 0, 6]).is_complete());
+    }
+
+    #[test]
+    fn every_constraint_not_begun_offers_its_first_tokens() {
+        let constraints = Constraints::new(&[
+            Constraint::Phrasal(vec![5, 6]),
+            Constraint::Disjunctive(vec![vec![7], vec![8, 9], vec![8, 10]]),
+        ]);
+        let advances = |tokens: &[u32]| Progress::of(&constraints, tokens).advances(&constraints);
+        assert_eq!(advances(&[]), [(5, 1), (7, 2), (8, 1)]);
+        assert_eq!(advances(&[5]), [(6, 2)]);
+        assert_eq!(advances(&[8]), [(9, 2), (10, 0)]);
+    }
+}
