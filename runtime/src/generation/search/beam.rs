@@ -5,6 +5,7 @@
 //! not have, and an order of those ties.
 
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
+use super::super::kernels::BLOCK;
 use super::super::kernels::exp::exp;
 use super::super::kernels::normalizer::Normalizer;
 use super::super::kernels::top_k::{Candidate, Row, TopK};
@@ -146,24 +147,18 @@ impl<'a> BeamSearch<'a> {
             let context = Context::new(&beam.tokens, self.source);
             let normalizer = workspace.prepare(&context, row)?;
             self.scratch.normalizers.push(normalizer);
-            let base = number * vocab;
+            let row = Row {
+                scores: row,
+                maxima: &workspace.maxima,
+                normalizer,
+                running: beam.score,
+                base: number * vocab,
+            };
             match self.random {
-                None => self.top.offer_row(&Row {
-                    scores: row,
-                    maxima: &workspace.maxima,
-                    normalizer,
-                    running: beam.score,
-                    base,
-                }),
+                None => self.top.offer_row(&row),
                 Some(random) => {
                     let step = (beam.tokens.len() - self.prompt_length) as u64;
-                    let score = |logit| normalizer.apply(logit) + beam.score;
-                    draw_row(
-                        &mut self.top,
-                        row.iter().map(|logit| score(*logit)),
-                        base,
-                        random.at(step),
-                    );
+                    draw_row(&mut self.top, &row, random.at(step));
                 }
             }
         }
@@ -311,31 +306,44 @@ const BOUND_ROUNDING: f64 = 1.001;
 
 /// Offers a row's candidates by chance and not by score: whoever keeps the greatest sums of a log-weight and a Gumbel
 /// number has drawn by weight, without replacement, in the order in which they would have been drawn.
-fn draw_row(top: &mut TopK, scores: impl Iterator<Item = f32>, base: usize, random: Key) {
-    for (token, score) in scores.enumerate() {
-        let index = base + token;
-        let random = random.at(index as u64);
-        // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows without
-        // logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 - exp(score - threshold).
-        if let Some(threshold) = top.threshold() {
-            let behind = (score - threshold).min(0.0);
-            if behind < -Key::GUMBEL_MOST
-                || 1.0 - random.uniform() > f64::from(exp(behind)) * BOUND_ROUNDING
-            {
-                continue;
-            }
+fn draw_row(top: &mut TopK, row: &Row<'_>, random: Key) {
+    let score = |logit: f32| row.normalizer.apply(logit) + row.running;
+    for (number, (block, max)) in row.scores.chunks(BLOCK).zip(row.maxima).enumerate() {
+        // Filters leave few tokens: most blocks have none that any luck could lift above the threshold.
+        let hopeless = |threshold: f32| score(*max) - threshold < -Key::GUMBEL_MOST;
+        if top.threshold().is_some_and(hopeless) {
+            continue;
         }
-        // What has no chance only fills the list.
-        let chance = if score == f32::NEG_INFINITY {
-            score
-        } else {
-            (f64::from(score) + random.gumbel()) as f32
-        };
-        top.offer(Candidate {
-            score: chance,
-            index,
-        });
+        for (offset, logit) in block.iter().enumerate() {
+            let index = row.base + number * BLOCK + offset;
+            draw(top, score(*logit), index, random);
+        }
     }
+}
+
+/// Offers one candidate by chance.
+fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
+    // What has no chance only fills the list.
+    if score == f32::NEG_INFINITY {
+        top.offer(Candidate { score, index });
+        return;
+    }
+    let random = random.at(index as u64);
+    // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows without
+    // logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 - exp(score - threshold).
+    if let Some(threshold) = top.threshold() {
+        let behind = (score - threshold).min(0.0);
+        if behind < -Key::GUMBEL_MOST
+            || 1.0 - random.uniform() > f64::from(exp(behind)) * BOUND_ROUNDING
+        {
+            return;
+        }
+    }
+    let chance = (f64::from(score) + random.gumbel()) as f32;
+    top.offer(Candidate {
+        score: chance,
+        index,
+    });
 }
 
 /// The `keep` indices below `count` of the greatest worth, greatest first, the lower index first among equals.
@@ -436,7 +444,14 @@ mod tests {
         let mut top = TopK::new(2);
         for step in 0..draws {
             top.clear();
-            draw_row(&mut top, scores.into_iter(), 0, key.at(step));
+            let row = Row {
+                scores: &scores,
+                maxima: &[0.0],
+                normalizer: Normalizer::IDENTITY,
+                running: 0.0,
+                base: 0,
+            };
+            draw_row(&mut top, &row, key.at(step));
             counts[top.best()[0].index][top.best()[1].index] += 1;
         }
         let mut chi = 0.0;
