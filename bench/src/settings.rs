@@ -1,0 +1,195 @@
+//! The settings that are compared: beams, `length_penalty` and `early_stopping`.
+
+use std::fmt;
+
+use epitome_runtime::GenerationParameters;
+use epitome_runtime::generation::EarlyStopping;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The length penalties of the full suite.
+pub const LENGTH_PENALTIES: [f64; 8] = [-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
+/// The beams of the full suite.
+pub const NUM_BEAMS: [usize; 4] = [1, 2, 4, 8];
+
+/// transformers' three-valued `early_stopping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stopping {
+    /// As soon as `num_beams` summaries are complete.
+    True,
+    /// When no running beam looks able to beat the worst complete summary.
+    False,
+    /// When no running beam can beat it at any length.
+    Never,
+}
+
+impl Stopping {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Never];
+}
+
+impl fmt::Display for Stopping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Never => "never",
+        })
+    }
+}
+
+impl std::str::FromStr for Stopping {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Self::ALL
+            .into_iter()
+            .find(|value| value.to_string() == text);
+        known.ok_or_else(|| {
+            Error::Settings(format!(
+                "early_stopping is '{text}', and must be true, false or never"
+            ))
+        })
+    }
+}
+
+impl From<Stopping> for EarlyStopping {
+    fn from(value: Stopping) -> Self {
+        match value {
+            Stopping::True => Self::True,
+            Stopping::False => Self::False,
+            Stopping::Never => Self::Never,
+        }
+    }
+}
+
+/// What only a search with several beams heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BeamSettings {
+    /// The exponent of the length by which a summary's score is divided.
+    pub length_penalty: f64,
+    /// When the search may stop.
+    pub early_stopping: Stopping,
+}
+
+/// One setting of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Beams; 1 is greedy search.
+    pub num_beams: usize,
+    /// None for greedy search, which has no use for them.
+    #[serde(flatten)]
+    pub beam: Option<BeamSettings>,
+}
+
+impl Setting {
+    /// Beam search; with one beam, greedy search.
+    pub fn new(num_beams: usize, length_penalty: f64, early_stopping: Stopping) -> Self {
+        Self {
+            num_beams,
+            beam: (num_beams > 1).then_some(BeamSettings {
+                length_penalty,
+                early_stopping,
+            }),
+        }
+    }
+
+    /// The parameters of the search; all others keep the model's defaults.
+    pub fn parameters(&self) -> GenerationParameters {
+        GenerationParameters {
+            num_beams: Some(self.num_beams),
+            length_penalty: self.beam.map(|beam| beam.length_penalty),
+            early_stopping: self.beam.map(|beam| beam.early_stopping.into()),
+            ..Default::default()
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.beam {
+            None => f.write_str("num_beams 1 (greedy)"),
+            Some(beam) => write!(
+                f,
+                "num_beams {}, length_penalty {}, early_stopping {}",
+                self.num_beams, beam.length_penalty, beam.early_stopping
+            ),
+        }
+    }
+}
+
+/// The settings of a sweep: every combination of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// Beams to try.
+    pub num_beams: Vec<usize>,
+    /// Length penalties to try.
+    pub length_penalties: Vec<f64>,
+    /// Stopping rules to try.
+    pub early_stopping: Vec<Stopping>,
+}
+
+impl Default for Grid {
+    /// The full suite.
+    fn default() -> Self {
+        Self {
+            num_beams: NUM_BEAMS.to_vec(),
+            length_penalties: LENGTH_PENALTIES.to_vec(),
+            early_stopping: Stopping::ALL.to_vec(),
+        }
+    }
+}
+
+impl Grid {
+    /// Each setting once, fewest beams first; greedy search stands for all that differ only in
+    /// what it has no use for.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for &num_beams in &self.num_beams {
+            for &early_stopping in &self.early_stopping {
+                for &length_penalty in &self.length_penalties {
+                    let setting = Setting::new(num_beams, length_penalty, early_stopping);
+                    if !settings.contains(&setting) {
+                        settings.push(setting);
+                    }
+                }
+            }
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greedy_search_is_tried_once() {
+        let settings = Grid::default().settings();
+        assert_eq!(settings.len(), 1 + 3 * 3 * 8);
+        assert_eq!(settings.iter().filter(|s| s.beam.is_none()).count(), 1);
+        let repeated = Grid {
+            num_beams: vec![2, 2],
+            length_penalties: vec![1.0, 1.0],
+            early_stopping: vec![Stopping::True],
+        };
+        assert_eq!(repeated.settings().len(), 1);
+    }
+
+    #[test]
+    fn a_setting_survives_json() {
+        for setting in [
+            Setting::new(1, 0.5, Stopping::True),
+            Setting::new(4, -1.0, Stopping::Never),
+        ] {
+            let text = serde_json::to_string(&setting).expect("JSON");
+            assert_eq!(
+                serde_json::from_str::<Setting>(&text).expect("a setting"),
+                setting,
+                "{text}"
+            );
+        }
+    }
+}
