@@ -52,16 +52,32 @@ fn code(error: &anyhow::Error) -> u8 {
                         | epitome_export::Error::OutputExists { .. }
                 )
             )
+            || is_bench_usage(cause)
     };
     if matches!(
         error.downcast_ref(),
         Some(epitome_export::Error::Interrupted)
+    ) || matches!(
+        error.downcast_ref(),
+        Some(epitome_bench::Error::Interrupted)
     ) {
         INTERRUPTED
     } else if error.chain().any(is_usage) {
         USAGE
     } else {
         FAILURE
+    }
+}
+
+/// Errors of a sweep that stand for what was asked: its own, and those of the runtime within.
+fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use epitome_runtime::Error;
+    match cause.downcast_ref() {
+        Some(epitome_bench::Error::Settings(_)) => true,
+        Some(epitome_bench::Error::Runtime(error)) => {
+            matches!(error, Error::Parameter(_) | Error::NoBundle { .. })
+        }
+        _ => false,
     }
 }
 

@@ -25,6 +25,7 @@ enum Command {
     Export(commands::export::Arguments),
     Summarize(commands::summarize::Arguments),
     Inspect(commands::inspect::Arguments),
+    Bench(commands::bench::Arguments),
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
 }
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Summarize(arguments) => commands::summarize::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
     };

@@ -1,0 +1,274 @@
+//! The figures of a sweep.
+
+use crate::plot::{Figure, Panel, Series};
+use crate::results::{Point, Results};
+use crate::settings::Stopping;
+use crate::statistics::Spread;
+
+const PENALTY: &str = "length_penalty";
+/// Style of greedy search; beams have those before it.
+const GREEDY: usize = 4;
+/// Style of the ring around the setting that was picked.
+const RING: usize = 5;
+
+/// One figure of the points, against `length_penalty`.
+pub(super) struct Measure {
+    /// Its heading.
+    pub(super) title: &'static str,
+    /// Its vertical axis.
+    pub(super) label: &'static str,
+    /// The value of a point.
+    pub(super) value: fn(&Point) -> Option<f64>,
+    /// The ends of the band around it: one in ten, nine in ten.
+    pub(super) band: fn(&Point) -> Option<(f64, f64)>,
+}
+
+/// What is plotted against `length_penalty`.
+pub(super) const MEASURES: [Measure; 4] = [
+    Measure {
+        title: "Latency",
+        label: "milliseconds a summary",
+        value: |point| Some(point.latency_ms.p50),
+        band: |point| Some(outer(&point.latency_ms)),
+    },
+    Measure {
+        title: "Decoder steps",
+        label: "steps",
+        value: |point| Some(point.steps.mean),
+        band: |point| Some(outer(&point.steps)),
+    },
+    Measure {
+        title: "Summary length",
+        label: "tokens",
+        value: |point| Some(point.tokens.mean),
+        band: |point| Some(outer(&point.tokens)),
+    },
+    Measure {
+        title: "ROUGE-L",
+        label: "ROUGE-L",
+        value: |point| Some(100.0 * point.rouge?.rouge_l),
+        band: |_| None,
+    },
+];
+
+fn outer(spread: &Spread) -> (f64, f64) {
+    (spread.p10, spread.p90)
+}
+
+/// A figure with a panel for each number of beams, and a line for each stopping rule; greedy search,
+/// which heeds neither, is a level line in each. None where nothing is known of the measure.
+pub(super) fn by_beams(results: &Results, measure: &Measure) -> Option<Figure> {
+    let known = |point: &&Point| (measure.value)(point).is_some();
+    let points: Vec<&Point> = results.points.iter().filter(known).collect();
+    let mut beams: Vec<usize> = points.iter().map(|point| point.setting.num_beams).collect();
+    beams.retain(|&beams| beams > 1);
+    beams.dedup();
+    let panel = |&num_beams: &usize| Panel {
+        title: format!("num_beams {num_beams}"),
+        x_label: PENALTY.into(),
+        y_label: measure.label.into(),
+        y_from_zero: measure.title != "ROUGE-L",
+        series: series(&points, num_beams, measure, true),
+        ..Default::default()
+    };
+    let mut panels: Vec<Panel> = beams.iter().map(panel).collect();
+    share_range(&mut panels);
+    (!panels.is_empty()).then(|| Figure {
+        description: format!("{} against {PENALTY}", measure.title),
+        panels,
+        panel_width: 260.0,
+        panel_height: 210.0,
+    })
+}
+
+/// Latency, length and quality side by side at one number of beams: the picture that says what
+/// `length_penalty` costs.
+pub fn overview(results: &Results, num_beams: usize) -> Figure {
+    let points: Vec<&Point> = results.points.iter().collect();
+    let panel = |measure: &Measure| Panel {
+        title: format!("{} at num_beams {num_beams}", measure.title),
+        x_label: PENALTY.into(),
+        y_label: measure.label.into(),
+        y_from_zero: measure.title != "ROUGE-L",
+        series: series(&points, num_beams, measure, measure.title == "Latency"),
+        ..Default::default()
+    };
+    let panels = MEASURES
+        .iter()
+        .filter(|measure| measure.title != "Decoder steps")
+        .map(panel);
+    Figure {
+        description: format!(
+            "Latency, summary length and ROUGE-L of {} against {PENALTY} at {num_beams} beams",
+            results.model.name
+        ),
+        panels: panels.filter(|panel| !panel.series.is_empty()).collect(),
+        panel_width: 250.0,
+        panel_height: 200.0,
+    }
+}
+
+fn series(points: &[&Point], num_beams: usize, measure: &Measure, bands: bool) -> Vec<Series> {
+    let mut all = Vec::new();
+    for (style, rule) in Stopping::ALL.into_iter().enumerate() {
+        let mut own: Vec<(f64, &Point)> = points
+            .iter()
+            .filter(|point| point.setting.num_beams == num_beams)
+            .filter_map(|&point| {
+                let beam = point
+                    .setting
+                    .beam
+                    .filter(|beam| beam.early_stopping == rule)?;
+                Some((beam.length_penalty, point))
+            })
+            .filter(|(_, point)| (measure.value)(point).is_some())
+            .collect();
+        own.sort_by(|a, b| a.0.total_cmp(&b.0));
+        if own.is_empty() {
+            continue;
+        }
+        let band = own.iter().filter_map(|(_, point)| (measure.band)(point));
+        all.push(Series {
+            name: format!("early_stopping {rule}"),
+            style,
+            line: true,
+            markers: true,
+            points: own
+                .iter()
+                .filter_map(|(penalty, point)| Some((*penalty, (measure.value)(point)?)))
+                .collect(),
+            band: if bands { band.collect() } else { Vec::new() },
+            labels: Vec::new(),
+        });
+    }
+    let greedy = points.iter().find(|point| point.setting.beam.is_none());
+    if let Some(value) = greedy.and_then(|point| (measure.value)(point)) {
+        let ends = all
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| point.0);
+        let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| {
+            (low.min(x), high.max(x))
+        });
+        if low <= high {
+            all.push(Series {
+                name: "greedy search".into(),
+                style: GREEDY,
+                line: true,
+                points: vec![(low, value), (high, value)],
+                ..Default::default()
+            });
+        }
+    }
+    all
+}
+
+/// Gives all panels the vertical range that holds the data of each.
+fn share_range(panels: &mut [Panel]) {
+    let Some(from_zero) = panels.first().map(|panel| panel.y_from_zero) else {
+        return;
+    };
+    let values: Vec<f64> = panels
+        .iter()
+        .flat_map(|panel| &panel.series)
+        .flat_map(|series| {
+            let points = series.points.iter().map(|point| point.1);
+            points.chain(series.band.iter().flat_map(|band| [band.0, band.1]))
+        })
+        .collect();
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| {
+            (low.min(y), high.max(y))
+        });
+    if low > high {
+        return;
+    }
+    let air = (0.06 * (high - low)).max(1e-6);
+    let low = if from_zero { 0.0 } else { low - air };
+    for panel in panels {
+        panel.y_range = Some((low, high + air));
+    }
+}
+
+/// Quality against latency: every setting, the front of those that none beats, the budget and what
+/// was picked for it. None where quality is not known.
+pub fn tradeoff(results: &Results) -> Option<Figure> {
+    let place = |point: &Point| Some((point.latency_ms.p90, 100.0 * point.rouge?.rouge_l));
+    let mut series: Vec<Series> = Vec::new();
+    for point in &results.points {
+        let Some(at) = place(point) else { continue };
+        let name = format!("num_beams {}", point.setting.num_beams);
+        if let Some(known) = series.iter_mut().find(|series| series.name == name) {
+            known.points.push(at);
+            continue;
+        }
+        // Rings are for what was picked.
+        let style = series.len() % RING;
+        series.push(Series {
+            name,
+            style,
+            markers: true,
+            points: vec![at],
+            ..Default::default()
+        });
+    }
+    if series.is_empty() {
+        return None;
+    }
+    let mut front: Vec<&Point> = results.points.iter().filter(|point| point.pareto).collect();
+    front.sort_by(|a, b| a.latency_ms.p90.total_cmp(&b.latency_ms.p90));
+    let points: Vec<(f64, f64)> = front.iter().filter_map(|point| place(point)).collect();
+    // Stairs: between two settings, the quicker one is the best that can be had.
+    let mut stairs: Vec<(f64, f64)> = Vec::new();
+    for &(x, y) in &points {
+        stairs.extend(stairs.last().map(|last| (x, last.1)));
+        stairs.push((x, y));
+    }
+    series.push(Series {
+        name: "Pareto front".into(),
+        style: GREEDY,
+        line: true,
+        points: stairs,
+        ..Default::default()
+    });
+    if let Some((point, at)) = results
+        .picked()
+        .and_then(|point| Some((point, place(point)?)))
+    {
+        series.push(Series {
+            name: "picked for the budget".into(),
+            style: RING,
+            markers: true,
+            points: vec![at],
+            labels: vec![(0, short(point))],
+            ..Default::default()
+        });
+    }
+    let panel = Panel {
+        title: "Quality against latency".into(),
+        x_label: "milliseconds within which 9 of 10 summaries are made".into(),
+        y_label: "ROUGE-L".into(),
+        limit: results
+            .budget_ms
+            .map(|budget| (budget, format!("budget {budget} ms"))),
+        series,
+        ..Default::default()
+    };
+    Some(Figure {
+        description: "ROUGE-L of every setting against its latency, with the Pareto front".into(),
+        panels: vec![panel],
+        panel_width: 760.0,
+        panel_height: 320.0,
+    })
+}
+
+fn short(point: &Point) -> String {
+    match point.setting.beam {
+        None => "greedy".into(),
+        Some(beam) => format!(
+            "{} beams, {}, {}",
+            point.setting.num_beams, beam.length_penalty, beam.early_stopping
+        ),
+    }
+}

@@ -1,0 +1,225 @@
+//! The files of a report, each written beside and renamed: none is ever there in part.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::html::page;
+use super::table::beam_cells;
+use crate::error::{Error, Result};
+use crate::results::Results;
+use crate::settings::Setting;
+use crate::sweep::{Sample, Samples};
+
+/// Writes `report.html`, `results.json`, `settings.csv` (a line a setting) and `samples.csv` (a line
+/// a summary) into a folder, which is made where it is missing; returns their paths.
+///
+/// # Errors
+///
+/// [`Error::Io`], naming the file.
+pub fn write(
+    folder: &Path,
+    results: &Results,
+    settings: &[Setting],
+    samples: &Samples,
+) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let mut json = serde_json::to_vec_pretty(results).expect("plain values become JSON");
+    json.push(b'\n');
+    let files = [
+        ("report.html", page(results).into_bytes()),
+        ("results.json", json),
+        ("settings.csv", settings_csv(results)),
+        ("samples.csv", samples_csv(settings, samples)),
+    ];
+    let put = |(name, bytes): (&str, Vec<u8>)| {
+        let path = folder.join(name);
+        replace(&path, &bytes)?;
+        Ok(path)
+    };
+    files.into_iter().map(put).collect()
+}
+
+/// Writes a file beside its place, and renames it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".epitome-")
+        .permissions_as_a_plain_file()
+        .tempfile_in(folder)
+        .map_err(Error::io(path))?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    file.persist(path)
+        .map_err(|error| Error::io(path)(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private by default; a report is not.
+trait PlainFile {
+    fn permissions_as_a_plain_file(&mut self) -> &mut Self;
+}
+
+impl PlainFile for tempfile::Builder<'_, '_> {
+    fn permissions_as_a_plain_file(&mut self) -> &mut Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // What the user's umask forbids is taken off by the system.
+            self.permissions(fs::Permissions::from_mode(0o666));
+        }
+        self
+    }
+}
+
+fn settings_csv(results: &Results) -> Vec<u8> {
+    let header = "num_beams,early_stopping,length_penalty,samples,p10_ms,p50_ms,p90_ms,mean_ms,\
+                  encode_ms,decode_ms,steps,tokens,characters,tokens_per_second,rouge1,rouge2,rougeL,\
+                  pareto,picked";
+    let rows = results.points.iter().map(|point| {
+        let (stopping, penalty) = beam_cells(point);
+        let latency = &point.latency_ms;
+        let numbers = [
+            latency.p10,
+            latency.p50,
+            latency.p90,
+            latency.mean,
+            point.encode_ms,
+            point.decode_ms,
+            point.steps.mean,
+            point.tokens.mean,
+            point.characters,
+            point.tokens_per_second,
+        ];
+        let mut row = vec![
+            point.setting.num_beams.to_string(),
+            stopping,
+            penalty,
+            point.samples.to_string(),
+        ];
+        row.extend(numbers.map(|number| format!("{number:.4}")));
+        row.extend(rouge_cells(point.rouge));
+        row.extend([point.pareto.to_string(), point.picked.to_string()]);
+        row
+    });
+    csv(header, rows)
+}
+
+fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
+    let header = "row,num_beams,early_stopping,length_penalty,tokenize_ms,encode_ms,decode_ms,total_ms,\
+                  input_tokens,truncated,steps,tokens,characters,rouge1,rouge2,rougeL";
+    let rows = samples.list.iter().map(|sample: &Sample| {
+        let setting = settings[sample.setting];
+        let (stopping, penalty) = setting.beam.map_or_else(
+            || ("-".to_owned(), "-".to_owned()),
+            |beam| {
+                (
+                    beam.early_stopping.to_string(),
+                    beam.length_penalty.to_string(),
+                )
+            },
+        );
+        let time = &sample.milliseconds;
+        let mut row = vec![
+            sample.row.to_string(),
+            setting.num_beams.to_string(),
+            stopping,
+            penalty,
+        ];
+        row.extend(
+            [time.tokenize, time.encode, time.decode, time.total()].map(|ms| format!("{ms:.4}")),
+        );
+        row.push(sample.input_tokens.to_string());
+        row.push(sample.truncated.to_string());
+        row.extend([sample.steps, sample.tokens, sample.characters].map(|count| count.to_string()));
+        row.extend(rouge_cells(sample.rouge));
+        row
+    });
+    csv(header, rows)
+}
+
+fn rouge_cells(rouge: Option<crate::rouge::Rouge>) -> [String; 3] {
+    match rouge {
+        None => Default::default(),
+        Some(rouge) => {
+            [rouge.rouge1, rouge.rouge2, rouge.rouge_l].map(|score| format!("{score:.6}"))
+        }
+    }
+}
+
+/// No cell of ours needs quoting: all are numbers and words.
+fn csv(header: &str, rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let mut text = format!("{header}\n");
+    for row in rows {
+        text.push_str(&row.join(","));
+        text.push('\n');
+    }
+    text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::tests::results;
+    use crate::settings::Stopping;
+    use crate::sweep::Milliseconds;
+
+    fn samples() -> Samples {
+        let sample = Sample {
+            row: 3,
+            setting: 1,
+            milliseconds: Milliseconds {
+                tokenize: 0.5,
+                encode: 1.0,
+                decode: 2.0,
+            },
+            input_tokens: 9,
+            truncated: false,
+            steps: 8,
+            tokens: 7,
+            characters: 30,
+            rouge: None,
+        };
+        Samples {
+            list: vec![sample],
+            interrupted: false,
+        }
+    }
+
+    #[test]
+    fn a_second_report_replaces_the_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = folder.path().join("deep/report");
+        let settings = [1, 4].map(|beams| Setting::new(beams, 0.5, Stopping::Never));
+        for references in [false, true] {
+            let paths =
+                write(&output, &results(references), &settings, &samples()).expect("written");
+            assert_eq!(paths.len(), 4);
+        }
+        let read = |name: &str| fs::read_to_string(output.join(name)).expect(name);
+        let json: Results = serde_json::from_str(&read("results.json")).expect("results");
+        assert_eq!(json, results(true));
+        assert_eq!(read("settings.csv").lines().count(), 4);
+        let samples = read("samples.csv");
+        assert!(
+            samples.contains("\n3,4,never,0.5,0.5000,1.0000,2.0000,3.5000,9,false,8,7,30,,,\n"),
+            "{samples}"
+        );
+        for line in samples.lines().chain(read("settings.csv").lines()) {
+            assert!(line.split(',').count() >= 16, "{line}");
+        }
+        // Nothing is left of the temporary files.
+        assert_eq!(fs::read_dir(&output).expect("listed").count(), 4);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        let error = write(&file, &results(true), &[], &Samples::default()).expect_err("refused");
+        assert!(error.to_string().contains("file'"), "{error}");
+    }
+}

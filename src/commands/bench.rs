@@ -1,0 +1,129 @@
+//! `epitome bench`
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use epitome_bench::data::Dataset;
+use epitome_bench::report;
+use epitome_bench::results::{DataRecord, ModelRecord, Results};
+use epitome_bench::settings::{Grid, LENGTH_PENALTIES, NUM_BEAMS, Stopping};
+use epitome_bench::sweep::{Samples, Watch, sweep};
+use epitome_runtime::{SessionOptions, Summarizer};
+use indicatif::ProgressBar;
+
+use crate::failure::Usage;
+use crate::{interrupt, progress};
+
+/// Measure how latency and quality of a model depend on beams and length_penalty
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Folder of the bundle
+    #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
+    model: PathBuf,
+    /// CSV file with a column `text`, and `summary` where quality is to be measured
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Folder of the report: report.html, results.json, settings.csv, samples.csv
+    #[arg(short, long, value_name = "DIR", default_value = "epitome-bench")]
+    output: PathBuf,
+    /// Pick the best setting that makes 9 of 10 summaries within this time
+    #[arg(long, value_name = "N")]
+    budget_ms: Option<f64>,
+    /// Measure at most this many documents
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+    /// Summaries of each document at each setting
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeats: NonZeroUsize,
+    /// Threads to work with [default: as many as this process may use]
+    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
+    threads: Option<NonZeroUsize>,
+    /// Beams to try; 1 is greedy search
+    #[arg(long, value_name = "N[,N...]", value_delimiter = ',', default_values_t = NUM_BEAMS)]
+    num_beams: Vec<usize>,
+    /// Length penalties to try
+    #[arg(
+        long,
+        value_name = "X[,X...]",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        default_values_t = LENGTH_PENALTIES
+    )]
+    length_penalty: Vec<f64>,
+    /// Stopping rules to try: true, false, never
+    #[arg(long, value_name = "RULE[,RULE...]", value_delimiter = ',', default_values_t = Stopping::ALL)]
+    early_stopping: Vec<Stopping>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(budget) = arguments.budget_ms.filter(|budget| !(*budget > 0.0)) {
+        bail!(Usage(format!(
+            "--budget-ms is {budget}, and must be above 0"
+        )));
+    }
+    let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
+    let mut options = SessionOptions::default();
+    options.threads = arguments.threads.unwrap_or(options.threads);
+    let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
+    let grid = Grid {
+        num_beams: arguments.num_beams.clone(),
+        length_penalties: arguments.length_penalty.clone(),
+        early_stopping: arguments.early_stopping.clone(),
+    };
+    let settings = grid.settings();
+
+    interrupt::watch();
+    let mut bar = SummaryBar(ProgressBar::hidden());
+    let samples = sweep(
+        &mut summarizer,
+        &data,
+        &settings,
+        arguments.repeats.get(),
+        &mut bar,
+    );
+    bar.0.finish_and_clear();
+    let samples = samples?;
+
+    let model = ModelRecord::of(summarizer.bundle(), options.threads.get());
+    let results = Results::new(
+        model,
+        record(arguments, &data, &samples),
+        &settings,
+        &samples,
+    );
+    let results = match arguments.budget_ms {
+        Some(budget) => results.within(budget),
+        None => results,
+    };
+    print!("{}", report::table(&results));
+    if results.interrupted {
+        eprintln!("epitome: stopped early; what was measured until then is kept");
+    }
+    for path in report::write(&arguments.output, &results, &settings, &samples)? {
+        eprintln!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn record(arguments: &Arguments, data: &Dataset, samples: &Samples) -> DataRecord {
+    let name = arguments.data.file_name().unwrap_or_default();
+    DataRecord::new(name.to_string_lossy(), data, samples)
+}
+
+struct SummaryBar(ProgressBar);
+
+impl Watch for SummaryBar {
+    fn start(&mut self, summaries: usize) {
+        self.0 = progress::documents(summaries);
+    }
+
+    fn measured(&mut self) {
+        self.0.inc(1);
+    }
+
+    fn stopped(&self) -> bool {
+        interrupt::requested()
+    }
+}
