@@ -30,11 +30,15 @@
 //! | [`rouge`] | how good a summary is, as Google's `rouge-score` counts |
 //! | [`results`], [`pareto`] | what a sweep comes to, and which setting to take |
 //! | [`report`], [`plot`] | table, page and files; figures as SVG |
+//! | [`gate`] | whether a commit is slower than a stored baseline |
+//! | [`history`] | figures of chosen commits over time |
 //! | [`models`], [`shape`], [`canned`] | what is measured on: the trained model, random ones of true shape, canned logits |
 
 pub mod canned;
 pub mod data;
 mod error;
+pub mod gate;
+pub mod history;
 pub mod machine;
 pub mod models;
 pub mod pareto;

@@ -1,0 +1,76 @@
+//! `epitome-bench picture`
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use epitome_bench::data::Dataset;
+use epitome_bench::models::held_out;
+use epitome_bench::plot::render;
+use epitome_bench::report;
+use epitome_bench::results::{DataRecord, ModelRecord, Results};
+use epitome_bench::settings::Grid;
+use epitome_bench::sweep::sweep;
+use epitome_runtime::{SessionOptions, Summarizer};
+
+use super::trained;
+
+/// Draw latency, length and ROUGE of the trained model against length_penalty
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where to draw
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "docs/images/length-penalty.svg"
+    )]
+    output: PathBuf,
+    /// Held-out documents to measure on
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Beams of the search
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    num_beams: usize,
+    /// Threads of the model; with one, a neighbour on the machine disturbs least
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let exported = trained()?;
+    let options = SessionOptions {
+        threads: arguments.threads,
+        ..Default::default()
+    };
+    let mut summarizer = Summarizer::open_with(exported.path(), &options)?;
+    let path = held_out();
+    let data = Dataset::read(&path, Some(arguments.limit))?;
+    let grid = Grid {
+        num_beams: vec![1, arguments.num_beams],
+        ..Default::default()
+    };
+    let settings = grid.settings();
+    eprintln!(
+        "Summarizing {} documents at {} settings ...",
+        data.documents.len(),
+        settings.len()
+    );
+    let samples = sweep(&mut summarizer, &data, &settings, 1, &mut ())?;
+    let model = ModelRecord::of(summarizer.bundle(), arguments.threads.get());
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let record = DataRecord::new(name, &data, &samples);
+    let results = Results::new(model, record, &settings, &samples);
+    print!("{}", report::table(&results));
+    if let Some(folder) = arguments.output.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let picture = render(&report::overview(&results, arguments.num_beams));
+    fs::write(&arguments.output, picture + "\n")
+        .with_context(|| format!("cannot write '{}'", arguments.output.display()))
+}
