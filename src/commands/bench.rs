@@ -58,7 +58,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(budget) = arguments.budget_ms.filter(|budget| !(*budget > 0.0)) {
+    if let Some(budget) = arguments
+        .budget_ms
+        .filter(|budget| budget.is_nan() || *budget <= 0.0)
+    {
         bail!(Usage(format!(
             "--budget-ms is {budget}, and must be above 0"
         )));
