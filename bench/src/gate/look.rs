@@ -23,7 +23,7 @@ pub type Look = BTreeMap<Name, f64>;
 
 /// Takes a look from within this process. The pieces of a probe's work and runs of its calibration
 /// load take turns, so that whatever slows the machine down slows both. What counts of each are its
-/// quick runs ([`QUICK`]): others can only make a run slower, and some of many runs escape them.
+/// quickest tenth: others can only make a run slower, and some of many runs escape them.
 ///
 /// # Errors
 ///

@@ -236,7 +236,7 @@ fn source() -> Vec<u32> {
     (0..SOURCE as u32).map(|token| 110 + token % 90).collect()
 }
 
-/// The name by which callgrind knows [`counted`].
+/// The name by which callgrind knows the function that does a piece of work.
 pub const COUNTED: &str = "*epitome_bench*counted*";
 
 /// Does a piece of work. Never inlined, and of one type: callgrind counts from its start to its end.
