@@ -6,7 +6,7 @@
 //! token has global attention, as when transformers is given no `global_attention_mask`, and as
 //! `run_summarization.py` trains it; the weights for that are left out.
 
-use super::blocks::attention::{Attention, Projections, split_heads};
+use super::blocks::attention::{Attention, MASKED, Projections, split_heads};
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model};
 use super::blocks::decoder_io::EncoderInputs;
 use super::blocks::local_attention::{Blocks, neighbours, scores, shares, within};
@@ -15,7 +15,6 @@ use super::blocks::positions::Positions;
 use super::blocks::transformer::StackNames;
 use super::config::wrong;
 use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
-use crate::arch::blocks::attention::MASKED;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
