@@ -1,7 +1,7 @@
 //! Reading the documents that the command line names.
 
 use std::fs;
-use std::io::{Read, stdin};
+use std::io::{ErrorKind, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -47,7 +47,12 @@ fn read_one(path: &Path) -> Result<Document> {
             .context("cannot read standard input")?;
         bytes
     } else {
-        fs::read(path).with_context(|| format!("cannot read '{source}'"))?
+        match fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(Usage(format!(
+                "'{source}' does not exist: give a text file, or '-' for standard input"
+            ))),
+            bytes => bytes.with_context(|| format!("cannot read '{source}'"))?,
+        }
     };
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -2,19 +2,28 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Whether work is going on that wants to stop by itself.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// From now on the first Ctrl-C only asks to stop; a second one ends the process at once.
 pub(crate) fn watch() {
-    // It fails only where a handler is set already, which does the same.
+    WATCHED.store(true, Ordering::Relaxed);
+    // It fails only where the handler is set already.
     let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        let asked_before = REQUESTED.swap(true, Ordering::Relaxed);
+        if asked_before || !WATCHED.load(Ordering::Relaxed) {
             std::process::exit(130);
         }
     });
 }
 
+/// The work is done: Ctrl-C ends the process again.
+pub(crate) fn release() {
+    WATCHED.store(false, Ordering::Relaxed);
+}
+
 /// Whether Ctrl-C was pressed.
 pub(crate) fn requested() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+    REQUESTED.load(Ordering::Relaxed)
 }

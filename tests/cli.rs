@@ -308,7 +308,7 @@ fn configurations_that_cannot_be_followed() {
             json!("sine"),
             &["activation_function", "'sine'", "gelu"],
         ),
-        ("vocab_size", json!(null), &["vocab_size", "missing"]),
+        ("vocab_size", json!(-1), &["vocab_size", "whole number"]),
     ];
     for (field, value, words) in cases {
         let checkpoint = copy_of("tiny/pegasus-relu");
@@ -407,6 +407,12 @@ fn a_damaged_bundle_is_noticed() {
         });
     });
     fails(&mut summarize(), 1, &["format 99"]);
+    restore(&|root| {
+        edit_json(&root.join("manifest.json"), |manifest| {
+            manifest["shape"]["head_size"] = 0.into();
+        });
+    });
+    fails(&mut summarize(), 1, &["shape.head_size is 0"]);
     restore(&|root| fs::write(root.join("manifest.json"), "{").unwrap());
     fails(&mut summarize(), 1, &["manifest.json"]);
 }
@@ -475,8 +481,8 @@ fn documents_that_cannot_be_read() {
     };
     fails(
         &mut summarize(&folder.path().join("absent.txt")),
-        1,
-        &["cannot read", "absent.txt"],
+        2,
+        &["absent.txt", "does not exist"],
     );
     fails(&mut summarize(folder.path()), 1, &["cannot read"]);
     let file = folder.path().join("file.txt");

@@ -9,26 +9,43 @@ use crate::error::{Error, Result};
 pub(crate) struct Staging {
     folder: PathBuf,
     output: PathBuf,
+    /// Parents of the output that were not there, the outermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Staging {
     /// Creates the folder. The output may be absent, empty, or hold an earlier export (a file
     /// `marker`), which is replaced only once the new one is whole.
     pub(crate) fn create(output: &Path, marker: &str) -> Result<Self> {
-        if output.exists() && !is_replaceable(output, marker) {
+        let exists = output.symlink_metadata().is_ok();
+        if output.file_name().is_none() || exists && !is_replaceable(output, marker) {
             return Err(Error::OutputExists {
                 path: output.into(),
             });
         }
-        let folder = sibling(output, "partial");
-        if let Some(parent) = folder.parent() {
+        let mut made: Vec<_> = output
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+            .map(Path::to_owned)
+            .collect();
+        made.reverse();
+        if let Some(parent) = made.last() {
             fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
         }
-        fs::create_dir(&folder).map_err(|source| Error::io(&folder, source))?;
-        Ok(Self {
-            folder,
+        let staging = Self {
+            folder: sibling(output, "partial"),
             output: output.into(),
-        })
+            made,
+        };
+        fs::create_dir(&staging.folder).map_err(|source| Error::io(&staging.folder, source))?;
+        if exists {
+            // What cannot be renamed (a mount point) shows now, not after the work.
+            let aside = sibling(output, "replaced");
+            rename(output, &aside)?;
+            rename(&aside, output)?;
+        }
+        Ok(staging)
     }
 
     /// The folder to write into.
@@ -37,19 +54,22 @@ impl Staging {
     }
 
     /// Puts the folder in the output's place.
-    pub(crate) fn finish(self) -> Result<()> {
-        let rename =
-            |from: &Path, to: &Path| fs::rename(from, to).map_err(|source| Error::io(to, source));
-        if !self.output.exists() {
-            return rename(&self.folder, &self.output);
+    pub(crate) fn finish(mut self) -> Result<()> {
+        if self.output.exists() {
+            let old = sibling(&self.output, "replaced");
+            rename(&self.output, &old)?;
+            if let Err(error) = rename(&self.folder, &self.output) {
+                // The first error is the one to tell; the old bundle goes back where it was.
+                let _ = rename(&old, &self.output);
+                return Err(error);
+            }
+            // The new bundle is in place, whatever becomes of the old one.
+            let _ = fs::remove_dir_all(&old);
+        } else {
+            rename(&self.folder, &self.output)?;
         }
-        let old = sibling(&self.output, "replaced");
-        rename(&self.output, &old)?;
-        if let Err(error) = rename(&self.folder, &self.output) {
-            rename(&old, &self.output)?;
-            return Err(error);
-        }
-        fs::remove_dir_all(&old).map_err(|source| Error::io(&old, source))
+        self.made.clear();
+        Ok(())
     }
 }
 
@@ -57,7 +77,15 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Gone already when the export was finished.
         let _ = fs::remove_dir_all(&self.folder);
+        for folder in self.made.iter().rev() {
+            // Only while nothing else has come into it.
+            let _ = fs::remove_dir(folder);
+        }
     }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|source| Error::io(from, source))
 }
 
 fn is_replaceable(output: &Path, marker: &str) -> bool {
@@ -65,8 +93,58 @@ fn is_replaceable(output: &Path, marker: &str) -> bool {
     empty || output.join(marker).is_file()
 }
 
-/// A hidden name in the same folder, and so on the same disk, of this process alone.
+/// A hidden name in the same folder, and so on the same disk, that nothing has: process numbers
+/// come again, in containers most of all, and a killed export leaves its folder behind.
 fn sibling(output: &Path, kind: &str) -> PathBuf {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!(".{name}.{}.{kind}", std::process::id()))
+    let mut number = std::process::id();
+    loop {
+        let path = output.with_file_name(format!(".{name}.{number}.{kind}"));
+        if path.symlink_metadata().is_err() {
+            return path;
+        }
+        number = number.wrapping_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Staging;
+
+    #[test]
+    fn an_unfinished_export_leaves_not_even_the_parents_it_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::create(&folder.path().join("a/b/bundle"), "marker").unwrap();
+        assert!(staging.folder().is_dir());
+        drop(staging);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_export_left_behind_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("bundle");
+        let killed = std::mem::ManuallyDrop::new(Staging::create(&output, "marker").unwrap());
+        let next = Staging::create(&output, "marker").unwrap();
+        assert_ne!(next.folder(), killed.folder());
+        fs::write(next.folder().join("marker"), "new").unwrap();
+        next.finish().unwrap();
+        assert_eq!(fs::read_to_string(output.join("marker")).unwrap(), "new");
+    }
+
+    #[test]
+    fn an_earlier_export_is_replaced_and_a_name_of_no_folder_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("bundle");
+        for text in ["old", "new"] {
+            let staging = Staging::create(&output, "marker").unwrap();
+            fs::write(staging.folder().join("marker"), text).unwrap();
+            staging.finish().unwrap();
+            assert_eq!(fs::read_to_string(output.join("marker")).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(Staging::create(&folder.path().join(".."), "marker").is_err());
+    }
 }

@@ -244,7 +244,8 @@ impl Summarizer {
         }
         let start = Instant::now();
         let tokens = self.tokenizer.encode(text)?;
-        let vocab_size = self.bundle.manifest().shape.vocab_size;
+        let shape = &self.bundle.manifest().shape;
+        let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
         match tokens.ids.iter().find(|id| **id as usize >= vocab_size) {
             None => Ok(Document {
                 tokens,

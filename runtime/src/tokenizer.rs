@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokenizers::tokenizer::step_decode_stream;
-use tokenizers::{Tokenizer as Inner, TruncationParams};
+use tokenizers::{PostProcessor, Tokenizer as Inner, TruncationParams};
 
 use crate::bundle::{Bundle, Surplus, TOKENIZER};
 use crate::error::{Error, Result};
@@ -50,6 +50,14 @@ impl Tokenizer {
         };
         let mut inner =
             Inner::from_file(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let special = inner
+            .get_post_processor()
+            .map_or(0, |p| p.added_tokens(false));
+        if max_tokens <= special {
+            return Err(wrong(format!(
+                "adds {special} tokens to a text, and the bundle allows {max_tokens} in all"
+            )));
+        }
         let truncation = TruncationParams {
             max_length: max_tokens,
             ..Default::default()
@@ -141,7 +149,7 @@ impl Tokenizer {
     }
 }
 
-/// Turns tokens into text one by one: the pieces, joined, are what [`Tokenizer::decode`] makes of all of them.
+/// Turns tokens into text one by one: the pieces, joined, are what [`Tokenizer::decode`] makes of all of them but for what is held back at the end.
 ///
 /// A piece is held back while it may still change: bytes of an unfinished character, for one.
 pub struct Detokenizer {

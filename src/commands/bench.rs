@@ -1,5 +1,6 @@
 //! `epitome bench`
 
+use std::io::{Write, stdout};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -100,12 +101,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(budget) => results.within(budget),
         None => results,
     };
-    print!("{}", report::table(&results));
-    if results.interrupted {
-        eprintln!("epitome: stopped early; what was measured until then is kept");
-    }
+    // The report comes first: whoever reads the table may close the pipe.
     for path in report::write(&arguments.output, &results, &settings, &samples)? {
         eprintln!("{}", path.display());
+    }
+    write!(stdout().lock(), "{}", report::table(&results))?;
+    if results.interrupted {
+        eprintln!("epitome: stopped early; what was measured until then is kept");
+        bail!(epitome_bench::Error::Interrupted);
     }
     Ok(())
 }

@@ -53,5 +53,6 @@ pub(super) fn export(source: &Path, output: &Path, verify: bool) -> Result<Manif
         },
     );
     progress.clear();
+    interrupt::release();
     Ok(result?)
 }

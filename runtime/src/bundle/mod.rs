@@ -149,10 +149,28 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
             });
         }
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| Error::Json {
+    let wrong = |problem: String| Error::Json {
         path: path.into(),
-        problem: error.to_string(),
-    })
+        problem,
+    };
+    let manifest: Manifest =
+        serde_json::from_value(Value::Object(fields)).map_err(|error| wrong(error.to_string()))?;
+    let shape = &manifest.shape;
+    let sizes = [
+        ("hidden_size", shape.hidden_size),
+        ("decoder_layers", shape.decoder_layers),
+        ("heads", shape.heads),
+        ("head_size", shape.head_size),
+        ("vocab_size", shape.vocab_size),
+        ("max_source_positions", shape.max_source_positions),
+        ("max_target_positions", shape.max_target_positions),
+    ];
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((name, _)) => Err(wrong(format!(
+            "says that shape.{name} is 0, which no model has"
+        ))),
+        None => Ok(manifest),
+    }
 }
 
 fn read_json(path: &Path) -> Result<Map<String, Value>> {
