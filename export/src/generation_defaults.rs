@@ -164,7 +164,7 @@ mod tests {
         let merged = merge(config, None);
         assert_eq!(
             serde_json::Value::Object(merged.values),
-            json!({"num_beams": 4})
+            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "num_beams": 4})
         );
         assert_eq!(
             merged.origins["num_beams"],
