@@ -192,21 +192,8 @@ impl Graph {
 
     /// A one-dimensional int64 tensor, kept in the graph itself.
     pub fn int64s(&mut self, values: &[i64]) -> Value {
-        let name = values
-            .iter()
-            .map(i64::to_string)
-            .collect::<Vec<_>>()
-            .join("_");
-        let bytes = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        self.constant(
-            &format!("constant/[{name}]"),
-            ElementType::Int64,
-            &[values.len()],
-            bytes,
-        )
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        self.list("constant/", ElementType::Int64, values, bytes.collect())
     }
 
     /// An int64 scalar, kept in the graph itself.
@@ -221,21 +208,26 @@ impl Graph {
 
     /// A one-dimensional int32 tensor, kept in the graph itself.
     pub fn int32s(&mut self, values: &[i32]) -> Value {
-        let name = values
-            .iter()
-            .map(i32::to_string)
-            .collect::<Vec<_>>()
-            .join("_");
-        let bytes = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        self.constant(
-            &format!("constant/int32[{name}]"),
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        self.list(
+            "constant/int32",
             ElementType::Int32,
-            &[values.len()],
-            bytes,
+            values,
+            bytes.collect(),
         )
+    }
+
+    /// A one-dimensional constant, named by its values.
+    fn list<T: ToString>(
+        &mut self,
+        prefix: &str,
+        ty: ElementType,
+        values: &[T],
+        bytes: Vec<u8>,
+    ) -> Value {
+        let values: Vec<_> = values.iter().map(T::to_string).collect();
+        let name = format!("{prefix}[{}]", values.join("_"));
+        self.constant(&name, ty, &[values.len()], bytes)
     }
 
     /// A shape that ends in fixed sizes: `leading`, which is int64 `[n]`, and `sizes` behind it.
