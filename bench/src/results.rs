@@ -192,7 +192,7 @@ impl ModelRecord {
         Self {
             name: manifest.source.name.clone(),
             architecture: manifest.architecture.clone(),
-            precision: manifest.precision.clone(),
+            precision: manifest.precision.to_string(),
             hidden_size: shape.hidden_size,
             layers: [shape.encoder_layers, shape.decoder_layers],
             vocab_size: shape.vocab_size,

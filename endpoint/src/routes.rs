@@ -107,7 +107,7 @@ async fn info(State(app): State<Arc<App>>) -> Json {
                 "ready": model.health() == Health::Ready,
                 "source": manifest.source.name,
                 "architecture": manifest.architecture,
-                "precision": manifest.precision,
+                "precision": manifest.precision.name(),
                 "max_source_tokens": manifest.max_source_tokens,
                 "generation_defaults": settings.defaults(),
             }),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{
-    Bundle, DECODER, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, MANIFEST, Manifest,
+    Bundle, DECODER, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, MANIFEST, Manifest, Precision,
     SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
 use serde::Serialize;
@@ -27,6 +27,8 @@ use crate::{tokenizer, verify};
 pub struct ExportOptions<'a> {
     /// Whether to load the bundle and prove it sound before it is put in place.
     pub verify: bool,
+    /// How precisely weights are kept.
+    pub precision: Precision,
     /// Told how far the work is; can stop it.
     pub progress: &'a dyn Progress,
 }
@@ -45,7 +47,7 @@ pub fn export(source: &Path, output: &Path, options: &ExportOptions<'_>) -> Resu
     let staging = Staging::create(output, MANIFEST)?;
     let source = Source::open(source, output.parent(), progress)?;
     let checkpoint = Checkpoint::open(source.root())?;
-    let mut manifest = write(&source, &checkpoint, staging.folder(), progress)?;
+    let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
         let bundle = Bundle::open(staging.folder())?;
@@ -65,12 +67,17 @@ fn write(
     source: &Source,
     checkpoint: &Checkpoint,
     folder: &Path,
-    progress: &dyn Progress,
+    options: &ExportOptions<'_>,
 ) -> Result<Manifest> {
+    let ExportOptions {
+        precision,
+        progress,
+        ..
+    } = *options;
     let config = ModelConfig::new(checkpoint.config().clone());
     let architecture = arch::find(&config)?;
     let file = WeightFile::create(folder, WEIGHTS)?;
-    let mut weights = ModelWeights::new(checkpoint, file, progress);
+    let mut weights = ModelWeights::new(checkpoint, file, precision, progress);
     progress.start("Writing weights", weights.total_bytes());
     let graphs = architecture.build(&config, &mut weights)?;
     let (bytes, sha256) = weights.finish()?;
@@ -99,7 +106,7 @@ fn write(
     Ok(Manifest {
         format: FORMAT,
         architecture: model_type.into(),
-        precision: "fp32".into(),
+        precision,
         tool: Tool {
             name: "epitome".into(),
             version: env!("CARGO_PKG_VERSION").into(),

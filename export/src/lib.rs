@@ -7,6 +7,7 @@ mod export;
 mod generation_defaults;
 pub mod onnx;
 mod progress;
+pub mod quantize;
 pub mod source;
 mod staging;
 mod tokenizer;

@@ -18,6 +18,7 @@
 //! | --- | --- |
 //! | [`bundle`] | the folder an exported model lies in, its manifest, the names of its graphs' inputs |
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
+//! | [`operators`] | the operators of our own that the graphs of small precisions use |
 //! | [`session`] | encoder and decoder, and the cache that never moves |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
 //! | [`tokenizer`] | text to tokens and back |
@@ -27,7 +28,9 @@ pub mod bundle;
 pub mod error;
 pub mod generation;
 pub mod library;
+pub mod operators;
 pub mod session;
+mod simd;
 mod stop_strings;
 pub mod summarizer;
 pub mod tokenizer;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_runtime::bundle::Bundle;
+use epitome_runtime::bundle::{Bundle, Precision};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
 use super::export::export;
@@ -31,7 +31,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let fixtures = fixtures()?;
     if Bundle::open(&arguments.output).is_err() {
-        export(&fixtures.join(ARCHIVE), &arguments.output, true)?;
+        export(
+            &fixtures.join(ARCHIVE),
+            &arguments.output,
+            Precision::Fp32,
+            true,
+        )?;
     }
     let mut summarizer = Summarizer::open(&arguments.output)?;
     let articles = articles(&fixtures.join("articles"))?;

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let out = &mut stdout().lock();
     let mut row = |name: &str, value: String| writeln!(out, "{name:<14} {value}");
     row("architecture", manifest.architecture.clone())?;
-    row("precision", manifest.precision.clone())?;
+    row("precision", manifest.precision.to_string())?;
     row(
         "layers",
         format!(

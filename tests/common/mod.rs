@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use epitome_export::{ExportOptions, export};
+use epitome_runtime::bundle::Precision;
 use tempfile::TempDir;
 
 /// A path below `fixtures/`.
@@ -40,9 +41,18 @@ impl Exported {
 
     /// The same, where it may fail.
     pub(crate) fn attempt(source: impl AsRef<Path>) -> Result<Self, epitome_export::Error> {
+        Self::with_precision(source, Precision::Fp32)
+    }
+
+    /// The same, with weights of a precision.
+    pub(crate) fn with_precision(
+        source: impl AsRef<Path>,
+        precision: Precision,
+    ) -> Result<Self, epitome_export::Error> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = ExportOptions {
             verify: true,
+            precision,
             progress: &(),
         };
         export(&fixture(source), &folder.path().join("bundle"), &options)?;

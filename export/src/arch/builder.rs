@@ -4,19 +4,51 @@ use super::weights::ModelWeights;
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
 
+/// The graph that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Runs once for each document, over all of its tokens: bound by arithmetic.
+    Encoder,
+    /// Runs for each token of a summary, over a few rows: bound by reading weights.
+    Decoder,
+}
+
+impl Side {
+    /// The graph's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "encoder",
+            Self::Decoder => "decoder",
+        }
+    }
+
+    /// Bits that activations are rounded to where weights are integers. Seven multiply faster on
+    /// processors without dot products of bytes; where weights are what takes the time, eight are
+    /// free.
+    pub fn activation_bits(self) -> i64 {
+        match self {
+            Self::Encoder => 7,
+            Self::Decoder => 8,
+        }
+    }
+}
+
 /// The graph being written, and where its weights come from.
 pub struct Builder<'a, 'c> {
     /// The graph.
     pub graph: Graph,
+    /// Which graph it is.
+    pub side: Side,
     /// The weights.
     pub weights: &'a mut ModelWeights<'c>,
 }
 
 impl<'a, 'c> Builder<'a, 'c> {
     /// Starts a graph.
-    pub fn new(name: &str, doc: &str, weights: &'a mut ModelWeights<'c>) -> Self {
+    pub fn new(side: Side, doc: &str, weights: &'a mut ModelWeights<'c>) -> Self {
         Self {
-            graph: Graph::new(name, doc),
+            graph: Graph::new(side.name(), doc),
+            side,
             weights,
         }
     }

@@ -28,7 +28,7 @@ mod umt5;
 
 use epitome_runtime::bundle::ModelShape;
 
-pub use builder::Builder;
+pub use builder::{Builder, Side};
 pub use config::ModelConfig;
 pub use weights::ModelWeights;
 

@@ -3,28 +3,88 @@
 
 use std::collections::BTreeSet;
 
+use epitome_runtime::bundle::Precision;
+use epitome_runtime::operators::panels::PANEL;
+
 use crate::Progress;
 use crate::checkpoint::{Checkpoint, TensorView};
 use crate::error::{Error, Result};
 use crate::onnx::weights::{StoredTensor, WeightFile};
+use crate::quantize::{Packer, Packing};
+
+/// A packed matrix in the weight file: its weights, and what belongs to its columns.
+pub struct PackedTensors {
+    /// Name of the weights.
+    pub weights_key: String,
+    /// The weights.
+    pub weights: StoredTensor,
+    /// Name of what belongs to the columns.
+    pub columns_key: String,
+    /// float32 `[_, padded size_out]`.
+    pub columns: StoredTensor,
+}
+
+/// A tensor on its way out of the checkpoint.
+struct Values<'a> {
+    tensor: TensorView<'a>,
+    name: &'a str,
+    progress: &'a dyn Progress,
+}
+
+impl Values<'_> {
+    /// Hands over the values in row-major order; fails where one is not finite, or when the export is
+    /// cancelled.
+    fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let element_bytes = self.tensor.dtype().size() as u64;
+        self.tensor.write_f32(false, &mut |values| {
+            // One pass: a value that is not finite has an exponent of all ones.
+            if values
+                .iter()
+                .fold(0, |seen, v| seen | u32::from(!v.is_finite()))
+                != 0
+            {
+                return Err(Error::NotFinite {
+                    tensor: self.name.into(),
+                });
+            }
+            if self.progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            self.progress.advance(values.len() as u64 * element_bytes);
+            sink(values)
+        })
+    }
+}
 
 /// Reads tensors out of a checkpoint and stores them.
 pub struct ModelWeights<'a> {
     checkpoint: &'a Checkpoint,
     file: WeightFile,
+    precision: Precision,
     progress: &'a dyn Progress,
     used: BTreeSet<String>,
 }
 
 impl<'a> ModelWeights<'a> {
-    /// Weights of `checkpoint`, to be stored in `file`.
-    pub fn new(checkpoint: &'a Checkpoint, file: WeightFile, progress: &'a dyn Progress) -> Self {
+    /// Weights of `checkpoint`, to be stored in `file`, its matrices in `precision`.
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        file: WeightFile,
+        precision: Precision,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             checkpoint,
             file,
+            precision,
             progress,
             used: BTreeSet::new(),
         }
+    }
+
+    /// The precision of the matrices.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Bytes of all tensors of the checkpoint.
@@ -49,27 +109,55 @@ impl<'a> ModelWeights<'a> {
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
         }
-        let tensor = self.tensor(name, dims)?;
-        let progress = self.progress;
-        let element_bytes = tensor.dtype().size() as u64;
-        self.file.store_f32(name, dims, |sink| {
-            tensor.write_f32(false, &mut |values| {
-                // One pass: a value that is not finite has an exponent of all ones.
-                if values
-                    .iter()
-                    .fold(0, |seen, v| seen | u32::from(!v.is_finite()))
-                    != 0
-                {
-                    return Err(Error::NotFinite {
-                        tensor: name.into(),
-                    });
-                }
-                if progress.cancelled() {
-                    return Err(Error::Interrupted);
-                }
-                progress.advance(values.len() as u64 * element_bytes);
-                sink(values)
-            })
+        let values = Values {
+            tensor: self.tensor(name, dims)?,
+            name,
+            progress: self.progress,
+        };
+        self.file.store_f32(name, dims, |sink| values.stream(sink))
+    }
+
+    /// Stores the matrix `name`, which must have the shape `dims`, packed.
+    pub fn store_packed(
+        &mut self,
+        name: &str,
+        dims: [usize; 2],
+        packing: &mut dyn Packing,
+    ) -> Result<PackedTensors> {
+        self.used.insert(name.into());
+        let keys = ["packed", "columns"].map(|part| format!("{name}/{part}"));
+        let [weights, columns] = keys.each_ref().map(|key| self.file.get(key).cloned());
+        let (weights, columns) = match (weights, columns) {
+            (Some(weights), Some(columns)) => (weights, columns),
+            _ => {
+                let values = Values {
+                    tensor: self.tensor(name, &dims)?,
+                    name,
+                    progress: self.progress,
+                };
+                let [size_out, size_in] = dims;
+                let shape = packing.shape(size_out, size_in);
+                let element_type = packing.element_type();
+                let weights = self.file.store(&keys[0], element_type, &shape, |sink| {
+                    let mut packer = Packer::new(packing, size_in);
+                    values.stream(&mut |values| packer.take(values, sink))?;
+                    packer.finish(sink)
+                })?;
+                let columns = packing.columns();
+                let padded = size_out.next_multiple_of(PANEL);
+                let shape = [columns.len() / padded, padded];
+                let columns = self
+                    .file
+                    .store_f32(&keys[1], &shape, |sink| sink(&columns))?;
+                (weights, columns)
+            }
+        };
+        let [weights_key, columns_key] = keys;
+        Ok(PackedTensors {
+            weights_key,
+            weights,
+            columns_key,
+            columns,
         })
     }
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use epitome_runtime::operators;
 use prost::Message;
 
 use super::proto::{
@@ -82,6 +83,7 @@ pub struct Graph {
     constants: BTreeMap<String, Value>,
     shapes: BTreeMap<String, Value>,
     uses_contrib: bool,
+    uses_own: bool,
 }
 
 impl Graph {
@@ -99,6 +101,7 @@ impl Graph {
             constants: BTreeMap::new(),
             shapes: BTreeMap::new(),
             uses_contrib: false,
+            uses_own: false,
         }
     }
 
@@ -169,6 +172,12 @@ impl Graph {
     pub fn contrib(&mut self, op_type: &str) -> NodeBuilder<'_> {
         self.uses_contrib = true;
         NodeBuilder::new(self, op_type, CONTRIB_DOMAIN)
+    }
+
+    /// Starts a node of our own operators ([`epitome_runtime::operators`]).
+    pub fn own(&mut self, op_type: &str) -> NodeBuilder<'_> {
+        self.uses_own = true;
+        NodeBuilder::new(self, op_type, operators::DOMAIN)
     }
 
     /// An initializer whose data lies in the weight file. The same name gives the same value.
@@ -277,9 +286,13 @@ impl Graph {
             domain: String::new(),
             version: OPSET,
         }];
-        if self.uses_contrib {
+        let domains = [
+            (self.uses_contrib, CONTRIB_DOMAIN),
+            (self.uses_own, operators::DOMAIN),
+        ];
+        for (_, domain) in domains.iter().filter(|(used, _)| *used) {
             opset_import.push(OperatorSetIdProto {
-                domain: CONTRIB_DOMAIN.into(),
+                domain: (*domain).into(),
                 version: 1,
             });
         }

@@ -145,6 +145,23 @@ pub enum ElementType {
     Float16 = 10,
 }
 
+impl ElementType {
+    /// Bytes of an element.
+    ///
+    /// # Panics
+    ///
+    /// For the undefined type.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Undefined => panic!("an undefined type has no size"),
+            Self::Uint8 | Self::Int8 | Self::Bool => 1,
+            Self::Float16 => 2,
+            Self::Float | Self::Int32 => 4,
+            Self::Int64 => 8,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct ValueInfoProto {
     #[prost(string, tag = "1")]

@@ -94,22 +94,35 @@ impl WeightFile {
         dims: &[usize],
         fill: impl FnOnce(&mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>,
     ) -> Result<StoredTensor> {
-        let expected = dims.iter().product::<usize>() as u64 * 4;
+        let mut bytes = Vec::new();
+        self.store(key, ElementType::Float, dims, |sink| {
+            fill(&mut |values| {
+                bytes.clear();
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                sink(&bytes)
+            })
+        })
+    }
+
+    /// Stores a tensor under `key`; `fill` hands over its bytes as they lie in the file.
+    pub fn store(
+        &mut self,
+        key: &str,
+        element_type: ElementType,
+        dims: &[usize],
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<StoredTensor> {
+        let expected = (dims.iter().product::<usize>() * element_type.size()) as u64;
         self.align(if expected >= PAGE { PAGE } else { LINE })?;
         let offset = self.position;
-        let mut bytes = Vec::new();
-        fill(&mut |values| {
-            bytes.clear();
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            self.write(&bytes)
-        })?;
+        fill(&mut |bytes| self.write(bytes))?;
         let length = self.position - offset;
         assert_eq!(
             length, expected,
             "tensor '{key}' of shape {dims:?} was filled in part"
         );
         let tensor = StoredTensor {
-            element_type: ElementType::Float,
+            element_type,
             dims: dims.to_vec(),
             offset,
             length,

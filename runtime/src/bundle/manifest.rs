@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::precision::Precision;
+
 /// The bundle format this version writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -14,8 +16,8 @@ pub struct Manifest {
     pub format: u32,
     /// `model_type` of the checkpoint.
     pub architecture: String,
-    /// Precision of the weights: `fp32`.
-    pub precision: String,
+    /// Precision of the weights.
+    pub precision: Precision,
     /// What wrote the bundle.
     pub tool: Tool,
     /// Version of ONNX Runtime it was verified with; absent when verification was turned off.

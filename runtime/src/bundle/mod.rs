@@ -12,6 +12,7 @@
 pub mod digest;
 pub mod io;
 mod manifest;
+mod precision;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use manifest::{FORMAT, FileRecord, Manifest, ModelShape, SourceRecord, Surplus, Tool};
+pub use precision::Precision;
 
 use crate::error::{Error, Result};
 

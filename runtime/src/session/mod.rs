@@ -19,6 +19,7 @@ pub use encoder::{Encoder, SourceMemory};
 use crate::bundle::{Bundle, DECODER, ENCODER};
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
+use crate::operators;
 
 /// How sessions use the machine.
 #[derive(Clone, Debug)]
@@ -72,6 +73,7 @@ fn open(
             // Lengths differ from document to document: a plan made for one would not fit the next.
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
+            .with_operators(operators::domain()?)?
             .commit_from_file(&path)
     };
     session().map_err(|error| Error::onnx_runtime(during, error))

@@ -1,5 +1,7 @@
 //! Activation functions, by the names of transformers' `ACT2FN` (`transformers/activations.py`).
 
+use epitome_runtime::operators;
+
 use crate::arch::config::wrong;
 use crate::arch::{Builder, ModelConfig};
 use crate::error::Result;
@@ -95,6 +97,20 @@ impl Activation {
                     format_args!("is '{name}'; known are {}", known.join(", ")),
                 )
             })
+    }
+
+    /// The same function as a part of a linear layer of our own, where there is such a part.
+    pub fn fused(self) -> Option<operators::activation::Activation> {
+        use operators::activation::Activation as Fused;
+        match self {
+            Self::Identity => Some(Fused::Identity),
+            Self::Relu => Some(Fused::Relu),
+            Self::Gelu => Some(Fused::Gelu),
+            Self::GeluTanh => Some(Fused::GeluTanh),
+            Self::Silu => Some(Fused::Silu),
+            Self::QuickGelu => Some(Fused::QuickGelu),
+            _ => None,
+        }
     }
 
     /// Applies the function.

@@ -8,11 +8,11 @@ use super::decoder_io::{
     EncoderInputs, decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs,
 };
 use super::embedding::{TiedTables, embed};
-use super::linear::product;
+use super::matrix::Matrix;
 use super::norm::{Norm, NormKind, Placement};
 use super::positions::{PositionTable, Positions};
 use super::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
-use crate::arch::{Builder, Graphs, ModelConfig, ModelWeights};
+use crate::arch::{Builder, Graphs, ModelConfig, ModelWeights, Side};
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
 
@@ -236,7 +236,7 @@ impl Model {
              layer, computed once for each document.",
             self.family.title
         );
-        let mut b = Builder::new("encoder", &doc, weights);
+        let mut b = Builder::new(Side::Encoder, &doc, weights);
         let inputs = encoder_inputs(&mut b);
         let names = &self.encoder.names;
         let x = b.scoped("embed", |b| {
@@ -279,7 +279,7 @@ impl Model {
             self.family.title
         );
         let logits_bias = weights.is_nonzero(LOGITS_BIAS);
-        let mut b = Builder::new("decoder", &doc, weights);
+        let mut b = Builder::new(Side::Decoder, &doc, weights);
         let heads = self.decoder.attention.heads;
         let (inputs, mut caches) = decoder_inputs(&mut b, self.decoder.layers, heads);
         let names = &self.decoder.names;
@@ -304,19 +304,19 @@ impl Model {
             let name = self.family.tables[3];
             let table = match self.tied_output {
                 true => self.table(b, name, self.vocab_size)?,
-                false => b.weight(name, &[self.vocab_size, self.hidden()])?,
+                false => Matrix::of(b, name, (self.vocab_size, self.hidden()))?,
             };
             let bias = match logits_bias {
                 true => Some(b.weight(LOGITS_BIAS, &[1, self.vocab_size])?),
                 false => None,
             };
-            Ok(product(b, &x, &table, bias.as_ref()))
+            Ok(table.product(b, &x, bias.as_ref(), Activation::Identity))
         })?;
         decoder_outputs(&mut b, &logits, self.vocab_size, &caches, heads);
         Ok(b.graph)
     }
 
-    fn table(&self, b: &mut Builder<'_, '_>, name: &str, vocab_size: usize) -> Result<Value> {
+    fn table(&self, b: &mut Builder<'_, '_>, name: &str, vocab_size: usize) -> Result<Matrix> {
         let tables: &'static [&'static str] = self.family.tables;
         let names = match self.separate_tables {
             false => tables,

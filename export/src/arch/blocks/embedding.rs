@@ -1,5 +1,6 @@
 //! Embedding tables: those that map tokens to vectors, and the one that maps vectors back.
 
+use super::matrix::Matrix;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -20,23 +21,23 @@ pub struct TiedTables {
 
 impl TiedTables {
     /// The table `name`, which need not be in the checkpoint.
-    pub fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
-        let dims = [self.vocab_size, self.hidden];
+    pub fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
+        let dims = (self.vocab_size, self.hidden);
         let leading = self.names.iter().find(|name| b.weights.has(name));
         let leading = *leading.unwrap_or(&self.names[0]);
         if b.weights.same_values(name, leading) || !b.weights.has(name) {
-            let table = b.weight(leading, &dims)?;
+            let table = Matrix::of(b, leading, dims)?;
             b.weights.pass_over(&[name]);
             return Ok(table);
         }
-        b.weight(name, &dims)
+        Matrix::of(b, name, dims)
     }
 }
 
 /// Embedded tokens, multiplied with `scale` where there is one: `ids` of `[rows, columns]` to
 /// `[rows, columns, hidden]`.
-pub fn embed(b: &mut Builder<'_, '_>, table: &Value, ids: &Value, scale: Option<f32>) -> Value {
-    let embedded = b.graph.node("Gather").inputs([table, ids]).output();
+pub fn embed(b: &mut Builder<'_, '_>, table: &Matrix, ids: &Value, scale: Option<f32>) -> Value {
+    let embedded = table.rows(b, ids);
     match scale {
         Some(scale) => {
             let scale = b.graph.scalar(scale);

@@ -1,5 +1,7 @@
 //! Linear layers.
 
+use super::activation::Activation;
+use super::matrix::Matrix;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -10,22 +12,24 @@ pub fn linear(
     b: &mut Builder<'_, '_>,
     name: &str,
     x: &Value,
-    (size_in, size_out): (usize, usize),
+    sizes: (usize, usize),
 ) -> Result<Value> {
-    let weight = b.weight(&format!("{name}.weight"), &[size_out, size_in])?;
+    activated(b, name, x, sizes, Activation::Identity)
+}
+
+/// [`linear`], and a function applied to its result.
+pub fn activated(
+    b: &mut Builder<'_, '_>,
+    name: &str,
+    x: &Value,
+    (size_in, size_out): (usize, usize),
+    activation: Activation,
+) -> Result<Value> {
+    let weight = Matrix::of(b, &format!("{name}.weight"), (size_out, size_in))?;
     let bias_name = format!("{name}.bias");
     let bias = match b.weights.has(&bias_name) {
         true => Some(b.weight(&bias_name, &[size_out])?),
         false => None,
     };
-    Ok(product(b, x, &weight, bias.as_ref()))
-}
-
-/// `x · weightᵀ + bias`, with a weight of `[out, in]`.
-pub fn product(b: &mut Builder<'_, '_>, x: &Value, weight: &Value, bias: Option<&Value>) -> Value {
-    let node = b.graph.node("Gemm").inputs([x, weight]).int("transB", 1);
-    match bias {
-        Some(bias) => node.input(bias).output(),
-        None => node.output(),
-    }
+    Ok(weight.product(b, x, bias.as_ref(), activation))
 }

@@ -11,6 +11,7 @@ pub mod decoder_io;
 pub mod embedding;
 pub mod linear;
 pub mod local_attention;
+pub mod matrix;
 pub mod norm;
 pub mod positions;
 pub mod relative_bias;

@@ -9,12 +9,12 @@ use super::decoder_io::{
     EncoderInputs, decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs,
 };
 use super::embedding::{TiedTables, embed};
-use super::linear::product;
+use super::matrix::Matrix;
 use super::norm::{Norm, NormKind, Placement};
 use super::relative_bias::{RelativeBias, relative_of_source, relative_of_step};
 use super::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
 use crate::arch::config::wrong;
-use crate::arch::{Builder, Graphs, ModelConfig, ModelWeights};
+use crate::arch::{Builder, Graphs, ModelConfig, ModelWeights, Side};
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
 
@@ -201,7 +201,7 @@ impl Model {
              layer, computed once for each document.",
             self.family.title
         );
-        let mut b = Builder::new("encoder", &doc, weights);
+        let mut b = Builder::new(Side::Encoder, &doc, weights);
         let inputs = encoder_inputs(&mut b);
         let x = b.scoped("embed", |b| {
             let table = self.table(b, &self.encoder.names.below("embed_tokens.weight"))?;
@@ -228,7 +228,7 @@ impl Model {
              place and follows the beams through cache_indirection.",
             self.family.title
         );
-        let mut b = Builder::new("decoder", &doc, weights);
+        let mut b = Builder::new(Side::Decoder, &doc, weights);
         let heads = self.decoder.attention.heads;
         let (inputs, mut caches) = decoder_inputs(&mut b, self.decoder.layers, heads);
         let x = b.scoped("embed", |b| {
@@ -258,13 +258,13 @@ impl Model {
                 None => x,
             };
             let table = self.table(b, "lm_head.weight")?;
-            Ok(product(b, &x, &table, None))
+            Ok(table.product(b, &x, None, Activation::Identity))
         })?;
         decoder_outputs(&mut b, &logits, self.vocab_size, &caches, heads);
         Ok(b.graph)
     }
 
-    fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+    fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
         let tables = TiedTables {
             names: TABLES,
             vocab_size: self.vocab_size,

@@ -4,7 +4,7 @@
 use super::activation::Activation;
 use super::attention::Attention;
 use super::decoder_io::{DecoderInputs, LayerCache};
-use super::linear::linear;
+use super::linear::{activated, linear};
 use super::norm::{Norm, Placement, ResidualStream};
 use crate::arch::Builder;
 use crate::error::Result;
@@ -87,12 +87,11 @@ impl FeedForward {
         let inward = (hidden, self.inner);
         let (inner, down) = match self.names {
             FeedForwardNames::Plain([up, down]) => {
-                let inner = linear(b, &full(up), x, inward)?;
-                (self.activation.apply(b, &inner), down)
+                let inner = activated(b, &full(up), x, inward, self.activation)?;
+                (inner, down)
             }
             FeedForwardNames::Gated([gate, up, down]) => {
-                let gate = linear(b, &full(gate), x, inward)?;
-                let gate = self.activation.apply(b, &gate);
+                let gate = activated(b, &full(gate), x, inward, self.activation)?;
                 let inner = linear(b, &full(up), x, inward)?;
                 (b.graph.node("Mul").inputs([&gate, &inner]).output(), down)
             }

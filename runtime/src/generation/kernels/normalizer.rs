@@ -1,7 +1,7 @@
 //! Log-softmax of a row: what must be subtracted, and its blocks' maxima, in one pass over memory.
 
-use super::exp::exp;
-use super::{BLOCK, LANES, dispatch};
+use super::{BLOCK, LANES};
+use crate::simd::{dispatch, exp::exp};
 
 /// What turns a row of logits into log-probabilities: `(logit - max) - log_sum`, in that order, as torch computes it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::generation::kernels::exp::exp;
 use crate::generation::kernels::normalizer::{Normalizer, normalize};
+use crate::simd::exp::exp;
 
 /// A token that is still possible.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,7 +6,6 @@
 
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
 use super::super::kernels::BLOCK;
-use super::super::kernels::exp::exp;
 use super::super::kernels::normalizer::Normalizer;
 use super::super::kernels::top_k::{Candidate, Row, TopK};
 use super::super::model::Source;
@@ -16,6 +15,7 @@ use super::super::processors::Context;
 use super::super::random::Key;
 use super::super::stopping::StoppingCriteria;
 use super::{DocumentSearch, Fault, Workspace};
+use crate::simd::exp::exp;
 
 /// transformers' stand-in for minus infinity.
 const IMPOSSIBLE: f32 = -1.0e9;

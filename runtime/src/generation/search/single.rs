@@ -4,7 +4,6 @@
 
 use super::super::config::{GenerationConfig, Sampling};
 use super::super::kernels::BLOCK;
-use super::super::kernels::exp::exp;
 use super::super::kernels::normalizer::{argmax, normalize};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
@@ -12,6 +11,7 @@ use super::super::processors::Context;
 use super::super::random::Key;
 use super::super::stopping::StoppingCriteria;
 use super::{DocumentSearch, Fault, Workspace};
+use crate::simd::exp::exp;
 
 /// The sequences of one document.
 pub(super) struct SingleSearch<'a> {

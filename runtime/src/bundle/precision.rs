@@ -1,0 +1,51 @@
+//! How precisely a bundle holds its weights.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Precision of the matrices of a bundle: linear layers and embedding tables. Everything else, which
+/// is little, is float32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32.
+    #[default]
+    Fp32,
+    /// 8-bit integers, with a scale for each output; activations are rounded too, row by row.
+    Int8,
+}
+
+impl Precision {
+    /// Every precision, most precise first.
+    pub const ALL: [Self; 2] = [Self::Fp32, Self::Int8];
+
+    /// Its name on the command line and in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name() == name)
+            .ok_or_else(|| {
+                let known = Self::ALL.map(Self::name).join(", ");
+                format!("'{name}' is no precision; there are {known}")
+            })
+    }
+}

@@ -1,0 +1,152 @@
+//! Activation functions that a linear layer applies before it writes its result.
+
+use super::panels::PANEL;
+use crate::simd::exp::exp;
+
+/// A function applied to every output.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// None.
+    #[default]
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `x * Φ(x)`, with the error function.
+    Gelu,
+    /// The same with the hyperbolic tangent in its place.
+    GeluTanh,
+    /// `x * sigmoid(x)`
+    Silu,
+    /// `x * sigmoid(1.702 x)`
+    QuickGelu,
+}
+
+/// Names as they stand in a graph.
+const NAMES: [(&str, Activation); 6] = [
+    ("identity", Activation::Identity),
+    ("relu", Activation::Relu),
+    ("gelu", Activation::Gelu),
+    ("gelu_tanh", Activation::GeluTanh),
+    ("silu", Activation::Silu),
+    ("quick_gelu", Activation::QuickGelu),
+];
+
+impl Activation {
+    /// The function of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, function)| *function)
+    }
+
+    /// Its name in a graph.
+    pub fn name(self) -> &'static str {
+        NAMES
+            .iter()
+            .find(|(_, known)| *known == self)
+            .map_or("identity", |(name, _)| name)
+    }
+
+    /// Applies the function, the same bits on every processor.
+    #[inline(always)]
+    pub(super) fn apply(self, values: &mut [f32; PANEL]) {
+        match self {
+            Self::Identity => {}
+            Self::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Gelu => each(values, |x| {
+                0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+            }),
+            Self::GeluTanh => each(values, |x| {
+                x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))
+            }),
+            Self::Silu => each(values, |x| x * sigmoid(x)),
+            Self::QuickGelu => each(values, |x| x * sigmoid(1.702 * x)),
+        }
+    }
+}
+
+#[inline(always)]
+fn each(values: &mut [f32; PANEL], function: impl Fn(f32) -> f32) {
+    for value in values {
+        *value = function(*value);
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The error function, within 5e-7 (Abramowitz and Stegun, 7.1.26).
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * magnitude);
+    let mut series = 1.061_405_4_f32;
+    series = series * t - 1.453_152;
+    series = series * t + 1.421_413_7;
+    series = series * t - 0.284_496_74;
+    series = series * t + 0.254_829_6;
+    (1.0 - series * t * exp(-(magnitude * magnitude))).copysign(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error function as a series in double precision.
+    fn exact_erf(x: f64) -> f64 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    #[test]
+    fn agree_with_double_precision() {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let exact = |function, x: f64| match function {
+            Activation::Identity => x,
+            Activation::Relu => x.max(0.0),
+            Activation::Gelu => 0.5 * x * (1.0 + exact_erf(x / std::f64::consts::SQRT_2)),
+            Activation::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Activation::Silu => x * sigmoid(x),
+            Activation::QuickGelu => x * sigmoid(1.702 * x),
+        };
+        for (name, function) in NAMES {
+            assert_eq!(Activation::named(name), Some(function));
+            assert_eq!(function.name(), name);
+            for step in -6000..=6000 {
+                let x = step as f32 / 1000.0;
+                let mut values = [x; PANEL];
+                function.apply(&mut values);
+                let expected = exact(function, f64::from(x));
+                assert!(
+                    (f64::from(values[3]) - expected).abs() < 1e-6 * expected.abs().max(1.0),
+                    "{name}({x}) = {} and not {expected}",
+                    values[3]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn ends_are_defined() {
+        for (name, function) in NAMES {
+            let mut values = [0.0; PANEL];
+            values[..4].copy_from_slice(&[f32::NAN, 1e30, -1e30, 100.0]);
+            function.apply(&mut values);
+            assert!(values[0].is_nan(), "{name}");
+            assert_eq!(values[3], 100.0, "{name}");
+            if function != Activation::Identity {
+                assert!(values[2] <= 0.0 && values[2].is_finite(), "{name}");
+            }
+        }
+    }
+}

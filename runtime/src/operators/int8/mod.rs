@@ -1,0 +1,129 @@
+//! Products of rows of small unsigned integers with packed int8 weights: exact sums, whatever the
+//! processor.
+//!
+//! Weights lie within [`WEIGHT_LIMIT`], so that on processors that add pairs of products in 16 bits
+//! (AVX2's `vpmaddubsw`) nothing saturates: `2 * 255 * 63 < 2^15`. With activations of
+//! [`NARROW_BITS`] two such pairs fit, `4 * 127 * 63 < 2^15`, which saves a third of the
+//! multiplications.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use std::sync::OnceLock;
+
+use super::panels::PANEL;
+
+/// Greatest magnitude of a weight.
+pub const WEIGHT_LIMIT: i8 = 63;
+/// Bits of activations of which four products can be added in 16 bits.
+pub const NARROW_BITS: u32 = 7;
+/// Rows that are multiplied in one pass over a panel.
+pub const TILE: usize = 4;
+
+/// The sums of a tile: for each of its rows, one for each output of the panel.
+pub type Sums = [[i32; PANEL]; TILE];
+
+/// Some rows of activations and the panel they are multiplied with.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile<'a> {
+    /// The rows, of which the first `rows` count; one every `stride` bytes, all `stride` of them
+    /// inputs.
+    pub activations: &'a [u8],
+    /// How many rows, 1 to [`TILE`].
+    pub rows: usize,
+    /// Bytes of a row: a multiple of [`super::panels::BLOCK`].
+    pub stride: usize,
+    /// Whether the activations have [`NARROW_BITS`] at most.
+    pub narrow: bool,
+    /// `stride * PANEL` weights.
+    pub panel: &'a [i8],
+}
+
+impl Tile<'_> {
+    /// Everything the unchecked kernels rely on.
+    fn check(&self) {
+        assert!((1..=TILE).contains(&self.rows), "1 to {TILE} rows");
+        assert!(
+            self.stride.is_multiple_of(super::panels::BLOCK)
+                && self.activations.len() >= self.rows * self.stride
+                && self.panel.len() >= self.stride * PANEL,
+            "rows and panel as long as the stride says"
+        );
+    }
+}
+
+/// A set of instructions there is a kernel for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// Plain Rust.
+    Portable,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// x86-64 with the 256-bit dot products of AVX-VNNI.
+    AvxVnni,
+    /// x86-64 with the 512-bit dot products of AVX-512 VNNI.
+    Avx512Vnni,
+    /// AArch64 with the dot products of Armv8.2.
+    DotProd,
+}
+
+impl Instructions {
+    /// The best that this processor has.
+    pub fn detect() -> Self {
+        static DETECTED: OnceLock<Instructions> = OnceLock::new();
+        *DETECTED.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Portable))
+    }
+
+    /// Those that this processor has, best last.
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                found.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") {
+                found.push(Self::AvxVnni);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                found.push(Self::Avx512Vnni);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            found.push(Self::DotProd);
+        }
+        found
+    }
+
+    /// Multiplies a tile; rows of `sums` beyond the tile's are left alone.
+    ///
+    /// # Panics
+    ///
+    /// When the processor lacks these instructions, or the tile is shorter than it says.
+    pub fn multiply(self, tile: &Tile<'_>, sums: &mut Sums) {
+        tile.check();
+        match self {
+            Self::Portable => portable::multiply(tile, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86_64::avx2(tile, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => x86_64::avx_vnni(tile, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => x86_64::avx512_vnni(tile, sums),
+            #[cfg(target_arch = "aarch64")]
+            Self::DotProd => aarch64::dot_product(tile, sums),
+            #[allow(unreachable_patterns, reason = "those of other architectures")]
+            _ => panic!("{self:?} is of another architecture"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The operators of our own that graphs of small precisions use, in the domain [`DOMAIN`].
+//!
+//! ONNX Runtime's operators for small weights copy them into a layout of their own when a model is
+//! loaded, round activations with one scale for all rows, or saturate on processors without dot
+//! products. These read packed weights where `weights.bin` is mapped, give each row its own scale,
+//! and compute the same integers on every processor ([`int8`]): a bundle works anywhere.
+//!
+//! | operator | computes |
+//! | --- | --- |
+//! | [`Linear`](linear::Linear) | `activation(x · weightᵀ + bias)` |
+//! | [`Embedding`](embedding::Embedding) | rows of a packed table |
+//!
+//! Weights are laid out as [`panels`] has it; the exporter writes them so.
+
+pub mod activation;
+pub mod embedding;
+pub mod int8;
+pub mod linear;
+pub mod panels;
+mod parallel;
+pub mod rows;
+
+use ort::operator::OperatorDomain;
+
+/// The domain of the operators.
+pub const DOMAIN: &str = "epitome";
+
+/// Every operator, to be registered with a session.
+pub fn domain() -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)?
+        .add(linear::Linear)?
+        .add(embedding::Embedding)
+}
+
+/// The tensor of a required input.
+fn input<T>(
+    context: &ort::operator::ComputeContext,
+    index: usize,
+) -> ort::Result<(Vec<usize>, &[T])>
+where
+    T: ort::value::PrimitiveTensorElementType,
+{
+    optional_input(context, index)?
+        .ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
+}
+
+/// The tensor of an input that may be left out.
+#[allow(clippy::type_complexity, reason = "a shape and its elements")]
+fn optional_input<T>(
+    context: &ort::operator::ComputeContext,
+    index: usize,
+) -> ort::Result<Option<(Vec<usize>, &[T])>>
+where
+    T: ort::value::PrimitiveTensorElementType,
+{
+    if index >= context.num_inputs()? {
+        return Ok(None);
+    }
+    let Some(value) = context.input(index)? else {
+        return Ok(None);
+    };
+    let (shape, elements) = value.try_extract_tensor::<T>()?;
+    let shape = shape.iter().map(|&dim| dim as usize).collect();
+    // SAFETY: the elements belong to ONNX Runtime, which keeps an operator's inputs for as long as
+    // the operator runs, and that is for as long as there is a context.
+    let elements = unsafe { std::slice::from_raw_parts(elements.as_ptr(), elements.len()) };
+    Ok(Some((shape, elements)))
+}

@@ -1,0 +1,64 @@
+//! Work shared among the threads of a session.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use ort::operator::ComputeContext;
+
+/// Multiplications below which a second thread costs more than it saves.
+const WORTHWHILE: usize = 1 << 16;
+
+/// Runs `work` for parts of `0..count`, each at most `part` long, on the session's threads; all at
+/// once on this one where the work as a whole is small.
+pub(super) fn share(
+    context: &ComputeContext,
+    count: usize,
+    part: usize,
+    multiplications: usize,
+    work: impl Fn(Range<usize>) + Sync + Send,
+) -> ort::Result<()> {
+    if count <= part || multiplications < WORTHWHILE {
+        work(0..count);
+        return Ok(());
+    }
+    let parts = count.div_ceil(part);
+    // As many batches as parts: a thread that is held up elsewhere leaves its parts to the others.
+    context.par_for(parts, parts, |index| {
+        work(index * part..((index + 1) * part).min(count));
+    })
+}
+
+/// A slice whose disjoint parts are written by several threads.
+pub(super) struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it gives out parts of a slice that may be sent to other threads, and whoever takes them
+// promises that they are disjoint.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub(super) fn new(slice: &'a mut [T]) -> Self {
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    ///
+    /// No other part that overlaps it is in use.
+    #[allow(clippy::mut_from_ref, reason = "what the type is for")]
+    pub(super) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: within the slice, as just checked, and in no other use, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}

@@ -1,0 +1,91 @@
+//! Bundles of every precision: of every tiny checkpoint, and of the trained model.
+
+mod common;
+
+use common::{Exported, fixture, tiny_checkpoints};
+use epitome_runtime::bundle::{Bundle, Precision};
+use epitome_runtime::generation::StepModel;
+use epitome_runtime::{GenerationParameters, Summarizer};
+
+/// Logits of a few steps, given one beam.
+fn logits(exported: &Exported) -> Vec<f32> {
+    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let (encoder, decoder) = summarizer.sessions();
+    let source: Vec<u32> = (3..20).collect();
+    let memory = encoder.encode(&source).unwrap();
+    let mut decoding = decoder.start(vec![memory], 1, 6).unwrap();
+    (5..11)
+        .flat_map(|token| decoding.step(&[token], &[0]).unwrap().to_vec())
+        .collect()
+}
+
+/// `1 - cosine` of two vectors less their means.
+fn distance(left: &[f32], right: &[f32]) -> f64 {
+    let mean =
+        |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+    let (of_left, of_right) = (mean(left), mean(right));
+    let (mut product, mut squares) = (0.0, [0.0; 2]);
+    for (&a, &b) in left.iter().zip(right) {
+        let (a, b) = (f64::from(a) - of_left, f64::from(b) - of_right);
+        product += a * b;
+        squares[0] += a * a;
+        squares[1] += b * b;
+    }
+    1.0 - product / (squares[0] * squares[1]).sqrt()
+}
+
+/// The export verifies each: the cache against decoding from scratch, and finite numbers.
+#[test]
+fn every_architecture_is_close_to_full_precision() {
+    let mut failures = Vec::new();
+    for name in tiny_checkpoints("") {
+        let source = fixture("tiny").join(&name);
+        let full = logits(&Exported::of(&source));
+        for precision in Precision::ALL.into_iter().skip(1) {
+            match Exported::with_precision(&source, precision) {
+                Ok(exported) => {
+                    let bundle = Bundle::open(exported.path()).unwrap();
+                    assert_eq!(bundle.manifest().precision, precision);
+                    let distance = distance(&full, &logits(&exported));
+                    println!("{name} {precision}: {distance:.1e}");
+                    if distance.is_nan() || distance > tolerance(precision) {
+                        failures.push(format!("{name} {precision} is {distance:.1e} away"));
+                    }
+                }
+                Err(error) => failures.push(format!("{name} {precision}: {error}")),
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Largest [`distance`] of logits.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp32 => 0.0,
+        // Random weights of tiny T5s make softmax a switch; wrong weights would be about 1 away.
+        Precision::Int8 => 0.15,
+    }
+}
+
+/// A summary never depends on what else is in the batch, nor on the number of threads.
+#[test]
+fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
+    let articles: Vec<String> = ["beancount.txt", "gpsbabel.txt"]
+        .iter()
+        .map(|name| std::fs::read_to_string(fixture("articles").join(name)).unwrap())
+        .chain(std::iter::once("A short text about a small tool.".into()))
+        .collect();
+    let texts: Vec<&str> = articles.iter().map(String::as_str).collect();
+    for precision in Precision::ALL {
+        let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let parameters = GenerationParameters::default();
+        let together = summarizer.summarize(&texts, &parameters).unwrap();
+        for (text, together) in texts.iter().zip(&together) {
+            let alone = summarizer.summarize(&[text], &parameters).unwrap();
+            assert_eq!(alone[0].text(), together.text(), "{precision}");
+            println!("{precision}: {}", together.text());
+        }
+    }
+}
