@@ -184,13 +184,16 @@ fn load(model: &Model, loader: &Loader) -> Result<Loaded, BoxError> {
     let bundle = Bundle::open(&prepared.bundle)?;
     let options = SessionOptions {
         threads: loader.scheduling.threads_each(),
+        spin: loader.scheduling.spin,
         ..Default::default()
     };
+    let rows = loader.scheduling.rows;
     let name = model.name.clone();
     let open: Arc<OpenEngine> = Arc::new(move || {
         // All of it, so that the scratch folder stays as long as the model may be opened again.
         let prepared: &PreparedModel = &prepared;
-        let summarizer = Summarizer::open_with(&prepared.bundle, &options)?;
+        let mut summarizer = Summarizer::open_with(&prepared.bundle, &options)?;
+        summarizer.set_rows_together(rows);
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(model = name, seconds, "a worker is ready");
         Ok(Box::new(summarizer) as Box<dyn Engine>)

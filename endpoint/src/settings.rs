@@ -115,6 +115,8 @@ pub struct SchedulingSettings {
     pub workers: NonZeroUsize,
     /// Threads of each copy; `None` shares what the process may use among the workers.
     pub threads: Option<NonZeroUsize>,
+    /// Whether threads that wait for each other keep their processors.
+    pub spin: bool,
     /// Requests that may wait.
     pub queue: usize,
     /// Rows (documents times beams) that are decoded together at most.
@@ -140,6 +142,7 @@ impl Default for SchedulingSettings {
         Self {
             workers: NonZeroUsize::MIN,
             threads: None,
+            spin: false,
             queue: 64,
             rows: NonZeroUsize::MIN.saturating_add(15),
             deadline: Duration::from_secs(55),

@@ -1,5 +1,6 @@
 //! The [`Summarizer`]: text in, summaries out.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ pub struct Summarizer {
     encoder: Encoder,
     decoder: Decoder,
     settings: ModelSettings,
+    rows_together: usize,
 }
 
 /// What generation parameters are checked against: a model's limits and its defaults.
@@ -152,12 +154,18 @@ impl Summarizer {
             encoder,
             decoder,
             settings,
+            rows_together: ROWS_TOGETHER,
         })
     }
 
     /// Puts `prefix` before every document, instead of what the manifest records.
     pub fn set_source_prefix(&mut self, prefix: &str) {
         self.tokenizer.set_source_prefix(prefix);
+    }
+
+    /// Decodes at most so many rows (documents times beams) together instead of 16, and never less than one document.
+    pub fn set_rows_together(&mut self, rows: NonZeroUsize) {
+        self.rows_together = rows.get();
     }
 
     /// Summarizes documents. Each gets exactly what it would get alone.
@@ -202,7 +210,7 @@ impl Summarizer {
         // Documents of like length decode together, so that none pays for another's padding.
         let mut order: Vec<usize> = (0..documents.len()).collect();
         order.sort_by_key(|&index| documents[index].tokens.ids.len());
-        let together = (ROWS_TOGETHER / config.rows_per_document()).max(1);
+        let together = (self.rows_together / config.rows_per_document()).max(1);
         order
             .chunks(together)
             .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, follower))

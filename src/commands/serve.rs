@@ -134,6 +134,9 @@ struct SchedulingFlags {
         hide_default_value = true
     )]
     threads: Given<NonZeroUsize>,
+    /// Let threads that wait for each other keep their processors [default: false]
+    #[arg(long, env = "EPITOME_SPIN", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
+    spin: Given<Switch>,
     /// Requests that may wait; more are refused with 429 [default: 64]
     #[arg(
         long,
@@ -414,6 +417,7 @@ fn scheduling(flags: &SchedulingFlags, sagemaker: &SageMakerFlags) -> Result<Sch
     Ok(SchedulingSettings {
         workers: flags.workers.0.unwrap_or(defaults.workers),
         threads: flags.threads.0,
+        spin: flags.spin.is_on(),
         queue: flags.queue.0.unwrap_or(defaults.queue),
         rows: flags.batch_rows.0.unwrap_or(defaults.rows),
         deadline: seconds("deadline", &flags.deadline, defaults.deadline)?,

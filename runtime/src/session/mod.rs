@@ -29,6 +29,9 @@ pub struct SessionOptions {
     /// Whether to copy weights into the layout that multiplies fastest: quicker steps, at the price
     /// of a slower start and as much memory again.
     pub prepack: bool,
+    /// Whether threads that wait for each other keep their processors: quicker where they have them
+    /// to themselves, and slower where they do not. One thread never waits.
+    pub spin: bool,
 }
 
 impl Default for SessionOptions {
@@ -39,6 +42,7 @@ impl Default for SessionOptions {
         Self {
             threads,
             prepack: true,
+            spin: true,
         }
     }
 }
@@ -70,6 +74,7 @@ fn open(
         Session::builder(runtime.environment())?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.threads.get())?
+            .with_intra_op_spinning(options.spin)?
             // Lengths differ from document to document: a plan made for one would not fit the next.
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
