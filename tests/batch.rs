@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Exported, fixture};
-use epitome_runtime::{GenerationParameters, Summarizer};
+use epitome_runtime::generation::Generated;
+use epitome_runtime::{Follower, GenerationParameters, Summarizer, Summary};
 use serde_json::json;
 
 /// Settings that end at different lengths, leave the batch early, and return several sequences.
@@ -71,6 +72,37 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
                 assert_eq!(batched.stopped, alone.stopped);
             }
         }
+    }
+}
+
+/// Which documents were asked about before each step.
+#[derive(Default)]
+struct Turns(Vec<usize>);
+
+impl Follower for Turns {
+    fn finished(&mut self, _document: usize, _generated: &Generated, _summary: Summary) {}
+
+    fn cancelled(&mut self, document: usize) -> bool {
+        self.0.push(document);
+        false
+    }
+}
+
+#[test]
+fn as_many_rows_as_are_set_decode_together() {
+    let exported = Exported::of("tiny/pegasus-relu");
+    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let documents = ["A river rose."; 40];
+    let greedy = json!({"num_beams": 1, "max_length": 8});
+    let greedy = GenerationParameters::from_json(greedy.as_object().unwrap()).unwrap();
+    for rows in [1, 16, 40] {
+        summarizer.set_rows_together(rows.try_into().unwrap());
+        let mut turns = Turns::default();
+        summarizer
+            .summarize_each(&documents, &greedy, &mut turns)
+            .unwrap();
+        let again = turns.0.iter().skip(1).position(|&document| document == 0);
+        assert_eq!(again.unwrap() + 1, rows);
     }
 }
 

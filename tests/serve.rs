@@ -536,6 +536,38 @@ fn garbage_and_slow_clients_do_not_disturb_others() {
 }
 
 #[test]
+fn a_client_that_sends_byte_by_byte_is_answered_and_delays_nobody() {
+    let server = Server::tiny(&[]);
+    let body = json!({"inputs": "A town."}).to_string();
+    let whole = text_of(&server.invoke(&json!({"inputs": "A town."})));
+    let mut slow = server.connect();
+    let length = body.len();
+    let head = format!(
+        "POST /invocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let sending = std::thread::spawn(move || {
+        for byte in (head + &body).bytes() {
+            slow.write_all(&[byte]).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    while !sending.is_finished() {
+        assert_eq!(
+            text_of(&server.invoke(&json!({"inputs": "A town."}))),
+            whole
+        );
+    }
+    let answer = sending.join().unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&whole),
+        "{answer}"
+    );
+}
+
+#[test]
 fn a_slow_body_ends_at_the_deadline() {
     let server = Server::tiny(&[("EPITOME_DEADLINE", "0.5")]);
     let mut slow = server.connect();

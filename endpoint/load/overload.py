@@ -1,6 +1,6 @@
 """Twice the load that the server can take: nothing lost, nothing wrong, health always told, memory flat.
 
-    python endpoint/load/overload.py target/release/epitome MODEL fixtures/articles [--seconds 120]
+    python endpoint/load/overload.py target/release/epitome MODEL fixtures/articles [--seconds 120] [--serve FLAGS ...]
 
 Starts the server itself, on loopback; measures its capacity with as many clients as fill a batch; then 64 clients
 together ask twice as often for the given time. Writes one JSON object.
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 
-from http_client import Client, percentile, resident, wait_ready
+from http_client import Client, percentile, processor_seconds, resident, wait_ready
 
 PARAMETERS = {"num_beams": 4}
 CAPACITY_CLIENTS = 16
@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("articles", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--port", type=int, default=18480)
+    parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="further flags of epitome serve")
     return parser.parse_args()
 
 
@@ -68,11 +69,11 @@ async def watch_memory(end, pid, megabytes):
 
 async def phase(server, port, texts, expected, clients, seconds, pause):
     results, pings, memory = [], [], []
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), processor_seconds(server.pid)
     end = start + seconds
     asks = [ask_until(end, port, texts, expected, results, pause) for _ in range(clients)]
     await asyncio.gather(*asks, ping_until(end, port, pings), watch_memory(end, server.pid, memory))
-    took = time.perf_counter() - start
+    took, cpu = time.perf_counter() - start, processor_seconds(server.pid) - cpu
     by_status = {}
     for status, time_taken in results:
         by_status.setdefault(str(status), []).append(time_taken)
@@ -90,6 +91,7 @@ async def phase(server, port, texts, expected, clients, seconds, pause):
         "seconds": round(took, 1),
         "asked_per_second": round(len(results) / took, 2),
         "answered_per_second": round(len(by_status.get("200", [])) / took, 2),
+        "cpu_ms_per_answer": round(cpu / max(1, len(by_status.get("200", []))) * 1e3, 1),
         "by_status": told,
         "ping_p99_ms": round(percentile(pings, 0.99) * 1e3, 1),
         "ping_max_ms": round(max(pings) * 1e3, 1),
@@ -108,12 +110,13 @@ async def run(options, server):
     capacity = await phase(server, options.port, texts, expected, CAPACITY_CLIENTS, min(30, options.seconds), 0)
     pause = CLIENTS / (2 * capacity["answered_per_second"])
     overload = await phase(server, options.port, texts, expected, CLIENTS, options.seconds, pause)
-    return {"parameters": PARAMETERS, "queue": QUEUE, "capacity": capacity, "overload": overload}
+    return {"parameters": PARAMETERS, "queue": QUEUE, "serve": options.serve, "capacity": capacity, "overload": overload}
 
 
 def main():
     options = arguments()
     command = [options.epitome, "serve", "--model", options.model, "--port", str(options.port), "--queue", str(QUEUE)]
+    command += options.serve
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         results = asyncio.run(run(options, server))

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from http_client import Client, percentile, resident, wait_ready
+from http_client import Client, percentile, processor_seconds, resident, wait_ready
 
 PARAMETERS = {"num_beams": 4}
 CLIENTS = (1, 4, 16)
@@ -87,11 +87,6 @@ class Server:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-
-
-def processor_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def ask_until(end, turn, port, texts, times):

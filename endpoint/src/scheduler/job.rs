@@ -88,9 +88,19 @@ impl Job {
         self.remaining.is_empty()
     }
 
-    /// Takes as many texts as fit into these rows.
-    pub(super) fn take(&mut self, rows: usize) -> Vec<Task> {
-        let count = (rows / self.rows_per_text).min(self.remaining.len());
+    /// Texts not yet taken.
+    pub(super) fn remaining(&self) -> usize {
+        self.remaining.len()
+    }
+
+    /// Whether its texts can be decoded together with another's.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        self.rows_per_text == other.rows_per_text && self.parameters == other.parameters
+    }
+
+    /// Takes at most so many texts.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Task> {
+        let count = count.min(self.remaining.len());
         let rest = self.remaining.len() - count;
         self.remaining
             .drain(rest..)

@@ -2,6 +2,7 @@
 //!
 //! * `engine`: what a worker drives.
 //! * `job`: what is asked, and what is reported.
+//! * `pace`: how long work takes, and how many texts to decode together.
 //! * `queue`: who waits, and which texts are decoded together.
 //! * `worker`: the thread; survives panics by opening the model again.
 //!
@@ -10,6 +11,7 @@
 
 mod engine;
 mod job;
+mod pace;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -96,7 +98,7 @@ impl Scheduler {
         open: Arc<OpenEngine>,
     ) -> Self {
         let shared = Arc::new(Shared {
-            queue: Queue::new(settings.queue, settings.rows.get()),
+            queue: Queue::new(settings),
             health: Mutex::default(),
             metrics,
         });

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use epitome_runtime::GenerationParameters;
 
 use super::job::{Job, Task};
+use super::pace::{Observed, Pace};
 use crate::error::ApiError;
-
-/// How much the newest batch counts in the mean time of a job.
-const NEWEST: f64 = 0.2;
+use crate::settings::SchedulingSettings;
 
 /// Jobs that wait for a worker.
 pub(super) struct Queue {
@@ -20,29 +19,33 @@ pub(super) struct Queue {
     capacity: usize,
     /// Rows that are decoded together at most.
     rows: usize,
+    workers: usize,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
     closed: bool,
-    /// Mean seconds that a job keeps a worker busy.
-    seconds_per_job: f64,
+    /// Workers that wait for a job.
+    idle: usize,
+    pace: Pace,
 }
 
 /// Texts with the same parameters that a worker decodes together.
 pub(super) struct Batch {
     pub(super) parameters: GenerationParameters,
+    pub(super) rows_per_text: usize,
     pub(super) tasks: Vec<Task>,
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize, rows: usize) -> Self {
+    pub(super) fn new(settings: &SchedulingSettings) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            capacity,
-            rows,
+            capacity: settings.queue,
+            rows: settings.rows.get(),
+            workers: settings.workers.get(),
         }
     }
 
@@ -59,7 +62,8 @@ impl Queue {
         }
         let waiting = state.jobs.len();
         if waiting + jobs.len() > self.capacity && waiting > 0 {
-            let seconds = state.seconds_per_job * waiting as f64;
+            let texts: usize = state.jobs.iter().map(Job::remaining).sum();
+            let seconds = state.pace.seconds_per_text() * texts as f64 / self.workers as f64;
             return Err(ApiError::Overloaded {
                 waiting,
                 retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
@@ -76,48 +80,56 @@ impl Queue {
         loop {
             state.jobs.retain(|job| !job.is_abandoned());
             if let Some(first) = state.jobs.pop_front() {
-                return Some(self.gather(&mut state.jobs, first));
+                return Some(self.gather(&mut state, first));
             }
             if state.closed {
                 return None;
             }
+            state.idle += 1;
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
     }
 
-    /// The oldest job's texts, and those of other jobs that ask for the same and fit beside them.
+    /// The oldest job's texts, and those of other jobs that ask for the same, as many as it is best to decode together.
     ///
     /// A job with texts left goes to the end, so that a request of thousands does not shut out the others.
-    fn gather(&self, jobs: &mut VecDeque<Job>, mut first: Job) -> Batch {
-        let rows = self.rows.max(first.rows_per_text);
-        let mut tasks = first.take(rows);
-        let mut free = rows - tasks.len() * first.rows_per_text;
-        for job in jobs.iter_mut() {
-            if job.parameters == first.parameters && job.rows_per_text == first.rows_per_text {
-                let more = job.take(free);
-                free -= more.len() * job.rows_per_text;
-                tasks.extend(more);
-            }
+    fn gather(&self, state: &mut State, mut first: Job) -> Batch {
+        let rows_per_text = first.rows_per_text;
+        let alike = state.jobs.iter().filter(|job| job.goes_with(&first));
+        let waiting: usize = first.remaining() + alike.map(Job::remaining).sum::<usize>();
+        // Idle workers take their share.
+        let waiting = waiting.div_ceil(state.idle + 1);
+        let most = self.rows / rows_per_text;
+        let size = state.pace.together(waiting, rows_per_text, most);
+        let mut tasks = first.take(size);
+        for job in state.jobs.iter_mut().filter(|job| job.goes_with(&first)) {
+            tasks.extend(job.take(size - tasks.len()));
         }
-        jobs.retain(|job| !job.is_exhausted());
+        state.jobs.retain(|job| !job.is_exhausted());
         let parameters = first.parameters.clone();
         if !first.is_exhausted() {
-            jobs.push_back(first);
+            state.jobs.push_back(first);
         }
-        Batch { parameters, tasks }
+        Batch {
+            parameters,
+            rows_per_text,
+            tasks,
+        }
     }
 
-    /// Notes how long a batch of so many texts took.
-    pub(super) fn note(&self, texts: usize, started: Instant) {
-        let seconds = started.elapsed().as_secs_f64() / texts.max(1) as f64;
-        let mut state = self.lock();
-        state.seconds_per_job = match state.seconds_per_job {
-            0.0 => seconds,
-            mean => mean + NEWEST * (seconds - mean),
-        };
+    /// Learns how long texts took that were decoded together.
+    pub(super) fn observe(&self, rows_per_text: usize, texts: Vec<Observed>) {
+        self.lock().pace.observe(rows_per_text, texts);
+    }
+
+    /// Workers that wait for a job.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.lock().idle
     }
 
     /// Jobs that wait.

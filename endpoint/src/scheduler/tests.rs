@@ -1,12 +1,12 @@
 //! The scheduler with an engine whose steps the tests control.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::{Generated, StopReason};
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, GenerationParameters, Sequence, Summary};
+use epitome_runtime::{Follower, GenerationParameters, Sequence, Summary, Timing};
 
 use super::*;
 
@@ -19,6 +19,8 @@ struct Log {
     opened: AtomicUsize,
     batches: Mutex<Vec<Vec<String>>>,
     steps: AtomicUsize,
+    /// What a row is said to add to the time of a step.
+    milliseconds_per_row: AtomicU64,
 }
 
 /// "panic" panics, "bad" fails its whole batch, "slow" decodes until it is cancelled; all others echo.
@@ -37,6 +39,8 @@ impl Engine for Fake {
         if texts.contains(&"bad") {
             return Err(epitome_runtime::Error::Generate("bad scores".into()));
         }
+        let per_row = self.0.milliseconds_per_row.load(Ordering::SeqCst);
+        let decode = Duration::from_millis(per_row * texts.len() as u64);
         for (index, text) in texts.iter().enumerate() {
             let mut stopped = StopReason::Finished;
             while *text == "slow" && stopped != StopReason::Cancelled {
@@ -52,7 +56,7 @@ impl Engine for Fake {
                 steps: 1,
                 stopped,
             };
-            follower.finished(index, &generated, summary(text, stopped));
+            follower.finished(index, &generated, summary(text, stopped, decode));
         }
         Ok(())
     }
@@ -62,7 +66,7 @@ impl Engine for Fake {
     }
 }
 
-fn summary(text: &str, stopped: StopReason) -> Summary {
+fn summary(text: &str, stopped: StopReason, decode: Duration) -> Summary {
     let sequence = Sequence {
         text: text.to_uppercase(),
         token_ids: vec![0, 1],
@@ -75,7 +79,10 @@ fn summary(text: &str, stopped: StopReason) -> Summary {
         truncated: false,
         steps: 1,
         stopped,
-        timing: Default::default(),
+        timing: Timing {
+            decode,
+            ..Default::default()
+        },
     }
 }
 
@@ -166,6 +173,43 @@ fn waiting_jobs_with_equal_parameters_are_decoded_together() {
         batches[1..],
         [vec!["ccc", "bb", "a", "d"], vec!["x"], vec!["e"]]
     );
+}
+
+#[test]
+fn texts_are_decoded_alone_where_each_adds_its_own_time() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    log.milliseconds_per_row.store(5, Ordering::SeqCst);
+    // One text, then two: what it learns from. Each of the last three is quickest alone.
+    for texts in [&["a"][..], &["b", "c"], &["d", "e", "f"]] {
+        let summaries = results(submit(&scheduler, work(texts))).unwrap();
+        assert_eq!(
+            summaries,
+            texts
+                .iter()
+                .map(|text| text.to_uppercase())
+                .collect::<Vec<_>>()
+        );
+    }
+    let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 2, 1, 1, 1]);
+}
+
+#[test]
+fn idle_workers_share_what_waits() {
+    let settings = SchedulingSettings {
+        workers: 2.try_into().unwrap(),
+        ..Default::default()
+    };
+    let (scheduler, log) = start(settings);
+    until(|| scheduler.shared.queue.idle() == 2);
+    assert_eq!(
+        results(submit(&scheduler, work(&["a", "b", "c", "d"])))
+            .unwrap()
+            .len(),
+        4
+    );
+    let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes[0], 2, "{sizes:?}");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::{Generated, StopReason};
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, GenerationParameters, Summary};
+use epitome_runtime::{Follower, Summary};
 
 use super::Shared;
 use super::engine::{Engine, OpenEngine};
 use super::job::{Event, Task, Token};
+use super::pace::Observed;
 use super::queue::Batch;
 use crate::error::ApiError;
 
@@ -50,11 +51,9 @@ pub(super) fn run(shared: &Arc<Shared>, open: &OpenEngine) {
 fn serve(shared: &Shared, engine: &mut dyn Engine) -> bool {
     while let Some(batch) = shared.queue.next() {
         let started = Instant::now();
-        let texts = batch.tasks.len();
-        shared.metrics.batch_started(texts);
+        shared.metrics.batch_started(batch.tasks.len());
         let mut running = Running::new(shared, &batch.tasks, engine, started);
         let outcome = catch_unwind(AssertUnwindSafe(|| running.run(engine, &batch)));
-        shared.queue.note(texts, started);
         if let Err(panic) = outcome {
             tracing::error!(
                 panic = message(&*panic),
@@ -83,6 +82,8 @@ struct Running<'a> {
     started: Instant,
     /// Tasks in the current call of the engine, whose numbering is its own.
     call: Vec<usize>,
+    /// What those of them tell that are finished.
+    observed: Vec<Observed>,
 }
 
 impl<'a> Running<'a> {
@@ -95,12 +96,13 @@ impl<'a> Running<'a> {
             done: vec![false; tasks.len()],
             started,
             call: Vec::new(),
+            observed: Vec::new(),
         }
     }
 
     fn run(&mut self, engine: &mut dyn Engine, batch: &Batch) {
         let all: Vec<usize> = (0..self.tasks.len()).collect();
-        let Err(error) = self.attempt(engine, &batch.parameters, all) else {
+        let Err(error) = self.attempt(engine, batch, all) else {
             return;
         };
         let unfinished: Vec<usize> = (0..self.tasks.len())
@@ -113,7 +115,7 @@ impl<'a> Running<'a> {
         for task in unfinished {
             if self.tasks[task].stream {
                 self.fail(task, error.clone());
-            } else if let Err(error) = self.attempt(engine, &batch.parameters, vec![task]) {
+            } else if let Err(error) = self.attempt(engine, batch, vec![task]) {
                 self.fail(task, error);
             }
         }
@@ -122,13 +124,17 @@ impl<'a> Running<'a> {
     fn attempt(
         &mut self,
         engine: &mut dyn Engine,
-        parameters: &GenerationParameters,
+        batch: &Batch,
         call: Vec<usize>,
     ) -> Result<(), ApiError> {
         let tasks = self.tasks;
         let texts: Vec<&str> = call.iter().map(|&task| tasks[task].text.as_str()).collect();
         self.call = call;
-        Ok(engine.run(&texts, parameters, self)?)
+        self.observed.clear();
+        engine.run(&texts, &batch.parameters, self)?;
+        let observed = std::mem::take(&mut self.observed);
+        self.shared.queue.observe(batch.rows_per_text, observed);
+        Ok(())
     }
 
     fn fail(&mut self, task: usize, error: ApiError) {
@@ -161,6 +167,7 @@ impl Follower for Running<'_> {
 
     fn finished(&mut self, document: usize, _generated: &Generated, summary: Summary) {
         let task = self.call[document];
+        self.observed.push(Observed::from(&summary));
         if summary.stopped == StopReason::Cancelled {
             self.shared.metrics.cancelled();
             let limit = self.tasks[task].deadline - self.tasks[task].queued;
