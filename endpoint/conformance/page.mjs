@@ -1,6 +1,7 @@
-// The page in headless Chromium: type, slide, summarize, compare, measure; with screenshots to look at.
+// The page in headless Chromium: type, slide, summarize, compare, measure; with screenshots to look at, and axe's
+// opinion on how it does with a screen reader and a keyboard.
 //
-//     npm install playwright-core
+//     npm install playwright-core axe-core
 //     epitome serve --model MODEL &
 //     node endpoint/conformance/page.mjs http://127.0.0.1:8080/ fixtures/articles/gpsbabel.txt SCREENSHOTS
 //
@@ -10,6 +11,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const [url, article, folder] = process.argv.slice(2);
@@ -25,7 +27,7 @@ const SCREENS = [
 ];
 
 async function drive(browser, { name, width, height, colorScheme }) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, bypassCSP: true });
   const page = await context.newPage();
   const problems = [];
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -64,6 +66,9 @@ async function drive(browser, { name, width, height, colorScheme }) {
   await shoot("chart");
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
   assert.deepEqual(problems, []);
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`), []);
   console.log(`${name}: ${await page.textContent("#status")}`);
   await context.close();
 }

@@ -113,9 +113,7 @@ function show(column, result, parameters) {
     ["Length", `${plural(result.tokens, "token")}, ${plural(words(result.summary), "word")}`],
     ["Settings", `length ${parameters.length_penalty.toFixed(1)}, ${plural(parameters.num_beams, "beam")}`],
   ];
-  if (result.truncated) {
-    facts.push(["Note", "the text is longer than the model reads; its end was left out"]);
-  }
+  article.querySelector(".note").hidden = !result.truncated;
   article.querySelector("dl").replaceChildren(...facts.flatMap(([name, value]) => {
     const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
     term.textContent = name;
