@@ -195,7 +195,8 @@ fn load(model: &Model, loader: &Loader) -> Result<Loaded, BoxError> {
         let mut summarizer = Summarizer::open_with(&prepared.bundle, &options)?;
         summarizer.set_rows_together(rows);
         let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(model = name, seconds, "a worker is ready");
+        let threads = options.threads.get();
+        tracing::info!(model = name, seconds, threads, "a worker is ready");
         Ok(Box::new(summarizer) as Box<dyn Engine>)
     });
     Ok(Loaded {

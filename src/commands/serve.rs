@@ -480,3 +480,20 @@ impl Progress for Stop<'_> {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_is_an_environment_variable() {
+        let command = Arguments::augment_args(clap::Command::new("serve"));
+        let flags: Vec<_> = command.get_arguments().collect();
+        assert!(flags.len() > 15);
+        for flag in flags {
+            assert!(flag.get_env().is_some(), "--{} has none", flag.get_id());
+        }
+    }
+}
