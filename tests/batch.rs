@@ -53,7 +53,7 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
                     .summarize(&[text], &parameters)
                     .unwrap()
                     .remove(0);
-                let ids = |summary: &epitome_runtime::Summary| -> Vec<Vec<u32>> {
+                let ids = |summary: &Summary| -> Vec<Vec<u32>> {
                     summary
                         .sequences
                         .iter()
