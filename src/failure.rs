@@ -42,7 +42,9 @@ fn code(error: &anyhow::Error) -> u8 {
             || matches!(
                 cause.downcast_ref(),
                 Some(
-                    epitome_runtime::Error::Parameter(_) | epitome_runtime::Error::NoBundle { .. }
+                    epitome_runtime::Error::Parameter(_)
+                        | epitome_runtime::Error::NoBundle { .. }
+                        | epitome_runtime::Error::OptimumLayout { .. }
                 )
             )
             || matches!(
@@ -50,6 +52,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 Some(
                     epitome_export::Error::NoSuchSource { .. }
                         | epitome_export::Error::OutputExists { .. }
+                        | epitome_export::Error::PortablePrecision { .. }
                 )
             )
             || is_bench_usage(cause)
@@ -75,7 +78,10 @@ fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     match cause.downcast_ref() {
         Some(epitome_bench::Error::Settings(_)) => true,
         Some(epitome_bench::Error::Runtime(error)) => {
-            matches!(error, Error::Parameter(_) | Error::NoBundle { .. })
+            matches!(
+                error,
+                Error::Parameter(_) | Error::NoBundle { .. } | Error::OptimumLayout { .. }
+            )
         }
         _ => false,
     }

@@ -4,86 +4,11 @@ mod common;
 
 use std::fs;
 
+use common::golden::{Differences, Golden, TOLERANCE};
 use common::{Exported, fixture, tiny_checkpoints};
 use epitome_runtime::Summarizer;
 use epitome_runtime::generation::StepModel;
 use safetensors::SafeTensors;
-
-/// Largest difference to transformers that float32 rounding may make.
-const TOLERANCE: f32 = 1e-4;
-
-struct Golden<'a>(SafeTensors<'a>);
-
-impl Golden<'_> {
-    /// The groups of inputs in the file: the shortest and the longest source, a batch with padding,
-    /// and lengths that the architecture makes interesting.
-    fn groups(&self) -> Vec<&str> {
-        let names = self.0.names();
-        let groups = names
-            .into_iter()
-            .filter_map(|name| name.strip_suffix(".input_ids"));
-        let mut groups: Vec<_> = groups.filter(|name| !name.contains('.')).collect();
-        groups.sort_unstable();
-        for needed in ["batch", "limit", "one", "two"] {
-            assert!(groups.contains(&needed), "no group '{needed}'");
-        }
-        groups
-    }
-
-    fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
-        let tensor = self.0.tensor(name).expect(name);
-        let floats = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        (tensor.shape().to_vec(), floats.collect())
-    }
-
-    /// Rows of a matrix of integers.
-    fn rows(&self, name: &str) -> Vec<Vec<u32>> {
-        let tensor = self.0.tensor(name).expect(name);
-        let numbers = tensor
-            .data()
-            .chunks_exact(8)
-            .map(|b| i64::from_le_bytes(b.try_into().unwrap()));
-        let numbers: Vec<u32> = numbers.map(|number| number as u32).collect();
-        numbers
-            .chunks(tensor.shape()[1])
-            .map(<[u32]>::to_vec)
-            .collect()
-    }
-}
-
-/// The largest differences of a checkpoint's results.
-#[derive(Default)]
-struct Differences {
-    compared: usize,
-    hidden_states: f32,
-    logits: f32,
-    /// Where the largest was found.
-    place: String,
-}
-
-impl Differences {
-    fn worst(&self) -> f32 {
-        self.hidden_states.max(self.logits)
-    }
-
-    fn take(&mut self, found: &[f32], expected: &[f32], place: impl Fn() -> String) -> f32 {
-        assert_eq!(found.len(), expected.len(), "{}", place());
-        self.compared += found.len();
-        let worst = found
-            .iter()
-            .zip(expected)
-            // A NaN is no number's equal.
-            .map(|(a, b)| if a.is_nan() { f32::INFINITY } else { (a - b).abs() })
-            .fold(0.0, f32::max);
-        if worst > self.worst() {
-            self.place = place();
-        }
-        worst
-    }
-}
 
 #[test]
 fn encoder_and_decoder_steps_equal_transformers() {
@@ -152,8 +77,7 @@ fn every_activation_function_equals_transformers() {
 
 /// Compares every group of a checkpoint's golden.
 fn compare(exported: &Exported, name: &str) -> Differences {
-    let path = fixture(format!("goldens/{name}.forward.safetensors"));
-    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let bytes = Golden::bytes(name);
     let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
     let mut summarizer = Summarizer::open(exported.path()).unwrap();
     let mut differences = Differences::default();

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use epitome_export::{ExportOptions, Progress, export};
-use epitome_runtime::bundle::{Bundle, Precision};
+use epitome_runtime::bundle::Bundle;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
@@ -51,9 +51,8 @@ impl Exported {
     pub fn of(source: &Path, progress: &dyn Progress) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(Error::io(env::temp_dir()))?;
         let options = ExportOptions {
-            precision: Precision::Fp32,
-            verify: true,
             progress,
+            ..ExportOptions::default()
         };
         export(source, &folder.path().join("bundle"), &options)?;
         Ok(Self { folder })

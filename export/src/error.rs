@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::bundle::Precision;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -247,6 +249,12 @@ pub enum Error {
     OutputExists {
         /// The output.
         path: PathBuf,
+    },
+    /// The portable layout has no operators for this precision.
+    #[error("--layout optimum holds fp32 weights only, not {precision}: leave --precision out")]
+    PortablePrecision {
+        /// What was asked for.
+        precision: Precision,
     },
     /// What was written does not compute what it should.
     #[error("the exported model is unsound: {problem}")]

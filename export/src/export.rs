@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{
-    Bundle, DECODER, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, MANIFEST, Manifest, Precision,
-    SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
+    Bundle, DECODER, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest,
+    Precision, SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -15,17 +15,18 @@ use crate::arch::{self, ModelConfig, ModelWeights};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::generation_defaults::GenerationDefaults;
-use crate::onnx::graph::Graph;
 use crate::onnx::weights::WeightFile;
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::staging::Staging;
-use crate::{tokenizer, verify};
+use crate::{optimum, tokenizer, verify};
 
 /// How to export.
 #[derive(Clone, Copy)]
 pub struct ExportOptions<'a> {
-    /// Whether to load the bundle and prove it sound before it is put in place.
+    /// What to write: a bundle, or the portable layout.
+    pub layout: Layout,
+    /// Whether to load what was written and prove it sound before it is put in place.
     pub verify: bool,
     /// How precisely weights are kept.
     pub precision: Precision,
@@ -33,9 +34,21 @@ pub struct ExportOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Exports the checkpoint at `source`, a folder or a `model.tar.gz`, as a bundle at `output`.
+impl Default for ExportOptions<'_> {
+    /// A bundle, verified, with nobody to watch.
+    fn default() -> Self {
+        Self {
+            layout: Layout::Bundle,
+            precision: Precision::Fp32,
+            verify: true,
+            progress: &(),
+        }
+    }
+}
+
+/// Exports the checkpoint at `source`, a folder or a `model.tar.gz`, to the folder `output`.
 ///
-/// The bundle is written beside `output` and renamed when it is whole; an earlier bundle there is
+/// It is written beside `output` and renamed when it is whole; an earlier export there is
 /// replaced, anything else is left alone.
 ///
 /// # Errors
@@ -44,15 +57,23 @@ pub struct ExportOptions<'a> {
 /// behind.
 pub fn export(source: &Path, output: &Path, options: &ExportOptions<'_>) -> Result<Manifest> {
     let progress = options.progress;
+    if options.layout == Layout::Optimum && options.precision != Precision::Fp32 {
+        return Err(Error::PortablePrecision {
+            precision: options.precision,
+        });
+    }
     let staging = Staging::create(output, MANIFEST)?;
     let source = Source::open(source, output.parent(), progress)?;
     let checkpoint = Checkpoint::open(source.root())?;
     let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
-        let bundle = Bundle::open(staging.folder())?;
         progress.start("Verifying", 0);
-        manifest.onnxruntime = Some(verify::verify(&bundle, progress)?);
+        let version = match options.layout {
+            Layout::Bundle => verify::verify(&Bundle::open(staging.folder())?, progress)?,
+            Layout::Optimum => optimum::verify(staging.folder(), &manifest.shape, progress)?,
+        };
+        manifest.onnxruntime = Some(version);
         write_json(&staging.folder().join(MANIFEST), &manifest)?;
     }
     if progress.cancelled() {
@@ -62,7 +83,31 @@ pub fn export(source: &Path, output: &Path, options: &ExportOptions<'_>) -> Resu
     Ok(manifest)
 }
 
-/// Writes every file of the bundle but the manifest, which is returned.
+/// Names of the graphs' files.
+struct GraphFiles {
+    encoder: &'static str,
+    decoder: &'static str,
+    weights: &'static str,
+}
+
+impl GraphFiles {
+    fn of(layout: Layout) -> Self {
+        match layout {
+            Layout::Bundle => Self {
+                encoder: ENCODER,
+                decoder: DECODER,
+                weights: WEIGHTS,
+            },
+            Layout::Optimum => Self {
+                encoder: optimum::ENCODER,
+                decoder: optimum::DECODER,
+                weights: optimum::WEIGHTS,
+            },
+        }
+    }
+}
+
+/// Writes every file but the manifest, which is returned.
 fn write(
     source: &Source,
     checkpoint: &Checkpoint,
@@ -76,16 +121,23 @@ fn write(
     } = *options;
     let config = ModelConfig::new(checkpoint.config().clone());
     let architecture = arch::find(&config)?;
-    let file = WeightFile::create(folder, WEIGHTS)?;
+    let names = GraphFiles::of(options.layout);
+    let file = WeightFile::create(folder, names.weights)?;
     let mut weights = ModelWeights::new(checkpoint, file, precision, progress);
     progress.start("Writing weights", weights.total_bytes());
-    let graphs = architecture.build(&config, &mut weights)?;
+    let graphs = architecture.build(&config, options.layout, &mut weights)?;
     let (bytes, sha256) = weights.finish()?;
-    let mut files = BTreeMap::from([(WEIGHTS.to_owned(), FileRecord { bytes, sha256 })]);
+    let weights = FileRecord { bytes, sha256 };
+    let mut files = BTreeMap::from([(names.weights.to_owned(), weights)]);
 
     let model_type = architecture.model_type();
-    write_graph(graphs.encoder, &folder.join(ENCODER), model_type)?;
-    write_graph(graphs.decoder, &folder.join(DECODER), model_type)?;
+    for (name, graph) in [
+        (names.encoder, graphs.encoder),
+        (names.decoder, graphs.decoder),
+    ] {
+        let properties = [("architecture", model_type), ("weights", names.weights)];
+        graph.write(&folder.join(name), &properties)?;
+    }
     let tokenizer_notes = tokenizer::convert(
         source.root(),
         checkpoint.config(),
@@ -97,7 +149,17 @@ fn write(
     )?;
     let defaults = GenerationDefaults::of(checkpoint, architecture);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
-    for name in [ENCODER, DECODER, TOKENIZER, GENERATION_CONFIG] {
+    let mut written = vec![names.encoder, names.decoder, TOKENIZER, GENERATION_CONFIG];
+    if options.layout == Layout::Optimum {
+        if tokenizer_notes.surplus.is_some() {
+            // It has ids that the model does not, which the bundle's manifest explains.
+            remove(&folder.join(TOKENIZER))?;
+            written.retain(|name| *name != TOKENIZER);
+        }
+        // The checkpoint's own where it has them, to be read as transformers reads it.
+        written.extend(optimum::copy(source.root(), folder)?);
+    }
+    for name in written {
         files.insert(name.into(), record(&folder.join(name))?);
     }
 
@@ -105,6 +167,7 @@ fn write(
     let transformers_version = config.get("transformers_version").and_then(Value::as_str);
     Ok(Manifest {
         format: FORMAT,
+        layout: options.layout,
         architecture: model_type.into(),
         precision,
         tool: Tool {
@@ -128,14 +191,14 @@ fn write(
     })
 }
 
-fn write_graph(graph: Graph, path: &Path, model_type: &str) -> Result<()> {
-    graph.write(path, &[("architecture", model_type), ("weights", WEIGHTS)])
-}
-
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).expect("plain values become JSON");
     text.push('\n');
     fs::write(path, text).map_err(|source| Error::io(path, source))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|source| Error::io(path, source))
 }
 
 fn record(path: &Path) -> Result<FileRecord> {

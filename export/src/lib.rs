@@ -6,6 +6,7 @@ mod error;
 mod export;
 mod generation_defaults;
 pub mod onnx;
+pub mod optimum;
 mod progress;
 pub mod quantize;
 pub mod source;

@@ -48,7 +48,7 @@ impl Probe<'_> {
         let shape = self.shape;
         let source_vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
         let source: Vec<u32> = (0..SOURCE.min(shape.max_source_positions))
-            .map(|position| token(position, source_vocab_size))
+            .map(|position| probe_token(position, source_vocab_size))
             .collect();
         let steps = PARENTS.len().min(self.shape.max_target_positions);
         let memory = encoder.encode(&source)?;
@@ -64,7 +64,7 @@ impl Probe<'_> {
                 .map(|&beam| histories[beam as usize].clone())
                 .collect();
             let tokens: Vec<u32> = (0..BEAMS)
-                .map(|beam| token(SOURCE + step * BEAMS + beam, shape.vocab_size))
+                .map(|beam| probe_token(SOURCE + step * BEAMS + beam, shape.vocab_size))
                 .collect();
             histories
                 .iter_mut()
@@ -89,20 +89,20 @@ impl Probe<'_> {
 }
 
 /// A token that differs from its neighbours; any will do.
-fn token(index: usize, vocab_size: usize) -> u32 {
+pub(crate) fn probe_token(index: usize, vocab_size: usize) -> u32 {
     (index.wrapping_mul(2_654_435_761) % vocab_size) as u32
 }
 
-fn compare(crossed: &[f32], alone: &[f32]) -> Result<()> {
-    if crossed.iter().chain(alone).any(|logit| !logit.is_finite()) {
+pub(crate) fn compare(cached: &[f32], scratch: &[f32]) -> Result<()> {
+    if cached.iter().chain(scratch).any(|logit| !logit.is_finite()) {
         return Err(unsound("the decoder's logits hold a NaN or an infinity"));
     }
-    let largest = alone
+    let largest = scratch
         .iter()
         .fold(1f32, |largest, logit| largest.max(logit.abs()));
-    let difference = crossed
+    let difference = cached
         .iter()
-        .zip(alone)
+        .zip(scratch)
         .map(|(a, b)| (a - b).abs())
         .fold(0.0, f32::max);
     if difference <= TOLERANCE * largest {
@@ -119,7 +119,7 @@ fn unsound(problem: &str) -> Error {
     }
 }
 
-fn interruptible(progress: &dyn Progress) -> Result<()> {
+pub(crate) fn interruptible(progress: &dyn Progress) -> Result<()> {
     if progress.cancelled() {
         Err(Error::Interrupted)
     } else {

@@ -28,6 +28,12 @@ pub enum Error {
         /// What is missing.
         problem: &'static str,
     },
+    /// The path holds the portable layout, which others run.
+    #[error("'{}' holds a model in optimum's layout, which epitome writes and does not run: export the checkpoint without --layout optimum", path.display())]
+    OptimumLayout {
+        /// The path.
+        path: PathBuf,
+    },
     /// The bundle is of a format this version does not read.
     #[error("'{}' is of bundle format {found}, and this version reads format {}: export the model again", path.display(), crate::bundle::FORMAT)]
     BundleFormat {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_runtime::bundle::{Bundle, Precision};
+use epitome_runtime::bundle::Bundle;
 use epitome_runtime::{GenerationParameters, Summarizer};
 
 use super::export::export;
 use crate::failure::Usage;
 use crate::output;
+use epitome_export::ExportOptions;
 
 /// The trained model of the repository, as a training job left it.
 const ARCHIVE: &str = "pegasus-debian.tar.gz";
@@ -34,8 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         export(
             &fixtures.join(ARCHIVE),
             &arguments.output,
-            Precision::Fp32,
-            true,
+            ExportOptions::default(),
         )?;
     }
     let mut summarizer = Summarizer::open(&arguments.output)?;

@@ -17,7 +17,7 @@ use epitome_endpoint::settings::{
 };
 use epitome_endpoint::{BoxError, Format, PrepareModel, PreparedModel};
 use epitome_export::{ExportOptions, Progress};
-use epitome_runtime::bundle::{MANIFEST, Precision};
+use epitome_runtime::bundle::MANIFEST;
 
 use crate::failure::Usage;
 
@@ -455,9 +455,8 @@ impl PrepareModel for Exporter {
         let scratch = tempfile::Builder::new().prefix("epitome-").tempdir()?;
         let bundle = scratch.path().join("bundle");
         let options = ExportOptions {
-            precision: Precision::Fp32,
-            verify: true,
             progress: &Stop(stop),
+            ..ExportOptions::default()
         };
         epitome_export::export(folder, &bundle, &options)?;
         Ok(PreparedModel {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,7 @@ impl Exported {
 
     /// The same, where it may fail.
     pub(crate) fn attempt(source: impl AsRef<Path>) -> Result<Self, epitome_export::Error> {
-        Self::with_precision(source, Precision::Fp32)
+        Self::attempt_with(source, &ExportOptions::default())
     }
 
     /// The same, with weights of a precision.
@@ -49,13 +51,20 @@ impl Exported {
         source: impl AsRef<Path>,
         precision: Precision,
     ) -> Result<Self, epitome_export::Error> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let options = ExportOptions {
-            verify: true,
             precision,
-            progress: &(),
+            ..ExportOptions::default()
         };
-        export(&fixture(source), &folder.path().join("bundle"), &options)?;
+        Self::attempt_with(source, &options)
+    }
+
+    /// The same, in a way of one's own.
+    pub(crate) fn attempt_with(
+        source: impl AsRef<Path>,
+        options: &ExportOptions<'_>,
+    ) -> Result<Self, epitome_export::Error> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        export(&fixture(source), &folder.path().join("bundle"), options)?;
         Ok(Self { folder })
     }
 

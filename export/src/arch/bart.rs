@@ -4,6 +4,8 @@
 //! Agrees with `transformers/models/bart/modeling_bart.py`: post-norm layers, a norm over the
 //! embeddings, learned positions that start in the third row of their table.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -40,7 +42,12 @@ impl Architecture for Bart {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(weights)
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(layout, weights)
     }
 }

@@ -10,6 +10,8 @@
 //! treated as by a fresh model. The pattern is added to the scores of full attention: sources end at
 //! 4096 tokens, where that costs less than the linear layers.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::attention::{MASKED, Projections};
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::decoder_io::EncoderInputs;
@@ -74,7 +76,12 @@ impl Architecture for BigBirdPegasus {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let mut model = Model::new(config, &FAMILY)?;
         model.encoder.attention.names = PROJECTIONS;
         let field = "attention_type";
@@ -91,7 +98,7 @@ impl Architecture for BigBirdPegasus {
                 ));
             }
         };
-        model.graphs_with(weights, &|b, model, inputs, x| {
+        model.graphs_with(layout, weights, &|b, model, inputs, x| {
             let bias = match &pattern {
                 Some(pattern) => Some(b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?),
                 None => None,

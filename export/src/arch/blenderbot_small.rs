@@ -4,6 +4,8 @@
 //! learned positions from the first row of their table, and a norm over the embeddings, which the
 //! decoder applies before the positions are added and the encoder after.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -46,7 +48,12 @@ impl Architecture for BlenderbotSmall {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(weights)
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(layout, weights)
     }
 }

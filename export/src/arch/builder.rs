@@ -1,5 +1,7 @@
 //! A graph and the weights it draws on, together: what every block composes with.
 
+use epitome_runtime::bundle::Layout;
+
 use super::weights::ModelWeights;
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
@@ -39,18 +41,26 @@ pub struct Builder<'a, 'c> {
     pub graph: Graph,
     /// Which graph it is.
     pub side: Side,
+    /// What the graph is written for.
+    pub layout: Layout,
     /// The weights.
     pub weights: &'a mut ModelWeights<'c>,
 }
 
 impl<'a, 'c> Builder<'a, 'c> {
     /// Starts a graph.
-    pub fn new(side: Side, doc: &str, weights: &'a mut ModelWeights<'c>) -> Self {
+    pub fn new(side: Side, doc: &str, layout: Layout, weights: &'a mut ModelWeights<'c>) -> Self {
         Self {
             graph: Graph::new(side.name(), doc),
             side,
+            layout,
             weights,
         }
+    }
+
+    /// Whether the graph may have operators of the ONNX standard only.
+    pub fn is_portable(&self) -> bool {
+        self.layout == Layout::Optimum
     }
 
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.

@@ -5,6 +5,8 @@
 //! positions, tables of their own for source and summary, of which transformers 4 ties the decoder's
 //! to the output whatever config.json says.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -56,7 +58,12 @@ impl Architecture for Fsmt {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let default = FAMILY.defaults.vocab_size;
         let source_vocab_size = config.size_or("src_vocab_size", default)?;
         let family = Family {
@@ -70,6 +77,6 @@ impl Architecture for Fsmt {
         model.vocab_size = config.size_or("tgt_vocab_size", default)?;
         model.separate_tables = !config.flag("tie_word_embeddings", false)?;
         model.tied_output = true;
-        model.graphs(weights)
+        model.graphs(layout, weights)
     }
 }

@@ -6,11 +6,14 @@
 //! token has global attention, as when transformers is given no `global_attention_mask`, and as
 //! `run_summarization.py` trains it; the weights for that are left out.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::attention::{Attention, MASKED, Projections, split_heads};
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model};
 use super::blocks::decoder_io::EncoderInputs;
-use super::blocks::local_attention::{Blocks, neighbours, scores, shares, within};
+use super::blocks::local_attention::{Blocks, neighbours, within};
 use super::blocks::norm::Placement;
+use super::blocks::plain_attention::{scores, shares};
 use super::blocks::positions::Positions;
 use super::blocks::transformer::StackNames;
 use super::config::wrong;
@@ -62,7 +65,12 @@ impl Architecture for Led {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let mut model = Model::new(config, &FAMILY)?;
         model.encoder.attention.names = PROJECTIONS;
         // Its configuration has no `scale_embedding`.
@@ -90,7 +98,7 @@ impl Architecture for Led {
                 )]);
             }
         }
-        model.graphs_with(weights, &|b, model, inputs, x| {
+        model.graphs_with(layout, weights, &|b, model, inputs, x| {
             encoder(b, model, inputs, x, &windows)
         })
     }
@@ -127,7 +135,7 @@ impl Window {
         let heads = attention.heads;
         let mut project = |part: &str| -> Result<Value> {
             let rows = attention.into_heads(b, name, part, x)?;
-            let split = split_heads(b, &rows, inputs, heads);
+            let split = split_heads(b, &rows, &inputs.shape, heads);
             Ok(self.blocks.split(b, &split, heads))
         };
         let names = attention.names;

@@ -5,9 +5,12 @@
 //! blocks of `global_block_size` tokens, made anew in every layer. The last hidden states are scaled as
 //! in T5.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::attention::{Attention, MASKED, rows, split_heads};
 use super::blocks::decoder_io::EncoderInputs;
-use super::blocks::local_attention::{Blocks, neighbours, scores, shares, within};
+use super::blocks::local_attention::{Blocks, neighbours, within};
+use super::blocks::plain_attention::{scores, shares};
 use super::blocks::relative_bias::count_to;
 use super::blocks::t5::{Biases, Defaults, Family, Model};
 use super::config::wrong;
@@ -42,7 +45,12 @@ impl Architecture for LongT5 {
         &[("eos_token_id", 1), ("pad_token_id", 0)]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let field = "encoder_attention_type";
         let kind = config.string_or(field, "local")?;
         let mut family = FAMILY;
@@ -63,7 +71,7 @@ impl Architecture for LongT5 {
         let scaled = config.flag("tie_word_embeddings", true)?;
         let scaled = config.flag("scale_decoder_outputs", scaled)?;
         let model = Model::new(config, &family, scaled)?;
-        model.graphs_with(weights, &|b, model, inputs, x| {
+        model.graphs_with(layout, weights, &|b, model, inputs, x| {
             encoder(b, (model, inputs), x, (reach, global_block))
         })
     }
@@ -161,7 +169,7 @@ impl Local {
         let (heads, names) = (attention.heads, attention.names);
         let mut project = |part: &str| -> Result<Value> {
             let rows = attention.into_heads(b, name, part, x)?;
-            let split = split_heads(b, &rows, inputs, heads);
+            let split = split_heads(b, &rows, &inputs.shape, heads);
             Ok(self.blocks.split(b, &split, heads))
         };
         let [query, key, value] = [

@@ -4,6 +4,8 @@
 //! no norm over the embeddings, and fairseq's sinusoidal positions, which are counted past padding
 //! and never read from the checkpoint.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -47,7 +49,12 @@ impl Architecture for M2m100 {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let vocab_size = config.size_or("vocab_size", FAMILY.defaults.vocab_size)?;
         let family = Family {
             positions: Positions::Counted {
@@ -55,6 +62,6 @@ impl Architecture for M2m100 {
             },
             ..FAMILY
         };
-        Model::new(config, &family)?.graphs(weights)
+        Model::new(config, &family)?.graphs(layout, weights)
     }
 }

@@ -5,6 +5,8 @@
 //! (those of the checkpoint where it holds them), no norm over the embeddings; with
 //! `share_encoder_decoder_embeddings: false` source and summary have tables of their own.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -43,12 +45,17 @@ impl Architecture for Marian {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let mut model = Model::new(config, &FAMILY)?;
         if !config.flag("share_encoder_decoder_embeddings", true)? {
             model.separate_tables = true;
             model.vocab_size = config.size_or("decoder_vocab_size", model.source_vocab_size)?;
         }
-        model.graphs(weights)
+        model.graphs(layout, weights)
     }
 }

@@ -5,6 +5,8 @@
 //! norm, and the norm over the embeddings as well. The language of the summary is a matter of
 //! generation (`forced_bos_token_id`, or the decoder's start token).
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -40,7 +42,12 @@ impl Architecture for Mbart {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(weights)
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(layout, weights)
     }
 }

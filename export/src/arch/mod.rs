@@ -26,7 +26,7 @@ mod plbart;
 mod t5;
 mod umt5;
 
-use epitome_runtime::bundle::ModelShape;
+use epitome_runtime::bundle::{Layout, ModelShape};
 
 pub use builder::{Builder, Side};
 pub use config::ModelConfig;
@@ -37,9 +37,9 @@ use crate::onnx::graph::Graph;
 
 /// Both graphs of a model, and the sizes the runtime needs to run them.
 pub struct Graphs {
-    /// Source tokens to cross-attention keys and values.
+    /// Source tokens to cross-attention keys and values; in the portable layout to hidden states.
     pub encoder: Graph,
-    /// One step of the decoder.
+    /// One step of the decoder; in the portable layout of any number of tokens.
     pub decoder: Graph,
     /// Sizes of both.
     pub shape: ModelShape,
@@ -56,7 +56,12 @@ pub trait Architecture: Sync {
     }
 
     /// Writes both graphs; the weights stream into the weight file on the way.
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs>;
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs>;
 }
 
 /// Every architecture, by name.

@@ -3,6 +3,8 @@
 //! Agrees with `transformers/models/mt5/modeling_mt5.py`: T5 with gates, whose last hidden states are
 //! never scaled. Its checkpoints hold an output table of their own.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::t5::{Biases, Defaults, Family, Model};
 use super::{Architecture, Graphs, ModelConfig, ModelWeights};
 use crate::error::Result;
@@ -37,7 +39,12 @@ impl Architecture for Mt5 {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        Model::new(config, &FAMILY, false)?.graphs(weights)
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
+        Model::new(config, &FAMILY, false)?.graphs(layout, weights)
     }
 }

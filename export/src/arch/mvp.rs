@@ -3,6 +3,8 @@
 //! Agrees with `transformers/models/mvp/modeling_mvp.py`: BART. Its layer-wise prompts
 //! (`use_prompt: true`) are refused.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -42,13 +44,18 @@ impl Architecture for Mvp {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         if config.flag("use_prompt", false)? {
             return Err(wrong(
                 "use_prompt",
                 "is true, which is not supported: only models without prompts are",
             ));
         }
-        Model::new(config, &FAMILY)?.graphs(weights)
+        Model::new(config, &FAMILY)?.graphs(layout, weights)
     }
 }

@@ -5,6 +5,8 @@
 //! norm, sinusoidal positions (those of the checkpoint where it holds them, which matters for one
 //! saved in half precision; computed otherwise).
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::norm::Placement;
 use super::blocks::positions::Positions;
@@ -40,7 +42,12 @@ impl Architecture for Pegasus {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(weights)
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
+        Model::new(config, &FAMILY)?.graphs(layout, weights)
     }
 }

@@ -6,11 +6,14 @@
 //! their block and the global tokens, global tokens see everything. In every second layer blocks
 //! begin half a block earlier.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::attention::{Attention, rows, split_heads};
 use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
 use super::blocks::decoder_io::EncoderInputs;
-use super::blocks::local_attention::{Blocks, additive_mask, scores, shares};
+use super::blocks::local_attention::Blocks;
 use super::blocks::norm::{Placement, ResidualStream};
+use super::blocks::plain_attention::{attend, scores, shares};
 use super::blocks::positions::Positions;
 use super::blocks::transformer::StackNames;
 use super::config::wrong;
@@ -53,7 +56,12 @@ impl Architecture for PegasusX {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let model = Model::new(config, &FAMILY)?;
         let globals = config.size_or("num_global_tokens", 32)?;
         let block_size = config.size_or("block_size", 512)?;
@@ -64,7 +72,7 @@ impl Architecture for PegasusX {
                 format_args!("is {block_size}, but must be even"),
             ));
         }
-        model.graphs_with(weights, &|b, model, inputs, x| {
+        model.graphs_with(layout, weights, &|b, model, inputs, x| {
             let encoder = Encoder {
                 model,
                 inputs,
@@ -179,9 +187,7 @@ impl Encoder<'_> {
     /// What is added to the scores of all keys, the global ones first: float32
     /// `[batch, 1, 1, globals + source]`.
     fn mask_of_everything(&self, b: &mut Builder<'_, '_>) -> Value {
-        let mask = additive_mask(b, self.inputs);
-        let axes = b.graph.int64s(&[1, 2]);
-        let mask = b.graph.node("Unsqueeze").inputs([&mask, &axes]).output();
+        let mask = self.inputs.score_mask(b);
         self.unmasked_globals(b, &mask, 3)
     }
 
@@ -217,7 +223,7 @@ impl Encoder<'_> {
 
     fn project_tokens(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Projected> {
         self.project(b, name, x, |b, x| {
-            split_heads(b, x, self.inputs, self.attention().heads)
+            split_heads(b, x, &self.inputs.shape, self.attention().heads)
         })
     }
 
@@ -311,15 +317,6 @@ impl Encoder<'_> {
             let node = b.graph.node("Concat").inputs([globals, tokens]);
             node.int("axis", 2).output()
         });
-        let scores = scores(b, &global.query, &key, 4);
-        let shares = shares(b, &scores, &[mask]);
-        let attended = b.graph.node("MatMul").inputs([&shares, &value]).output();
-        let attended = b
-            .graph
-            .node("Transpose")
-            .input(&attended)
-            .ints("perm", &[0, 2, 1, 3])
-            .output();
-        rows(b, &attended, heads.hidden())
+        attend(b, [&global.query, &key, &value], &[mask], heads)
     }
 }

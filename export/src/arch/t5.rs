@@ -6,6 +6,8 @@
 //! keeps that choice as `scale_decoder_outputs`. An output table that differs from the embedding is
 //! used whatever config.json says.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::t5::{Biases, Defaults, Family, Model};
 use super::{Architecture, Graphs, ModelConfig, ModelWeights};
 use crate::error::Result;
@@ -36,9 +38,14 @@ impl Architecture for T5 {
         &[("eos_token_id", 1), ("pad_token_id", 0)]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let scaled = config.flag("tie_word_embeddings", true)?;
         let scaled = config.flag("scale_decoder_outputs", scaled)?;
-        Model::new(config, &FAMILY, scaled)?.graphs(weights)
+        Model::new(config, &FAMILY, scaled)?.graphs(layout, weights)
     }
 }

@@ -5,6 +5,8 @@
 //! A `tie_word_embeddings` of false, which only transformers 4 writes, means there that the last
 //! hidden states are not scaled, and does here; transformers 5 overrides it and scales always.
 
+use epitome_runtime::bundle::Layout;
+
 use super::blocks::t5::{Biases, Defaults, Family, Model};
 use super::{Architecture, Graphs, ModelConfig, ModelWeights};
 use crate::error::Result;
@@ -39,8 +41,13 @@ impl Architecture for Umt5 {
         ]
     }
 
-    fn build(&self, config: &ModelConfig, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+    fn build(
+        &self,
+        config: &ModelConfig,
+        layout: Layout,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graphs> {
         let scaled = config.flag("tie_word_embeddings", true)?;
-        Model::new(config, &FAMILY, scaled)?.graphs(weights)
+        Model::new(config, &FAMILY, scaled)?.graphs(layout, weights)
     }
 }

@@ -75,13 +75,23 @@ impl Dim {
     }
 }
 
+/// A branch of an `If`, made between [`Graph::begin_branch`] and [`Graph::end_branch`].
+pub struct Branch(GraphProto);
+
+/// What stands outside of a branch that is being written.
+#[must_use = "a branch ends with `end_branch`"]
+pub struct Outside {
+    nodes: Vec<NodeProto>,
+    shared: BTreeMap<String, Value>,
+}
+
 /// A graph under construction.
 pub struct Graph {
     proto: GraphProto,
     scope: Vec<String>,
     taken: HashMap<String, usize>,
     constants: BTreeMap<String, Value>,
-    shapes: BTreeMap<String, Value>,
+    shared: BTreeMap<String, Value>,
     uses_contrib: bool,
     uses_own: bool,
 }
@@ -99,7 +109,7 @@ impl Graph {
             scope: Vec::new(),
             taken: HashMap::new(),
             constants: BTreeMap::new(),
-            shapes: BTreeMap::new(),
+            shared: BTreeMap::new(),
             uses_contrib: false,
             uses_own: false,
         }
@@ -117,11 +127,7 @@ impl Graph {
     /// The node that made the value is given the output's name where nothing else reads the value
     /// yet; otherwise an `Identity` carries it over.
     pub fn output(&mut self, name: &str, value: &Value, ty: ElementType, shape: &[Dim], doc: &str) {
-        let read = self
-            .proto
-            .node
-            .iter()
-            .any(|node| node.input.contains(&value.0))
+        let read = self.proto.node.iter().any(|node| reads(node, &value.0))
             || self
                 .proto
                 .output
@@ -199,6 +205,12 @@ impl Graph {
         )
     }
 
+    /// A float32 tensor of this shape, in which some dimension is 0.
+    pub fn no_floats(&mut self, dims: &[usize]) -> Value {
+        let name = format!("constant/empty{dims:?}").replace(", ", "_");
+        self.constant(&name, ElementType::Float, dims, Vec::new())
+    }
+
     /// A one-dimensional int64 tensor, kept in the graph itself.
     pub fn int64s(&mut self, values: &[i64]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
@@ -243,19 +255,29 @@ impl Graph {
     /// The same parts give the same value.
     pub fn shape(&mut self, leading: &Value, sizes: &[i64]) -> Value {
         let key = format!("{}{sizes:?}", leading.name());
-        if let Some(value) = self.shapes.get(&key) {
+        self.shared("shapes", &key, |graph| {
+            let sizes = graph.int64s(sizes);
+            let node = graph.node("Concat").inputs([leading, &sizes]);
+            node.int("axis", 0).output()
+        })
+    }
+
+    /// What `body` computes, once for each `key`: what several layers share stands beside them, in
+    /// `scope`, and not in the one that asked first.
+    pub fn shared(
+        &mut self,
+        scope: &str,
+        key: &str,
+        body: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        let key = format!("{scope}/{key}");
+        if let Some(value) = self.shared.get(&key) {
             return value.clone();
         }
-        // What several layers share stands beside them, not in the one that asked first.
-        let scope = std::mem::replace(&mut self.scope, vec!["shapes".into()]);
-        let sizes = self.int64s(sizes);
-        let value = self
-            .node("Concat")
-            .inputs([leading, &sizes])
-            .int("axis", 0)
-            .output();
-        self.scope = scope;
-        self.shapes.insert(key, value.clone());
+        let inner = std::mem::replace(&mut self.scope, vec![scope.into()]);
+        let value = body(self);
+        self.scope = inner;
+        self.shared.insert(key, value.clone());
         value
     }
 
@@ -273,6 +295,47 @@ impl Graph {
         });
         self.constants.insert(name.into(), value.clone());
         value
+    }
+
+    /// Starts a branch of an `If`: what is added until [`end_branch`](Self::end_branch) goes into a
+    /// graph of its own, which may read every value made before it.
+    pub fn begin_branch(&mut self, name: &str) -> Outside {
+        self.enter(name);
+        Outside {
+            nodes: std::mem::take(&mut self.proto.node),
+            // What a branch computes for itself is not there outside of it.
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Ends a branch, which gives `outputs`.
+    pub fn end_branch(&mut self, outside: Outside, outputs: &[Value]) -> Branch {
+        // A branch may only give what its own nodes made.
+        let outputs: Vec<_> = outputs
+            .iter()
+            .map(|value| {
+                let mut made = self.proto.node.iter().flat_map(|node| &node.output);
+                match made.any(|output| *output == value.0) {
+                    true => value.clone(),
+                    false => self.node("Identity").input(value).output(),
+                }
+            })
+            .collect();
+        let graph = GraphProto {
+            name: self.scope.join("/"),
+            node: std::mem::replace(&mut self.proto.node, outside.nodes),
+            output: outputs
+                .into_iter()
+                .map(|output| ValueInfoProto {
+                    name: output.0,
+                    ..ValueInfoProto::default()
+                })
+                .collect(),
+            ..GraphProto::default()
+        };
+        self.shared = outside.shared;
+        self.leave();
+        Branch(graph)
     }
 
     /// Names of the nodes, in the order in which they run.
@@ -329,6 +392,15 @@ impl Graph {
             format!("{full}_{count}")
         }
     }
+}
+
+/// Whether a node reads a value, in its branches or itself.
+fn reads(node: &NodeProto, value: &str) -> bool {
+    let branches = node.attribute.iter().filter_map(|held| held.g.as_ref());
+    node.input.iter().any(|input| input == value)
+        || branches
+            .flat_map(|branch| &branch.node)
+            .any(|node| reads(node, value))
 }
 
 fn value_info(name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> ValueInfoProto {
@@ -425,6 +497,16 @@ impl<'g> NodeBuilder<'g> {
             name: name.into(),
             ints: values.to_vec(),
             r#type: AttributeType::Ints as i32,
+            ..AttributeProto::default()
+        })
+    }
+
+    /// A graph attribute: a branch of an `If`.
+    pub fn branch(self, name: &str, branch: Branch) -> Self {
+        self.attribute(AttributeProto {
+            name: name.into(),
+            g: Some(branch.0),
+            r#type: AttributeType::Graph as i32,
             ..AttributeProto::default()
         })
     }

@@ -38,7 +38,7 @@ const TOKENIZER: &str = "tokenizer.json";
 /// tokens than this.
 const NO_LIMIT: f64 = 1e9;
 /// Files that a vocabulary can be in.
-const VOCABULARIES: [&str; 9] = [
+pub(crate) const VOCABULARIES: [&str; 9] = [
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",

@@ -9,11 +9,31 @@ use super::precision::Precision;
 /// The bundle format this version writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// What an export is written for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// The bundle that this library runs.
+    #[default]
+    Bundle,
+    /// Standard operators under optimum's names, for ONNX Runtime in other hands.
+    Optimum,
+}
+
+impl Layout {
+    fn is_bundle(&self) -> bool {
+        *self == Self::Bundle
+    }
+}
+
 /// The record in `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of the bundle format: [`FORMAT`].
     pub format: u32,
+    /// What the export is written for; absent for a bundle.
+    #[serde(skip_serializing_if = "Layout::is_bundle", default)]
+    pub layout: Layout,
     /// `model_type` of the checkpoint.
     pub architecture: String,
     /// Precision of the weights.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use manifest::{FORMAT, FileRecord, Manifest, ModelShape, SourceRecord, Surplus, Tool};
+pub use manifest::{FORMAT, FileRecord, Layout, Manifest, ModelShape, SourceRecord, Surplus, Tool};
 pub use precision::Precision;
 
 use crate::error::{Error, Result};
@@ -36,6 +36,9 @@ pub const TOKENIZER: &str = "tokenizer.json";
 pub const GENERATION_CONFIG: &str = "generation_config.json";
 /// The record of what the bundle is.
 pub const MANIFEST: &str = "manifest.json";
+
+/// The encoder graph of optimum's layout: what tells it, whoever wrote it.
+const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
 /// Every file that the manifest keeps a digest of.
 pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
@@ -59,12 +62,18 @@ impl Bundle {
             });
         }
         if !root.join(MANIFEST).is_file() {
+            if root.join(OPTIMUM_ENCODER).is_file() {
+                return Err(Error::OptimumLayout { path: root });
+            }
             return Err(Error::NoBundle {
                 path: root,
                 problem: "has no manifest.json",
             });
         }
         let manifest = read_manifest(&root.join(MANIFEST))?;
+        if manifest.layout == Layout::Optimum {
+            return Err(Error::OptimumLayout { path: root });
+        }
         let bundle = Self { root, manifest };
         for name in FILES {
             let record = bundle.record(name)?;

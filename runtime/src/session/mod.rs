@@ -8,6 +8,7 @@ mod decoder;
 mod encoder;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -52,8 +53,8 @@ pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decod
     let runtime = OnnxRuntime::load()?;
     let shape = &bundle.manifest().shape;
     std::thread::scope(|scope| {
-        let encoder = scope.spawn(|| open(&runtime, bundle, ENCODER, options));
-        let decoder = open(&runtime, bundle, DECODER, options);
+        let encoder = scope.spawn(|| open(&runtime, &bundle.path(ENCODER), options));
+        let decoder = open(&runtime, &bundle.path(DECODER), options);
         let encoder = encoder.join().expect("loading does not panic")?;
         Ok((
             Encoder::new(encoder, shape.clone()),
@@ -62,13 +63,8 @@ pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decod
     })
 }
 
-fn open(
-    runtime: &OnnxRuntime,
-    bundle: &Bundle,
-    file: &str,
-    options: &SessionOptions,
-) -> Result<Session> {
-    let path = bundle.path(file);
+/// Loads one graph.
+pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Result<Session> {
     let during = format!("loading '{}'", path.display());
     let session = || -> ort::Result<Session> {
         Session::builder(runtime.environment())?
@@ -79,7 +75,7 @@ fn open(
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
             .with_operators(operators::domain()?)?
-            .commit_from_file(&path)
+            .commit_from_file(path)
     };
     session().map_err(|error| Error::onnx_runtime(during, error))
 }

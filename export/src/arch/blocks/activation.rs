@@ -5,7 +5,7 @@ use epitome_runtime::operators;
 use crate::arch::config::wrong;
 use crate::arch::{Builder, ModelConfig};
 use crate::error::Result;
-use crate::onnx::graph::Value;
+use crate::onnx::graph::{Graph, Value};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,23 @@ impl Activation {
 
     /// Applies the function.
     pub fn apply(self, b: &mut Builder<'_, '_>, x: &Value) -> Value {
+        let portable = b.is_portable();
         let graph = &mut b.graph;
+        let times_sigmoid = |graph: &mut Graph, alpha: f32| {
+            if !portable {
+                let node = graph.contrib("QuickGelu").input(x);
+                return node.float("alpha", alpha).output();
+            }
+            let scaled = match alpha {
+                1.0 => x.clone(),
+                _ => {
+                    let alpha = graph.scalar(alpha);
+                    graph.node("Mul").inputs([x, &alpha]).output()
+                }
+            };
+            let gate = graph.node("Sigmoid").input(&scaled).output();
+            graph.node("Mul").inputs([x, &gate]).output()
+        };
         match self {
             Self::Relu => graph.node("Relu").input(x).output(),
             Self::Gelu => graph.node("Gelu").input(x).output(),
@@ -124,16 +140,8 @@ impl Activation {
                 .input(x)
                 .string("approximate", "tanh")
                 .output(),
-            Self::QuickGelu => graph
-                .contrib("QuickGelu")
-                .input(x)
-                .float("alpha", 1.702)
-                .output(),
-            Self::Silu => graph
-                .contrib("QuickGelu")
-                .input(x)
-                .float("alpha", 1.0)
-                .output(),
+            Self::QuickGelu => times_sigmoid(graph, 1.702),
+            Self::Silu => times_sigmoid(graph, 1.0),
             Self::SquaredRelu => {
                 let x = graph.node("Relu").input(x).output();
                 graph.node("Mul").inputs([&x, &x]).output()

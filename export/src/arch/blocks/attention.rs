@@ -1,7 +1,8 @@
 //! Attention: over the source in the encoder, over the cache and over the source in the decoder.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache};
+use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache, NewTokens, Past};
 use super::linear::linear;
+use super::plain_attention;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -80,40 +81,44 @@ impl Attention {
         inputs: &EncoderInputs,
         bias: Option<&Value>,
     ) -> Result<Value> {
-        let names = self.names;
-        let mut project = |part: &str| -> Result<Value> {
-            let rows = self.into_heads(b, name, part, x)?;
+        let portable = b.is_portable();
+        let parts = self.project(b, name, x, |b, rows| {
+            if portable {
+                return split_heads(b, rows, &inputs.shape, self.heads);
+            }
             let shape = inputs.with_size(b, self.heads.hidden());
-            Ok(b.graph.node("Reshape").inputs([&rows, &shape]).output())
+            b.graph.node("Reshape").inputs([rows, &shape]).output()
+        })?;
+        let attended = if portable {
+            let mask = inputs.score_mask(b);
+            let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
+            self.attend_plainly(b, &parts, &added)
+        } else {
+            self.attend(b, parts.each_ref(), &inputs.mask, bias)
         };
-        let [query, key, value] = [
-            project(names.query)?,
-            project(names.key)?,
-            project(names.value)?,
-        ];
-        let attended = self.attend(b, [&query, &key, &value], &inputs.mask, bias);
         self.out_of_heads(b, name, &attended)
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
-    /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`.
+    /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`; `shape` is int64
+    /// `[batch, source]`.
     pub fn memory(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
         hidden_states: &Value,
-        inputs: &EncoderInputs,
+        shape: &Value,
     ) -> Result<(Value, Value)> {
         let names = self.names;
         let mut project = |part: &str| -> Result<Value> {
             let rows = self.into_heads(b, name, part, hidden_states)?;
-            Ok(split_heads(b, &rows, inputs, self.heads))
+            Ok(split_heads(b, &rows, shape, self.heads))
         };
         Ok((project(names.key)?, project(names.value)?))
     }
 
-    /// Causal self-attention of one new token a row, over a cache that is written in place and
-    /// follows the beams by index: `[batch * beams, hidden]` to the same.
+    /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows, hidden]`
+    /// to the same.
     pub fn over_cache(
         &self,
         b: &mut Builder<'_, '_>,
@@ -122,20 +127,33 @@ impl Attention {
         inputs: &DecoderInputs,
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let names = self.names;
-        let token_shape = b.graph.int64s(&[-1, 1, self.heads.hidden() as i64]);
-        let mut project = |part: &str| -> Result<Value> {
-            let rows = self.into_heads(b, name, part, x)?;
-            Ok(b.graph
-                .node("Reshape")
-                .inputs([&rows, &token_shape])
-                .output())
+        let attended = match &inputs.past {
+            Past::InPlace {
+                beam_width,
+                cache_indirection,
+            } => {
+                let beams = [&inputs.past_length, beam_width, cache_indirection];
+                self.in_place(b, (name, x), beams, cache)?
+            }
+            Past::Given { tokens, .. } => self.appended(b, (name, x), (inputs, tokens), cache)?,
         };
-        let [query, key, value] = [
-            project(names.query)?,
-            project(names.key)?,
-            project(names.value)?,
-        ];
+        self.out_of_heads(b, name, &attended)
+    }
+
+    /// One new token a row, over a cache that is written in place and follows the beams by index.
+    /// `beams` are past length, beam width and cache indirection.
+    fn in_place(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (name, x): (&str, &Value),
+        beams: [&Value; 3],
+        cache: &mut LayerCache,
+    ) -> Result<Value> {
+        let token_shape = b.graph.int64s(&[-1, 1, self.heads.hidden() as i64]);
+        let [query, key, value] = self.project(b, name, x, |b, rows| {
+            let node = b.graph.node("Reshape").inputs([rows, &token_shape]);
+            node.output()
+        })?;
         let mut node = b
             .graph
             .contrib("DecoderMaskedMultiHeadAttention")
@@ -143,11 +161,7 @@ impl Attention {
             .skip(1) // mask_index
             .optional(cache.bias.as_ref())
             .inputs([&cache.past_key, &cache.past_value])
-            .inputs([
-                &inputs.past_length,
-                &inputs.beam_width,
-                &inputs.cache_indirection,
-            ])
+            .inputs(beams)
             .int("num_heads", self.heads.count as i64)
             .int("past_present_share_buffer", 1);
         if let Some(scale) = self.scale {
@@ -155,30 +169,115 @@ impl Attention {
         }
         let [attended, present_key, present_value] = node.outputs();
         cache.present = Some((present_key, present_value));
-        let attended = rows(b, &attended, self.heads.hidden());
-        self.out_of_heads(b, name, &attended)
+        Ok(rows(b, &attended, self.heads.hidden()))
     }
 
-    /// Attention over the source, shared by the beams of a document: beams stand where query
-    /// positions stand, so that its keys and values are there once. `[batch * beams, hidden]` to
-    /// the same.
+    /// Several new tokens a row, behind those in the cache.
+    fn appended(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (name, x): (&str, &Value),
+        (inputs, tokens): (&DecoderInputs, &NewTokens),
+        cache: &mut LayerCache,
+    ) -> Result<Value> {
+        let [query, key, value] = self.project(b, name, x, |b, rows| {
+            split_heads(b, rows, &inputs.shape, self.heads)
+        })?;
+        let (key, value) = inputs.append(b, cache, (key, value));
+        let added: Vec<_> = cache.bias.iter().chain([&tokens.unseen]).collect();
+        let attended = self.attend_plainly(b, &[query, key.clone(), value.clone()], &added);
+        cache.present = Some((key, value));
+        Ok(attended)
+    }
+
+    /// Attention over the source, shared by the columns of a document (its beams, or its new
+    /// tokens): they stand where query positions stand, so that its keys and values are there once.
+    /// Rows of `[rows, hidden]` to the same.
     pub fn over_memory(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
         x: &Value,
         inputs: &DecoderInputs,
-        cache: &LayerCache,
+        cache: &mut LayerCache,
     ) -> Result<Value> {
         let query = self.into_heads(b, name, self.names.query, x)?;
-        let query = b
-            .graph
-            .node("Reshape")
-            .inputs([&query, &inputs.beams_shape])
-            .output();
-        let memory = [&query, &cache.cross_key, &cache.cross_value];
-        let attended = self.attend(b, memory, &inputs.source_mask, None);
+        let attended = match &inputs.past {
+            Past::Given {
+                recomputed: Some(source),
+                ..
+            } => {
+                let query = split_heads(b, &query, &inputs.shape, self.heads);
+                // What the cache holds is used as it stands; a branch that handed it on would copy it.
+                let outside = b.graph.begin_branch("cached");
+                let memory = [query, cache.cross_key.clone(), cache.cross_value.clone()];
+                let attended = self.attend_plainly(b, &memory, &[&inputs.source_mask]);
+                let nothing = b
+                    .graph
+                    .no_floats(&[0, self.heads.count, 1, self.heads.size]);
+                let cached = [attended, nothing.clone(), nothing];
+                let cached = b.graph.end_branch(outside, &cached);
+
+                let outside = b.graph.begin_branch("first");
+                let hidden_states = rows(b, &source.hidden_states, self.hidden);
+                let (key, value) = self.memory(b, name, &hidden_states, &source.shape)?;
+                let [query, _, _] = memory;
+                let memory = [query, key.clone(), value.clone()];
+                let attended = self.attend_plainly(b, &memory, &[&inputs.source_mask]);
+                let first = b.graph.end_branch(outside, &[attended, key, value]);
+                let node = b.graph.node("If").input(&source.use_cache);
+                let [attended, key, value] = node
+                    .branch("then_branch", cached)
+                    .branch("else_branch", first)
+                    .outputs();
+                cache.cross_present = Some((key, value));
+                attended
+            }
+            _ => {
+                let shape = b.graph.shape(&inputs.shape, &[self.heads.hidden() as i64]);
+                let query = b.graph.node("Reshape").inputs([&query, &shape]).output();
+                let memory = [&query, &cache.cross_key, &cache.cross_value];
+                self.attend(b, memory, &inputs.source_mask, None)
+            }
+        };
         self.out_of_heads(b, name, &attended)
+    }
+
+    /// Queries, keys and values of `x`, `[rows, heads * head_size]` each before `arrange`.
+    fn project(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+        mut arrange: impl FnMut(&mut Builder<'_, '_>, &Value) -> Value,
+    ) -> Result<[Value; 3]> {
+        let mut project = |part: &str| -> Result<Value> {
+            let rows = self.into_heads(b, name, part, x)?;
+            Ok(arrange(b, &rows))
+        };
+        let names = self.names;
+        Ok([
+            project(names.query)?,
+            project(names.key)?,
+            project(names.value)?,
+        ])
+    }
+
+    /// Attention in standard operators; `added` goes to the scores.
+    fn attend_plainly(
+        &self,
+        b: &mut Builder<'_, '_>,
+        [query, key, value]: &[Value; 3],
+        added: &[&Value],
+    ) -> Value {
+        let query = match self.score_scale() {
+            1.0 => query.clone(),
+            scale => {
+                let scale = b.graph.scalar(scale);
+                b.graph.node("Mul").inputs([query, &scale]).output()
+            }
+        };
+        plain_attention::attend(b, [&query, key, value], added, self.heads)
     }
 
     /// Scaled dot-product attention with a padding mask, flattened to `[rows, heads * head_size]`.
@@ -232,14 +331,11 @@ impl Attention {
     }
 }
 
-/// `[batch * source, heads * head_size]` to `[batch, heads, source, head_size]`.
-pub fn split_heads(
-    b: &mut Builder<'_, '_>,
-    x: &Value,
-    inputs: &EncoderInputs,
-    heads: Heads,
-) -> Value {
-    let shape = inputs.with_heads(b, heads);
+/// `[batch * source, heads * head_size]` to `[batch, heads, source, head_size]`; `shape` is int64
+/// `[batch, source]`.
+pub fn split_heads(b: &mut Builder<'_, '_>, x: &Value, shape: &Value, heads: Heads) -> Value {
+    let sizes = [heads.count as i64, heads.size as i64];
+    let shape = b.graph.shape(shape, &sizes);
     let split = b.graph.node("Reshape").inputs([x, &shape]).output();
     b.graph
         .node("Transpose")

@@ -1,6 +1,6 @@
 //! The models of transformers' BART family: one structure, described by a [`Family`].
 
-use epitome_runtime::bundle::ModelShape;
+use epitome_runtime::bundle::{Layout, ModelShape};
 
 use super::activation::Activation;
 use super::attention::{Attention, Heads, Projections, rows};
@@ -179,18 +179,19 @@ impl Model {
     }
 
     /// Both graphs, the encoder's self-attention reaching over the whole source.
-    pub fn graphs(&self, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        self.graphs_with(weights, &full_attention)
+    pub fn graphs(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        self.graphs_with(layout, weights, &full_attention)
     }
 
     /// Both graphs, the encoder's layers written by `body`.
     pub fn graphs_with(
         &self,
+        layout: Layout,
         weights: &mut ModelWeights<'_>,
         body: &EncoderBody<'_>,
     ) -> Result<Graphs> {
-        let encoder = self.encoder_graph(weights, body)?;
-        let decoder = self.decoder_graph(weights)?;
+        let encoder = self.encoder_graph(layout, weights, body)?;
+        let decoder = self.decoder_graph(layout, weights)?;
         // Left by fairseq in old checkpoints.
         for stack in [self.encoder.names, self.decoder.names] {
             weights.pass_over(&[&stack.below("version")]);
@@ -228,6 +229,7 @@ impl Model {
 
     fn encoder_graph(
         &self,
+        layout: Layout,
         weights: &mut ModelWeights<'_>,
         body: &EncoderBody<'_>,
     ) -> Result<Graph> {
@@ -236,7 +238,7 @@ impl Model {
              layer, computed once for each document.",
             self.family.title
         );
-        let mut b = Builder::new(Side::Encoder, &doc, weights);
+        let mut b = Builder::new(Side::Encoder, &doc, layout, weights);
         let inputs = encoder_inputs(&mut b);
         let names = &self.encoder.names;
         let x = b.scoped("embed", |b| {
@@ -257,31 +259,21 @@ impl Model {
             }
         })?;
         let x = body(&mut b, self, &inputs, &x)?;
-        let heads = self.decoder.attention.heads;
-        let memory = (0..self.decoder.layers)
-            .map(|layer| {
-                let name = self.decoder.cross_attention(layer);
-                b.scoped(&name, |b| {
-                    self.decoder.attention.memory(b, &name, &x, &inputs)
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let shape = inputs.with_size(&mut b, self.hidden());
-        let x = b.graph.node("Reshape").inputs([&x, &shape]).output();
-        encoder_outputs(&mut b, &x, self.hidden(), &memory, heads);
+        encoder_outputs(&mut b, &x, &inputs, &self.decoder)?;
         Ok(b.graph)
     }
 
-    fn decoder_graph(&self, weights: &mut ModelWeights<'_>) -> Result<Graph> {
+    fn decoder_graph(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graph> {
         let doc = format!(
             "{} decoder: one step, the first included (past_length 0). The cache is written in \
              place and follows the beams through cache_indirection.",
             self.family.title
         );
         let logits_bias = weights.is_nonzero(LOGITS_BIAS);
-        let mut b = Builder::new(Side::Decoder, &doc, weights);
+        let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
         let heads = self.decoder.attention.heads;
-        let (inputs, mut caches) = decoder_inputs(&mut b, self.decoder.layers, heads);
+        let (inputs, mut caches) =
+            decoder_inputs(&mut b, self.decoder.layers, heads, self.hidden());
         let names = &self.decoder.names;
         let x = b.scoped("embed", |b| {
             let table = self.table(b, &names.below("embed_tokens.weight"), self.vocab_size)?;
@@ -312,7 +304,7 @@ impl Model {
             };
             Ok(table.product(b, &x, bias.as_ref(), Activation::Identity))
         })?;
-        decoder_outputs(&mut b, &logits, self.vocab_size, &caches, heads);
+        decoder_outputs(&mut b, &logits, self.vocab_size, &inputs, &caches, heads);
         Ok(b.graph)
     }
 

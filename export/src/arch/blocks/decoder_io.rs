@@ -1,11 +1,17 @@
-//! The inputs and outputs that every encoder and decoder graph has, under the names the runtime
-//! binds ([`epitome_runtime::bundle::io`]).
+//! The inputs and outputs that every encoder and decoder graph of a bundle has, under the names the
+//! runtime binds ([`epitome_runtime::bundle::io`]). Those of the portable layout are in
+//! [`portable_io`](super::portable_io).
 
 use epitome_runtime::bundle::io;
 
-use super::attention::Heads;
+use super::attention::{Heads, MASKED};
+use super::plain_attention::score_mask;
+use super::portable_io;
+use super::relative_bias::count_to;
+use super::transformer::Stack;
 use crate::arch::Builder;
-use crate::onnx::graph::{Dim, Value};
+use crate::error::Result;
+use crate::onnx::graph::{Dim, Graph, Value};
 use crate::onnx::proto::ElementType::{Float, Int32, Int64};
 
 /// The encoder's inputs.
@@ -23,31 +29,30 @@ pub struct EncoderInputs {
 impl EncoderInputs {
     /// The shape `[batch, source, size]`.
     pub fn with_size(&self, b: &mut Builder<'_, '_>, size: usize) -> Value {
-        self.extended(b, &[size as i64])
+        b.graph.shape(&self.shape, &[size as i64])
     }
 
-    /// The shape `[batch, source, heads, head_size]` that splits rows into heads.
-    pub fn with_heads(&self, b: &mut Builder<'_, '_>, heads: Heads) -> Value {
-        self.extended(b, &[heads.count as i64, heads.size as i64])
-    }
-
-    fn extended(&self, b: &mut Builder<'_, '_>, sizes: &[i64]) -> Value {
-        b.graph.shape(&self.shape, sizes)
+    /// What is added to the scores of keys: float32 `[batch, 1, 1, source]`.
+    pub fn score_mask(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph
+            .shared("mask", "scores", |graph| score_mask(graph, &self.mask))
     }
 }
 
 /// Declares the encoder's inputs.
 pub fn encoder_inputs(b: &mut Builder<'_, '_>) -> EncoderInputs {
-    let dims = [Dim::name("batch"), Dim::name("source")];
-    let graph = &mut b.graph;
-    let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, "source token ids");
-    let mask = graph.input(
-        io::ATTENTION_MASK,
-        Int32,
-        &dims,
-        "1 for a token, 0 for padding",
-    );
-    graph.scoped("shapes", |graph| {
+    let (input_ids, mask) = if b.is_portable() {
+        portable_io::encoder_inputs(b)
+    } else {
+        let dims = [Dim::name("batch"), Dim::name("source")];
+        let input_ids = b
+            .graph
+            .input(io::INPUT_IDS, Int64, &dims, "source token ids");
+        let doc = "1 for a token, 0 for padding";
+        let mask = b.graph.input(io::ATTENTION_MASK, Int32, &dims, doc);
+        (input_ids, mask)
+    };
+    b.graph.scoped("shapes", |graph| {
         let shape = graph.node("Shape").input(&input_ids).output();
         let source_length = graph
             .node("Shape")
@@ -65,60 +70,201 @@ pub fn encoder_inputs(b: &mut Builder<'_, '_>) -> EncoderInputs {
 }
 
 /// Declares the encoder's outputs: its hidden states, and for each decoder layer the cross-attention
-/// keys and values.
+/// keys and values; in the portable layout the decoder computes those.
 pub fn encoder_outputs(
     b: &mut Builder<'_, '_>,
     hidden_states: &Value,
-    hidden: usize,
-    memory: &[(Value, Value)],
-    heads: Heads,
-) {
-    let cross = cross_dims(heads);
-    for (layer, (key, value)) in memory.iter().enumerate() {
-        let doc = format!("cross-attention of decoder layer {layer}");
-        b.graph.output(
-            &io::cross_key(layer),
-            key,
-            Float,
-            &cross,
-            &format!("keys, {doc}"),
-        );
-        b.graph.output(
-            &io::cross_value(layer),
-            value,
-            Float,
-            &cross,
-            &format!("values, {doc}"),
-        );
+    inputs: &EncoderInputs,
+    decoder: &Stack,
+) -> Result<()> {
+    let hidden = decoder.attention.hidden;
+    if !b.is_portable() {
+        let heads = decoder.attention.heads;
+        let memory = (0..decoder.layers)
+            .map(|layer| {
+                let name = decoder.cross_attention(layer);
+                let attention = &decoder.attention;
+                b.scoped(&name, |b| {
+                    attention.memory(b, &name, hidden_states, &inputs.shape)
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        cross_outputs(b, &memory, heads);
+    }
+    let shape = inputs.with_size(b, hidden);
+    let node = b.graph.node("Reshape").inputs([hidden_states, &shape]);
+    let hidden_states = node.output();
+    if b.is_portable() {
+        portable_io::encoder_outputs(b, &hidden_states, hidden);
+        return Ok(());
     }
     b.graph.output(
         io::LAST_HIDDEN_STATE,
-        hidden_states,
+        &hidden_states,
         Float,
         &[Dim::name("batch"), Dim::name("source"), Dim::size(hidden)],
         "hidden states of the last layer",
     );
+    Ok(())
 }
 
-/// The decoder's inputs.
+fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Heads) {
+    let cross = cross_dims(heads);
+    for (layer, (key, value)) in memory.iter().enumerate() {
+        let doc = format!("cross-attention of decoder layer {layer}");
+        let pairs = [
+            (io::cross_key(layer), key, "keys"),
+            (io::cross_value(layer), value, "values"),
+        ];
+        for (name, value, kind) in pairs {
+            let doc = format!("{kind}, {doc}");
+            b.graph.output(&name, value, Float, &cross, &doc);
+        }
+    }
+}
+
+/// The decoder's inputs. Its columns are the beams of a document, one new token each, or the new
+/// tokens of a row.
 pub struct DecoderInputs {
-    /// int64 `[batch, beams]`: the newest token of each beam.
+    /// int64 `[batch, columns]`: the newest tokens.
     pub input_ids: Value,
+    /// int64 `[2]`: the shape `[batch, columns]`.
+    pub shape: Value,
     /// int32 `[1]`: how many tokens the cache holds.
     pub past_length: Value,
-    /// int32 `[1]`.
-    pub beam_width: Value,
-    /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
-    pub cache_indirection: Value,
-    /// int32 `[batch, source]`.
+    /// int32 `[1]`, or one for each new token: where they stand.
+    pub positions: Value,
+    /// int32 `[batch, source]`: 1 for a token, 0 for padding. In the portable layout what is added
+    /// to the scores of keys instead, float32 `[batch, 1, 1, source]`.
     pub source_mask: Value,
-    /// The shape `[batch, beams, heads * head_size]`.
-    pub beams_shape: Value,
+    /// How self-attention comes by the past.
+    pub past: Past,
+}
+
+/// How self-attention comes by the keys and values of the past.
+pub enum Past {
+    /// They stay where they are, and the one new token of each row is written behind them.
+    InPlace {
+        /// int32 `[1]`.
+        beam_width: Value,
+        /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
+        cache_indirection: Value,
+    },
+    /// They are given, and those of several new tokens are put behind them.
+    Given {
+        /// The new tokens.
+        tokens: NewTokens,
+        /// Where cross-attention may have to be computed first, what from.
+        recomputed: Option<Recomputed>,
+    },
+}
+
+/// Several new tokens of a row.
+pub struct NewTokens {
+    /// int64 `[columns, past_length + columns]`: positions of all tokens relative to the new ones.
+    pub relative: Value,
+    /// What is added to scores so that no token sees a later one: float32 of the same shape.
+    pub unseen: Value,
+}
+
+/// What cross-attention's keys and values are computed from, where there is no cache yet.
+pub struct Recomputed {
+    /// bool `[1]`: whether there is a cache.
+    pub use_cache: Value,
+    /// float32 `[batch, source, hidden]`.
+    pub hidden_states: Value,
+    /// int64 `[2]`: the shape `[batch, source]`.
+    pub shape: Value,
+}
+
+impl DecoderInputs {
+    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`).
+    pub(super) fn of_several(
+        b: &mut Builder<'_, '_>,
+        (input_ids, past, source_mask): (Value, Value, Value),
+        recomputed: Option<Recomputed>,
+    ) -> Self {
+        b.graph.enter("positions");
+        let shape = b.graph.node("Shape").input(&input_ids).output();
+        let node = b.graph.node("Shape").input(&input_ids);
+        let columns = node.int("start", 1).int("end", 2).output();
+        let total = b.graph.node("Add").inputs([&past, &columns]).output();
+        let keys = count_to(b, &total);
+        let new = count_to(b, &columns);
+        let graph = &mut b.graph;
+        let positions = graph.node("Add").inputs([&new, &past]).output();
+        let rows = graph.int64s(&[1]);
+        let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
+        let relative = graph.node("Sub").inputs([&keys, &queries]).output();
+        let [here, zero, masked] = [
+            graph.int64_scalar(0),
+            graph.scalar(0.0),
+            graph.scalar(MASKED),
+        ];
+        let later = graph.node("Greater").inputs([&relative, &here]).output();
+        let unseen = graph
+            .node("Where")
+            .inputs([&later, &masked, &zero])
+            .output();
+        let [past_length, positions] = [past, positions].map(|value| {
+            let node = graph.node("Cast").input(&value);
+            node.int("to", Int32 as i64).output()
+        });
+        graph.leave();
+        Self {
+            input_ids,
+            shape,
+            past_length,
+            positions,
+            source_mask,
+            past: Past::Given {
+                tokens: NewTokens { relative, unseen },
+                recomputed,
+            },
+        }
+    }
+
+    /// New keys and values of one layer behind those in its cache: all of them,
+    /// `[batch, heads, past_length + columns, head_size]`.
+    pub fn append(
+        &self,
+        b: &mut Builder<'_, '_>,
+        cache: &LayerCache,
+        (key, value): (Value, Value),
+    ) -> (Value, Value) {
+        let behind = |graph: &mut Graph, past: &Value, new: &Value| {
+            let node = graph.node("Concat").inputs([past, new]);
+            node.int("axis", 2).output()
+        };
+        let Past::Given {
+            recomputed: Some(source),
+            ..
+        } = &self.past
+        else {
+            unreachable!("the bundle's decoder is never given several tokens");
+        };
+        let graph = &mut b.graph;
+        let outside = graph.begin_branch("cached");
+        let all = [
+            behind(graph, &cache.past_key, &key),
+            behind(graph, &cache.past_value, &value),
+        ];
+        let cached = graph.end_branch(outside, &all);
+        let outside = graph.begin_branch("first");
+        let first = graph.end_branch(outside, &[key, value]);
+        let node = graph.node("If").input(&source.use_cache);
+        let [key, value] = node
+            .branch("then_branch", cached)
+            .branch("else_branch", first)
+            .outputs();
+        (key, value)
+    }
 }
 
 /// The cache of one decoder layer.
 pub struct LayerCache {
-    /// float32 `[batch * beams, heads, max_length, head_size]`.
+    /// float32 `[batch * beams, heads, max_length, head_size]`; in the portable layout
+    /// `[batch, heads, past_length, head_size]`.
     pub past_key: Value,
     /// The same shape.
     pub past_value: Value,
@@ -126,18 +272,24 @@ pub struct LayerCache {
     pub cross_key: Value,
     /// The same shape.
     pub cross_value: Value,
-    /// float32 `[1, heads, 1, past_length + 1]`, added to the scores of self-attention.
+    /// float32 `[1, heads, columns or 1, past_length + new]`, added to the scores of self-attention.
     pub bias: Option<Value>,
-    /// Keys and values with the new token in place, once self-attention is written.
+    /// Keys and values with the new tokens in place, once self-attention is written.
     pub present: Option<(Value, Value)>,
+    /// Keys and values of cross-attention, where the decoder computes them.
+    pub cross_present: Option<(Value, Value)>,
 }
 
-/// Declares the decoder's inputs.
+/// Declares the inputs of a decoder of so many layers, whose encoder's states have the size `hidden`.
 pub fn decoder_inputs(
     b: &mut Builder<'_, '_>,
     layers: usize,
     heads: Heads,
+    hidden: usize,
 ) -> (DecoderInputs, Vec<LayerCache>) {
+    if b.is_portable() {
+        return portable_io::decoder_inputs(b, layers, heads, hidden);
+    }
     let [batch, beams] = [Dim::name("batch"), Dim::name("beams")];
     let graph = &mut b.graph;
     let input_ids = graph.input(
@@ -170,14 +322,8 @@ pub fn decoder_inputs(
         &[batch, Dim::name("source")],
         "1 for a source token, 0 for padding",
     );
-    let beams_shape = graph.scoped("shapes", |graph| {
-        let shape = graph.node("Shape").input(&input_ids).output();
-        let hidden = graph.int64s(&[heads.hidden() as i64]);
-        graph
-            .node("Concat")
-            .inputs([&shape, &hidden])
-            .int("axis", 0)
-            .output()
+    let shape = graph.scoped("shapes", |graph| {
+        graph.node("Shape").input(&input_ids).output()
     });
     let (past, cross) = (past_dims(heads), cross_dims(heads));
     let caches = (0..layers)
@@ -192,16 +338,20 @@ pub fn decoder_inputs(
                 cross_value: input(io::cross_value(layer), &cross, "cross-attention values"),
                 bias: None,
                 present: None,
+                cross_present: None,
             }
         })
         .collect();
     let inputs = DecoderInputs {
         input_ids,
+        shape,
+        positions: past_length.clone(),
         past_length,
-        beam_width,
-        cache_indirection,
         source_mask,
-        beams_shape,
+        past: Past::InPlace {
+            beam_width,
+            cache_indirection,
+        },
     };
     (inputs, caches)
 }
@@ -211,9 +361,13 @@ pub fn decoder_outputs(
     b: &mut Builder<'_, '_>,
     logits: &Value,
     vocab_size: usize,
+    inputs: &DecoderInputs,
     caches: &[LayerCache],
     heads: Heads,
 ) {
+    if b.is_portable() {
+        return portable_io::decoder_outputs(b, logits, vocab_size, inputs, caches, heads);
+    }
     let rows = [Dim::name("rows"), Dim::size(vocab_size)];
     b.graph.output(
         io::LOGITS,

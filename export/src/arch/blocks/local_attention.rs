@@ -6,10 +6,10 @@
 
 use super::attention::{Heads, MASKED, rows};
 use super::decoder_io::EncoderInputs;
+use super::plain_attention::additive_mask;
 use super::relative_bias::count_to;
 use crate::arch::Builder;
 use crate::onnx::graph::Value;
-use crate::onnx::proto::ElementType::Float;
 
 /// How a source is cut into blocks.
 pub struct Blocks {
@@ -103,7 +103,7 @@ impl Blocks {
     /// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
     /// `[batch, 1, blocks, 1, size]`.
     pub fn mask(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-        let mask = additive_mask(b, inputs);
+        let mask = additive_mask(&mut b.graph, &inputs.mask);
         let graph = &mut b.graph;
         let [masked, axis] = [graph.scalar(MASKED), graph.int64s(&[1])];
         let padded = graph
@@ -126,20 +126,6 @@ impl Blocks {
         let queries = graph.node("Unsqueeze").inputs([&queries, &rows]).output();
         graph.node("Sub").inputs([&keys, &queries]).output()
     }
-}
-
-/// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
-/// `[batch, source]`.
-pub fn additive_mask(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-    let graph = &mut b.graph;
-    let [one, masked] = [graph.scalar(1.0), graph.scalar(MASKED)];
-    let mask = graph
-        .node("Cast")
-        .input(&inputs.mask)
-        .int("to", Float as i64)
-        .output();
-    let padding = graph.node("Sub").inputs([&one, &mask]).output();
-    graph.node("Mul").inputs([&padding, &masked]).output()
 }
 
 /// 0 where a relative position is at most `reach` away, [`MASKED`] elsewhere: float32 of the shape
@@ -181,27 +167,4 @@ pub fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> V
         .inputs(&parts)
         .int("axis", axis)
         .output()
-}
-
-/// Scores of queries `[.., queries, head_size]` and keys `[.., keys, head_size]`, both of
-/// `dimensions` dimensions: `[.., queries, keys]`.
-pub fn scores(b: &mut Builder<'_, '_>, query: &Value, key: &Value, dimensions: usize) -> Value {
-    let mut order: Vec<i64> = (0..dimensions as i64).collect();
-    order.swap(dimensions - 2, dimensions - 1);
-    let graph = &mut b.graph;
-    let key = graph
-        .node("Transpose")
-        .input(key)
-        .ints("perm", &order)
-        .output();
-    graph.node("MatMul").inputs([query, &key]).output()
-}
-
-/// The share of each key: the softmax of scores and what is added to them.
-pub fn shares(b: &mut Builder<'_, '_>, scores: &Value, added: &[&Value]) -> Value {
-    let graph = &mut b.graph;
-    let sum = added.iter().fold(scores.clone(), |sum, added| {
-        graph.node("Add").inputs([&sum, added]).output()
-    });
-    graph.node("Softmax").input(&sum).int("axis", -1).output()
 }

@@ -13,6 +13,8 @@ pub mod linear;
 pub mod local_attention;
 pub mod matrix;
 pub mod norm;
+pub mod plain_attention;
+pub mod portable_io;
 pub mod positions;
 pub mod relative_bias;
 pub mod t5;

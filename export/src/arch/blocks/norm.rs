@@ -64,7 +64,8 @@ impl Norm {
         }
     }
 
-    /// Adds `x` to `residual` and normalizes the sum, in one operator: `(normalized, sum)`.
+    /// Adds `x` to `residual` and normalizes the sum, in one operator where there is one:
+    /// `(normalized, sum)`.
     fn add(
         &self,
         b: &mut Builder<'_, '_>,
@@ -72,6 +73,10 @@ impl Norm {
         x: &Value,
         residual: &Value,
     ) -> Result<(Value, Value)> {
+        if b.is_portable() {
+            let sum = b.graph.node("Add").inputs([x, residual]).output();
+            return Ok((self.apply(b, name, &sum)?, sum));
+        }
         let scale = self.scale(b, name)?;
         let node = match self.kind {
             NormKind::Layer => {

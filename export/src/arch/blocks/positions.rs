@@ -76,7 +76,7 @@ impl PositionTable {
             .output())
     }
 
-    /// The position of the newest token: `[1, hidden]` or `[batch, beams, hidden]`.
+    /// The positions of the newest tokens: `[1 or columns, hidden]` or `[batch, columns, hidden]`.
     pub fn of_step(
         &self,
         b: &mut Builder<'_, '_>,
@@ -90,18 +90,18 @@ impl PositionTable {
             let past = b
                 .graph
                 .node("Cast")
-                .input(&inputs.past_length)
+                .input(&inputs.positions)
                 .int("to", Int64 as i64)
                 .output();
             let count = b.graph.node("Add").inputs([&mask, &past]).output();
             return Ok(counted(b, &table, &count, &mask, padding));
         }
         let position = match self.offset() {
-            0 => inputs.past_length.clone(),
+            0 => inputs.positions.clone(),
             offset => {
                 let offset = b.graph.int32s(&[offset as i32]);
                 let node = b.graph.node("Add");
-                node.inputs([&inputs.past_length, &offset]).output()
+                node.inputs([&inputs.positions, &offset]).output()
             }
         };
         Ok(b.graph.node("Gather").inputs([&table, &position]).output())

@@ -5,7 +5,7 @@
 //! bucket has a trained value a head. Which bucket a distance falls into never changes, so the
 //! values are laid out by distance when the graph is written, and the graph only looks them up.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs};
+use super::decoder_io::{DecoderInputs, EncoderInputs, Past};
 use crate::arch::config::wrong;
 use crate::arch::{Builder, ModelConfig};
 use crate::error::Result;
@@ -124,21 +124,9 @@ impl RelativeBias {
         graph.node("Sub").inputs([&clipped, &from]).output()
     }
 
-    /// The bias of a step's self-attention, `[1, heads, 1, past_length + 1]`, from what
-    /// [`relative_of_step`] gives.
-    pub fn of_step(&self, b: &mut Builder<'_, '_>, name: &str, relative: &Value) -> Result<Value> {
-        let bias = self.look_up(b, name, relative)?;
-        let axes = b.graph.int64s(&[0, 2]);
-        Ok(b.graph.node("Unsqueeze").inputs([&bias, &axes]).output())
-    }
-
-    /// The bias over a source, `[1, heads, source, source]`, from what [`relative_of_source`] gives.
-    pub fn of_source(
-        &self,
-        b: &mut Builder<'_, '_>,
-        name: &str,
-        relative: &Value,
-    ) -> Result<Value> {
+    /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`: what
+    /// [`relative_of_source`] or [`relative_of_step`] gives.
+    pub fn added(&self, b: &mut Builder<'_, '_>, name: &str, relative: &Value) -> Result<Value> {
         let bias = self.look_up(b, name, relative)?;
         let axis = b.graph.int64s(&[0]);
         Ok(b.graph.node("Unsqueeze").inputs([&bias, &axis]).output())
@@ -158,18 +146,25 @@ pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Va
     graph.node("Sub").inputs([&keys, &queries]).output()
 }
 
-/// Relative positions of the cached tokens and the newest to the newest: int64 `[past_length + 1]`.
+/// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.
 pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
-    let graph = &mut b.graph;
-    let past = graph
+    if let Past::Given { tokens, .. } = &inputs.past {
+        return tokens.relative.clone();
+    }
+    let past = b
+        .graph
         .node("Cast")
         .input(&inputs.past_length)
         .int("to", Int64 as i64)
         .output();
-    let one = graph.int64s(&[1]);
-    let total = graph.node("Add").inputs([&past, &one]).output();
+    let one = b.graph.int64s(&[1]);
+    let total = b.graph.node("Add").inputs([&past, &one]).output();
     let positions = count_to(b, &total);
-    b.graph.node("Sub").inputs([&positions, &past]).output()
+    let graph = &mut b.graph;
+    let relative = graph.node("Sub").inputs([&positions, &past]).output();
+    let axis = graph.int64s(&[0]);
+    let node = graph.node("Unsqueeze").inputs([&relative, &axis]);
+    node.output()
 }
 
 /// The numbers from 0 below `end`, which is int64 `[1]`.

@@ -1,7 +1,7 @@
 //! The models of transformers' T5 family: pre-norm layers with root-mean-square norms, no biases, no
 //! positions but a relative bias in self-attention, described by a [`Family`].
 
-use epitome_runtime::bundle::ModelShape;
+use epitome_runtime::bundle::{Layout, ModelShape};
 
 use super::activation::Activation;
 use super::attention::{Attention, Heads, Projections, rows};
@@ -151,18 +151,19 @@ impl Model {
     }
 
     /// Both graphs, the encoder's self-attention reaching over the whole source.
-    pub fn graphs(&self, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
-        self.graphs_with(weights, &full_attention)
+    pub fn graphs(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
+        self.graphs_with(layout, weights, &full_attention)
     }
 
     /// Both graphs, the encoder's layers written by `body`.
     pub fn graphs_with(
         &self,
+        layout: Layout,
         weights: &mut ModelWeights<'_>,
         body: &EncoderBody<'_>,
     ) -> Result<Graphs> {
-        let encoder = self.encoder_graph(weights, body)?;
-        let decoder = self.decoder_graph(weights)?;
+        let encoder = self.encoder_graph(layout, weights, body)?;
+        let decoder = self.decoder_graph(layout, weights)?;
         weights.pass_over(TABLES);
         weights.pass_over(&[UNUSED]);
         Ok(Graphs {
@@ -193,6 +194,7 @@ impl Model {
 
     fn encoder_graph(
         &self,
+        layout: Layout,
         weights: &mut ModelWeights<'_>,
         body: &EncoderBody<'_>,
     ) -> Result<Graph> {
@@ -201,7 +203,7 @@ impl Model {
              layer, computed once for each document.",
             self.family.title
         );
-        let mut b = Builder::new(Side::Encoder, &doc, weights);
+        let mut b = Builder::new(Side::Encoder, &doc, layout, weights);
         let inputs = encoder_inputs(&mut b);
         let x = b.scoped("embed", |b| {
             let table = self.table(b, &self.encoder.names.below("embed_tokens.weight"))?;
@@ -209,28 +211,20 @@ impl Model {
             Ok(rows(b, &x, self.hidden()))
         })?;
         let x = body(&mut b, self, &inputs, &x)?;
-        let attention = &self.decoder.attention;
-        let memory = (0..self.decoder.layers)
-            .map(|layer| {
-                let name = self.decoder.cross_attention(layer);
-                b.scoped(&name, |b| attention.memory(b, &name, &x, &inputs))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let shape = inputs.with_size(&mut b, self.hidden());
-        let x = b.graph.node("Reshape").inputs([&x, &shape]).output();
-        encoder_outputs(&mut b, &x, self.hidden(), &memory, attention.heads);
+        encoder_outputs(&mut b, &x, &inputs, &self.decoder)?;
         Ok(b.graph)
     }
 
-    fn decoder_graph(&self, weights: &mut ModelWeights<'_>) -> Result<Graph> {
+    fn decoder_graph(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graph> {
         let doc = format!(
             "{} decoder: one step, the first included (past_length 0). The cache is written in \
              place and follows the beams through cache_indirection.",
             self.family.title
         );
-        let mut b = Builder::new(Side::Decoder, &doc, weights);
+        let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
         let heads = self.decoder.attention.heads;
-        let (inputs, mut caches) = decoder_inputs(&mut b, self.decoder.layers, heads);
+        let (inputs, mut caches) =
+            decoder_inputs(&mut b, self.decoder.layers, heads, self.hidden());
         let x = b.scoped("embed", |b| {
             let table = self.table(b, &self.decoder.names.below("embed_tokens.weight"))?;
             let x = embed(b, &table, &inputs.input_ids, None);
@@ -242,7 +236,7 @@ impl Model {
             for (layer, cache) in caches.iter_mut().enumerate() {
                 if newest.is_none() || self.family.biases == Biases::Every {
                     let name = self.bias_name(&self.decoder, layer);
-                    newest = Some(self.target_bias.of_step(b, &name, &relative)?);
+                    newest = Some(self.target_bias.added(b, &name, &relative)?);
                 }
                 cache.bias.clone_from(&newest);
             }
@@ -260,7 +254,7 @@ impl Model {
             let table = self.table(b, "lm_head.weight")?;
             Ok(table.product(b, &x, None, Activation::Identity))
         })?;
-        decoder_outputs(&mut b, &logits, self.vocab_size, &caches, heads);
+        decoder_outputs(&mut b, &logits, self.vocab_size, &inputs, &caches, heads);
         Ok(b.graph)
     }
 
@@ -330,7 +324,7 @@ pub fn full_attention(
         (0..own)
             .map(|layer| {
                 let name = model.bias_name(&model.encoder, layer);
-                model.source_bias.of_source(b, &name, &relative)
+                model.source_bias.added(b, &name, &relative)
             })
             .collect::<Result<Vec<_>>>()
     })?;

@@ -1,0 +1,167 @@
+//! Running an export: plainly, to prove it right.
+
+use std::path::Path;
+
+use epitome_runtime::library::OnnxRuntime;
+use epitome_runtime::session::{self, SessionOptions};
+use ort::session::{Session, SessionInputValue, SessionInputs};
+use ort::value::Tensor;
+
+use super::{DECODER, ENCODER, io};
+use crate::error::{Error, Result};
+
+/// Both graphs, loaded.
+pub struct Sessions {
+    encoder: Session,
+    decoder: Session,
+}
+
+/// Source documents, padded to one length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `[documents, length]`.
+    pub shape: [usize; 2],
+    /// Token ids.
+    pub ids: Vec<i64>,
+    /// 1 for a token, 0 for padding.
+    pub mask: Vec<i64>,
+}
+
+/// A float32 tensor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Floats {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values, the last dimension running fastest.
+    pub values: Vec<f32>,
+}
+
+/// Keys and values of every layer, in the order of [`io::PARTS`]; none before the first step.
+pub type Cache = Vec<[Floats; 4]>;
+
+impl Sessions {
+    /// Loads the export in `folder`.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
+        // Weights are used where they are mapped: packed copies would cost more than a few slow runs.
+        let options = SessionOptions {
+            prepack: false,
+            ..SessionOptions::default()
+        };
+        let open = |name: &str| session::open(&runtime, &folder.join(name), &options);
+        Ok(Self {
+            encoder: open(ENCODER)?,
+            decoder: open(DECODER)?,
+        })
+    }
+
+    /// The encoder's hidden states, `[documents, length, hidden]`.
+    pub fn encode(&mut self, source: &Source) -> Result<Floats> {
+        let mut run = || -> ort::Result<Floats> {
+            let ids = Tensor::from_array((source.shape, source.ids.clone()))?;
+            let mask = Tensor::from_array((source.shape, source.mask.clone()))?;
+            let inputs = ort::inputs![io::INPUT_IDS => ids, io::ATTENTION_MASK => mask];
+            let outputs = self.encoder.run(inputs)?;
+            floats(&outputs[io::LAST_HIDDEN_STATE])
+        };
+        run().map_err(|error| failed("in the encoder", &error))
+    }
+
+    /// The logits behind each of `tokens`, which are as many a document: `[documents, tokens, vocab]`.
+    /// The cache, which is empty at first and has a layer for each of the decoder's from then on, is
+    /// brought up to date.
+    pub fn decode(
+        &mut self,
+        (source, hidden_states): (&Source, &Floats),
+        tokens: &[i64],
+        cache: &mut Cache,
+    ) -> Result<Floats> {
+        let mut run = || -> ort::Result<Floats> {
+            let documents = source.shape[0];
+            let shape = [documents, tokens.len() / documents];
+            let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
+                (
+                    io::INPUT_IDS.into(),
+                    Tensor::from_array((shape, tokens.to_vec()))?.into(),
+                ),
+                (
+                    io::ENCODER_ATTENTION_MASK.into(),
+                    Tensor::from_array((source.shape, source.mask.clone()))?.into(),
+                ),
+                (io::ENCODER_HIDDEN_STATES.into(), tensor(hidden_states)?),
+                (
+                    io::USE_CACHE_BRANCH.into(),
+                    Tensor::from_array(([1], vec![!cache.is_empty()]))?.into(),
+                ),
+            ];
+            let layers = self.layers();
+            for layer in 0..layers {
+                for (place, part) in io::PARTS.into_iter().enumerate() {
+                    let name = io::past(layer, part);
+                    let value = match cache.get(layer) {
+                        Some(held) => tensor(&held[place])?,
+                        None => self.empty(&name, documents)?,
+                    };
+                    inputs.push((name, value));
+                }
+            }
+            let outputs = self.decoder.run(SessionInputs::from(inputs))?;
+            let had = !cache.is_empty();
+            cache.resize(layers, Default::default());
+            for (layer, held) in cache.iter_mut().enumerate() {
+                for (place, part) in io::PARTS.into_iter().enumerate() {
+                    if !(had && part.is_cross()) {
+                        held[place] = floats(&outputs[io::present(layer, part).as_str()])?;
+                    }
+                }
+            }
+            floats(&outputs[io::LOGITS])
+        };
+        run().map_err(|error| failed("in the decoder", &error))
+    }
+
+    fn layers(&self) -> usize {
+        let name = |layer| io::past(layer, io::Part::Key);
+        (0..)
+            .take_while(|&layer| {
+                let inputs = self.decoder.inputs().iter();
+                inputs.into_iter().any(|input| input.name() == name(layer))
+            })
+            .count()
+    }
+
+    /// What stands for a past that is not there: one position that must not be read.
+    fn empty(&self, name: &str, documents: usize) -> ort::Result<SessionInputValue<'static>> {
+        let input = self
+            .decoder
+            .inputs()
+            .iter()
+            .find(|input| input.name() == name);
+        let shape = input.and_then(|input| input.dtype().tensor_shape());
+        let [_, heads, _, size] = shape.map_or([0, 1, 0, 1], |shape| {
+            std::array::from_fn(|place| shape[place])
+        });
+        let shape = vec![documents, heads as usize, 1, size as usize];
+        let values = vec![f32::NAN; shape.iter().product()];
+        tensor(&Floats { shape, values })
+    }
+}
+
+fn tensor(floats: &Floats) -> ort::Result<SessionInputValue<'static>> {
+    Ok(Tensor::from_array((floats.shape.clone(), floats.values.clone()))?.into())
+}
+
+fn floats(value: &ort::value::DynValue) -> ort::Result<Floats> {
+    let (shape, values) = value.try_extract_tensor::<f32>()?;
+    Ok(Floats {
+        shape: shape.iter().map(|&dim| dim as usize).collect(),
+        values: values.to_vec(),
+    })
+}
+
+fn failed(during: &str, error: &ort::Error) -> Error {
+    Error::Runtime(epitome_runtime::Error::OnnxRuntime {
+        during: during.into(),
+        message: error.to_string(),
+    })
+}

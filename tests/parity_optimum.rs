@@ -1,0 +1,168 @@
+//! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens at
+//! once, and step by step over the cache.
+
+mod common;
+
+use common::golden::{Differences, Golden, TOLERANCE};
+use common::{Exported, tiny_checkpoints};
+use epitome_export::optimum::{Cache, Floats, Sessions, Source};
+use epitome_export::{Error, ExportOptions};
+use epitome_runtime::Summarizer;
+use epitome_runtime::bundle::{Layout, Precision};
+use safetensors::SafeTensors;
+
+fn portable(name: &str) -> Result<Exported, Error> {
+    let options = ExportOptions {
+        layout: Layout::Optimum,
+        ..ExportOptions::default()
+    };
+    Exported::attempt_with(format!("tiny/{name}"), &options)
+}
+
+#[test]
+fn encoder_and_decoder_equal_transformers() {
+    let mut compared = 0;
+    let mut failures = Vec::new();
+    for name in tiny_checkpoints("") {
+        let exported = match portable(&name) {
+            Ok(exported) => exported,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let bytes = Golden::bytes(&name);
+        let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+        let mut sessions = Sessions::open(&exported.path()).unwrap();
+        let mut differences = Differences::default();
+        for group in golden.groups() {
+            compare_group(&mut sessions, &golden, group, &mut differences);
+        }
+        let (hidden_states, logits) = (differences.hidden_states, differences.logits);
+        println!("{name}: hidden states within {hidden_states:.1e}, logits within {logits:.1e}");
+        compared += differences.compared;
+        if differences.worst() > TOLERANCE {
+            let (worst, place) = (differences.worst(), differences.place);
+            failures.push(format!("{name}: {place} differs by {worst}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(compared > 100_000, "only {compared} numbers were compared");
+}
+
+fn compare_group(
+    sessions: &mut Sessions,
+    golden: &Golden<'_>,
+    group: &str,
+    differences: &mut Differences,
+) {
+    let matrix = |name: &str| {
+        let rows = golden.rows(&format!("{group}.{name}"));
+        let shape = [rows.len(), rows[0].len()];
+        let cells: Vec<_> = rows.into_iter().flatten().map(i64::from).collect();
+        (shape, cells)
+    };
+    let (shape, ids) = matrix("input_ids");
+    let (_, mask) = matrix("attention_mask");
+    let source = Source { shape, ids, mask };
+    let hidden_states = sessions.encode(&source).unwrap();
+    let (expected_shape, expected) = golden.floats(&format!("{group}.encoder_last_hidden_state"));
+    assert_eq!(hidden_states.shape, expected_shape, "{group}");
+    // What stands at padding is nobody's business.
+    let tokens = |values: &[f32]| -> Vec<f32> {
+        let rows = values.chunks(expected_shape[2]).zip(&source.mask);
+        let rows = rows.filter(|(_, mask)| **mask == 1);
+        rows.flat_map(|(row, _)| row.to_vec()).collect()
+    };
+    let worst = differences.take(&tokens(&hidden_states.values), &tokens(&expected), || {
+        format!("{group}: encoder")
+    });
+    differences.hidden_states = differences.hidden_states.max(worst);
+
+    let ([documents, steps], tokens) = matrix("decoder_input_ids");
+    let (shape, expected) = golden.floats(&format!("{group}.logits"));
+    let memory = (&source, &hidden_states);
+    let at_once = sessions.decode(memory, &tokens, &mut Cache::new()).unwrap();
+    assert_eq!(at_once.shape, shape, "{group}");
+    let worst = differences.take(&at_once.values, &expected, || format!("{group}: at once"));
+    differences.logits = differences.logits.max(worst);
+
+    let vocab = shape[2];
+    let mut cache = Cache::new();
+    for step in 0..steps {
+        let newest: Vec<_> = tokens.iter().skip(step).step_by(steps).copied().collect();
+        let logits: Floats = sessions.decode(memory, &newest, &mut cache).unwrap();
+        let expected: Vec<_> = (0..documents)
+            .flat_map(|document| &expected[(document * steps + step) * vocab..][..vocab])
+            .copied()
+            .collect();
+        let place = || format!("{group}: step {step}");
+        let worst = differences.take(&logits.values, &expected, place);
+        differences.logits = differences.logits.max(worst);
+    }
+}
+
+/// Both files of optimum's layout name the same weights; the larger part of a tiny model's are not
+/// in the graphs, and no tensor is stored twice.
+#[test]
+fn weights_are_stored_once() {
+    let name = "pegasus-relu";
+    let bundle = Exported::of(format!("tiny/{name}"));
+    let portable = portable(name).unwrap();
+    let bytes = |exported: &Exported, file: &str| {
+        std::fs::metadata(exported.path().join(file)).unwrap().len()
+    };
+    let (of_bundle, of_portable) = (
+        bytes(&bundle, "weights.bin"),
+        bytes(&portable, "model.onnx_data"),
+    );
+    // The order of tensors, and with it the padding between them, differs.
+    assert!(
+        of_portable < of_bundle + 64 * 1024,
+        "{of_portable} bytes against {of_bundle}"
+    );
+}
+
+#[test]
+fn the_portable_layout_is_refused_with_advice_where_a_bundle_is_needed() {
+    let exported = portable("t5-relu").unwrap();
+    let refused = |problem: &str| match Summarizer::open(exported.path()) {
+        Ok(_) => panic!("{problem}"),
+        Err(error) => error.to_string(),
+    };
+    let error = refused("summarized with the portable layout");
+    assert!(error.contains("without --layout optimum"), "{error}");
+    // optimum itself leaves no manifest.
+    std::fs::remove_file(exported.path().join("manifest.json")).unwrap();
+    assert_eq!(refused("summarized with an export of optimum"), error);
+}
+
+#[test]
+fn the_folder_holds_what_transformers_loads_a_model_by() {
+    let exported = portable("pegasus-relu").unwrap();
+    for file in [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ] {
+        let read = |path: std::path::PathBuf| std::fs::read(path).unwrap();
+        let of_checkpoint = read(common::fixture("tiny/pegasus-relu").join(file));
+        assert!(read(exported.path().join(file)) == of_checkpoint, "{file}");
+    }
+}
+
+#[test]
+fn the_portable_layout_holds_no_integers() {
+    let options = ExportOptions {
+        layout: Layout::Optimum,
+        precision: Precision::Int8,
+        ..ExportOptions::default()
+    };
+    let error = match Exported::attempt_with("tiny/t5-relu", &options) {
+        Ok(_) => panic!("exported int8 in standard operators"),
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains("leave --precision out"), "{error}");
+}
