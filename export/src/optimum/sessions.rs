@@ -100,7 +100,7 @@ impl Sessions {
                     let name = io::past(layer, part);
                     let value = match cache.get(layer) {
                         Some(held) => tensor(&held[place])?,
-                        None => self.empty(&name, documents)?,
+                        None => tensor(&empty(documents))?,
                     };
                     inputs.push((name, value));
                 }
@@ -129,21 +129,13 @@ impl Sessions {
             })
             .count()
     }
+}
 
-    /// What stands for a past that is not there: one position that must not be read.
-    fn empty(&self, name: &str, documents: usize) -> ort::Result<SessionInputValue<'static>> {
-        let input = self
-            .decoder
-            .inputs()
-            .iter()
-            .find(|input| input.name() == name);
-        let shape = input.and_then(|input| input.dtype().tensor_shape());
-        let [_, heads, _, size] = shape.map_or([0, 1, 0, 1], |shape| {
-            std::array::from_fn(|place| shape[place])
-        });
-        let shape = vec![documents, heads as usize, 1, size as usize];
-        let values = vec![f32::NAN; shape.iter().product()];
-        tensor(&Floats { shape, values })
+/// What stands for a past that is not there: one position, of some other size, that must not be read.
+fn empty(documents: usize) -> Floats {
+    Floats {
+        shape: vec![documents, 1, 1, 1],
+        values: vec![f32::NAN; documents],
     }
 }
 

@@ -83,7 +83,9 @@ pub(super) fn decoder_inputs(
                     "{} of layer {layer}; read where use_cache_branch is true",
                     part.doc()
                 );
-                let dims = cache_dims(heads, length);
+                // A first call gives what is not read in any shape; optimum's has the sizes of the
+                // encoder's heads.
+                let dims = [BATCH, "heads", length, "head_size"].map(Dim::name);
                 graph.input(&io::past(layer, part), Float, &dims, &doc)
             });
             LayerCache {
