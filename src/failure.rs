@@ -45,6 +45,7 @@ fn code(error: &anyhow::Error) -> u8 {
                     epitome_runtime::Error::Parameter(_)
                         | epitome_runtime::Error::NoBundle { .. }
                         | epitome_runtime::Error::OptimumLayout { .. }
+                        | epitome_runtime::Error::NoDraftGraph { .. }
                 )
             )
             || matches!(

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{
-    Bundle, DECODER, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest,
-    Precision, SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
+    Bundle, DECODER, DRAFT, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST,
+    Manifest, Precision, SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -131,10 +131,16 @@ fn write(
     let mut files = BTreeMap::from([(names.weights.to_owned(), weights)]);
 
     let model_type = architecture.model_type();
+    let draft = graphs.draft.map(|graph| (DRAFT, graph));
+    let mut written = vec![TOKENIZER, GENERATION_CONFIG];
     for (name, graph) in [
         (names.encoder, graphs.encoder),
         (names.decoder, graphs.decoder),
-    ] {
+    ]
+    .into_iter()
+    .chain(draft)
+    {
+        written.push(name);
         let properties = [("architecture", model_type), ("weights", names.weights)];
         graph.write(&folder.join(name), &properties)?;
     }
@@ -149,7 +155,6 @@ fn write(
     )?;
     let defaults = GenerationDefaults::of(checkpoint, architecture);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
-    let mut written = vec![names.encoder, names.decoder, TOKENIZER, GENERATION_CONFIG];
     if options.layout == Layout::Optimum {
         if tokenizer_notes.surplus.is_some() {
             // It has ids that the model does not, which the bundle's manifest explains.

@@ -2,7 +2,7 @@
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
 use epitome_runtime::bundle::{Bundle, ModelShape};
-use epitome_runtime::generation::StepModel;
+use epitome_runtime::generation::{DraftModel, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
 
@@ -82,7 +82,19 @@ impl Probe<'_> {
                 alone = decoding.step(&[token], &[0])?.to_vec();
                 interruptible(self.progress)?;
             }
+            drop(decoding);
             compare(crossed, &alone)?;
+            if let [first, rest @ ..] = history.as_slice()
+                && !rest.is_empty()
+            {
+                let memory = encoder.encode(&source)?;
+                let mut decoding = decoder.start(vec![memory], 1, steps)?;
+                decoding.step(&[*first], &[0])?;
+                let together = decoding.read(rest)?;
+                let last = &together[(rest.len() - 1) * self.shape.vocab_size..];
+                compare(last, &alone)?;
+                interruptible(self.progress)?;
+            }
         }
         Ok(())
     }

@@ -34,6 +34,12 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The bundle lacks the graph that verifies drafts.
+    #[error("'{}' was exported without the graph that `prompt_lookup_num_tokens` needs: export the model again", path.display())]
+    NoDraftGraph {
+        /// The bundle.
+        path: PathBuf,
+    },
     /// The bundle is of a format this version does not read.
     #[error("'{}' is of bundle format {found}, and this version reads format {}: export the model again", path.display(), crate::bundle::FORMAT)]
     BundleFormat {

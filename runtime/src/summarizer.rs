@@ -1,7 +1,7 @@
 //! The [`Summarizer`]: text in, summaries out.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -34,6 +34,8 @@ pub struct Summarizer {
 pub struct ModelSettings {
     defaults: Map<String, Value>,
     limits: Limits,
+    /// The bundle, where it cannot verify drafts.
+    without_drafts: Option<PathBuf>,
 }
 
 impl ModelSettings {
@@ -46,6 +48,7 @@ impl ModelSettings {
                 max_target_positions: Some(shape.max_target_positions),
                 vocab_size: shape.vocab_size,
             },
+            without_drafts: (!bundle.has_draft()).then(|| bundle.root().to_owned()),
         })
     }
 
@@ -56,11 +59,11 @@ impl ModelSettings {
 
     /// The settings that these parameters come to.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
-        Ok(GenerationConfig::resolve(
-            &self.defaults,
-            parameters,
-            self.limits,
-        )?)
+        let config = GenerationConfig::resolve(&self.defaults, parameters, self.limits)?;
+        match &self.without_drafts {
+            Some(path) if config.drafts() => Err(Error::NoDraftGraph { path: path.clone() }),
+            _ => Ok(config),
+        }
     }
 }
 
@@ -210,7 +213,11 @@ impl Summarizer {
         // Documents of like length decode together, so that none pays for another's padding.
         let mut order: Vec<usize> = (0..documents.len()).collect();
         order.sort_by_key(|&index| documents[index].tokens.ids.len());
-        let together = (self.rows_together / config.rows_per_document()).max(1);
+        let together = match config.drafts() {
+            // Drafts turn out right to different lengths, and documents together advance in step.
+            true => 1,
+            false => (self.rows_together / config.rows_per_document()).max(1),
+        };
         order
             .chunks(together)
             .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, follower))

@@ -41,6 +41,9 @@ pub struct Graphs {
     pub encoder: Graph,
     /// One step of the decoder; in the portable layout of any number of tokens.
     pub decoder: Graph,
+    /// A step of several tokens of one document, to verify drafts; the portable layout's decoder
+    /// takes several anyway.
+    pub draft: Option<Graph>,
     /// Sizes of both.
     pub shape: ModelShape,
 }

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `encoder.onnx` | source tokens to the cross-attention keys and values of every decoder layer |
 //! | `decoder.onnx` | one decoder step over a cache that is written in place |
-//! | `weights.bin` | the weights of both, mapped rather than read |
+//! | `decoder_draft.onnx` | a decoder step of several tokens, to verify drafts (prompt lookup) |
+//! | `weights.bin` | the weights of all, mapped rather than read |
 //! | `tokenizer.json` | the tokenizer, in the format of the `tokenizers` library |
 //! | `generation_config.json` | generation defaults, under transformers' names |
 //! | `manifest.json` | what all this is and where it came from |
@@ -28,7 +29,9 @@ use crate::error::{Error, Result};
 pub const ENCODER: &str = "encoder.onnx";
 /// The decoder graph.
 pub const DECODER: &str = "decoder.onnx";
-/// The weights of both graphs.
+/// The decoder graph that verifies drafts; not in bundles from before there were any.
+pub const DRAFT: &str = "decoder_draft.onnx";
+/// The weights of all graphs.
 pub const WEIGHTS: &str = "weights.bin";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -40,7 +43,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The encoder graph of optimum's layout: what tells it, whoever wrote it.
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
-/// Every file that the manifest keeps a digest of.
+/// Every file that a bundle must have, and of which the manifest keeps a digest.
 pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
 
 /// An exported model on disk.
@@ -75,7 +78,7 @@ impl Bundle {
             return Err(Error::OptimumLayout { path: root });
         }
         let bundle = Self { root, manifest };
-        for name in FILES {
+        for name in bundle.files() {
             let record = bundle.record(name)?;
             let path = bundle.path(name);
             let found = fs::metadata(&path)
@@ -97,7 +100,17 @@ impl Bundle {
 
     /// Compares the digest of every file with the manifest.
     pub fn check(&self) -> Result<()> {
-        FILES.iter().try_for_each(|name| self.check_file(name))
+        self.files().try_for_each(|name| self.check_file(name))
+    }
+
+    /// Whether it has the graph that verifies drafts.
+    pub fn has_draft(&self) -> bool {
+        self.manifest.files.contains_key(DRAFT)
+    }
+
+    /// The files that it has and the manifest keeps a digest of.
+    fn files(&self) -> impl Iterator<Item = &'static str> {
+        FILES.into_iter().chain(self.has_draft().then_some(DRAFT))
     }
 
     /// The folder.

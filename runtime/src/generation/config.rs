@@ -36,7 +36,17 @@ pub struct GenerationConfig {
     pub(crate) processors: ProcessorSettings,
     pub(crate) stopping: StoppingSettings,
     pub(crate) output_scores: bool,
+    pub(crate) lookup: Option<Lookup>,
     pub(crate) vocab_size: usize,
+}
+
+/// Settings of prompt lookup.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup {
+    /// Most tokens of a draft.
+    pub(crate) tokens: usize,
+    /// Most of the newest tokens that are looked up.
+    pub(crate) ngram_size: usize,
 }
 
 /// Token counts that bound a sequence, the prompt included.
@@ -143,6 +153,8 @@ impl fmt::Debug for StoppingSettings {
 
 /// transformers' `max_length` where neither model nor caller gives one, counted from the prompt's end.
 const DEFAULT_NEW_TOKENS: usize = 20;
+/// transformers' `max_matching_ngram_size` where neither model nor caller gives one.
+const DEFAULT_NGRAM_SIZE: usize = 2;
 /// transformers' `top_k` where neither model nor caller gives one.
 const DEFAULT_TOP_K: usize = 50;
 
@@ -178,6 +190,7 @@ impl GenerationConfig {
                 matcher: None,
             },
             output_scores: merged.output_scores.unwrap_or(false),
+            lookup: Lookup::resolve(&merged, params, &strategy, num_return_sequences)?,
             vocab_size: limits.vocab_size,
             lengths,
             tokens,
@@ -239,6 +252,12 @@ impl GenerationConfig {
     #[must_use]
     pub fn is_beam_search(&self) -> bool {
         !matches!(self.strategy, Strategy::Greedy | Strategy::Sample(_))
+    }
+
+    /// Whether tokens are drafted from the source, where a document decodes alone.
+    #[must_use]
+    pub fn drafts(&self) -> bool {
+        self.lookup.is_some()
     }
 
     /// Texts that end a sequence; where there are any, [`Self::with_stop_strings`] must follow.
@@ -385,6 +404,39 @@ impl Lengths {
             min_length,
             min_new_tokens,
         })
+    }
+}
+
+impl Lookup {
+    /// Drafts serve one sequence that grows token by token. Who asks for more is told; a model's
+    /// default only yields, as in transformers.
+    fn resolve(
+        merged: &GenerationParameters,
+        params: &GenerationParameters,
+        strategy: &Strategy,
+        sequences: usize,
+    ) -> Result<Option<Self>, ParameterError> {
+        let Some(tokens) = merged.prompt_lookup_num_tokens else {
+            return Ok(None);
+        };
+        let single = matches!(strategy, Strategy::Greedy | Strategy::Sample(_)) && sequences == 1;
+        if single {
+            let ngram_size = merged.max_matching_ngram_size;
+            return Ok(Some(Self {
+                tokens,
+                ngram_size: ngram_size.unwrap_or(DEFAULT_NGRAM_SIZE),
+            }));
+        }
+        match params.prompt_lookup_num_tokens {
+            None => Ok(None),
+            Some(tokens) => Err(ParameterError::Contradiction {
+                name: "prompt_lookup_num_tokens",
+                value: tokens.to_string(),
+                reason: "drafts are for greedy search and sampling of one sequence; \
+                         set num_beams and num_return_sequences to 1"
+                    .into(),
+            }),
+        }
     }
 }
 

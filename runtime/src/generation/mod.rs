@@ -26,7 +26,7 @@ mod stopping;
 
 pub use config::{GenerationConfig, Limits};
 pub use error::{GenerateError, ParameterError};
-pub use model::{Source, StepModel};
+pub use model::{DraftModel, Source, StepModel};
 pub use observer::Observer;
 pub use outcome::{Generated, Hypothesis, StopReason};
 pub use parameters::{

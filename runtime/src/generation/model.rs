@@ -32,6 +32,27 @@ pub trait StepModel {
     /// # Errors
     /// Whatever keeps the decoder from going on; the search ends with it.
     fn retain(&mut self, documents: &[usize]) -> Result<(), Self::Error>;
+
+    /// The same decoder as one that reads drafts; `None` where it cannot.
+    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Self::Error>> {
+        None
+    }
+}
+
+/// A decoder of a single row that reads several tokens in one step, and can forget them again.
+pub trait DraftModel {
+    /// How a step fails.
+    type Error;
+
+    /// Reads `tokens` behind the row's history in one step. Returns the logits behind each of them
+    /// ([tokens * vocabulary], f32), which the search may overwrite.
+    ///
+    /// # Errors
+    /// Whatever keeps the decoder from scoring; the search ends with it.
+    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32], Self::Error>;
+
+    /// Forgets the newest `count` tokens of the row's history.
+    fn forget(&mut self, count: usize);
 }
 
 /// What a search needs to know of one document.

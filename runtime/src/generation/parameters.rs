@@ -447,6 +447,10 @@ parameters! {
     eos_token_id: Vec<u32>, "a token id or a list of token ids", |ids| !ids.is_empty();
     /// Token that fills finished rows; it never appears in the output.
     pad_token_id: u32, "a token id", any;
+    /// Prompt lookup: most tokens that are drafted from the source, to be verified in one decoder step.
+    prompt_lookup_num_tokens: usize, "an integer from 1 to 256", |value| (1..=256).contains(value);
+    /// Most of the newest tokens that prompt lookup finds in the source to draft from there.
+    max_matching_ngram_size: usize, "an integer above 0", |value| *value > 0;
     /// Also returns a score for each token. Default false.
     output_scores: bool, "true or false", any;
 }
@@ -461,7 +465,6 @@ const HARMLESS: &[&str] = &[
     "continuous_batching_config",
     "disable_compile",
     "max_cache_len",
-    "max_matching_ngram_size",
     "num_assistant_tokens",
     "num_assistant_tokens_schedule",
     "output_attentions",
@@ -486,7 +489,6 @@ const NOT_SUPPORTED: &[&str] = &[
     "low_memory",
     "penalty_alpha",
     "prefix_allowed_tokens_fn",
-    "prompt_lookup_num_tokens",
     "speculation_type",
     "token_healing",
     "use_mtp",
@@ -726,10 +728,10 @@ mod tests {
     #[test]
     fn what_is_not_implemented_is_refused_by_name() {
         assert_eq!(
-            message(json!({"prompt_lookup_num_tokens": 3})),
-            "generation parameter `prompt_lookup_num_tokens` is not supported (it was set to 3)"
+            message(json!({"penalty_alpha": 0.6})),
+            "generation parameter `penalty_alpha` is not supported (it was set to 0.6)"
         );
-        assert!(read(json!({"prompt_lookup_num_tokens": null, "low_memory": false})).is_ok());
+        assert!(read(json!({"penalty_alpha": null, "low_memory": false})).is_ok());
     }
 
     #[test]

@@ -2,20 +2,26 @@
 
 use ort::session::{IoBinding, Session};
 
+use super::draft::DraftGraph;
 use super::{FloatTensor, SourceMemory, allocate, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
-use crate::generation::StepModel;
+use crate::generation::{DraftModel, StepModel};
 
 /// Starts decodings.
 pub struct Decoder {
     session: Session,
+    draft: DraftGraph,
     shape: ModelShape,
 }
 
 impl Decoder {
-    pub(super) fn new(session: Session, shape: ModelShape) -> Self {
-        Self { session, shape }
+    pub(super) fn new(session: Session, draft: DraftGraph, shape: ModelShape) -> Self {
+        Self {
+            session,
+            draft,
+            shape,
+        }
     }
 
     /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
@@ -46,6 +52,7 @@ impl Decoder {
             max_length,
             length: 0,
             previous: Vec::new(),
+            draft_logits: Vec::new(),
         };
         decoding.bind()?;
         Ok(decoding)
@@ -68,13 +75,15 @@ pub struct Decoding<'d> {
     length: usize,
     /// The indirection before a reorder; kept to save an allocation a step.
     previous: Vec<i32>,
+    /// Logits of the last step that read a draft.
+    draft_logits: Vec<f32>,
 }
 
-struct Buffers {
+pub(super) struct Buffers {
     steps: StepBuffers,
     /// int32 `[documents, source]`.
-    mask: ort::value::Tensor<i32>,
-    layers: Vec<Layer>,
+    pub(super) mask: ort::value::Tensor<i32>,
+    pub(super) layers: Vec<Layer>,
 }
 
 /// What changes from step to step.
@@ -111,9 +120,9 @@ impl StepBuffers {
 }
 
 /// Keys and values of one layer's cross-attention: float32 `[documents, heads, source, head_size]`.
-struct Cross {
-    key: FloatTensor,
-    value: FloatTensor,
+pub(super) struct Cross {
+    pub(super) key: FloatTensor,
+    pub(super) value: FloatTensor,
 }
 
 impl Cross {
@@ -157,12 +166,12 @@ fn place(batch: &mut FloatTensor, from: &FloatTensor, document: usize, length: u
 }
 
 /// The caches of one layer.
-struct Layer {
-    cross: Cross,
+pub(super) struct Layer {
+    pub(super) cross: Cross,
     /// float32 `[documents * beams, heads, max_length, head_size]`.
-    past_key: FloatTensor,
+    pub(super) past_key: FloatTensor,
     /// The same shape.
-    past_value: FloatTensor,
+    pub(super) past_value: FloatTensor,
 }
 
 impl Layer {
@@ -304,6 +313,36 @@ impl StepModel for Decoding<'_> {
         self.documents = documents.len();
         self.binding = buffers_binding(&self.decoder.session)?;
         self.bind()
+    }
+
+    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Error>> {
+        let single = self.documents * self.beams == 1;
+        if single && self.decoder.draft.exists() {
+            Some(self)
+        } else {
+            None
+        }
+    }
+}
+
+impl DraftModel for Decoding<'_> {
+    type Error = Error;
+
+    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32]> {
+        assert!(
+            self.length + tokens.len() <= self.max_length,
+            "a draft beyond max_length {}",
+            self.max_length
+        );
+        let logits = &mut self.draft_logits;
+        let draft = &mut self.decoder.draft;
+        draft.read(tokens, self.length, &mut self.buffers, logits)?;
+        self.length += tokens.len();
+        Ok(&mut self.draft_logits)
+    }
+
+    fn forget(&mut self, count: usize) {
+        self.length -= count;
     }
 }
 

@@ -5,6 +5,7 @@
 //!   buffers that are bound once and never move.
 
 mod decoder;
+mod draft;
 mod encoder;
 
 use std::num::NonZeroUsize;
@@ -17,7 +18,7 @@ use ort::value::{Tensor, TensorValueType, Value};
 pub use decoder::{Decoder, Decoding};
 pub use encoder::{Encoder, SourceMemory};
 
-use crate::bundle::{Bundle, DECODER, ENCODER};
+use crate::bundle::{Bundle, DECODER, DRAFT, ENCODER};
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 use crate::operators;
@@ -48,17 +49,19 @@ impl Default for SessionOptions {
     }
 }
 
-/// Loads both graphs, side by side.
+/// Loads encoder and decoder, side by side; the graph that reads drafts follows when it is used.
 pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decoder)> {
     let runtime = OnnxRuntime::load()?;
     let shape = &bundle.manifest().shape;
+    let draft = bundle.has_draft().then(|| bundle.path(DRAFT));
+    let draft = draft::DraftGraph::new(draft, options);
     std::thread::scope(|scope| {
         let encoder = scope.spawn(|| open(&runtime, &bundle.path(ENCODER), options));
         let decoder = open(&runtime, &bundle.path(DECODER), options);
         let encoder = encoder.join().expect("loading does not panic")?;
         Ok((
             Encoder::new(encoder, shape.clone()),
-            Decoder::new(decoder?, shape.clone()),
+            Decoder::new(decoder?, draft, shape.clone()),
         ))
     })
 }

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use epitome_runtime::generation::{Source, StepModel};
+use epitome_runtime::generation::{DraftModel, Source, StepModel};
 
 /// The hash `lowbias32`.
 fn mix(mut h: u32) -> u32 {
@@ -113,5 +113,32 @@ impl StepModel for TableModel {
             .flat_map(|index| self.histories[index * self.rows..][..self.rows].to_vec())
             .collect();
         Ok(())
+    }
+
+    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Infallible>> {
+        Some(self)
+    }
+}
+
+impl DraftModel for TableModel {
+    type Error = Infallible;
+
+    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32], Infallible> {
+        assert_eq!(self.histories.len(), 1, "a draft of one row");
+        self.logits.resize(tokens.len() * self.vocab_size, 0.0);
+        for (token, logits) in tokens
+            .iter()
+            .zip(self.logits.chunks_exact_mut(self.vocab_size))
+        {
+            self.histories[0].push(*token);
+            row(&self.sources[0], &self.histories[0], logits);
+        }
+        self.steps += 1;
+        Ok(&mut self.logits)
+    }
+
+    fn forget(&mut self, count: usize) {
+        let history = &mut self.histories[0];
+        history.truncate(history.len() - count);
     }
 }

@@ -1,6 +1,6 @@
 //! Attention: over the source in the encoder, over the cache and over the source in the decoder.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache, NewTokens, Past};
+use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache, Past, Window, append};
 use super::linear::linear;
 use super::plain_attention;
 use crate::arch::Builder;
@@ -135,7 +135,9 @@ impl Attention {
                 let beams = [&inputs.past_length, beam_width, cache_indirection];
                 self.in_place(b, (name, x), beams, cache)?
             }
-            Past::Given { tokens, .. } => self.appended(b, (name, x), (inputs, tokens), cache)?,
+            Past::Buffered { window, .. } | Past::Given { window, .. } => {
+                self.appended(b, (name, x), (inputs, window), cache)?
+            }
         };
         self.out_of_heads(b, name, &attended)
     }
@@ -177,17 +179,15 @@ impl Attention {
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
-        (inputs, tokens): (&DecoderInputs, &NewTokens),
+        (inputs, window): (&DecoderInputs, &Window),
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let [query, key, value] = self.project(b, name, x, |b, rows| {
             split_heads(b, rows, &inputs.shape, self.heads)
         })?;
-        let (key, value) = inputs.append(b, cache, (key, value));
-        let added: Vec<_> = cache.bias.iter().chain([&tokens.unseen]).collect();
-        let attended = self.attend_plainly(b, &[query, key.clone(), value.clone()], &added);
-        cache.present = Some((key, value));
-        Ok(attended)
+        let [key, value] = append(b, &inputs.past, cache, [key, value]);
+        let added: Vec<_> = cache.bias.iter().chain([&window.unseen]).collect();
+        Ok(self.attend_plainly(b, &[query, key, value], &added))
     }
 
     /// Attention over the source, shared by the columns of a document (its beams, or its new
@@ -203,10 +203,7 @@ impl Attention {
     ) -> Result<Value> {
         let query = self.into_heads(b, name, self.names.query, x)?;
         let attended = match &inputs.past {
-            Past::Given {
-                recomputed: Some(source),
-                ..
-            } => {
+            Past::Given { source, .. } => {
                 let query = split_heads(b, &query, &inputs.shape, self.heads);
                 // What the cache holds is used as it stands; a branch that handed it on would copy it.
                 let outside = b.graph.begin_branch("cached");

@@ -5,7 +5,7 @@ use epitome_runtime::bundle::{Layout, ModelShape};
 use super::activation::Activation;
 use super::attention::{Attention, Heads, Projections, rows};
 use super::decoder_io::{
-    EncoderInputs, decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs,
+    EncoderInputs, NewTokens, decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs,
 };
 use super::embedding::{TiedTables, embed};
 use super::matrix::Matrix;
@@ -191,7 +191,14 @@ impl Model {
         body: &EncoderBody<'_>,
     ) -> Result<Graphs> {
         let encoder = self.encoder_graph(layout, weights, body)?;
-        let decoder = self.decoder_graph(layout, weights)?;
+        let several = self.decoder_graph(layout, NewTokens::Several, weights)?;
+        let (decoder, draft) = match layout {
+            Layout::Optimum => (several, None),
+            Layout::Bundle => {
+                let one = self.decoder_graph(layout, NewTokens::One, weights)?;
+                (one, Some(several))
+            }
+        };
         // Left by fairseq in old checkpoints.
         for stack in [self.encoder.names, self.decoder.names] {
             weights.pass_over(&[&stack.below("version")]);
@@ -202,6 +209,7 @@ impl Model {
         Ok(Graphs {
             encoder,
             decoder,
+            draft,
             shape: self.shape(),
         })
     }
@@ -234,8 +242,7 @@ impl Model {
         body: &EncoderBody<'_>,
     ) -> Result<Graph> {
         let doc = format!(
-            "{} encoder: source tokens to the cross-attention keys and values of every decoder \
-             layer, computed once for each document.",
+            "{} encoder: what it makes of a document's tokens, once for each document.",
             self.family.title
         );
         let mut b = Builder::new(Side::Encoder, &doc, layout, weights);
@@ -263,17 +270,24 @@ impl Model {
         Ok(b.graph)
     }
 
-    fn decoder_graph(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graph> {
-        let doc = format!(
-            "{} decoder: one step, the first included (past_length 0). The cache is written in \
-             place and follows the beams through cache_indirection.",
-            self.family.title
-        );
+    fn decoder_graph(
+        &self,
+        layout: Layout,
+        new: NewTokens,
+        weights: &mut ModelWeights<'_>,
+    ) -> Result<Graph> {
+        let doc = match new {
+            NewTokens::One => {
+                "one step, the first included (past_length 0). The cache is written in place and \
+                 follows the beams through cache_indirection."
+            }
+            NewTokens::Several => "any number of new tokens behind those in the cache.",
+        };
+        let doc = format!("{} decoder: {doc}", self.family.title);
         let logits_bias = weights.is_nonzero(LOGITS_BIAS);
         let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
         let heads = self.decoder.attention.heads;
-        let (inputs, mut caches) =
-            decoder_inputs(&mut b, self.decoder.layers, heads, self.hidden());
+        let (inputs, mut caches) = decoder_inputs(&mut b, new, &self.decoder);
         let names = &self.decoder.names;
         let x = b.scoped("embed", |b| {
             let table = self.table(b, &names.below("embed_tokens.weight"), self.vocab_size)?;

@@ -123,6 +123,16 @@ fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Head
     }
 }
 
+/// How many new tokens a row takes in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTokens {
+    /// The newest, over a cache that is written in place. The portable layout has no such graph.
+    One,
+    /// Any number. In a bundle for a single row: its own keys and values are handed back, to be
+    /// written where [`Self::One`] expects them.
+    Several,
+}
+
 /// The decoder's inputs. Its columns are the beams of a document, one new token each, or the new
 /// tokens of a row.
 pub struct DecoderInputs {
@@ -150,17 +160,25 @@ pub enum Past {
         /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
         cache_indirection: Value,
     },
-    /// They are given, and those of several new tokens are put behind them.
+    /// They are read where they stay, and several new tokens' own are handed back.
+    Buffered {
+        /// The new tokens.
+        window: Window,
+        /// int64 `[1]`: how many tokens the cache holds.
+        length: Value,
+    },
+    /// They are given, and handed back with those of several new tokens behind them (the portable
+    /// layout).
     Given {
         /// The new tokens.
-        tokens: NewTokens,
-        /// Where cross-attention may have to be computed first, what from.
-        recomputed: Option<Recomputed>,
+        window: Window,
+        /// What cross-attention is computed from at first.
+        source: Recomputed,
     },
 }
 
 /// Several new tokens of a row.
-pub struct NewTokens {
+pub struct Window {
     /// int64 `[columns, past_length + columns]`: positions of all tokens relative to the new ones.
     pub relative: Value,
     /// What is added to scores so that no token sees a later one: float32 of the same shape.
@@ -178,11 +196,12 @@ pub struct Recomputed {
 }
 
 impl DecoderInputs {
-    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`).
+    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`);
+    /// `past_of` says how those are come by, given the new tokens' window and `past`.
     pub(super) fn of_several(
         b: &mut Builder<'_, '_>,
         (input_ids, past, source_mask): (Value, Value, Value),
-        recomputed: Option<Recomputed>,
+        past_of: impl FnOnce(Window, Value) -> Past,
     ) -> Self {
         b.graph.enter("positions");
         let shape = b.graph.node("Shape").input(&input_ids).output();
@@ -206,8 +225,8 @@ impl DecoderInputs {
             .node("Where")
             .inputs([&later, &masked, &zero])
             .output();
-        let [past_length, positions] = [past, positions].map(|value| {
-            let node = graph.node("Cast").input(&value);
+        let [past_length, positions] = [&past, &positions].map(|value| {
+            let node = graph.node("Cast").input(value);
             node.int("to", Int32 as i64).output()
         });
         graph.leave();
@@ -217,48 +236,65 @@ impl DecoderInputs {
             past_length,
             positions,
             source_mask,
-            past: Past::Given {
-                tokens: NewTokens { relative, unseen },
-                recomputed,
-            },
+            past: past_of(Window { relative, unseen }, past),
         }
     }
 
-    /// New keys and values of one layer behind those in its cache: all of them,
-    /// `[batch, heads, past_length + columns, head_size]`.
-    pub fn append(
-        &self,
-        b: &mut Builder<'_, '_>,
-        cache: &LayerCache,
-        (key, value): (Value, Value),
-    ) -> (Value, Value) {
-        let behind = |graph: &mut Graph, past: &Value, new: &Value| {
-            let node = graph.node("Concat").inputs([past, new]);
-            node.int("axis", 2).output()
-        };
-        let Past::Given {
-            recomputed: Some(source),
-            ..
-        } = &self.past
-        else {
-            unreachable!("the bundle's decoder is never given several tokens");
-        };
-        let graph = &mut b.graph;
-        let outside = graph.begin_branch("cached");
-        let all = [
-            behind(graph, &cache.past_key, &key),
-            behind(graph, &cache.past_value, &value),
-        ];
-        let cached = graph.end_branch(outside, &all);
-        let outside = graph.begin_branch("first");
-        let first = graph.end_branch(outside, &[key, value]);
-        let node = graph.node("If").input(&source.use_cache);
-        let [key, value] = node
-            .branch("then_branch", cached)
-            .branch("else_branch", first)
-            .outputs();
-        (key, value)
+    /// The new tokens' window, where there can be several.
+    pub fn window(&self) -> Option<&Window> {
+        match &self.past {
+            Past::InPlace { .. } => None,
+            Past::Buffered { window, .. } | Past::Given { window, .. } => Some(window),
+        }
     }
+}
+
+/// Puts the new keys and values of one layer behind those in its cache, and leaves in the cache what
+/// is to be handed back. Gives all of them, `[batch, heads, past_length + columns, head_size]`.
+pub fn append(
+    b: &mut Builder<'_, '_>,
+    past: &Past,
+    cache: &mut LayerCache,
+    new: [Value; 2],
+) -> [Value; 2] {
+    let graph = &mut b.graph;
+    let behind = |graph: &mut Graph, past: &Value, new: &Value| {
+        let node = graph.node("Concat").inputs([past, new]);
+        node.int("axis", 2).output()
+    };
+    let [past_key, past_value] = [&cache.past_key, &cache.past_value];
+    let all = match past {
+        Past::InPlace { .. } => unreachable!("keys and values are written in place"),
+        Past::Buffered { length, .. } => {
+            let [from, axis] = [graph.int64s(&[0]), graph.int64s(&[2])];
+            let mut all = |buffer: &Value, new: &Value| {
+                let node = graph.node("Slice").inputs([buffer, &from, length, &axis]);
+                let past = node.output();
+                behind(graph, &past, new)
+            };
+            let all = [all(past_key, &new[0]), all(past_value, &new[1])];
+            let [key, value] = new;
+            cache.present = Some((key, value));
+            return all;
+        }
+        Past::Given { source, .. } => {
+            let outside = graph.begin_branch("cached");
+            let all = [
+                behind(graph, past_key, &new[0]),
+                behind(graph, past_value, &new[1]),
+            ];
+            let cached = graph.end_branch(outside, &all);
+            let outside = graph.begin_branch("first");
+            let first = graph.end_branch(outside, &new);
+            let node = graph.node("If").input(&source.use_cache);
+            node.branch("then_branch", cached)
+                .branch("else_branch", first)
+                .outputs()
+        }
+    };
+    let [key, value] = all.clone();
+    cache.present = Some((key, value));
+    all
 }
 
 /// The cache of one decoder layer.
@@ -280,53 +316,49 @@ pub struct LayerCache {
     pub cross_present: Option<(Value, Value)>,
 }
 
-/// Declares the inputs of a decoder of so many layers, whose encoder's states have the size `hidden`.
+/// Declares the decoder's inputs.
 pub fn decoder_inputs(
     b: &mut Builder<'_, '_>,
-    layers: usize,
-    heads: Heads,
-    hidden: usize,
+    new: NewTokens,
+    decoder: &Stack,
 ) -> (DecoderInputs, Vec<LayerCache>) {
     if b.is_portable() {
-        return portable_io::decoder_inputs(b, layers, heads, hidden);
+        return portable_io::decoder_inputs(b, decoder);
     }
-    let [batch, beams] = [Dim::name("batch"), Dim::name("beams")];
+    let (columns, doc) = match new {
+        NewTokens::One => ("beams", "the newest token of each beam"),
+        NewTokens::Several => ("tokens", "the newest tokens"),
+    };
+    let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
     let graph = &mut b.graph;
-    let input_ids = graph.input(
-        io::INPUT_IDS,
-        Int64,
-        &[batch.clone(), beams.clone()],
-        "the newest token of each beam",
-    );
+    let dims = [batch.clone(), columns.clone()];
+    let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
     let past_length = graph.input(
         io::PAST_LENGTH,
         Int32,
         &[Dim::size(1)],
-        "tokens in the cache before this one",
+        "tokens in the cache before these",
     );
-    let beam_width = graph.input(
-        io::BEAM_WIDTH,
-        Int32,
-        &[Dim::size(1)],
-        "beams of each document",
-    );
-    let cache_indirection = graph.input(
-        io::CACHE_INDIRECTION,
-        Int32,
-        &[batch.clone(), beams, Dim::name("max_length")],
-        "the beam whose cache row holds each past token",
-    );
+    let beams = (new == NewTokens::One).then(|| {
+        let doc = "beams of each document";
+        let beam_width = graph.input(io::BEAM_WIDTH, Int32, &[Dim::size(1)], doc);
+        let cache_indirection = graph.input(
+            io::CACHE_INDIRECTION,
+            Int32,
+            &[batch.clone(), columns, Dim::name("max_length")],
+            "the beam whose cache row holds each past token",
+        );
+        (beam_width, cache_indirection)
+    });
     let source_mask = graph.input(
         io::SOURCE_MASK,
         Int32,
         &[batch, Dim::name("source")],
         "1 for a source token, 0 for padding",
     );
-    let shape = graph.scoped("shapes", |graph| {
-        graph.node("Shape").input(&input_ids).output()
-    });
-    let (past, cross) = (past_dims(heads), cross_dims(heads));
-    let caches = (0..layers)
+    let heads = decoder.attention.heads;
+    let (past, cross) = (past_dims(heads, "max_length"), cross_dims(heads));
+    let caches = (0..decoder.layers)
         .map(|layer| {
             let mut input = |name: String, dims: &[Dim], doc: &str| {
                 graph.input(&name, Float, dims, &format!("{doc} of layer {layer}"))
@@ -342,21 +374,35 @@ pub fn decoder_inputs(
             }
         })
         .collect();
-    let inputs = DecoderInputs {
-        input_ids,
-        shape,
-        positions: past_length.clone(),
-        past_length,
-        source_mask,
-        past: Past::InPlace {
-            beam_width,
-            cache_indirection,
+    let inputs = match beams {
+        Some((beam_width, cache_indirection)) => DecoderInputs {
+            shape: graph.scoped("shapes", |graph| {
+                graph.node("Shape").input(&input_ids).output()
+            }),
+            input_ids,
+            positions: past_length.clone(),
+            past_length,
+            source_mask,
+            past: Past::InPlace {
+                beam_width,
+                cache_indirection,
+            },
         },
+        None => {
+            let length = graph.scoped("positions", |graph| {
+                let node = graph.node("Cast").input(&past_length);
+                node.int("to", Int64 as i64).output()
+            });
+            DecoderInputs::of_several(b, (input_ids, length, source_mask), |window, length| {
+                Past::Buffered { window, length }
+            })
+        }
     };
     (inputs, caches)
 }
 
-/// Declares the decoder's outputs: logits, and the caches, which are the inputs written in place.
+/// Declares the decoder's outputs: logits, and keys and values: the caches, which are the inputs
+/// written in place, or those of several new tokens alone.
 pub fn decoder_outputs(
     b: &mut Builder<'_, '_>,
     logits: &Value,
@@ -368,43 +414,39 @@ pub fn decoder_outputs(
     if b.is_portable() {
         return portable_io::decoder_outputs(b, logits, vocab_size, inputs, caches, heads);
     }
-    let rows = [Dim::name("rows"), Dim::size(vocab_size)];
+    let (rows, length, place) = match inputs.window() {
+        None => ("rows", "max_length", "in the memory of the past ones"),
+        Some(_) => ("tokens", "tokens", "of the new tokens"),
+    };
     b.graph.output(
         io::LOGITS,
         logits,
         Float,
-        &rows,
-        "logits of the next token, rows = batch*beams",
+        &[Dim::name(rows), Dim::size(vocab_size)],
+        "logits of the next token, behind each of batch*columns",
     );
-    let past = past_dims(heads);
+    let past = past_dims(heads, length);
     for (layer, cache) in caches.iter().enumerate() {
         let (key, value) = cache
             .present
             .as_ref()
             .expect("self-attention of every layer is written");
-        let doc = format!("of layer {layer}, in the memory of the past ones");
-        b.graph.output(
-            &io::present_key(layer),
-            key,
-            Float,
-            &past,
-            &format!("keys {doc}"),
-        );
-        b.graph.output(
-            &io::present_value(layer),
-            value,
-            Float,
-            &past,
-            &format!("values {doc}"),
-        );
+        let pairs = [
+            (io::present_key(layer), key, "keys"),
+            (io::present_value(layer), value, "values"),
+        ];
+        for (name, value, kind) in pairs {
+            let doc = format!("{kind} of layer {layer}, {place}");
+            b.graph.output(&name, value, Float, &past, &doc);
+        }
     }
 }
 
-fn past_dims(heads: Heads) -> [Dim; 4] {
+fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
     [
         Dim::name("rows"),
         Dim::size(heads.count),
-        Dim::name("max_length"),
+        Dim::name(length),
         Dim::size(heads.size),
     ]
 }

@@ -6,8 +6,9 @@
 //! those of cross-attention from the hidden states.
 
 use super::attention::Heads;
-use super::decoder_io::{DecoderInputs, LayerCache, Recomputed};
+use super::decoder_io::{DecoderInputs, LayerCache, Past, Recomputed};
 use super::plain_attention::score_mask;
+use super::transformer::Stack;
 use crate::arch::Builder;
 use crate::onnx::graph::{Dim, Value};
 use crate::onnx::proto::ElementType::{Bool, Float, Int32, Int64};
@@ -48,9 +49,7 @@ pub(super) fn encoder_outputs(b: &mut Builder<'_, '_>, hidden_states: &Value, hi
 /// Declares the decoder's inputs.
 pub(super) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
-    layers: usize,
-    heads: Heads,
-    hidden: usize,
+    decoder: &Stack,
 ) -> (DecoderInputs, Vec<LayerCache>) {
     let [batch, source] = [Dim::name(BATCH), Dim::name(SOURCE)];
     let graph = &mut b.graph;
@@ -69,10 +68,10 @@ pub(super) fn decoder_inputs(
     let hidden_states = graph.input(
         io::ENCODER_HIDDEN_STATES,
         Float,
-        &[batch, source, Dim::size(hidden)],
+        &[batch, source, Dim::size(decoder.attention.hidden)],
         "what the encoder gave; read where use_cache_branch is false",
     );
-    let caches = (0..layers)
+    let caches = (0..decoder.layers)
         .map(|layer| {
             let [past_key, past_value, cross_key, cross_value] = io::PARTS.map(|part| {
                 let length = match part.is_cross() {
@@ -119,12 +118,14 @@ pub(super) fn decoder_inputs(
             .output();
         graph.node("Mul").inputs([&length, &counts]).output()
     });
-    let recomputed = Recomputed {
+    let source = Recomputed {
         use_cache,
         hidden_states,
         shape: source_shape,
     };
-    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), Some(recomputed));
+    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window, _| {
+        Past::Given { window, source }
+    });
     (inputs, caches)
 }
 

@@ -5,7 +5,7 @@
 //! bucket has a trained value a head. Which bucket a distance falls into never changes, so the
 //! values are laid out by distance when the graph is written, and the graph only looks them up.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs, Past};
+use super::decoder_io::{DecoderInputs, EncoderInputs};
 use crate::arch::config::wrong;
 use crate::arch::{Builder, ModelConfig};
 use crate::error::Result;
@@ -148,8 +148,8 @@ pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Va
 
 /// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.
 pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
-    if let Past::Given { tokens, .. } = &inputs.past {
-        return tokens.relative.clone();
+    if let Some(window) = inputs.window() {
+        return window.relative.clone();
     }
     let past = b
         .graph

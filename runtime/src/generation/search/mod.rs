@@ -4,6 +4,7 @@ mod beam;
 mod constrained;
 mod groups;
 mod hypotheses;
+mod lookup;
 mod progress;
 mod ranking;
 mod single;
@@ -11,7 +12,7 @@ mod single;
 use super::config::{GenerationConfig, Strategy};
 use super::error::{GenerateError, ParameterError};
 use super::kernels::normalizer::{Normalizer, block_maxima, materialize, normalize};
-use super::model::{Source, StepModel};
+use super::model::{DraftModel, Source, StepModel};
 use super::observer::Observer;
 use super::outcome::{Generated, Hypothesis, StopReason};
 use super::processors::{Context, Effect, LogitsProcessors};
@@ -30,6 +31,11 @@ trait DocumentSearch {
         workspace: &mut Workspace,
         emit: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault>;
+
+    /// The history of the only row, where there is one that grows token by token.
+    fn only_history(&self) -> Option<&[u32]> {
+        None
+    }
 
     /// Tokens in the rows' histories.
     fn length(&self) -> usize;
@@ -91,11 +97,36 @@ struct Active<'a> {
     stopped: Option<StopReason>,
 }
 
+impl Active<'_> {
+    /// Lets the search choose from the logits of this document's rows.
+    fn advance<E>(
+        &mut self,
+        logits: &mut [f32],
+        workspace: &mut Workspace,
+        observer: &mut dyn Observer,
+    ) -> Result<(), GenerateError<E>> {
+        let document = self.document;
+        let mut emit = |sequence, token| observer.token(document, sequence, token);
+        let length = self.search.length();
+        self.stopped = self
+            .search
+            .advance(logits, workspace, &mut emit)
+            .map_err(|fault| match fault {
+                Fault::NotANumber => GenerateError::NotANumber { document, length },
+                Fault::NothingToSample => GenerateError::NothingToSample { document, length },
+            })?;
+        Ok(())
+    }
+}
+
 /// Generates for several documents at once; each gets exactly what it would get alone.
 ///
 /// The results are in the order of `sources`. `model` must be set to the same documents, with
 /// [`GenerationConfig::rows_per_document`] rows each and room for [`GenerationConfig::max_length`] tokens, and
 /// nothing decoded yet.
+///
+/// With `prompt_lookup_num_tokens` a document that decodes alone takes several tokens a step where its
+/// draft is right; those that decode together take one each, as ever.
 ///
 /// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.23.0).
 ///
@@ -142,6 +173,9 @@ struct Batch<'a> {
     tokens: Vec<u32>,
     parents: Vec<u32>,
     kept: Vec<usize>,
+    /// Drafts what a single document may go on with.
+    drafter: Option<lookup::Drafter<'a>>,
+    max_length: usize,
 }
 
 impl<'a> Batch<'a> {
@@ -180,6 +214,16 @@ impl<'a> Batch<'a> {
             tokens: Vec::new(),
             parents: Vec::new(),
             kept: Vec::new(),
+            drafter: match (config.lookup, sources) {
+                (Some(lookup), [source]) => Some(lookup::Drafter::new(
+                    lookup,
+                    source.token_ids,
+                    config.vocab_size,
+                    config.eos_token_ids(),
+                )),
+                _ => None,
+            },
+            max_length: config.max_length(),
         }
     }
 
@@ -227,6 +271,13 @@ impl<'a> Batch<'a> {
         self.tokens.clear();
         self.parents.clear();
         let reading = self.steps + 1 < self.prompt.len();
+        if !reading
+            && self.draft()
+            && let Some(model) = model.as_draft_model()
+        {
+            return self.verify(model, observer);
+        }
+        self.tokens.clear();
         for active in &self.active {
             if reading {
                 self.tokens
@@ -252,17 +303,55 @@ impl<'a> Batch<'a> {
         }
         let shares = logits.chunks_exact_mut(self.rows * self.workspace.vocab_size);
         for (active, share) in self.active.iter_mut().zip(shares) {
-            let document = active.document;
-            let mut emit = |sequence, token| observer.token(document, sequence, token);
-            let length = active.search.length();
-            active.stopped = active
-                .search
-                .advance(share, &mut self.workspace, &mut emit)
-                .map_err(|fault| match fault {
-                    Fault::NotANumber => GenerateError::NotANumber { document, length },
-                    Fault::NothingToSample => GenerateError::NothingToSample { document, length },
-                })?;
+            active.advance(share, &mut self.workspace, observer)?;
         }
+        Ok(())
+    }
+
+    /// Leaves the newest token of a single row and a draft of what follows in `tokens`; `false`
+    /// where there is none.
+    fn draft(&mut self) -> bool {
+        let (Some(drafter), [active]) = (&self.drafter, self.active.as_slice()) else {
+            return false;
+        };
+        let Some(history) = active.search.only_history() else {
+            return false;
+        };
+        // The step itself gives one token more than the draft has.
+        let room = self.max_length.saturating_sub(history.len() + 1);
+        self.tokens.extend(history.last());
+        drafter.propose(history, room, &mut self.tokens);
+        self.tokens.len() > 1
+    }
+
+    /// Reads the newest token and its draft in one step, and lets the search choose for as long as it
+    /// chooses what was drafted.
+    fn verify<E>(
+        &mut self,
+        model: &mut dyn DraftModel<Error = E>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), GenerateError<E>> {
+        let logits = model.read(&self.tokens).map_err(GenerateError::Model)?;
+        self.steps += 1;
+        let vocab_size = self.workspace.vocab_size;
+        let expected = self.tokens.len() * vocab_size;
+        if logits.len() != expected {
+            return Err(GenerateError::LogitsShape {
+                expected,
+                found: logits.len(),
+            });
+        }
+        let active = &mut self.active[0];
+        let mut right = 0;
+        for row in logits.chunks_exact_mut(vocab_size) {
+            active.advance(row, &mut self.workspace, observer)?;
+            right += 1;
+            let chosen = active.search.only_history().and_then(<[u32]>::last);
+            if active.stopped.is_some() || chosen != self.tokens.get(right) {
+                break;
+            }
+        }
+        model.forget(self.tokens.len() - right);
         Ok(())
     }
 }

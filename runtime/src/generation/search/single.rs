@@ -183,6 +183,13 @@ impl DocumentSearch for SingleSearch<'_> {
         Ok(Some(reason))
     }
 
+    fn only_history(&self) -> Option<&[u32]> {
+        match self.sequences.as_slice() {
+            [one] => Some(&one.tokens),
+            _ => None,
+        }
+    }
+
     fn length(&self) -> usize {
         self.sequences
             .iter()

@@ -1,0 +1,103 @@
+//! The decoder graph that reads several tokens of one document in a step, to verify a draft.
+
+use std::path::PathBuf;
+
+use ort::session::{Session, SessionInputValue, SessionInputs};
+
+use super::decoder::{Buffers, Layer};
+use super::{SessionOptions, filled, open};
+use crate::bundle::io;
+use crate::error::{Error, Result};
+use crate::library::OnnxRuntime;
+
+/// Loaded when it is first used: its packed weights are as much memory again as the decoder's.
+pub(super) struct DraftGraph {
+    /// Where it is; none in a bundle from before there were drafts.
+    path: Option<PathBuf>,
+    options: SessionOptions,
+    session: Option<Session>,
+}
+
+impl DraftGraph {
+    pub(super) fn new(path: Option<PathBuf>, options: &SessionOptions) -> Self {
+        Self {
+            path,
+            options: options.clone(),
+            session: None,
+        }
+    }
+
+    /// Whether there is one.
+    pub(super) fn exists(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Reads `tokens` behind the `length` others of the caches in `buffers`, and writes their keys and
+    /// values there. Leaves the logits behind each token in `logits`.
+    pub(super) fn read(
+        &mut self,
+        tokens: &[u32],
+        length: usize,
+        buffers: &mut Buffers,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        if self.session.is_none() {
+            let path = self.path.as_deref().expect("asked for where it exists");
+            self.session = Some(open(&OnnxRuntime::load()?, path, &self.options)?);
+        }
+        let session = self.session.as_mut().expect("loaded above");
+        let ids = filled(
+            &[1, tokens.len()],
+            tokens.iter().map(|&token| i64::from(token)),
+        )?;
+        let past_length = filled(&[1], [length as i32])?;
+        let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
+            (io::INPUT_IDS.into(), ids.into()),
+            (io::PAST_LENGTH.into(), past_length.into()),
+            (io::SOURCE_MASK.into(), (&buffers.mask).into()),
+        ];
+        for (index, layer) in buffers.layers.iter().enumerate() {
+            inputs.extend([
+                (io::cross_key(index), (&layer.cross.key).into()),
+                (io::cross_value(index), (&layer.cross.value).into()),
+                (io::past_key(index), (&layer.past_key).into()),
+                (io::past_value(index), (&layer.past_value).into()),
+            ]);
+        }
+        let failed = |error| Error::onnx_runtime("in a step that reads a draft", error);
+        let outputs = session.run(SessionInputs::from(inputs)).map_err(failed)?;
+        let floats = |name: &str| {
+            let extracted = outputs[name].try_extract_tensor::<f32>();
+            extracted.map(|(_, values)| values).map_err(failed)
+        };
+        logits.clear();
+        logits.extend_from_slice(floats(io::LOGITS)?);
+        for (index, layer) in buffers.layers.iter_mut().enumerate() {
+            let new = [
+                floats(&io::present_key(index))?,
+                floats(&io::present_value(index))?,
+            ];
+            layer.write(new, length);
+        }
+        Ok(())
+    }
+}
+
+impl Layer {
+    /// Writes keys and values of new tokens, `[1, heads, tokens, head_size]` each, behind the
+    /// `length` others.
+    fn write(&mut self, new: [&[f32]; 2], length: usize) {
+        for (past, new) in [&mut self.past_key, &mut self.past_value]
+            .into_iter()
+            .zip(new)
+        {
+            let (shape, past) = past.extract_tensor_mut();
+            let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
+            let per_head = new.len() / heads;
+            let heads = past.chunks_exact_mut(max_length * size);
+            for (head, new) in heads.zip(new.chunks_exact(per_head)) {
+                head[length * size..][..per_head].copy_from_slice(new);
+            }
+        }
+    }
+}
