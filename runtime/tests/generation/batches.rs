@@ -107,6 +107,31 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Drafts decide how many steps there are, and nothing else.
+    #[test]
+    fn drafts_change_no_token(
+        source in prop::collection::vec(0_u32..6, 1..30),
+        parameters in parameters(),
+        (tokens, ngram_size) in (1_usize..9, 1_usize..4),
+    ) {
+        let mut plain = parameters.as_object().expect("map").clone();
+        for name in ["num_beams", "num_beam_groups", "diversity_penalty", "num_return_sequences",
+                     "force_words_ids", "early_stopping", "length_penalty"] {
+            plain.remove(name);
+        }
+        let mut drafting = plain.clone();
+        drafting.insert("prompt_lookup_num_tokens".into(), json!(tokens));
+        drafting.insert("max_matching_ngram_size".into(), json!(ngram_size));
+        let sources = [source];
+        let expected = run(&sources, &config(&json!(plain)), &mut ());
+        let found = run(&sources, &config(&json!(drafting)), &mut ());
+        prop_assert_eq!(&found[0].sequences, &expected[0].sequences);
+        prop_assert_eq!(found[0].stopped, expected[0].stopped);
+        prop_assert!(found[0].steps <= expected[0].steps);
+    }
+}
+
 /// Records what it is told, and cancels a document after some questions.
 #[derive(Default)]
 struct Recorder {

@@ -90,6 +90,8 @@ fn likely() -> impl Strategy<Value = (String, Value)> {
         "renormalize_logits": [true],
         "remove_invalid_values": [true],
         "output_scores": [true, false],
+        "prompt_lookup_num_tokens": [1, 7, 256, 0, 257],
+        "max_matching_ngram_size": [1, 2, u64::MAX, 0],
         "decoder_input_ids": [[0], [3, 4, 5], (0..24).collect::<Vec<u32>>()],
     });
     let pairs: Vec<(String, Value)> = choices

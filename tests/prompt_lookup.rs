@@ -1,0 +1,148 @@
+//! `prompt_lookup_num_tokens`: what greedy search gives, in fewer decoder steps where text is copied.
+
+mod common;
+
+use std::fs;
+
+use common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use epitome_runtime::Summarizer;
+use epitome_runtime::generation::{GenerationParameters, Source, generate};
+use serde_json::{Map, Value, json};
+
+fn with_lookup(parameters: &Map<String, Value>, tokens: usize) -> GenerationParameters {
+    let mut parameters = parameters.clone();
+    parameters.insert("prompt_lookup_num_tokens".into(), tokens.into());
+    GenerationParameters::from_json(&parameters).unwrap()
+}
+
+/// Token ids and decoder steps.
+fn run(
+    summarizer: &mut Summarizer,
+    source: &[u32],
+    parameters: &GenerationParameters,
+) -> (Vec<u32>, usize) {
+    let config = summarizer.configure(parameters).unwrap();
+    let (encoder, decoder) = summarizer.sessions();
+    let memory = encoder.encode(source).unwrap();
+    let mut decoding = decoder.start(vec![memory], 1, config.max_length()).unwrap();
+    let mut generated = generate(&mut decoding, &[Source::new(source)], &config, &mut ()).unwrap();
+    let generated = generated.remove(0);
+    (generated.sequences[0].token_ids.clone(), generated.steps)
+}
+
+#[test]
+fn every_greedy_golden_is_the_same_with_drafts() {
+    let (mut cases, mut steps, mut tokens) = (0, 0, 0);
+    let mut failures = Vec::new();
+    for model in tiny_checkpoints("") {
+        let (header, lines) = golden_lines(&format!("{model}.generate.jsonl"));
+        let ids = |value: &Value| -> Vec<u32> {
+            serde_json::from_value(value.clone()).expect("token ids")
+        };
+        let sources: Vec<_> = header["inputs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(ids)
+            .collect();
+        let exported = Exported::of(format!("tiny/{model}"));
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        for case in &lines {
+            let parameters = case["parameters"].as_object().unwrap();
+            let greedy = parameters.get("num_beams") == Some(&json!(1));
+            if !greedy || case["sequences"].as_array().unwrap().len() != 1 {
+                continue;
+            }
+            let source = &sources[case["input"].as_u64().unwrap() as usize];
+            let asked = with_lookup(parameters, 1 + cases % 5);
+            if summarizer.configure(&asked).is_err() {
+                // Lengths that contradict each other, of which transformers only warns.
+                continue;
+            }
+            let (found, made) = run(&mut summarizer, source, &asked);
+            if found != ids(&case["sequences"][0]) {
+                failures.push(format!("{model}: {case}\n  found {found:?}"));
+            }
+            cases += 1;
+            steps += made;
+            tokens += found.len() - 1;
+        }
+    }
+    println!("{cases} cases: {tokens} tokens in {steps} steps");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(cases > 100, "only {cases} greedy goldens");
+    assert!(steps < tokens, "{tokens} tokens took {steps} steps");
+}
+
+/// The trained model over its articles, each alone and all in one call.
+#[test]
+fn articles_take_fewer_steps_and_come_out_the_same() {
+    let exported = Exported::of("pegasus-debian.tar.gz");
+    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let mut articles: Vec<_> = fs::read_dir(fixture("articles"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "txt"))
+        .collect();
+    articles.sort();
+    let texts: Vec<_> = articles
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let plain = json!({"num_beams": 1, "max_length": 64});
+    let plain = plain.as_object().unwrap();
+    let greedy = GenerationParameters::from_json(plain).unwrap();
+    let drafted = with_lookup(plain, 10);
+    let expected = summarizer.summarize(&texts, &greedy).unwrap();
+    let found = summarizer.summarize(&texts, &drafted).unwrap();
+    let (mut before, mut after) = (0, 0);
+    for ((article, expected), found) in articles.iter().zip(&expected).zip(&found) {
+        let name = article.file_name().unwrap().display();
+        println!(
+            "{name}: {} steps, {} with drafts",
+            expected.steps, found.steps
+        );
+        assert_eq!(found.text(), expected.text(), "{name}");
+        assert_eq!(
+            found.sequences[0].token_ids, expected.sequences[0].token_ids,
+            "{name}"
+        );
+        before += expected.steps;
+        after += found.steps;
+    }
+    println!("together: {before} steps, {after} with drafts");
+    assert!(after < before, "{before} steps, {after} with drafts");
+}
+
+#[test]
+fn what_drafts_cannot_serve_is_said() {
+    let exported = Exported::of("tiny/pegasus-relu");
+    let summarizer = Summarizer::open(exported.path()).unwrap();
+    let refused = |summarizer: &Summarizer, parameters: Value| {
+        let parameters = with_lookup(parameters.as_object().unwrap(), 4);
+        summarizer.configure(&parameters).unwrap_err().to_string()
+    };
+    let error = refused(&summarizer, json!({"num_beams": 4}));
+    assert!(
+        error.contains("prompt_lookup_num_tokens") && error.contains("num_beams"),
+        "{error}"
+    );
+    let error = refused(
+        &summarizer,
+        json!({"num_beams": 1, "do_sample": true, "num_return_sequences": 2}),
+    );
+    assert!(error.contains("one sequence"), "{error}");
+
+    // A bundle from before there were drafts has no graph for them.
+    let path = exported.path().join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["files"]
+        .as_object_mut()
+        .unwrap()
+        .remove("decoder_draft.onnx");
+    fs::write(&path, manifest.to_string()).unwrap();
+    fs::remove_file(exported.path().join("decoder_draft.onnx")).unwrap();
+    let older = Summarizer::open(exported.path()).unwrap();
+    let error = refused(&older, json!({"num_beams": 1}));
+    assert!(error.contains("export the model again"), "{error}");
+}
