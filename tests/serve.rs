@@ -3,6 +3,8 @@
 #[path = "serve/client.rs"]
 mod client;
 mod common;
+#[path = "serve/sdk.rs"]
+mod sdk;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

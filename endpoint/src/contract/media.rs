@@ -48,6 +48,9 @@ impl Format {
     }
 }
 
+/// What AWS SDKs send where their user does not say what the body is.
+const UNKNOWN: &str = "application/octet-stream";
+
 /// The format that a request is in; JSON where it does not say.
 pub(crate) fn sent(headers: &HeaderMap) -> Result<Format, ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
@@ -57,7 +60,8 @@ pub(crate) fn sent(headers: &HeaderMap) -> Result<Format, ApiError> {
         || ApiError::UnsupportedMediaType(String::from_utf8_lossy(value.as_bytes()).into_owned());
     let value = value.to_str().map_err(|_| refused())?;
     let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
-    if media_type.trim().is_empty() {
+    let media_type = media_type.trim();
+    if media_type.is_empty() || media_type.eq_ignore_ascii_case(UNKNOWN) {
         return Ok(Format::Json);
     }
     let utf8 = parameters.split(';').all(|parameter| {
