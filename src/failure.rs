@@ -52,11 +52,14 @@ fn code(error: &anyhow::Error) -> u8 {
                 cause.downcast_ref(),
                 Some(
                     epitome_export::Error::NoSuchSource { .. }
+                        | epitome_export::Error::NoSuchDataset { .. }
+                        | epitome_export::Error::DatasetColumn { .. }
                         | epitome_export::Error::OutputExists { .. }
                         | epitome_export::Error::PortablePrecision { .. }
                 )
             )
             || is_bench_usage(cause)
+            || is_aws_usage(cause)
     };
     if matches!(
         error.downcast_ref(),
@@ -64,7 +67,8 @@ fn code(error: &anyhow::Error) -> u8 {
     ) || matches!(
         error.downcast_ref(),
         Some(epitome_bench::Error::Interrupted)
-    ) {
+    ) || error.chain().any(is_aws_interrupt)
+    {
         INTERRUPTED
     } else if error.chain().any(is_usage) {
         USAGE
@@ -86,6 +90,30 @@ fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         }
         _ => false,
     }
+}
+
+/// Calls to AWS that were wrong before they were made.
+#[cfg(feature = "aws")]
+fn is_aws_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use epitome_endpoint::aws::AwsError;
+    cause.downcast_ref().is_some_and(AwsError::is_usage)
+}
+
+/// The user did not want to wait for AWS any longer.
+#[cfg(feature = "aws")]
+fn is_aws_interrupt(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use epitome_endpoint::aws::AwsError;
+    matches!(cause.downcast_ref(), Some(AwsError::Interrupted))
+}
+
+#[cfg(not(feature = "aws"))]
+fn is_aws_usage(_cause: &(dyn std::error::Error + 'static)) -> bool {
+    false
+}
+
+#[cfg(not(feature = "aws"))]
+fn is_aws_interrupt(_cause: &(dyn std::error::Error + 'static)) -> bool {
+    false
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -61,20 +61,33 @@ enum EarlyStopping {
 impl GenerationFlags {
     /// The parameters, once for each length penalty that was listed (once when none was).
     pub(crate) fn variants(&self) -> Result<Vec<GenerationParameters>> {
-        let mut fields = self.fields()?;
-        if self.length_penalty.is_empty() {
-            return Ok(vec![parse(&fields)?]);
+        self.variant_fields()?.iter().map(parse).collect()
+    }
+
+    /// The same as an endpoint takes them, checked.
+    #[cfg(feature = "aws")]
+    pub(crate) fn requests(&self) -> Result<Vec<Map<String, Value>>> {
+        let variants = self.variant_fields()?;
+        for fields in &variants {
+            parse(fields)?;
         }
-        self.length_penalty
-            .iter()
-            .map(|&penalty| {
-                // A number that JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
-                let value = serde_json::Number::from_f64(penalty);
-                let value = value.map_or_else(|| penalty.to_string().into(), Value::Number);
-                fields.insert("length_penalty".into(), value);
-                parse(&fields)
-            })
-            .collect()
+        Ok(variants)
+    }
+
+    fn variant_fields(&self) -> Result<Vec<Map<String, Value>>> {
+        let fields = self.fields()?;
+        if self.length_penalty.is_empty() {
+            return Ok(vec![fields]);
+        }
+        let variant = |&penalty: &f64| {
+            let mut fields = fields.clone();
+            // A number that JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
+            let value = serde_json::Number::from_f64(penalty);
+            let value = value.map_or_else(|| penalty.to_string().into(), Value::Number);
+            fields.insert("length_penalty".into(), value);
+            fields
+        };
+        Ok(self.length_penalty.iter().map(variant).collect())
     }
 
     fn fields(&self) -> Result<Map<String, Value>> {

@@ -1,5 +1,7 @@
 //! The `epitome` command: see `epitome --help`.
 
+#[cfg(feature = "aws")]
+mod aws_progress;
 mod commands;
 mod documents;
 mod failure;
@@ -28,6 +30,15 @@ enum Command {
     Bench(commands::bench::Arguments),
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
+    Prepare(commands::prepare::Arguments),
+    #[cfg(feature = "aws")]
+    Deploy(commands::deploy::Arguments),
+    #[cfg(feature = "aws")]
+    Undeploy(commands::undeploy::Arguments),
+    #[cfg(feature = "aws")]
+    Autoscale(commands::autoscale::Arguments),
+    #[cfg(feature = "aws")]
+    Invoke(commands::invoke::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +49,15 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Prepare(arguments) => commands::prepare::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Deploy(arguments) => commands::deploy::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Undeploy(arguments) => commands::undeploy::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Autoscale(arguments) => commands::autoscale::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Invoke(arguments) => commands::invoke::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

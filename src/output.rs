@@ -54,29 +54,44 @@ pub(crate) fn text(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         .try_for_each(|sequence| writeln!(out, "{}", sequence.text))
 }
 
+/// One document's summaries at one length penalty.
+pub(crate) struct Column {
+    /// The penalty; `None` for the model's own.
+    pub(crate) penalty: Option<f64>,
+    /// Length and latency.
+    pub(crate) facts: String,
+    /// The summaries, best first.
+    pub(crate) texts: Vec<String>,
+}
+
+impl Column {
+    /// The column of a summary that was made here.
+    pub(crate) fn of(penalty: Option<f64>, summary: &Summary) -> Self {
+        Self {
+            penalty,
+            facts: facts(summary),
+            texts: summary.sequences.iter().map(|s| s.text.clone()).collect(),
+        }
+    }
+}
+
 /// One document at several length penalties, side by side, with lengths and latencies.
-pub(crate) fn side_by_side(
-    out: &mut dyn Write,
-    columns: &[(Option<f64>, Summary)],
-) -> io::Result<()> {
+pub(crate) fn side_by_side(out: &mut dyn Write, columns: &[Column]) -> io::Result<()> {
     let width = textwrap::termwidth().min(120);
     let gaps = GAP.len() * columns.len().saturating_sub(1);
     let width = (width.saturating_sub(gaps) / columns.len().max(1)).max(NARROWEST);
     let cells: Vec<Vec<String>> = columns
         .iter()
-        .map(|(penalty, summary)| {
+        .map(|column| {
+            let penalty = column.penalty;
             let penalty = penalty.map_or_else(|| "default".into(), |penalty| penalty.to_string());
             let mut cell = vec![
                 format!("length_penalty {penalty}"),
-                facts(summary),
+                column.facts.clone(),
                 "-".repeat(width),
             ];
-            for sequence in &summary.sequences {
-                cell.extend(
-                    textwrap::wrap(&sequence.text, width)
-                        .into_iter()
-                        .map(String::from),
-                );
+            for text in &column.texts {
+                cell.extend(textwrap::wrap(text, width).into_iter().map(String::from));
             }
             cell
         })

@@ -20,6 +20,18 @@ impl StageBar {
         }
     }
 
+    fn begin(&self, what: &str, total: u64, template: &str) {
+        if !stderr().is_terminal() {
+            eprintln!("{what} ...");
+            return;
+        }
+        self.bar
+            .set_style(ProgressStyle::with_template(template).expect("a sound template"));
+        self.bar.set_length(total);
+        self.bar.set_position(0);
+        self.bar.set_message(what.to_owned());
+    }
+
     /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
@@ -28,19 +40,16 @@ impl StageBar {
 
 impl Progress for StageBar {
     fn start(&self, what: &str, total_bytes: u64) {
-        if !stderr().is_terminal() {
-            eprintln!("{what} ...");
-            return;
-        }
         let template = match total_bytes {
             0 => "{msg} {spinner} {elapsed}",
             _ => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         };
-        self.bar
-            .set_style(ProgressStyle::with_template(template).expect("a sound template"));
-        self.bar.set_length(total_bytes);
-        self.bar.set_position(0);
-        self.bar.set_message(what.to_owned());
+        self.begin(what, total_bytes, template);
+    }
+
+    fn start_counted(&self, what: &str, total: u64) {
+        let template = "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}";
+        self.begin(what, total, template);
     }
 
     fn advance(&self, bytes: u64) {

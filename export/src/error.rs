@@ -244,6 +244,31 @@ pub enum Error {
         tensor: String,
     },
 
+    /// There are no data at the path given.
+    #[error("{} does not exist: give a folder of XSum's files, a .csv or a .jsonl", path.display())]
+    NoSuchDataset {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// Data to train on are not what they should be.
+    #[error("{} {problem}", path.display())]
+    Dataset {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// Data to train on lack a column.
+    #[error("{} has no column '{name}': it has {}", path.display(), some(found))]
+    DatasetColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column that was asked for.
+        name: String,
+        /// Those that it has.
+        found: Vec<String>,
+    },
+
     /// The output is there already, and is not a bundle.
     #[error("{} exists and is not a bundle: choose another --output, or remove it", path.display())]
     OutputExists {

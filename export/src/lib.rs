@@ -2,6 +2,7 @@
 
 pub mod arch;
 pub mod checkpoint;
+pub mod dataset;
 mod error;
 mod export;
 mod generation_defaults;

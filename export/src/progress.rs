@@ -6,7 +6,11 @@
 pub trait Progress: Sync {
     /// A new piece of work begins: what it is, and the bytes it will go through.
     fn start(&self, what: &str, total_bytes: u64);
-    /// So many more bytes are done.
+    /// The same for work whose measure is a number of things, not of bytes.
+    fn start_counted(&self, what: &str, total: u64) {
+        self.start(what, total);
+    }
+    /// So many more bytes, or things, are done.
     fn advance(&self, bytes: u64);
     /// Whether the user asked to stop; looked at every few megabytes at least.
     fn cancelled(&self) -> bool {

@@ -11,7 +11,7 @@ use epitome_runtime::{GenerationParameters, Summarizer};
 
 use super::export::export;
 use crate::failure::Usage;
-use crate::output;
+use crate::output::{self, Column};
 use epitome_export::ExportOptions;
 
 /// The trained model of the repository, as a training job left it.
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                     ..Default::default()
                 };
                 let summary = summarizer.summarize(&[text], &parameters)?.remove(0);
-                Ok((length_penalty, summary))
+                Ok(Column::of(length_penalty, &summary))
             })
             .collect::<Result<Vec<_>>>()?;
         output::side_by_side(out, &columns)?;

@@ -1,8 +1,19 @@
 //! One file a subcommand.
 
+#[cfg(feature = "aws")]
+pub(crate) mod autoscale;
 pub(crate) mod bench;
 pub(crate) mod demo;
+#[cfg(feature = "aws")]
+pub(crate) mod deploy;
 pub(crate) mod export;
 pub(crate) mod inspect;
+#[cfg(feature = "aws")]
+pub(crate) mod invoke;
+#[cfg(feature = "aws")]
+mod pairs;
+pub(crate) mod prepare;
 pub(crate) mod serve;
 pub(crate) mod summarize;
+#[cfg(feature = "aws")]
+pub(crate) mod undeploy;

@@ -12,7 +12,8 @@ use indicatif::ProgressBar;
 
 use crate::documents::{self, Document};
 use crate::generation_flags::GenerationFlags;
-use crate::{output, progress};
+use crate::output::{self, Column};
+use crate::progress;
 
 /// Summarize documents, offline
 #[derive(Args)]
@@ -76,6 +77,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 if documents.len() > 1 {
                     writeln!(out, "{}", document.source)?;
                 }
+                let columns: Vec<_> = columns
+                    .iter()
+                    .map(|(penalty, summary)| Column::of(*penalty, summary))
+                    .collect();
                 output::side_by_side(out, &columns)?;
                 writeln!(out)?;
             }

@@ -172,6 +172,28 @@ pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String
     Ok(None)
 }
 
+/// The tokenizer of a bundle or checkpoint folder, weights or not, or a `tokenizer.json` itself.
+///
+/// # Errors
+///
+/// There is none, or one that cannot be read.
+pub(crate) fn open(path: &Path) -> Result<Tokenizer> {
+    if !path.is_dir() {
+        let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
+        return from_json(bytes);
+    }
+    let config = path.join("config.json");
+    let config = match fs::read(&config) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::Json {
+            file: "config.json".into(),
+            problem: format!("is no JSON object: {error}"),
+        })?,
+        // A bundle has none, and needs none.
+        Err(_) => Map::new(),
+    };
+    Ok(read(path, &config)?.tokenizer)
+}
+
 /// The tokenizer of the checkpoint in `folder`.
 fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     let settings = Settings::read(folder)?;
@@ -200,6 +222,10 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
 fn read_json(folder: &Path) -> Result<Tokenizer> {
     let path = folder.join(TOKENIZER);
     let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    from_json(bytes)
+}
+
+fn from_json(bytes: Vec<u8>) -> Result<Tokenizer> {
     let mut tokenizer =
         Tokenizer::from_bytes(bytes).map_err(|error| unusable(TOKENIZER, &error))?;
     tokenizer.with_padding(None);

@@ -1,0 +1,93 @@
+//! The services of the control plane that are called, and where they are.
+
+/// A service that speaks AWS's JSON protocol, version 1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Amazon SageMaker.
+    SageMaker,
+    /// Amazon CloudWatch Logs.
+    Logs,
+    /// Application Auto Scaling.
+    AutoScaling,
+}
+
+impl Service {
+    /// As it is called in `AWS_ENDPOINT_URL_...` and in profiles.
+    pub(super) fn id(self) -> &'static str {
+        match self {
+            Self::SageMaker => "SageMaker",
+            Self::Logs => "CloudWatch Logs",
+            Self::AutoScaling => "Application Auto Scaling",
+        }
+    }
+
+    /// As it is called in signatures.
+    pub(super) fn signing_name(self) -> &'static str {
+        match self {
+            Self::SageMaker => "sagemaker",
+            Self::Logs => "logs",
+            Self::AutoScaling => "application-autoscaling",
+        }
+    }
+
+    /// The header `X-Amz-Target` of an operation.
+    pub(super) fn target(self, operation: &str) -> String {
+        let prefix = match self {
+            Self::SageMaker => "SageMaker",
+            Self::Logs => "Logs_20140328",
+            Self::AutoScaling => "AnyScaleFrontendService",
+        };
+        format!("{prefix}.{operation}")
+    }
+
+    /// AWS's own URL of the service in a region.
+    pub(super) fn url(self, region: &str, fips: bool) -> String {
+        let host = match (self, fips) {
+            (Self::SageMaker, false) => "api.sagemaker",
+            (Self::SageMaker, true) => "api-fips.sagemaker",
+            (Self::Logs, false) => "logs",
+            (Self::Logs, true) => "logs-fips",
+            (Self::AutoScaling, false) => "application-autoscaling",
+            (Self::AutoScaling, true) => "application-autoscaling-fips",
+        };
+        format!("https://{host}.{region}.{}", domain(region))
+    }
+}
+
+/// The domain of AWS's hosts in a region: each partition has its own.
+pub(super) fn domain(region: &str) -> &'static str {
+    const PARTITIONS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix))
+        .map_or("amazonaws.com", |(_, domain)| domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_those_of_the_sdks() {
+        let url = |service: Service, region| service.url(region, false);
+        assert_eq!(
+            url(Service::SageMaker, "eu-west-1"),
+            "https://api.sagemaker.eu-west-1.amazonaws.com"
+        );
+        assert_eq!(
+            url(Service::Logs, "cn-north-1"),
+            "https://logs.cn-north-1.amazonaws.com.cn"
+        );
+        assert_eq!(
+            Service::SageMaker.url("us-gov-west-1", true),
+            "https://api-fips.sagemaker.us-gov-west-1.amazonaws.com"
+        );
+    }
+}

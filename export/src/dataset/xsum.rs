@@ -1,0 +1,101 @@
+//! The XSum distribution: a folder of some 237,000 small files.
+//!
+//! Each has sections, `[SN]URL[SN]`, `[SN]TITLE[SN]`, `[SN]FIRST-SENTENCE[SN]` and `[SN]RESTBODY[SN]`, each marker on a line of
+//! its own. The first sentence is the summary, the rest is the text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{LeftOut, Row, Sink, row};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// The folder within the distribution.
+const FOLDER: &str = "bbc-summary-data";
+const EXTENSION: &str = "summary";
+const SUMMARY: &str = "[SN]FIRST-SENTENCE[SN]";
+const TEXT: &str = "[SN]RESTBODY[SN]";
+/// Files that are read together: enough to keep every core at work, few enough to hold.
+const BATCH: usize = 4096;
+
+/// Hands over every file's row, in the order of their names.
+pub(super) fn read(folder: &Path, progress: &dyn Progress, sink: &mut Sink<'_>) -> Result<()> {
+    let files = files(folder)?;
+    progress.start_counted("Reading files", files.len() as u64);
+    for batch in files.chunks(BATCH) {
+        if progress.cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let rows: Vec<_> = batch
+            .par_iter()
+            .map(|path| {
+                let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
+                Ok(parse(&bytes))
+            })
+            .collect::<Result<_>>()?;
+        for row in rows {
+            sink(row)?;
+        }
+        progress.advance(batch.len() as u64);
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let inner = folder.join(FOLDER);
+    let folder = if inner.is_dir() { &inner } else { folder };
+    let io = |error| Error::io(folder, error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::Dataset {
+            path: folder.into(),
+            problem: format!(
+                "holds no file NAME.{EXTENSION}: give the folder {FOLDER} of the XSum distribution, a .csv or a .jsonl"
+            ),
+        });
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn parse(bytes: &[u8]) -> Result<Row, LeftOut> {
+    let file = std::str::from_utf8(bytes).map_err(|_| LeftOut::NotText)?;
+    match (section(file, SUMMARY), section(file, TEXT)) {
+        (None, None) => Err(LeftOut::NoSections),
+        (summary, text) => row(&text.unwrap_or_default(), &summary.unwrap_or_default()),
+    }
+}
+
+/// The lines of a section that are not empty.
+fn section(file: &str, marker: &str) -> Option<String> {
+    let mut lines = file.lines().map(str::trim);
+    lines.find(|line| *line == marker)?;
+    let mut text = String::new();
+    for line in lines.take_while(|line| !is_marker(line)) {
+        if line.is_empty() {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(line);
+    }
+    Some(text)
+}
+
+fn is_marker(line: &str) -> bool {
+    const SIDE: &str = "[SN]";
+    line.len() > 2 * SIDE.len() && line.starts_with(SIDE) && line.ends_with(SIDE)
+}

@@ -1,0 +1,442 @@
+//! The commands that work in AWS: the real binary against a control plane in this process, and against `epitome serve`.
+
+#![cfg(feature = "aws")]
+
+#[path = "serve/client.rs"]
+#[allow(dead_code, reason = "tests of the server use the rest of it")]
+mod client;
+mod common;
+#[path = "aws/fake.rs"]
+mod fake;
+
+use std::process::{Command, Output, Stdio};
+
+use client::Server;
+use common::fixture;
+use fake::{Aws, Call};
+use serde_json::{Value, json};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/service-role/training";
+const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:latest";
+
+/// The command, knowing nothing of this machine's own AWS settings.
+fn epitome() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("AWS_") || name.starts_with("SAGEMAKER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/nonexistent")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        .stdin(Stdio::null());
+    command
+}
+
+fn at(aws: &Aws) -> Command {
+    let mut command = epitome();
+    command
+        .env("AWS_ENDPOINT_URL", aws.url())
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_ACCESS_KEY_ID", "AKIDTEST")
+        .env("AWS_SECRET_ACCESS_KEY", "secret");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    output
+}
+
+/// The command fails with this exit code, and its last line holds all of these.
+#[track_caller]
+fn fails(command: &mut Command, code: i32, words: &[&str]) {
+    let output = command.output().expect("the binary starts");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let line = stderr.lines().last().unwrap_or_default();
+    assert!(line.starts_with("epitome: "), "{stderr}");
+    for word in words {
+        assert!(line.contains(word), "'{word}' is missing in: {line}");
+    }
+}
+
+fn deploy(aws: &Aws, more: &[&str]) -> Command {
+    let mut command = at(aws);
+    command
+        .args(["deploy", "--endpoint", "news", "--interval", "0.02"])
+        .args(["--model", "s3://summaries/bundles/model.tar.gz"])
+        .args(["--image", IMAGE, "--role", ROLE])
+        .args(more);
+    command
+}
+
+fn undeploy(aws: &Aws, more: &[&str]) -> Command {
+    let mut command = at(aws);
+    command
+        .args(["undeploy", "--endpoint", "news", "--interval", "0.02"])
+        .args(more);
+    command
+}
+
+fn operations(calls: &[Call]) -> Vec<&str> {
+    calls.iter().map(|call| call.operation.as_str()).collect()
+}
+
+#[test]
+fn endpoints_are_made_kept_updated_and_removed() {
+    let aws = Aws::start();
+    aws.state()
+        .script
+        .extend(["Creating", "Creating", "InService"]);
+    let output = succeeds(&mut deploy(&aws, &[]));
+    assert_eq!(text(&output.stdout), "news\n");
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("Creating") && stderr.contains("Created endpoint news"),
+        "{stderr}"
+    );
+    assert_eq!(
+        operations(&aws.changes()),
+        ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    );
+
+    // The same again changes nothing.
+    let output = succeeds(&mut deploy(&aws, &[]));
+    assert!(text(&output.stderr).contains("has these settings already"));
+    assert!(aws.changes().is_empty());
+
+    // Other instances: a new configuration for the same model, and the old one goes after the update.
+    aws.state().script = ["InService", "Updating", "InService"].into();
+    let before: Vec<_> = aws.state().configs.keys().cloned().collect();
+    let output = succeeds(&mut deploy(&aws, &["--instance-type", "ml.m5.2xlarge"]));
+    assert!(text(&output.stderr).contains("Updated endpoint news"));
+    let changes = aws.changes();
+    assert_eq!(
+        operations(&changes),
+        [
+            "CreateEndpointConfig",
+            "UpdateEndpoint",
+            "DeleteEndpointConfig"
+        ]
+    );
+    assert_eq!(changes[2].body["EndpointConfigName"], before[0].as_str());
+    assert_eq!(
+        (aws.state().models.len(), aws.state().configs.len()),
+        (1, 1)
+    );
+
+    succeeds(at(&aws).args(["autoscale", "--endpoint", "news", "--max", "3"]));
+    assert_eq!(
+        operations(&aws.changes()),
+        ["RegisterScalableTarget", "PutScalingPolicy"]
+    );
+
+    // Somebody else's things stay.
+    for name in ["news-uk-0123abcd", "other"] {
+        aws.state().models.insert(name.into(), json!({}));
+    }
+    let listed = text(&succeeds(&mut undeploy(&aws, &["--dry-run"])).stdout);
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.len(), 4, "{listed}");
+    assert_eq!(lines[..2], ["endpoint news", "its autoscaling"]);
+    assert!(aws.changes().is_empty());
+    fails(
+        &mut undeploy(&aws, &[]),
+        2,
+        &["nothing was removed", "--yes"],
+    );
+    assert!(aws.changes().is_empty());
+    succeeds(&mut undeploy(&aws, &["--yes"]));
+    assert_eq!(
+        operations(&aws.changes()),
+        [
+            "DeregisterScalableTarget",
+            "DeleteEndpoint",
+            "DeleteEndpointConfig",
+            "DeleteModel"
+        ]
+    );
+    assert_eq!(aws.state().models.len(), 2);
+    let output = succeeds(&mut undeploy(&aws, &["--yes"]));
+    assert!(text(&output.stderr).contains("nothing of endpoint news"));
+}
+
+#[test]
+fn what_fails_half_way_is_said_and_taken_up_again() {
+    let aws = Aws::start();
+    let limit =
+        json!({"__type": "ResourceLimitExceeded", "message": "The account-level limit is 0."});
+    aws.state().faults.push_back(("CreateEndpoint", 400, limit));
+    fails(
+        &mut deploy(&aws, &[]),
+        1,
+        &[
+            "CreateEndpoint",
+            "The account-level limit is 0 (ResourceLimitExceeded)",
+            "higher quota",
+            "there so far: model news-",
+            "configuration news-",
+            "run the same command again",
+        ],
+    );
+    aws.changes();
+    succeeds(&mut deploy(&aws, &[]));
+    assert_eq!(operations(&aws.changes()), ["CreateEndpoint"]);
+}
+
+#[test]
+fn endpoints_that_do_not_come_up_say_why() {
+    let aws = Aws::start();
+    aws.state().script.extend(["Creating", "Failed"]);
+    aws.state().failure = Some("The primary container did not pass the ping health check.");
+    fails(
+        &mut deploy(&aws, &[]),
+        1,
+        &[
+            "endpoint news ended as Failed",
+            "did not pass the ping health check",
+        ],
+    );
+    aws.changes();
+    // One that never answered cannot be updated: it is made anew. The fake's script ends with the removal.
+    aws.state().failure = None;
+    succeeds(&mut deploy(&aws, &[]));
+    assert_eq!(
+        operations(&aws.changes()),
+        ["DeleteEndpoint", "CreateEndpoint"]
+    );
+
+    aws.state().rolls_back = true;
+    aws.state().failure = Some("Insufficient capacity");
+    fails(
+        &mut deploy(&aws, &["--instance-type", "ml.p4d.24xlarge"]),
+        1,
+        &["went back to its earlier settings: Insufficient capacity"],
+    );
+}
+
+#[test]
+fn passing_errors_are_tried_again_and_others_told() {
+    let aws = Aws::start();
+    let throttled = json!({"__type": "ThrottlingException", "message": "Rate exceeded"});
+    {
+        let mut state = aws.state();
+        state
+            .faults
+            .push_back(("CreateModel", 400, throttled.clone()));
+        state
+            .faults
+            .push_back(("CreateModel", 500, json!({"message": "Internal"})));
+    }
+    succeeds(&mut deploy(&aws, &[]));
+    let tries = aws.changes();
+    assert_eq!(
+        tries
+            .iter()
+            .filter(|call| call.operation == "CreateModel")
+            .count(),
+        3
+    );
+
+    for _ in 0..3 {
+        aws.state()
+            .faults
+            .push_back(("DescribeModel", 400, throttled.clone()));
+    }
+    fails(
+        &mut deploy(&aws, &[]),
+        1,
+        &["AWS refused DescribeModel: Rate exceeded (ThrottlingException)"],
+    );
+    for (code, words) in [
+        (
+            "AccessDeniedException",
+            "User: me is not authorized (AccessDeniedException)",
+        ),
+        ("ExpiredTokenException", "sign in again"),
+        (
+            "UnrecognizedClientException",
+            "the access key is not valid there",
+        ),
+    ] {
+        let denied = json!({"__type": code, "message": "User: me is not authorized."});
+        aws.state().faults.push_back(("DescribeModel", 400, denied));
+        fails(&mut deploy(&aws, &[]), 1, &[words]);
+    }
+}
+
+#[test]
+fn calls_without_region_credentials_or_network_are_one_sentence() {
+    let aws = Aws::start();
+    fails(
+        undeploy(&aws, &[]).env_remove("AWS_REGION"),
+        2,
+        &["no AWS region is set"],
+    );
+    fails(
+        undeploy(&aws, &[]).env("AWS_REGION", "eu west"),
+        2,
+        &["'eu west' is no AWS region"],
+    );
+    fails(
+        undeploy(&aws, &[]).env_remove("AWS_ACCESS_KEY_ID"),
+        1,
+        &["no AWS credentials were found"],
+    );
+    fails(
+        undeploy(&aws, &[])
+            .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            .env("AWS_MAX_ATTEMPTS", "1"),
+        1,
+        &[
+            "http://127.0.0.1:1 could not be reached for DescribeEndpoint",
+            "refused",
+        ],
+    );
+    // A service's own URL comes before that of all; a session's token is sent.
+    succeeds(
+        undeploy(&aws, &["--dry-run"])
+            .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            .env("AWS_ENDPOINT_URL_SAGEMAKER", aws.url())
+            .env("AWS_SESSION_TOKEN", "token"),
+    );
+}
+
+#[test]
+fn endpoints_that_others_made_are_left_alone() {
+    let aws = Aws::start();
+    aws.state()
+        .endpoints
+        .insert("news".into(), json!({"EndpointConfigName": "theirs"}));
+    fails(
+        &mut undeploy(&aws, &["--yes"]),
+        1,
+        &["was not deployed by this command", "theirs"],
+    );
+    assert!(aws.changes().is_empty());
+}
+
+#[test]
+fn dry_runs_print_the_calls_and_make_none() {
+    let aws = Aws::start();
+    let output = succeeds(&mut deploy(
+        &aws,
+        &["--dry-run", "--serverless", "--memory", "2048"],
+    ));
+    let calls: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(calls.len(), 3);
+    let variant = &calls[1]["CreateEndpointConfig"]["ProductionVariants"][0];
+    assert_eq!(
+        variant["ServerlessConfig"],
+        json!({"MemorySizeInMB": 2048, "MaxConcurrency": 5})
+    );
+    succeeds(at(&aws).args(["autoscale", "--endpoint", "news", "--dry-run"]));
+    assert!(aws.state().calls.is_empty());
+    fails(
+        &mut deploy(&aws, &["--serverless", "--memory", "100"]),
+        2,
+        &["serverless endpoints have"],
+    );
+    fails(
+        at(&aws).args(["autoscale", "--endpoint", "news", "--min", "9"]),
+        2,
+        &["at least 9"],
+    );
+}
+
+/// `invoke` at a server on this machine.
+fn invoke(server: &Server, more: &[&str]) -> Command {
+    let mut command = epitome();
+    command
+        .args(["invoke", "--endpoint", "news", "--endpoint-url"])
+        .arg(format!("http://{}", server.address))
+        .arg(fixture("articles/neuron.txt"))
+        .args(more);
+    command
+}
+
+#[test]
+fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
+    let exported = client::bundle();
+    let server = Server::start(&exported.path(), &[]);
+    let summarize = |more: &[&str]| {
+        let mut command = epitome();
+        command.args(["summarize", "--model"]).arg(exported.path());
+        text(&succeeds(command.arg(fixture("articles/neuron.txt")).args(more)).stdout)
+    };
+    // Without region or credentials: this machine asks for none.
+    let flags = ["--num-beams", "3", "--max-length", "12"];
+    let output = succeeds(&mut invoke(&server, &flags));
+    assert_eq!(text(&output.stdout), summarize(&flags));
+    assert!(text(&output.stderr).contains(" ms"));
+
+    let greedy = ["--max-length", "12", "--num-beams", "1"];
+    let streamed = succeeds(invoke(&server, &greedy).arg("--stream"));
+    assert_eq!(text(&streamed.stdout), summarize(&greedy));
+
+    let penalties = ["--length-penalty", "0.5,2", "--num-beams", "4"];
+    let compared = text(&succeeds(&mut invoke(&server, &penalties)).stdout);
+    assert!(
+        compared.contains("length_penalty 0.5") && compared.contains("length_penalty 2"),
+        "{compared}"
+    );
+    let json = text(&succeeds(invoke(&server, &penalties).args(["--format", "json"])).stdout);
+    let lines: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["length_penalty"], 2.0);
+    assert!(lines[1]["seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn invoke_tells_what_the_container_says() {
+    let server = Server::tiny(&[]);
+    // What this machine can check is not even sent.
+    fails(
+        &mut invoke(&server, &["--parameters", r#"{"num_beam": 2}"#]),
+        2,
+        &["num_beam"],
+    );
+    // 3 words of 100,000 beams: known to the container alone.
+    fails(
+        &mut invoke(&server, &["--num-beams", "100000"]),
+        1,
+        &["the container answered with status 4"],
+    );
+    fails(
+        epitome()
+            .args([
+                "invoke",
+                "--endpoint",
+                "news",
+                "--endpoint-url",
+                "http://127.0.0.1:1",
+            ])
+            .arg(fixture("articles/neuron.txt"))
+            .env("AWS_MAX_ATTEMPTS", "1"),
+        1,
+        &["endpoint news could not be reached"],
+    );
+    fails(
+        epitome()
+            .args(["invoke", "--endpoint", "news"])
+            .arg(fixture("articles/neuron.txt")),
+        2,
+        &["no AWS region is set"],
+    );
+}
