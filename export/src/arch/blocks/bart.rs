@@ -276,14 +276,7 @@ impl Model {
         new: NewTokens,
         weights: &mut ModelWeights<'_>,
     ) -> Result<Graph> {
-        let doc = match new {
-            NewTokens::One => {
-                "one step, the first included (past_length 0). The cache is written in place and \
-                 follows the beams through cache_indirection."
-            }
-            NewTokens::Several => "any number of new tokens behind those in the cache.",
-        };
-        let doc = format!("{} decoder: {doc}", self.family.title);
+        let doc = format!("{} decoder: {}", self.family.title, new.doc());
         let logits_bias = weights.is_nonzero(LOGITS_BIAS);
         let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
         let heads = self.decoder.attention.heads;

@@ -133,6 +133,19 @@ pub enum NewTokens {
     Several,
 }
 
+impl NewTokens {
+    /// What the decoder is, for the graph's documentation.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::One => {
+                "one step, the first included (past_length 0). The cache is written in place and \
+                 follows the beams through cache_indirection."
+            }
+            Self::Several => "any number of new tokens behind those in the cache.",
+        }
+    }
+}
+
 /// The decoder's inputs. Its columns are the beams of a document, one new token each, or the new
 /// tokens of a row.
 pub struct DecoderInputs {
