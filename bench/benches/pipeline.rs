@@ -57,7 +57,5 @@ fn load(criterion: &mut Criterion) {
     group.finish();
 }
 
-// A whole request through the endpoint belongs here, as group `request`: it needs the endpoint's crate.
-
 criterion_group! { name = benches; config = common::criterion(); targets = tokenizer, export, load }
 criterion_main!(benches);

@@ -56,3 +56,22 @@ impl Versions {
         }
     }
 }
+
+/// How this program was built: counts of instructions are of one compiler and its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The compiler, as it names itself.
+    pub rustc: String,
+    /// cargo's `opt-level`.
+    pub opt_level: String,
+}
+
+impl Build {
+    /// That of this program.
+    pub fn this() -> Self {
+        Self {
+            rustc: env!("EPITOME_BENCH_RUSTC").into(),
+            opt_level: env!("EPITOME_BENCH_OPT_LEVEL").into(),
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measures epitome itself: run it with `cargo run --release -p epitome-bench --`.
+/// Measures epitome itself: run it with `cargo run --release -p bench --`.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -14,7 +14,7 @@ use epitome_bench::sweep::{Samples, Watch, sweep};
 use epitome_runtime::{SessionOptions, Summarizer};
 use indicatif::ProgressBar;
 
-use crate::failure::Usage;
+use crate::failure::{Stopped, Usage};
 use crate::{interrupt, progress};
 
 /// Measure how latency and quality of a model depend on beams and length_penalty
@@ -107,8 +107,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     write!(stdout().lock(), "{}", report::table(&results))?;
     if results.interrupted {
-        eprintln!("epitome: stopped early; what was measured until then is kept");
-        bail!(epitome_bench::Error::Interrupted);
+        bail!(Stopped(
+            "stopped early; what was measured until then is kept"
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use epitome_bench::gate::baseline::Baseline;
 
-use super::{Scope, tell, trained};
+use super::{Scope, say, tell, trained};
 
 /// Measure a baseline for the gate
 #[derive(Args)]
@@ -26,14 +26,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     baseline.write(&arguments.output)?;
     for &probe in &probes {
         if let Some(normal) = baseline.normal(probe) {
-            println!(
+            say(&format!(
                 "{probe}: a look scatters by {:.2}%, so that slowdowns of {:.1}% are caught 95 times in 100",
                 100.0 * normal.deviation,
-                100.0 * normal.caught()
-            );
+                100.0 * normal.caught(probe.worth_finding())
+            ))?;
         }
         if let Some(count) = baseline.instructions.get(&probe) {
-            println!("{probe}: {:.1} million instructions", *count as f64 / 1e6);
+            say(&format!(
+                "{probe}: {:.1} million instructions",
+                *count as f64 / 1e6
+            ))?;
         }
     }
     Ok(())

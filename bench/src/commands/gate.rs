@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use epitome_bench::gate::baseline::Baseline;
-use epitome_bench::gate::run::{Gate, is_alarm, table};
-use epitome_bench::machine::Machine;
+use epitome_bench::gate::run::{Gate, is_alarm, is_disturbed, table};
+use epitome_bench::machine::{Build, Machine};
 
-use super::{Scope, trained};
+use super::{Scope, say, trained};
 
 /// Compare with a baseline; exit code 1 when something got slower
 #[derive(Args)]
@@ -29,12 +29,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     baseline
         .instructions
         .retain(|probe, _| probes.contains(probe));
-    if measures.time && !baseline.time.is_empty() && !baseline.is_of(&Machine::this()) {
-        eprintln!(
-            "note: the baseline is of another processor ({}), so that times are not compared",
-            baseline.machine.cpu
+    let (machine, build) = (Machine::this(), Build::this());
+    let refused = |wanted: &mut bool, what: &str, reason: Option<String>| {
+        if let Some(reason) = reason.filter(|_| *wanted) {
+            eprintln!("note: {what} are not compared with the baseline: {reason}");
+            *wanted = false;
+        }
+    };
+    measures.time &= !baseline.time.is_empty();
+    measures.instructions &= !baseline.instructions.is_empty();
+    let times = baseline.times_of_another(&machine, &build);
+    refused(&mut measures.time, "times", times);
+    let counts = baseline.counts_of_another(&machine, &build);
+    refused(&mut measures.instructions, "instructions", counts);
+    if !measures.time && !measures.instructions {
+        bail!(
+            "'{}' holds nothing that can be compared here: make it again (`baseline`, on the commit it was made on)",
+            arguments.baseline.display()
         );
-        measures.time = false;
     }
     let exported = trained()?;
     let gate = Gate {
@@ -46,19 +58,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let findings = gate.run()?;
     if findings.is_empty() {
         bail!(
-            "'{}' holds nothing that can be compared here",
+            "'{}' holds too few looks to compare with: make it again",
             arguments.baseline.display()
         );
     }
-    print!("{}", table(&findings));
     let alarm = is_alarm(&findings);
-    println!(
-        "{}",
-        if alarm {
-            "Slower than the baseline."
-        } else {
-            "Nothing got slower."
-        }
-    );
+    if is_disturbed(&findings) {
+        bail!("the machine is too busy for times to be compared: try later, or --by instructions");
+    }
+    let verdict = if alarm {
+        "Slower than the baseline. Where that is what the change is meant to cost, make the baseline \
+         again with `baseline` and commit it with the change."
+    } else {
+        "Nothing got slower."
+    };
+    say(&format!("{}{verdict}", table(&findings)))?;
     Ok(alarm)
 }

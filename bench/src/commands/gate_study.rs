@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use epitome_bench::gate::baseline::Measures;
 use epitome_bench::gate::probe::Name;
 use epitome_bench::gate::study::{PLANTS, Plan, Study, sentences, study};
+use epitome_bench::report::replace;
 
-use super::{By, tell, trained};
+use super::{By, say, tell, trained};
 
 /// Measure how often the gate is wrong: false alarms, and planted slowdowns that it misses
 #[derive(Args)]
@@ -54,14 +55,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             unchanged: arguments.unchanged,
             planted: arguments.planted,
         };
-        let found = study(&exported.path(), &plan, &tell)?;
-        println!("{}", sentences(&found));
-        studies.retain(|other| !found.replaces(other));
-        studies.push(found);
-        let mut text = serde_json::to_string_pretty(&studies)?;
-        text.push('\n');
-        fs::write(&arguments.output, text)
-            .with_context(|| format!("cannot write '{}'", arguments.output.display()))?;
+        let mut keep = |found: &Study| {
+            studies.retain(|other| !found.replaces(other));
+            studies.push(found.clone());
+            let mut text = serde_json::to_vec_pretty(&studies).expect("plain values become JSON");
+            text.push(b'\n');
+            replace(&arguments.output, &text)
+        };
+        study(&exported.path(), &plan, &tell, &mut keep)?;
+        if let Some(found) = studies.last() {
+            say(&sentences(found))?;
+        }
     }
     Ok(())
 }

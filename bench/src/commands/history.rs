@@ -1,13 +1,13 @@
 //! `epitome-bench history`
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use epitome_bench::history;
+use epitome_bench::report::replace;
 
-use super::history_folder;
+use super::{history_folder, say};
 
 /// Render the history as a page
 #[derive(Args)]
@@ -22,12 +22,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let entries = history::read(&arguments.folder)?;
-    fs::write(&arguments.output, history::page(&entries))
-        .with_context(|| format!("cannot write '{}'", arguments.output.display()))?;
-    println!(
+    replace(&arguments.output, history::page(&entries).as_bytes())?;
+    say(&format!(
         "{} entries in {}",
         entries.len(),
         arguments.output.display()
-    );
-    Ok(())
+    ))
 }

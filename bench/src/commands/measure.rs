@@ -7,6 +7,8 @@ use clap::Args;
 use epitome_bench::gate::probe::Name;
 use epitome_bench::gate::{instructions, look};
 
+use super::say;
+
 /// Measure once, for the gate
 #[derive(Args)]
 #[command(hide = true)]
@@ -15,20 +17,23 @@ pub(crate) struct Arguments {
     probe: Vec<Name>,
     #[arg(long, value_name = "DIR")]
     bundle: PathBuf,
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: usize,
 }
 
 /// Prints the figures of a look.
 pub(crate) fn look(arguments: &Arguments) -> Result<()> {
     let look = look::take(&arguments.probe, &arguments.bundle, &look::planted()?)?;
-    println!("{}", serde_json::to_string(&look)?);
-    Ok(())
+    say(&serde_json::to_string(&look)?)
 }
 
 /// Works, for callgrind to count.
 pub(crate) fn count(arguments: &Arguments) -> Result<()> {
     let plants = look::planted()?;
-    arguments
-        .probe
-        .iter()
-        .try_for_each(|&probe| Ok(instructions::work(probe, &arguments.bundle, &plants)?))
+    let Arguments {
+        probe,
+        bundle,
+        runs,
+    } = arguments;
+    Ok(instructions::work(probe, bundle, &plants, *runs)?)
 }

@@ -9,6 +9,7 @@ pub(crate) mod picture;
 pub(crate) mod random_model;
 pub(crate) mod record;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -42,10 +43,12 @@ pub(crate) enum By {
 impl Scope {
     /// What to measure of each probe.
     pub(crate) fn measures(&self) -> Result<Measures> {
-        let counts = instructions::available();
+        let counts = instructions::valgrind().is_some();
         let by = self.by.unwrap_or(if counts { By::Both } else { By::Time });
         if by != By::Time && !counts {
-            bail!("valgrind is not installed, so that instructions cannot be counted");
+            bail!(
+                "instructions cannot be counted without valgrind: install it (apt-get install valgrind), or give --by time"
+            );
         }
         Ok(Measures {
             time: by != By::Instructions,
@@ -67,6 +70,15 @@ impl Scope {
 pub(crate) fn trained() -> Result<Exported> {
     eprintln!("Exporting the trained model ...");
     Ok(Exported::trained()?)
+}
+
+/// Prints to standard output. Whoever closes the pipe has seen enough, and the work goes on.
+pub(crate) fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// A line on standard error for each step of long work.

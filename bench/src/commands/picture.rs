@@ -15,7 +15,7 @@ use epitome_bench::settings::Grid;
 use epitome_bench::sweep::sweep;
 use epitome_runtime::{SessionOptions, Summarizer};
 
-use super::trained;
+use super::{say, trained};
 
 /// Draw latency, length and ROUGE of the trained model against length_penalty
 #[derive(Args)]
@@ -66,11 +66,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .into_owned();
     let record = DataRecord::new(name, &data, &samples);
     let results = Results::new(model, record, &settings, &samples);
-    print!("{}", report::table(&results));
+    say(report::table(&results).trim_end())?;
     if let Some(folder) = arguments.output.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let picture = render(&report::overview(&results, arguments.num_beams));
-    fs::write(&arguments.output, picture + "\n")
-        .with_context(|| format!("cannot write '{}'", arguments.output.display()))
+    Ok(report::replace(
+        &arguments.output,
+        (picture + "\n").as_bytes(),
+    )?)
 }

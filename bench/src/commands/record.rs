@@ -16,7 +16,7 @@ use epitome_runtime::{SessionOptions, Summarizer};
 
 use super::{Scope, history_folder, tell, trained};
 
-/// Measure this commit for the history
+/// Measure this commit for the history, and make the gate's baseline of it
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Its name there: a release, or a date; entries are in the order of their names
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Folder of the history
     #[arg(long, value_name = "DIR", default_value_os_t = history_folder())]
     folder: PathBuf,
+    /// The stored baseline of the gate, which is made again with it
+    #[arg(long, value_name = "FILE", default_value = "bench/baseline.json")]
+    baseline: PathBuf,
     /// Held-out documents to measure on
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ..Entry::new(&baseline, &results)
     };
     entry.write(&arguments.folder)?;
-    Ok(())
+    Ok(baseline.write(&arguments.baseline)?)
 }
 
 /// The commit that is checked out.

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration;
 use super::decision::Normal;
-use super::instructions;
-use super::look::{Look, take_apart};
+use super::instructions::{self, Counts};
+use super::look::{Look, MOST_DISTURBED, take_apart};
 use super::probe::Name;
 use crate::error::{Error, Result};
-use crate::machine::{Machine, Versions};
+use crate::machine::{Build, Machine, Versions};
 use crate::report::replace;
 
 /// Version of the format of a baseline.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Looks that a new baseline is made from.
-pub const LOOKS: usize = 20;
+pub const LOOKS: usize = 30;
 
 /// A baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,10 +31,12 @@ pub struct Baseline {
     pub machine: Machine,
     /// With what.
     pub versions: Versions,
+    /// How the program was built that measured it.
+    pub build: Build,
     /// Logarithms of ratios of time, look by look.
     pub time: BTreeMap<Name, Vec<f64>>,
     /// Instructions.
-    pub instructions: BTreeMap<Name, u64>,
+    pub instructions: Counts,
 }
 
 /// What of a probe is measured.
@@ -59,20 +61,36 @@ impl Baseline {
         told: &dyn Fn(&str),
     ) -> Result<Self> {
         let mut time: BTreeMap<Name, Vec<f64>> = BTreeMap::new();
-        for index in 0..if measures.time { LOOKS } else { 0 } {
-            told(&format!("look {} of {LOOKS}", index + 1));
-            add(&mut time, &take_apart(probes, bundle, &[])?);
+        let mut looks = if measures.time { LOOKS } else { 0 };
+        let mut disturbed = 0;
+        while looks > 0 {
+            told(&format!("look {} of {LOOKS}", LOOKS - looks + 1));
+            let look = take_apart(probes, bundle, &[])?;
+            if look.is_trusted() {
+                add(&mut time, &look);
+                looks -= 1;
+            } else {
+                disturbed += 1;
+            }
+            if disturbed > MOST_DISTURBED {
+                return Err(Error::Settings(format!(
+                    "times cannot be trusted here: other work took the processor from {disturbed} looks; \
+                     measure when the machine is less busy, or by instructions"
+                )));
+            }
         }
-        let mut instructions = BTreeMap::new();
-        for &probe in probes.iter().filter(|_| measures.instructions) {
-            told(&format!("instructions of {probe}"));
-            instructions.insert(probe, instructions::count(probe, bundle, &[])?);
+        let mut instructions = Counts::new();
+        if measures.instructions {
+            told("instructions");
+            let counts = instructions::count(probes, bundle, &[], 1)?;
+            instructions.extend(counts.into_iter().flatten());
         }
         Ok(Self {
             format: FORMAT,
             calibration: calibration::VERSION,
             machine: Machine::this(),
             versions: Versions::current(),
+            build: Build::this(),
             time,
             instructions,
         })
@@ -110,9 +128,33 @@ impl Baseline {
         replace(path, &text)
     }
 
-    /// Whether times of this machine can be compared with it.
-    pub fn is_of(&self, machine: &Machine) -> bool {
-        (&self.machine.cpu, &self.machine.arch) == (&machine.cpu, &machine.arch)
+    /// Why times cannot be compared with it on this machine; none where they can.
+    pub fn times_of_another(&self, machine: &Machine, build: &Build) -> Option<String> {
+        if (&self.machine.cpu, &self.machine.arch) != (&machine.cpu, &machine.arch) {
+            return Some(format!("it is of another processor ({})", self.machine.cpu));
+        }
+        self.other_settings(build)
+    }
+
+    /// Why instructions cannot be compared with it on this machine; none where they can. The processor
+    /// does not matter, since valgrind shows the same to every program.
+    pub fn counts_of_another(&self, machine: &Machine, build: &Build) -> Option<String> {
+        if (&self.machine.os, &self.machine.arch) != (&machine.os, &machine.arch) {
+            let Machine { os, arch, .. } = &self.machine;
+            return Some(format!("it is of another system ({os} on {arch})"));
+        }
+        if self.build.rustc != build.rustc {
+            let (then, now) = (&self.build.rustc, &build.rustc);
+            return Some(format!("it was built by {then}, and this program by {now}"));
+        }
+        self.other_settings(build)
+    }
+
+    fn other_settings(&self, build: &Build) -> Option<String> {
+        let (then, now) = (&self.build.opt_level, &build.opt_level);
+        (then != now).then(|| {
+            format!("it was built with opt-level {then}, and this program with {now}: --release makes the difference")
+        })
     }
 
     /// What times of a probe are when nothing has changed; none when too little is known.
@@ -123,7 +165,7 @@ impl Baseline {
 
 /// Adds a look's figures to those of others.
 pub(super) fn add(figures: &mut BTreeMap<Name, Vec<f64>>, look: &Look) {
-    for (&probe, &figure) in look {
+    for (&probe, &figure) in &look.figures {
         figures.entry(probe).or_default().push(figure);
     }
 }
@@ -141,7 +183,8 @@ mod tests {
                 ..Default::default()
             },
             versions: Versions::default(),
-            time: [(Name::SearchLoop, vec![0.5; 8])].into(),
+            build: Build::this(),
+            time: [(Name::SearchLoop, vec![0.5; LOOKS])].into(),
             instructions: [(Name::DecoderStep, 1000)].into(),
         }
     }
@@ -154,10 +197,37 @@ mod tests {
         assert_eq!(Baseline::read(&path).expect("read"), baseline());
         assert!(baseline().normal(Name::SearchLoop).is_some());
         assert!(baseline().normal(Name::DecoderStep).is_none());
-        assert!(!baseline().is_of(&Machine {
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_told() {
+        let (machine, build) = (baseline().machine, Build::this());
+        assert_eq!(baseline().times_of_another(&machine, &build), None);
+        assert_eq!(baseline().counts_of_another(&machine, &build), None);
+        let other = Machine {
             cpu: "b".into(),
             ..Default::default()
-        }));
+        };
+        let times = baseline().times_of_another(&other, &build);
+        assert!(times.expect("told").contains("another processor (a)"));
+        assert_eq!(baseline().counts_of_another(&other, &build), None);
+        let newer = Build {
+            rustc: "rustc 9".into(),
+            ..Build::this()
+        };
+        let counts = baseline().counts_of_another(&machine, &newer);
+        assert!(counts.expect("told").ends_with("this program by rustc 9"));
+        assert_eq!(baseline().times_of_another(&machine, &newer), None);
+        let unoptimized = Build {
+            opt_level: "none".into(),
+            ..Build::this()
+        };
+        for reason in [
+            baseline().times_of_another(&machine, &unoptimized),
+            baseline().counts_of_another(&machine, &unoptimized),
+        ] {
+            assert!(reason.expect("told").contains("opt-level"));
+        }
     }
 
     #[test]

@@ -1,58 +1,127 @@
 //! One look at the time that probes take, in a process of its own.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::Path;
 use std::process::Command;
-use std::{env, str};
+use std::time::{Duration, Instant};
 
-use super::calibration::Calibration;
-use super::probe::{Name, Plant, Probe, own};
+use serde::{Deserialize, Serialize};
+
+use super::calibration::{Calibration, Kind};
+use super::clock;
+use super::probe::{Meter, Name, Piece, Plant, Probe};
 use crate::error::{Error, Result};
 use crate::statistics::quantile;
 
 /// Times that each probe runs in a look.
 pub const ROUNDS: usize = 12;
-/// The quantile of its runs that counts.
+/// The quantile of a piece's runs that counts.
 const QUICK: f64 = 0.1;
 /// Holds planted slowdowns, as [`Plant`] writes them, with commas between them. Heeded by the
 /// processes that a study starts, and by nothing else.
 pub const PLANT_VARIABLE: &str = "EPITOME_BENCH_PLANT";
 
-/// The logarithm of each probe's time over that of its calibration load.
-pub type Look = BTreeMap<Name, f64>;
+/// The share of the time that a look must have had a processor to itself. Below, whoever had it in
+/// between has emptied the caches too, and ratios tell of them.
+const TRUSTED: f64 = 0.9;
+/// Looks that a measurement may lose to others before it gives up.
+pub const MOST_DISTURBED: usize = 10;
+
+/// What one look saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// The logarithm of each probe's time over that of its calibration load.
+    pub figures: BTreeMap<Name, f64>,
+    /// The share of the time, 0 to 1, that the look was on a processor.
+    pub share: f64,
+}
+
+impl Look {
+    /// Whether its figures tell of the work, and not of what else the machine does.
+    pub fn is_trusted(&self) -> bool {
+        self.share >= TRUSTED
+    }
+}
+
+/// Times pieces of work, and after each a run of the calibration load.
+struct Timing<'a> {
+    calibration: &'a Calibration,
+    kind: Kind,
+    /// Seconds, by the position of the piece in a round.
+    pieces: Vec<Vec<f64>>,
+    loads: Vec<f64>,
+    position: usize,
+}
+
+impl<'a> Timing<'a> {
+    fn new(calibration: &'a Calibration, kind: Kind) -> Self {
+        Self {
+            calibration,
+            kind,
+            pieces: Vec::new(),
+            loads: Vec::new(),
+            position: 0,
+        }
+    }
+
+    /// A round over all pieces begins.
+    fn round(&mut self) {
+        self.position = 0;
+    }
+
+    /// The logarithm of a round's time over that of a calibration load. What counts of both are their
+    /// quickest tenth: others can only make a run slower, and some of many runs escape them.
+    fn figure(&self) -> f64 {
+        let round: f64 = self.pieces.iter().map(|runs| quantile(runs, QUICK)).sum();
+        (round / quantile(&self.loads, QUICK)).ln()
+    }
+}
+
+impl Meter for Timing<'_> {
+    fn piece(&mut self, piece: &mut Piece<'_>) -> Result<()> {
+        let start = clock::now();
+        piece()?;
+        let seconds = (clock::now() - start).as_secs_f64();
+        if self.position == self.pieces.len() {
+            self.pieces.push(Vec::new());
+        }
+        self.pieces[self.position].push(seconds);
+        self.position += 1;
+        self.loads
+            .push(self.calibration.time(self.kind).as_secs_f64());
+        Ok(())
+    }
+}
 
 /// Takes a look from within this process. The pieces of a probe's work and runs of its calibration
-/// load take turns, so that whatever slows the machine down slows both. What counts of each are its
-/// quickest tenth: others can only make a run slower, and some of many runs escape them.
+/// load take turns, so that whatever slows the machine down slows both. All work is on this thread.
 ///
 /// # Errors
 ///
 /// [`Error::Runtime`] when a model cannot be loaded or fails.
 pub fn take(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Look> {
     let calibration = Calibration::new();
-    let mut look = Look::new();
+    let mut figures = BTreeMap::new();
+    let (mut on_processor, mut in_all) = (Duration::ZERO, Duration::ZERO);
     for &name in probes {
-        let mut probe = Probe::new(name, bundle, &[])?;
-        let percent: f64 = own(plants, name).map(|plant| plant.percent).sum();
-        let (mut pieces, mut loads) = (Vec::new(), Vec::new());
+        let mut probe = Probe::new(name, bundle, plants)?;
         // The first round finds nothing in any cache, and is not counted.
-        for round in 0..=ROUNDS {
-            probe.run(&mut |piece| {
-                // A planted slowdown makes each piece so much longer.
-                pieces.push(piece.as_secs_f64() * (1.0 + percent / 100.0));
-                loads.push(calibration.time(name.calibration()).as_secs_f64());
-            })?;
-            if round == 0 {
-                pieces.clear();
-                loads.clear();
-            }
+        probe.run(&mut Timing::new(&calibration, name.calibration()))?;
+        let mut timing = Timing::new(&calibration, name.calibration());
+        let (start, wall) = (clock::now(), Instant::now());
+        for _ in 0..ROUNDS {
+            timing.round();
+            probe.run(&mut timing)?;
         }
-        look.insert(
-            name,
-            (quantile(&pieces, QUICK) / quantile(&loads, QUICK)).ln(),
-        );
+        on_processor += clock::now() - start;
+        in_all += wall.elapsed();
+        figures.insert(name, timing.figure());
     }
-    Ok(look)
+    Ok(Look {
+        figures,
+        share: on_processor.as_secs_f64() / in_all.as_secs_f64().max(f64::MIN_POSITIVE),
+    })
 }
 
 /// Takes a look in a new process of this program, which must know the command `look`.

@@ -2,13 +2,15 @@
 //!
 //! Two measures, for machines that others use too:
 //!
-//! * **Instructions**, counted by valgrind's callgrind. They are the same whatever else the machine
-//!   does, so a change of [`decision::INSTRUCTIONS_TOLERANCE`] is told with certainty; but they only tell of the
-//!   work, not of how well memory feeds it.
+//! * **Instructions**, counted by valgrind's callgrind over exactly the work of a probe, ONNX Runtime's
+//!   part included. They are the same whatever else the machine does, so a change of
+//!   [`decision::INSTRUCTIONS_TOLERANCE`] is told with certainty; but they only tell of the work, not of
+//!   how well memory feeds it.
 //! * **Time** on the processor, as its ratio to a [`calibration`] load, in the same process and in turns
 //!   of a millisecond. Such a ratio moves little when the machine slows down as a whole. How little is
-//!   learnt from the baseline, which holds twenty *looks* (each a process of its own, since where a
-//!   process happens to lie in memory matters too), and the limits follow from that: see [`decision`].
+//!   learnt from the baseline, which holds thirty *looks* (each a process of its own, since where a
+//!   process happens to lie in memory matters too), and a run of the gate takes looks until it is certain:
+//!   see [`decision`].
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -23,6 +25,7 @@
 
 pub mod baseline;
 pub mod calibration;
+mod callgrind;
 mod clock;
 pub mod decision;
 pub mod instructions;

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
 
 use epitome_runtime::generation::StepModel;
 use epitome_runtime::{SessionOptions, Summarizer};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::Kind;
-use super::clock;
 use crate::canned::{CannedSearch, plain_search, processed_search};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::models::held_out;
 
-/// Equal pieces that a probe's work consists of. A slowdown of 5% is planted as one piece more.
+/// Equal pieces that a probe's work consists of. A slowdown of 5% is planted as one piece more: real
+/// work of the probe's own, wherever it spends its time.
 const PIECES: usize = 20;
 /// Texts that are tokenized in one piece.
 const TEXTS: usize = 4;
@@ -54,6 +53,15 @@ impl Name {
         Self::Encoder,
         Self::DecoderStep,
     ];
+
+    /// The slowdown in time that is worth finding. A model's share of the machine's memory varies more than
+    /// what stays in the caches.
+    pub fn worth_finding(self) -> f64 {
+        match self {
+            Self::SearchLoop | Self::Processors | Self::Tokenizer => 0.05,
+            Self::Encoder | Self::DecoderStep => 0.10,
+        }
+    }
 
     /// The load that it is compared with.
     pub fn calibration(self) -> Kind {
@@ -115,11 +123,6 @@ impl FromStr for Plant {
     }
 }
 
-/// The slowdowns planted in this probe.
-pub(super) fn own(plants: &[Plant], name: Name) -> impl Iterator<Item = &Plant> {
-    plants.iter().filter(move |plant| plant.probe == name)
-}
-
 /// A probe, ready to run.
 pub struct Probe {
     work: Work,
@@ -161,7 +164,8 @@ impl Probe {
             Name::Encoder => Work::Encoder(open()?),
             Name::DecoderStep => Work::Decoder(open()?),
         };
-        let planted: f64 = own(plants, name).map(|plant| plant.percent).sum();
+        let own = plants.iter().filter(|plant| plant.probe == name);
+        let planted: f64 = own.map(|plant| plant.percent).sum();
         let extra = (PIECES as f64 * planted / 100.0).round() as usize;
         Ok(Self {
             work,
@@ -169,13 +173,12 @@ impl Probe {
         })
     }
 
-    /// Does the work once. `between` hears how long each piece took; what prepares them is not
-    /// counted, nor what `between` itself does.
+    /// Does the work once, a piece at a time; what prepares the pieces is not measured.
     ///
     /// # Errors
     ///
     /// [`Error::Runtime`] when the model fails.
-    pub fn run(&mut self, between: &mut dyn FnMut(Duration)) -> Result<()> {
+    pub fn run(&mut self, meter: &mut dyn Meter) -> Result<()> {
         match &mut self.work {
             Work::Search(search) => {
                 search.refresh();
@@ -183,7 +186,7 @@ impl Probe {
                     search.run();
                     Ok(())
                 };
-                repeat(self.pieces, &mut piece, between)
+                repeat(self.pieces, &mut piece, meter)
             }
             Work::Tokenizer(summarizer, texts) => {
                 let mut piece = || {
@@ -192,13 +195,13 @@ impl Probe {
                     }
                     Ok(())
                 };
-                repeat(self.pieces, &mut piece, between)
+                repeat(self.pieces, &mut piece, meter)
             }
             Work::Encoder(summarizer) => {
                 let (encoder, _) = summarizer.sessions();
                 let source = source();
                 let mut piece = || encoder.encode(&source).map(|_| ());
-                repeat(self.pieces, &mut piece, between)
+                repeat(self.pieces, &mut piece, meter)
             }
             Work::Decoder(summarizer) => {
                 let (encoder, decoder) = summarizer.sessions();
@@ -213,37 +216,31 @@ impl Probe {
                     }
                     Ok(())
                 };
-                repeat(self.pieces, &mut piece, between)
+                repeat(self.pieces, &mut piece, meter)
             }
         }
     }
 }
 
 /// A piece of work.
-type Piece<'a> = dyn FnMut() -> epitome_runtime::Result<()> + 'a;
+pub type Piece<'a> = dyn FnMut() -> epitome_runtime::Result<()> + 'a;
 
-/// Does a piece of work again and again, and tells how long each took.
-fn repeat(pieces: usize, piece: &mut Piece<'_>, between: &mut dyn FnMut(Duration)) -> Result<()> {
-    for _ in 0..pieces {
-        let start = clock::now();
-        counted(piece)?;
-        between(clock::now() - start);
-    }
-    Ok(())
+/// Measures pieces of work.
+pub trait Meter {
+    /// Does a piece of work, and measures it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Runtime`] when the model fails.
+    fn piece(&mut self, piece: &mut Piece<'_>) -> Result<()>;
+}
+
+fn repeat(pieces: usize, piece: &mut Piece<'_>, meter: &mut dyn Meter) -> Result<()> {
+    (0..pieces).try_for_each(|_| meter.piece(piece))
 }
 
 fn source() -> Vec<u32> {
     (0..SOURCE as u32).map(|token| 110 + token % 90).collect()
-}
-
-/// The name by which callgrind knows the function that does a piece of work.
-pub const COUNTED: &str = "*epitome_bench*counted*";
-
-/// Does a piece of work. Never inlined, and of one type: callgrind counts from its start to its end.
-#[inline(never)]
-fn counted(piece: &mut Piece<'_>) -> Result<()> {
-    piece()?;
-    Ok(())
 }
 
 #[cfg(test)]

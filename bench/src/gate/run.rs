@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::baseline::{Baseline, Measures, add};
-use super::decision::{INSTRUCTIONS_TOLERANCE, MORE_LOOKS};
-use super::instructions;
-use super::look::take_apart;
+use super::decision::{INSTRUCTIONS_TOLERANCE, Normal, Verdict};
+use super::instructions::{self, Counts};
+use super::look::{MOST_DISTURBED, take_apart};
 use super::probe::{Name, Plant};
 use crate::error::Result;
 
@@ -18,6 +18,8 @@ pub enum Measure {
     Instructions,
     /// Time, over so many looks.
     Time(usize),
+    /// Time, which tells nothing since other work took the processor from the looks.
+    Disturbed,
 }
 
 /// What came of one measure of one probe.
@@ -27,7 +29,7 @@ pub struct Finding {
     pub probe: Name,
     /// How it was measured.
     pub measure: Measure,
-    /// The relative slowdown; negative is quicker.
+    /// The relative slowdown; negative is quicker, NaN where nothing could be measured.
     pub slowdown: f64,
     /// The slowdown that would have been an alarm.
     pub limit: f64,
@@ -57,34 +59,16 @@ impl Gate<'_> {
     /// [`Error::Process`](crate::Error::Process) when a measurement fails.
     pub fn run(&self) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        if self.measures.instructions {
-            for (&probe, &before) in &self.baseline.instructions {
-                findings.push(self.instructions(probe, before)?);
-            }
+        if self.measures.instructions && !self.baseline.instructions.is_empty() {
+            findings = by_instructions(&self.baseline.instructions, &mut |probes| {
+                let counts = instructions::count(probes, self.bundle, self.plants, 1)?;
+                Ok(counts.into_iter().next().unwrap_or_default())
+            })?;
         }
         if self.measures.time {
             findings.extend(self.time()?);
         }
         Ok(findings)
-    }
-
-    fn instructions(&self, probe: Name, before: u64) -> Result<Finding> {
-        let slowdown = || -> Result<f64> {
-            let now = instructions::count(probe, self.bundle, self.plants)?;
-            Ok(now as f64 / before as f64 - 1.0)
-        };
-        let mut found = slowdown()?;
-        if found > INSTRUCTIONS_TOLERANCE {
-            found = found.min(slowdown()?);
-        }
-        Ok(Finding {
-            probe,
-            measure: Measure::Instructions,
-            slowdown: found,
-            limit: INSTRUCTIONS_TOLERANCE,
-            alarm: found > INSTRUCTIONS_TOLERANCE,
-            caught: INSTRUCTIONS_TOLERANCE,
-        })
     }
 
     fn time(&self) -> Result<Vec<Finding>> {
@@ -93,43 +77,90 @@ impl Gate<'_> {
             .time
             .keys()
             .filter_map(|&probe| Some((probe, self.baseline.normal(probe)?)));
-        let normals: BTreeMap<Name, _> = known.collect();
-        let probes: Vec<Name> = normals.keys().copied().collect();
-        let mut looks = BTreeMap::new();
-        if probes.is_empty() {
-            return Ok(Vec::new());
-        }
-        add(&mut looks, &take_apart(&probes, self.bundle, self.plants)?);
-        let suspects: Vec<Name> = probes
-            .into_iter()
-            .filter(|probe| normals[probe].is_suspicious(looks[probe][0]))
-            .collect();
-        if !suspects.is_empty() {
-            for _ in 0..MORE_LOOKS {
-                add(
-                    &mut looks,
-                    &take_apart(&suspects, self.bundle, self.plants)?,
-                );
+        let normals: BTreeMap<Name, Normal> = known.collect();
+        let mut looks: BTreeMap<Name, Vec<f64>> = BTreeMap::new();
+        let verdict = |probe: &Name, looks: &BTreeMap<Name, Vec<f64>>| {
+            normals[probe].verdict(&looks[probe], probe.worth_finding())
+        };
+        let mut unclear: Vec<Name> = normals.keys().copied().collect();
+        let mut disturbed = 0;
+        while !unclear.is_empty() && disturbed <= MOST_DISTURBED {
+            let look = take_apart(&unclear, self.bundle, self.plants)?;
+            if look.is_trusted() {
+                add(&mut looks, &look);
+                unclear.retain(|probe| verdict(probe, &looks) == Verdict::Unclear);
+            } else {
+                disturbed += 1;
             }
         }
-        let finding = |(probe, looks): (Name, Vec<f64>)| {
-            let normal = normals[&probe];
+        let finding = |(&probe, normal): (&Name, &Normal)| {
+            let taken = looks.get(&probe).map_or(&[][..], Vec::as_slice);
+            let caught = normal.caught(probe.worth_finding());
+            let is_clear = !unclear.contains(&probe);
             Finding {
                 probe,
-                measure: Measure::Time(looks.len()),
-                slowdown: normal.slowdown(&looks),
-                limit: normal.limit(looks.len()).exp() - 1.0,
-                alarm: suspects.contains(&probe) && normal.is_alarm(&looks),
-                caught: normal.caught(),
+                measure: if is_clear {
+                    Measure::Time(taken.len())
+                } else {
+                    Measure::Disturbed
+                },
+                slowdown: normal.slowdown(taken),
+                limit: (caught.ln_1p() / 2.0).exp_m1(),
+                alarm: is_clear && verdict(&probe, &looks) == Verdict::Slower,
+                caught,
             }
         };
-        Ok(looks.into_iter().map(finding).collect())
+        Ok(normals.iter().map(finding).collect())
     }
+}
+
+/// Compares counts with those of a baseline. `count` counts; what seems slower is counted again, and
+/// the smaller count is believed.
+///
+/// # Errors
+///
+/// Those of `count`.
+pub fn by_instructions(
+    before: &Counts,
+    count: &mut dyn FnMut(&[Name]) -> Result<Counts>,
+) -> Result<Vec<Finding>> {
+    let change = |probe: &Name, now: u64| now as f64 / before[probe] as f64 - 1.0;
+    let probes: Vec<Name> = before.keys().copied().collect();
+    let mut counts = count(&probes)?;
+    let suspects: Vec<Name> = probes
+        .into_iter()
+        .filter(|probe| change(probe, counts[probe]) > INSTRUCTIONS_TOLERANCE)
+        .collect();
+    if !suspects.is_empty() {
+        for (probe, again) in count(&suspects)? {
+            counts
+                .entry(probe)
+                .and_modify(|first| *first = again.min(*first));
+        }
+    }
+    let finding = |(&probe, &now): (&Name, &u64)| {
+        let slowdown = change(&probe, now);
+        Finding {
+            probe,
+            measure: Measure::Instructions,
+            slowdown,
+            limit: INSTRUCTIONS_TOLERANCE,
+            alarm: slowdown > INSTRUCTIONS_TOLERANCE,
+            caught: INSTRUCTIONS_TOLERANCE,
+        }
+    };
+    Ok(counts.iter().map(finding).collect())
 }
 
 /// Whether any finding is an alarm.
 pub fn is_alarm(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.alarm)
+}
+
+/// Whether every finding is of looks that other work disturbed, so that nothing was compared.
+pub fn is_disturbed(findings: &[Finding]) -> bool {
+    let disturbed = |finding: &Finding| finding.measure == Measure::Disturbed;
+    findings.iter().all(disturbed)
 }
 
 /// The findings as a table.
@@ -143,6 +174,14 @@ pub fn table(findings: &[Finding]) -> String {
             Measure::Instructions => "instructions".into(),
             Measure::Time(1) => "time, 1 look".into(),
             Measure::Time(looks) => format!("time, {looks} looks"),
+            Measure::Disturbed => {
+                let _ = writeln!(
+                    out,
+                    "{:<13} time: the machine is too busy to tell",
+                    finding.probe
+                );
+                continue;
+            }
         };
         let _ = writeln!(
             out,

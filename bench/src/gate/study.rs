@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, Measures};
+use super::instructions;
 use super::probe::{Name, Plant};
-use super::run::{Gate, is_alarm};
+use super::run::{Finding, Gate, Measure, by_instructions, is_alarm};
 use crate::error::Result;
 use crate::machine::{Machine, Versions};
 
@@ -32,7 +33,7 @@ pub struct Plan {
     pub measures: Measures,
     /// Runs with nothing changed.
     pub unchanged: usize,
-    /// Runs with both slowdowns planted.
+    /// Runs with all slowdowns planted.
     pub planted: usize,
 }
 
@@ -49,15 +50,50 @@ pub struct Study {
     pub seconds: f64,
     /// Runs with nothing changed.
     pub unchanged: usize,
-    /// Those of them that ended in an alarm.
+    /// Runs, beside these and the planted ones, in which other work kept the gate from telling.
+    #[serde(default)]
+    pub disturbed: usize,
+    /// Those of the unchanged that ended in an alarm.
     pub false_alarms: usize,
-    /// The greatest slowdown that a run with nothing changed showed, whether or not it was an alarm.
+    /// The greatest slowdown that a run with nothing changed showed, whether or not it was an alarm; 0
+    /// where none showed any.
     pub worst_unchanged: f64,
     /// Each planted slowdown.
     pub planted: Vec<Caught>,
 }
 
 impl Study {
+    /// Nothing was run yet.
+    fn begin(plan: &Plan, baseline: &Baseline) -> Self {
+        let caught = |plant: &Plant| Caught {
+            probe: plant.probe,
+            percent: plant.percent,
+            runs: 0,
+            caught: 0,
+            measured: 0.0,
+            deviation: baseline
+                .normal(plant.probe)
+                .map(|normal| 100.0 * normal.deviation),
+            claimed: 0.0,
+        };
+        let measure = if plan.measures.time {
+            "time"
+        } else {
+            "instructions"
+        };
+        Self {
+            measure: measure.into(),
+            machine: Machine::this(),
+            versions: Versions::current(),
+            seconds: 0.0,
+            unchanged: 0,
+            disturbed: 0,
+            false_alarms: 0,
+            worst_unchanged: 0.0,
+            planted: plan.plants.iter().map(caught).collect(),
+        }
+    }
+
     /// Whether it is of the same measure and the same probes as another.
     pub fn replaces(&self, other: &Self) -> bool {
         let probes = |study: &Self| study.planted.iter().map(|c| c.probe).collect::<Vec<_>>();
@@ -85,83 +121,132 @@ pub struct Caught {
     pub claimed: f64,
 }
 
-/// Measures a baseline, then the runs. `told` hears how far it is.
-///
-/// # Errors
-///
-/// [`Error::Process`](crate::Error::Process) when a measurement fails.
-pub fn study(bundle: &Path, plan: &Plan, told: &dyn Fn(&str)) -> Result<Study> {
-    let start = Instant::now();
-    let probes: Vec<Name> = plan.plants.iter().map(|plant| plant.probe).collect();
-    let baseline = Baseline::measure(&probes, bundle, plan.measures, told)?;
-    let gate = |plants| Gate {
-        baseline: &baseline,
-        bundle,
-        measures: plan.measures,
-        plants,
-    };
-    let mut false_alarms = 0;
-    let mut worst_unchanged = f64::NEG_INFINITY;
-    for run in 0..plan.unchanged {
-        let findings = gate(&[]).run()?;
-        false_alarms += usize::from(is_alarm(&findings));
-        worst_unchanged = findings
+/// Runs that one process counts, in a study by instructions: most of a count is loading the model under
+/// valgrind, which every run of the gate itself does.
+const RUNS_A_PROCESS: usize = 20;
+
+/// The runs of a study, tallied.
+struct Tally<'a> {
+    study: Study,
+    told: &'a dyn Fn(&str),
+}
+
+impl Tally<'_> {
+    fn unchanged(&mut self, findings: &[Finding]) {
+        let study = &mut self.study;
+        study.unchanged += 1;
+        study.false_alarms += usize::from(is_alarm(findings));
+        study.worst_unchanged = findings
             .iter()
-            .map(|f| f.slowdown)
-            .fold(worst_unchanged, f64::max);
-        told(&format!(
-            "unchanged {} of {}: {false_alarms} alarms",
-            run + 1,
-            plan.unchanged
+            .map(|finding| finding.slowdown)
+            .fold(study.worst_unchanged, f64::max);
+        (self.told)(&format!(
+            "unchanged {}: {} alarms",
+            study.unchanged, study.false_alarms
         ));
     }
-    let nothing_yet = |plant: &Plant| Caught {
-        probe: plant.probe,
-        percent: plant.percent,
-        runs: plan.planted,
-        caught: 0,
-        measured: 0.0,
-        deviation: baseline
-            .normal(plant.probe)
-            .map(|normal| 100.0 * normal.deviation),
-        claimed: 0.0,
-    };
-    let mut planted: Vec<Caught> = plan.plants.iter().map(nothing_yet).collect();
-    for run in 0..plan.planted {
-        let findings = gate(&plan.plants).run()?;
-        for finding in &findings {
+
+    fn planted(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            let planted = &mut self.study.planted;
             if let Some(caught) = planted.iter_mut().find(|c| c.probe == finding.probe) {
+                caught.runs += 1;
                 caught.caught += usize::from(finding.alarm);
-                caught.measured += 100.0 * finding.slowdown / plan.planted as f64;
+                caught.measured +=
+                    (100.0 * finding.slowdown - caught.measured) / caught.runs as f64;
                 caught.claimed = 100.0 * finding.caught;
             }
         }
-        let counts: Vec<String> = planted
-            .iter()
-            .map(|c| format!("{} {}", c.probe, c.caught))
+        let counts = self.study.planted.iter();
+        let counts: Vec<String> = counts
+            .map(|c| format!("{} {} of {}", c.probe, c.caught, c.runs))
             .collect();
-        told(&format!(
-            "planted {} of {}: caught {}",
-            run + 1,
-            plan.planted,
-            counts.join(", ")
-        ));
+        (self.told)(&format!("planted: caught {}", counts.join(", ")));
     }
-    Ok(Study {
-        measure: if plan.measures.time {
-            "time"
+}
+
+/// Measures a baseline, then the runs, those with and without a plant in turns. `told` hears how far it
+/// is, `kept` what is known so far.
+///
+/// # Errors
+///
+/// [`Error::Process`](crate::Error::Process) when a measurement fails; those of `kept`.
+pub fn study(
+    bundle: &Path,
+    plan: &Plan,
+    told: &dyn Fn(&str),
+    kept: &mut dyn FnMut(&Study) -> Result<()>,
+) -> Result<()> {
+    let start = Instant::now();
+    let probes: Vec<Name> = plan.plants.iter().map(|plant| plant.probe).collect();
+    let baseline = Baseline::measure(&probes, bundle, plan.measures, told)?;
+    let mut tally = Tally {
+        study: Study::begin(plan, &baseline),
+        told,
+    };
+    let step = if plan.measures.time {
+        1
+    } else {
+        RUNS_A_PROCESS
+    };
+    let (mut unchanged, mut planted) = (plan.unchanged, plan.planted);
+    while unchanged + planted > 0 {
+        // The same share of both, so that what the machine does meanwhile falls on both alike.
+        let is_due = unchanged * plan.planted >= planted * plan.unchanged;
+        let plants = if unchanged > 0 && is_due {
+            [].as_slice()
         } else {
-            "instructions"
+            &plan.plants
+        };
+        let left = if plants.is_empty() {
+            &mut unchanged
+        } else {
+            &mut planted
+        };
+        let runs = step.min(*left);
+        *left -= runs;
+        let gate = Gate {
+            baseline: &baseline,
+            bundle,
+            measures: plan.measures,
+            plants,
+        };
+        let all = if plan.measures.time {
+            vec![gate.run()?]
+        } else {
+            counted(&gate, &probes, runs)?
+        };
+        for findings in all {
+            if findings
+                .iter()
+                .any(|finding| finding.measure == Measure::Disturbed)
+            {
+                tally.study.disturbed += 1;
+            } else if plants.is_empty() {
+                tally.unchanged(&findings);
+            } else {
+                tally.planted(&findings);
+            }
         }
-        .into(),
-        machine: Machine::this(),
-        versions: Versions::current(),
-        seconds: start.elapsed().as_secs_f64(),
-        unchanged: plan.unchanged,
-        false_alarms,
-        worst_unchanged,
-        planted,
-    })
+        tally.study.seconds = start.elapsed().as_secs_f64();
+        kept(&tally.study)?;
+    }
+    Ok(())
+}
+
+/// Runs of the gate by instructions, all of whose counts one process makes.
+fn counted(gate: &Gate<'_>, probes: &[Name], runs: usize) -> Result<Vec<Vec<Finding>>> {
+    let counts = instructions::count(probes, gate.bundle, gate.plants, runs)?;
+    let run = |index: usize| {
+        // What is counted again is the next run's count.
+        let mut next = counts[index..].iter().chain(&counts).cloned();
+        by_instructions(&gate.baseline.instructions, &mut |suspects| {
+            let mut again = next.next().unwrap_or_default();
+            again.retain(|probe, _| suspects.contains(probe));
+            Ok(again)
+        })
+    };
+    (0..runs).map(run).collect()
 }
 
 /// The study in sentences.

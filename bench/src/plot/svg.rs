@@ -6,9 +6,10 @@ use super::scale::{Scale, label, range, ticks};
 use super::{Figure, Panel, Series};
 
 const TOP: f64 = 30.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
+/// Height of a line of the legend.
 const LEGEND: f64 = 26.0;
 
 /// Dashes, one a style. Okabe and Ito's colours belong to them in [`STYLE`].
@@ -41,15 +42,16 @@ pub fn render(figure: &Figure) -> String {
         TOP + figure.panel_height + BOTTOM,
     );
     let width = panel.0 * figure.panels.len().max(1) as f64;
-    let height = panel.1 + LEGEND;
+    let legend = Legend::new(&figure.panels, width);
+    let height = panel.1 + legend.height();
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"ep\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\"><title>{}</title>{STYLE}",
         escape(&figure.description)
     );
-    legend(&mut out, &figure.panels);
+    legend.write(&mut out);
     for (index, content) in figure.panels.iter().enumerate() {
-        let (x, y) = (panel.0 * index as f64 + LEFT, LEGEND + TOP);
+        let (x, y) = (panel.0 * index as f64 + LEFT, legend.height() + TOP);
         let _ = write!(out, "<g transform=\"translate({x:.1} {y:.1})\">");
         Plot::new(content, figure).write(&mut out);
         out.push_str("</g>");
@@ -75,33 +77,58 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// Each series' name once, in the order of the styles.
-fn legend(out: &mut String, panels: &[Panel]) {
-    let mut names: Vec<&Series> = Vec::new();
-    for series in panels.iter().flat_map(|panel| &panel.series) {
-        if !series.name.is_empty() && names.iter().all(|other| other.name != series.name) {
-            names.push(series);
+/// Each series' name once, in the order of the styles, in as many lines as they need.
+struct Legend<'a> {
+    entries: Vec<(&'a Series, f64, usize)>,
+}
+
+impl<'a> Legend<'a> {
+    fn new(panels: &'a [Panel], width: f64) -> Self {
+        let mut names: Vec<&Series> = Vec::new();
+        for series in panels.iter().flat_map(|panel| &panel.series) {
+            if !series.name.is_empty() && names.iter().all(|other| other.name != series.name) {
+                names.push(series);
+            }
+        }
+        names.sort_by_key(|series| series.style);
+        let (mut x, mut line) = (LEFT, 0);
+        let place = |series: &'a Series| {
+            // Letters of this font are some 6.4 pixels wide.
+            let own = 36.0 + 6.4 * series.name.chars().count() as f64;
+            if x > LEFT && x + own > width {
+                (x, line) = (LEFT, line + 1);
+            }
+            let at = x;
+            x += own + 24.0;
+            (series, at, line)
+        };
+        Self {
+            entries: names.into_iter().map(place).collect(),
         }
     }
-    names.sort_by_key(|series| series.style);
-    let mut x = LEFT;
-    for series in names {
-        let y = LEGEND / 2.0;
-        if series.line {
-            line(out, series.style, &format!("M{x:.1} {y:.1}h30"));
+
+    fn height(&self) -> f64 {
+        let lines = self.entries.last().map_or(1, |entry| entry.2 + 1);
+        LEGEND * lines as f64
+    }
+
+    fn write(&self, out: &mut String) {
+        for &(series, x, row) in &self.entries {
+            let y = LEGEND * (row as f64 + 0.5);
+            if series.line {
+                line(out, series.style, &format!("M{x:.1} {y:.1}h30"));
+            }
+            if series.markers {
+                marker(out, series.style, (x + 15.0, y));
+            }
+            let _ = write!(
+                out,
+                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                x + 36.0,
+                y + 4.0,
+                escape(&series.name)
+            );
         }
-        if series.markers {
-            marker(out, series.style, (x + 15.0, y));
-        }
-        let _ = write!(
-            out,
-            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x + 36.0,
-            y + 4.0,
-            escape(&series.name)
-        );
-        // Letters of this font are some 6.4 pixels wide.
-        x += 60.0 + 6.4 * series.name.chars().count() as f64;
     }
 }
 
@@ -212,7 +239,7 @@ impl<'a> Plot<'a> {
             "<path class=\"axis\" d=\"M0 0V{height:.1}H{width:.1}\"/>\
              <text class=\"title\" x=\"0\" y=\"-12\">{}</text>\
              <text text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\
-             <text text-anchor=\"middle\" transform=\"translate(-38 {:.1}) rotate(-90)\">{}</text>",
+             <text text-anchor=\"middle\" transform=\"translate(-48 {:.1}) rotate(-90)\">{}</text>",
             escape(&self.panel.title),
             width / 2.0,
             height + 34.0,
@@ -360,6 +387,20 @@ mod tests {
             1,
             "the legend names a series once"
         );
+    }
+
+    #[test]
+    fn a_legend_that_is_too_wide_goes_on_in_the_next_line() {
+        let mut panel = figure().panels.remove(0);
+        for series in &mut panel.series {
+            series.name = series.name.repeat(10);
+        }
+        let rows = |width| -> Vec<usize> {
+            let legend = Legend::new(std::slice::from_ref(&panel), width);
+            legend.entries.iter().map(|entry| entry.2).collect()
+        };
+        assert_eq!(rows(300.0), [0, 1]);
+        assert_eq!(rows(900.0), [0, 0]);
     }
 
     #[test]

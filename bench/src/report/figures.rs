@@ -184,7 +184,7 @@ fn share_range(panels: &mut [Panel]) {
     if low > high {
         return;
     }
-    let air = (0.06 * (high - low)).max(1e-6);
+    let air = if high > low { 0.06 * (high - low) } else { 1.0 };
     let low = if from_zero { 0.0 } else { low - air };
     for panel in panels {
         panel.y_range = Some((low, high + air));

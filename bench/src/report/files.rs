@@ -41,7 +41,11 @@ pub fn write(
 }
 
 /// Writes a file beside its place, and renames it.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::Io`], naming the file.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

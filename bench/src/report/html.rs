@@ -13,8 +13,8 @@ body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:1040p
 h1{font-size:1.6em;margin-bottom:.2em}h2{font-size:1.2em;margin-top:2em}\
 .note{color:#59636e}.verdict{border-left:4px solid #0072b2;padding:.4em .8em;margin:1em 0}\
 .wide{overflow-x:auto}svg{max-width:100%;height:auto}\
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
-th,td{padding:.15em .7em;text-align:right;border-bottom:1px solid #d1d9e0}th{text-align:right;vertical-align:bottom}\
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}\
+th,td{padding:.15em .55em;text-align:right;border-bottom:1px solid #d1d9e0}th{text-align:right;vertical-align:bottom}\
 tr.picked{font-weight:600}td.mark{text-align:center}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}.note{color:#9198a1}th,td{border-color:#3d444d}}\
 @media print{body{color:#000;background:#fff;max-width:none;margin:0}h2,svg,figure{break-inside:avoid}.wide{overflow:visible}table{font-size:10px}}";
@@ -68,7 +68,7 @@ fn origin(out: &mut String, results: &Results) {
     let (model, data) = (&results.model, &results.data);
     let mut sentences = vec![
         format!(
-            "{} ({}, {} + {} layers of {}, vocabulary {}, {}) on {} documents of {}, {} of them with a reference summary.",
+            "{} ({}, {} + {} layers of {}, vocabulary {}, {}) on {} of {}, {} of them with a reference summary.",
             model.name,
             model.architecture,
             model.layers[0],
@@ -76,7 +76,7 @@ fn origin(out: &mut String, results: &Results) {
             model.hidden_size,
             model.vocab_size,
             model.precision,
-            data.documents,
+            count(data.documents, "document"),
             data.name,
             data.references
         ),

@@ -6,7 +6,6 @@ mod html;
 mod table;
 
 pub use figures::{overview, tradeoff};
-pub(crate) use files::replace;
-pub use files::write;
+pub use files::{replace, write};
 pub use html::page;
 pub use table::table;
