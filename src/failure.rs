@@ -15,11 +15,6 @@ const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// The user stopped the work; what was done until then is kept.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Stopped(pub(crate) &'static str);
-
 /// Prints the error, and says what to exit with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
@@ -71,9 +66,8 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(epitome_export::Error::Interrupted)
     ) || matches!(
         error.downcast_ref(),
-        Some(epitome_bench::Error::Interrupted)
+        Some(epitome_bench::Error::Interrupted | epitome_bench::Error::StoppedEarly)
     ) || error.chain().any(is_aws_interrupt)
-        || error.is::<Stopped>()
     {
         INTERRUPTED
     } else if error.chain().any(is_usage) {

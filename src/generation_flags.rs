@@ -90,6 +90,16 @@ impl GenerationFlags {
         Ok(self.length_penalty.iter().map(variant).collect())
     }
 
+    /// The parameters, where one set of them is wanted.
+    pub(crate) fn single(&self) -> Result<GenerationParameters> {
+        match self.variants()?.as_slice() {
+            [parameters] => Ok(parameters.clone()),
+            _ => bail!(Usage(
+                "--length-penalty lists several, and this command takes one".into()
+            )),
+        }
+    }
+
     fn fields(&self) -> Result<Map<String, Value>> {
         let mut fields = match self.parameters.as_deref().map(serde_json::from_str) {
             None => Map::new(),

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
+use epitome_bench::sweep::Watch;
 use epitome_export::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -68,4 +69,33 @@ pub(crate) fn documents(count: usize) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("Summarizing {bar:30} {pos}/{len} {eta}");
     ProgressBar::new(count as u64).with_style(style.expect("a sound template"))
+}
+
+/// Shows how many documents were measured; Ctrl-C asks to stop.
+pub(crate) struct SummaryBar(ProgressBar);
+
+impl SummaryBar {
+    /// A bar that does not yet know how many there are.
+    pub(crate) fn new() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Watch for SummaryBar {
+    fn start(&mut self, summaries: usize) {
+        self.0 = documents(summaries);
+    }
+
+    fn measured(&mut self) {
+        self.0.inc(1);
+    }
+
+    fn stopped(&self) -> bool {
+        interrupt::requested()
+    }
 }

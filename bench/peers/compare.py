@@ -1,152 +1,211 @@
-"""A model of true shape in epitome and its peers, in one run: what a decoder step costs.
+"""epitome and its peers on models of true shape: encoder, decoder step, whole summary, load time and memory, in one run.
 
-    python compare.py CHECKPOINT BUNDLE [--beams 1 4 8] [--source 512] [--tokens 24] [--rounds 3] [--threads 1]
+    python compare.py                                   # everything: hours; stops and resumes as it is told
+    python compare.py --models distilbart-cnn-12-6 --precision int8 --beams 4 --source 512 --batch 1 --rounds 5
+    python compare.py --models pegasus-large --precision fp32 --beams 4 --threads 1 --budget 180
 
-CHECKPOINT is a HuggingFace folder (fixtures/make_large.py makes a random one of pegasus-large's shape), BUNDLE what
-`epitome export` made of it. Every engine gets the same source tokens and must generate exactly --tokens tokens, so that
-the time of a step does not depend on what the model says. Engines take turns, round after round, so that a machine that
-slows down slows all of them; the medians are compared. Weights are fp32 everywhere.
+Models have random weights (models.py), made under --work on the first run and kept. Every engine is a process of its
+own, pinned to --threads cores, gets the same token ids and must generate exactly --tokens tokens, so that no time depends
+on what a model says. Engines take turns, round after round, so that a machine that slows down slows all of them.
 
-A step is the time of a generation of --tokens tokens less that of one of 2 tokens, over the difference in steps: the
-search is in it, the encoder is not. (epitome reports its decoding apart from its encoder, so there the difference is
-taken of the decoding alone.) Prints a table and writes it as JSON where --json says.
+Each turn generates 2 tokens and then --tokens. A step is the difference of the two times over the difference in tokens,
+the search included; the encoder is the short time less two steps, so that it holds whatever an engine does once a
+document (the cross-attention's keys and values, too); the summary is the long time. What counts is the median of the
+rounds. Loading and memory (`--what load`) are measured in fresh processes with the files in the page cache: from the
+beginning of loading to the first token of 32, Python's imports left out and, in another column, counted; and the most
+memory that was resident after a summary of 512 tokens with 8 beams, mapped files included.
+
+Every measurement goes to results.jsonl in --output at once, and is not made again: a run that --budget (or Ctrl-C) ended
+goes on where it stopped, unless epitome was rebuilt in between. Then table.md, results.csv and step.svg are drawn.
 """
 import argparse
+import hashlib
+import itertools
 import json
-import platform
-import statistics
+import random
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import report
+from engines import Engine, EngineFailed
+from models import SHAPES
+
 SHORT = 2
+LOAD_SOURCE, MEMORY_SOURCE, MEMORY_BEAMS, MEMORY_TOKENS = 32, 512, 8, 16
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--epitome", default="target/release/epitome")
-    parser.add_argument("--beams", type=int, nargs="+", default=[4])
-    parser.add_argument("--source", type=int, default=512)
-    parser.add_argument("--tokens", type=int, default=24)
+    repository = Path(__file__).resolve().parents[2]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--engines", nargs="+", default=["epitome", "ctranslate2", "transformers"],
+                        choices=["epitome", "ctranslate2", "transformers", "optimum"])
+    parser.add_argument("--precision", nargs="+", choices=["fp32", "int8"], default=["fp32", "int8"],
+                        help="transformers and optimum run in fp32 only, and are measured beside either")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--source", type=int, nargs="+", default=[128, 512, 1024])
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--converted", type=Path, help="folder of the CTranslate2 model [default: beside the bundle]")
-    parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    parser.add_argument("--what", nargs="+", choices=["speed", "load"], default=["speed", "load"])
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which to stop measuring")
+    parser.add_argument("--work", type=Path, default=repository / "target/peers", help="folder of the models")
+    parser.add_argument("--output", type=Path, help="folder of the results [default: results, in --work]")
+    parser.add_argument("--binaries", type=Path, default=repository / "target/release",
+                        help="folder of epitome and epitome-bench")
+    parser.add_argument("--optimum-python", default=sys.executable, help="the Python that has optimum-onnx")
+    options = parser.parse_args()
+    options.output = options.output or options.work / "results"
+    if options.tokens <= SHORT:
+        parser.error(f"--tokens must be above {SHORT}")
+    return options
 
 
-class Epitome:
-    """The command itself, with the time it reports for decoding."""
+class Results:
+    """Measurements of this build of epitome, each written as soon as it is made."""
 
-    def __init__(self, options, text):
-        self.options, self.text = options, text
-        self.name = "epitome"
+    def __init__(self, options):
+        options.output.mkdir(parents=True, exist_ok=True)
+        self.path = options.output / "results.jsonl"
+        binary = (options.binaries / "epitome-bench").read_bytes()
+        self.build = hashlib.sha256(binary).hexdigest()[:12]
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        self.rows = [row for row in map(json.loads, lines) if row["build"] == self.build]
 
-    def generate(self, beams, tokens):
-        parameters = {"num_beams": beams, "min_new_tokens": tokens, "max_new_tokens": tokens,
-                      "no_repeat_ngram_size": 0, "early_stopping": False}
-        # The same setting twice: the peers stay loaded and warm, so the second time counts here too.
-        command = [self.options.epitome, "summarize", "--model", self.options.bundle, "--format", "json",
-                   "--length-penalty", "1.0,1.0", "--threads", str(self.options.threads),
-                   "--parameters", json.dumps(parameters)]
-        output = subprocess.run(command, input=self.text, capture_output=True, text=True, check=True).stdout
-        line = json.loads(output.splitlines()[-1])
-        assert line["input_tokens"] == self.options.source, line["input_tokens"]
-        return line["seconds"]["decode"], line["steps"], line["seconds"]["encode"]
+    def has(self, **fields):
+        return any(fields.items() <= row.items() for row in self.rows)
 
-
-class CTranslate2:
-    def __init__(self, options, pieces):
-        import ctranslate2
-
-        folder = options.converted or options.bundle.with_name(options.bundle.name + "-ctranslate2")
-        if not folder.is_dir():
-            converter = ctranslate2.converters.TransformersConverter(str(options.checkpoint))
-            converter.convert(str(folder), quantization="float32")
-        self.translator = ctranslate2.Translator(
-            str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=options.threads)
-        self.pieces, self.name = pieces, f"CTranslate2 {ctranslate2.__version__}"
-
-    def generate(self, beams, tokens):
-        start = time.perf_counter()
-        self.translator.translate_batch([self.pieces], beam_size=beams, min_decoding_length=tokens,
-                                        max_decoding_length=tokens, length_penalty=1.0)
-        return time.perf_counter() - start, tokens, 0.0
+    def add(self, **fields):
+        row = dict(fields, build=self.build)
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
-class Transformers:
-    def __init__(self, options, ids):
-        import torch
-        import transformers
+class Budget:
+    def __init__(self, seconds):
+        self.end = time.monotonic() + seconds
 
-        torch.set_num_threads(options.threads)
-        self.torch, self.ids = torch, torch.tensor([ids])
-        self.model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
-            options.checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
-        self.name = f"transformers {transformers.__version__} (torch {torch.__version__.split('+')[0]}, eager)"
-
-    def generate(self, beams, tokens):
-        start = time.perf_counter()
-        with self.torch.inference_mode():
-            self.model.generate(self.ids, num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens,
-                                length_penalty=1.0, no_repeat_ngram_size=0, early_stopping=False, do_sample=False)
-        return time.perf_counter() - start, tokens, 0.0
+    def check(self):
+        if time.monotonic() > self.end:
+            raise BudgetSpent
 
 
-def source(options):
-    """A text of exactly --source tokens, its token ids and its pieces."""
-    from tokenizers import Tokenizer
+class BudgetSpent(Exception):
+    """There is no time left."""
 
-    tokenizer = Tokenizer.from_file(str(options.checkpoint / "tokenizer.json"))
-    tokenizer.no_truncation()
-    words, text = "the tool shows values of sensors in one window and keeps a graph of any day on disk".split(), ""
-    count = 0
-    while True:
-        longer = f"{text} {words[count % len(words)]}".strip()
-        encoding = tokenizer.encode(longer)
-        if len(encoding.ids) > options.source:
-            # Fill what a whole word would overshoot with single letters.
-            longer = f"{text} a".strip()
-            encoding = tokenizer.encode(longer)
-            if len(encoding.ids) > options.source:
-                sys.exit(f"no text of exactly {options.source} tokens was found")
-        text, count = longer, count + 1
-        if len(encoding.ids) == options.source:
-            return text, encoding.ids, encoding.tokens
+
+def engines(options):
+    for name, precision in itertools.product(options.engines, ["fp32", "int8"]):
+        only_fp32 = name in ("transformers", "optimum")
+        if precision == "fp32" if only_fp32 else precision in options.precision:
+            yield Engine(name, precision)
+
+
+def token_ids(shape, batch, length):
+    """The same for every engine and run; no special token among them but the end."""
+    generator = random.Random(length)
+    return [[generator.randrange(4, shape.vocab) for _ in range(length - 1)] + [shape.eos] for _ in range(batch)]
+
+
+def measure_speed(model, threads, options, results, budget):
+    """Every configuration of a model at so many threads; all engines stay loaded meanwhile."""
+    def key(engine, batch, source, beams, number):
+        return dict(what="speed", model=model, threads=threads, engine=engine.name, precision=engine.precision,
+                    batch=batch, source=source, beams=beams, tokens=options.tokens, round=number)
+
+    configurations = list(itertools.product(options.batch, options.source, options.beams))
+    contenders = list(engines(options))
+    missing = [(configuration, number) for configuration in configurations for number in range(options.rounds)
+               if not all(results.has(**key(engine, *configuration, number)) for engine in contenders)]
+    if not missing:
+        return
+    with ExitStack() as stack:
+        workers = {engine: stack.enter_context(engine.start(model, threads, options)) for engine in contenders}
+        for worker in workers.values():
+            worker.load()
+        warm = None
+        for (batch, source, beams), number in missing:
+            ids = token_ids(SHAPES[model], batch, source)
+            if warm != (batch, source, beams):
+                # The first run of a shape allocates what later ones find.
+                for worker in workers.values():
+                    worker.generate(ids, beams, SHORT)
+                warm = (batch, source, beams)
+            round_ = []
+            for engine, worker in workers.items():
+                budget.check()
+                if threads > 1:
+                    # Idle threads of the engine before may spin for a while.
+                    time.sleep(0.3)
+                short, whole = (worker.generate(ids, beams, tokens) for tokens in (SHORT, options.tokens))
+                round_.append((engine, worker, short, whole))
+            for engine, worker, short, whole in round_:
+                results.add(**key(engine, batch, source, beams, number), short=short, whole=whole, name=worker.engine)
+            print(f"{model}, {threads} thread(s), batch {batch}, source {source}, {beams} beam(s), round {number + 1}: "
+                  + ", ".join(f"{engine.name} {engine.precision} "
+                              f"{(whole - short) / (options.tokens - SHORT) * 1e3:.1f} ms"
+                              for engine, _, short, whole in round_), file=sys.stderr)
+
+
+def measure_load(model, threads, options, results, budget):
+    """Fresh processes, in turn."""
+    shape = SHAPES[model]
+    for number in range(options.rounds):
+        for engine in engines(options):
+            key = dict(what="load", model=model, threads=threads, engine=engine.name, precision=engine.precision,
+                       round=number)
+            if results.has(**key):
+                continue
+            budget.check()
+            for path in engine.prepare(model, options).rglob("*"):
+                if path.is_file():
+                    subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
+            with engine.start(model, threads, options) as worker:
+                imported = worker.age()
+                load = worker.load()
+                first = worker.generate(token_ids(shape, 1, LOAD_SOURCE), 1, 1)
+                from_start = worker.age()
+                worker.generate(token_ids(shape, 1, MEMORY_SOURCE), MEMORY_BEAMS, MEMORY_TOKENS)
+                results.add(**key, name=worker.engine, imports=imported, load=load, first_token=load + first,
+                            from_start=from_start, peak_resident=worker.peak_resident())
+                print(f"{model}, {threads} thread(s), {engine.name} {engine.precision}: first token after "
+                      f"{load + first:.2f} s, {worker.peak_resident() / 1e6:.0f} MB resident at most", file=sys.stderr)
+
+
+def roofline(threads, options, results):
+    if not results.has(what="roofline", threads=threads):
+        command = [options.binaries / "epitome-bench", "roofline", "--threads", str(threads)]
+        limits = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        results.add(what="roofline", **limits)
 
 
 def main():
     options = arguments()
-    text, ids, pieces = source(options)
-    engines = [Epitome(options, text), CTranslate2(options, pieces), Transformers(options, ids)]
-    rows = []
-    for beams in options.beams:
-        steps = {engine.name: [] for engine in engines}
-        firsts = {engine.name: [] for engine in engines}
-        for _ in range(options.rounds):
-            for engine in engines:
-                short, few, encoder = engine.generate(beams, SHORT)
-                whole, many, _ = engine.generate(beams, options.tokens)
-                steps[engine.name].append((whole - short) / (many - few) * 1e3)
-                firsts[engine.name].append(short + encoder)
-        ours = statistics.median(steps[engines[0].name])
-        for engine in engines:
-            median = statistics.median(steps[engine.name])
-            rows.append({"beams": beams, "engine": engine.name, "step_ms": round(median, 1),
-                         "times_ours": round(median / ours, 2),
-                         "all_ms": [round(value, 1) for value in steps[engine.name]],
-                         "encode_and_two_steps_s": round(statistics.median(firsts[engine.name]), 2)})
-    print(f"source {options.source} tokens, {options.tokens} generated, {options.threads} thread(s), fp32, "
-          f"medians of {options.rounds} interleaved rounds, {platform.processor() or platform.machine()}")
-    for row in rows:
-        print("{beams:>2} beams  {step_ms:>8.1f} ms a step  {times_ours:>5.2f} x ours  "
-              "{encode_and_two_steps_s:>6.2f} s encoder and two steps  {engine}".format(**row))
-    if options.json:
-        options.json.write_text(json.dumps({"options": {key: str(value) for key, value in vars(options).items()},
-                                            "rows": rows}, indent=1) + "\n")
+    results, budget = Results(options), Budget(options.budget)
+    for model, engine in itertools.product(options.models, engines(options)):
+        engine.prepare(model, options)
+    status = 0
+    try:
+        for threads in options.threads:
+            roofline(threads, options, results)
+        for model, threads in itertools.product(options.models, options.threads):
+            if "speed" in options.what:
+                measure_speed(model, threads, options, results, budget)
+            if "load" in options.what:
+                measure_load(model, threads, options, results, budget)
+    except (BudgetSpent, KeyboardInterrupt) as error:
+        print(f"stopped ({type(error).__name__}): the same command goes on from here", file=sys.stderr)
+        status = 3
+    except EngineFailed as error:
+        print(error, file=sys.stderr)
+        status = 1
+    report.write(results.rows, options)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ pub enum Error {
     /// Nothing was measured before the user stopped it.
     #[error("stopped before anything was measured")]
     Interrupted,
+    /// The user stopped it; what was measured until then has been reported.
+    #[error("stopped early; what was measured until then is kept")]
+    StoppedEarly,
     /// A helper process failed.
     #[error("{command} failed: {problem}")]
     Process {

@@ -30,11 +30,14 @@
 //! | [`rouge`] | how good a summary is, as Google's `rouge-score` counts |
 //! | [`results`], [`pareto`] | what a sweep comes to, and which setting to take |
 //! | [`report`], [`plot`] | table, page and files; figures as SVG |
+//! | [`compare`] | two bundles on the same documents: quality, agreement, logits |
 //! | [`gate`] | whether a commit is slower than a stored baseline |
+//! | [`tokens`], [`roofline`] | for the comparison with peers: generation from token ids, the machine's limits |
 //! | [`history`] | figures of chosen commits over time |
 //! | [`models`], [`shape`], [`canned`] | what is measured on: the trained model, random ones of true shape, canned logits |
 
 pub mod canned;
+pub mod compare;
 pub mod data;
 mod error;
 pub mod gate;
@@ -46,10 +49,12 @@ pub mod plot;
 pub mod random;
 pub mod report;
 pub mod results;
+pub mod roofline;
 pub mod rouge;
 pub mod settings;
 pub mod shape;
 pub mod statistics;
 pub mod sweep;
+pub mod tokens;
 
 pub use error::{Error, Result};

@@ -24,6 +24,8 @@ enum Command {
     Record(commands::record::Arguments),
     History(commands::history::Arguments),
     RandomModel(commands::random_model::Arguments),
+    Roofline(commands::roofline::Arguments),
+    Worker(commands::worker::Arguments),
     Look(commands::measure::Arguments),
     Count(commands::measure::Arguments),
 }
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Command::Record(arguments) => commands::record::run(&arguments),
         Command::History(arguments) => commands::history::run(&arguments),
         Command::RandomModel(arguments) => commands::random_model::run(&arguments),
+        Command::Roofline(arguments) => commands::roofline::run(&arguments),
+        Command::Worker(arguments) => commands::worker::run(&arguments),
         Command::Look(arguments) => commands::measure::look(&arguments),
         Command::Count(arguments) => commands::measure::count(&arguments),
     };

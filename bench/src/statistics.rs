@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::Random;
+
+/// Samples that a bootstrap draws: enough for the ends of a 95% interval to two digits.
+const RESAMPLES: usize = 10_000;
+
 /// The quantile `q` (0 to 1) of some values, interpolated between neighbours; NaN of none.
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -25,6 +30,21 @@ pub fn median(values: &[f64]) -> f64 {
 /// The mean; NaN of none.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Where the mean lies with 95% confidence, told by the bootstrap: the quantiles of the means of as many
+/// values drawn from these, again and again. Differences of two systems on the same documents make it
+/// the paired bootstrap. Two runs give the same; NaN of none.
+pub fn mean_interval(values: &[f64]) -> [f64; 2] {
+    let mut random = Random::new(0);
+    let mut draw = || values[(random.uniform() * values.len() as f64) as usize];
+    let means: Vec<f64> = if values.is_empty() {
+        Vec::new()
+    } else {
+        let mut resampled = || values.iter().map(|_| draw()).sum::<f64>() / values.len() as f64;
+        (0..RESAMPLES).map(|_| resampled()).collect()
+    };
+    [0.025, 0.975].map(|q| quantile(&means, q))
 }
 
 /// The standard deviation as the median absolute deviation tells it, which a few outliers do not
@@ -81,6 +101,21 @@ mod tests {
         assert_eq!(median(&[7.0]), 7.0);
         assert!(median(&[]).is_nan());
         assert_eq!(Spread::of(&values).mean, 2.5);
+    }
+
+    #[test]
+    fn the_bootstrap_agrees_with_theory() {
+        // Of many normally distributed values: 1.96 standard deviations of the mean to each side.
+        let mut random = Random::new(5);
+        let values: Vec<f64> = (0..400).map(|_| 3.0 + f64::from(random.normal())).collect();
+        let deviation = robust_deviation(&values);
+        let half = 1.96 * deviation / 20.0;
+        let [low, high] = mean_interval(&values);
+        let centre = mean(&values);
+        assert!((low - (centre - half)).abs() < 0.1 * half, "{low}");
+        assert!((high - (centre + half)).abs() < 0.1 * half, "{high}");
+        assert_eq!(mean_interval(&[2.0, 2.0]), [2.0, 2.0]);
+        assert!(mean_interval(&[])[0].is_nan());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sweep: every document at every setting.
 
 use epitome_runtime::generation::Observer;
-use epitome_runtime::{Summarizer, Summary};
+use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
 
 use crate::data::{Dataset, Document};
 use crate::error::{Error, Result};
@@ -58,6 +58,17 @@ pub struct Milliseconds {
     pub decode: f64,
 }
 
+impl From<Timing> for Milliseconds {
+    fn from(timing: Timing) -> Self {
+        let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            tokenize: milliseconds(timing.tokenize),
+            encode: milliseconds(timing.encode),
+            decode: milliseconds(timing.decode),
+        }
+    }
+}
+
 impl Milliseconds {
     /// All together.
     pub fn total(&self) -> f64 {
@@ -99,13 +110,14 @@ pub fn sweep(
     watch.start(data.documents.len() * settings.len() * repeats);
     // The first run of a session pays for what all later ones find ready.
     if let (Some(document), Some(setting)) = (data.documents.first(), settings.first()) {
-        summarize(summarizer, document, setting, watch)?;
+        summarize(summarizer, document, &setting.parameters(), watch)?;
     }
     let rounds = (0..repeats).flat_map(|_| &data.documents).enumerate();
     'rounds: for (round, document) in rounds {
         for turn in 0..settings.len() {
             let index = (round + turn) % settings.len();
-            let Some(summary) = summarize(summarizer, document, &settings[index], watch)? else {
+            let parameters = settings[index].parameters();
+            let Some(summary) = summarize(summarizer, document, &parameters, watch)? else {
                 samples.interrupted = true;
                 break 'rounds;
             };
@@ -122,18 +134,17 @@ pub fn sweep(
 }
 
 /// One summary; none when the sweep was stopped meanwhile.
-fn summarize(
+pub(crate) fn summarize(
     summarizer: &mut Summarizer,
     document: &Document,
-    setting: &Setting,
+    parameters: &GenerationParameters,
     watch: &mut dyn Watch,
 ) -> Result<Option<Summary>> {
     if watch.stopped() {
         return Ok(None);
     }
     let mut stop = Stop(watch);
-    let summaries =
-        summarizer.summarize_observed(&[&document.text], &setting.parameters(), &mut stop)?;
+    let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
     // A summary during which somebody pressed Ctrl-C may have been cut short.
     Ok(summaries.into_iter().next().filter(|_| !watch.stopped()))
 }
@@ -148,15 +159,10 @@ impl Observer for Stop<'_> {
 }
 
 fn sample(document: &Document, setting: usize, summary: &Summary, scorer: &Scorer) -> Sample {
-    let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     Sample {
         row: document.row,
         setting,
-        milliseconds: Milliseconds {
-            tokenize: milliseconds(summary.timing.tokenize),
-            encode: milliseconds(summary.timing.encode),
-            decode: milliseconds(summary.timing.decode),
-        },
+        milliseconds: summary.timing.into(),
         input_tokens: summary.input_tokens,
         truncated: summary.truncated,
         steps: summary.steps,

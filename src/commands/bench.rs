@@ -10,12 +10,12 @@ use epitome_bench::data::Dataset;
 use epitome_bench::report;
 use epitome_bench::results::{DataRecord, ModelRecord, Results};
 use epitome_bench::settings::{Grid, LENGTH_PENALTIES, NUM_BEAMS, Stopping};
-use epitome_bench::sweep::{Samples, Watch, sweep};
+use epitome_bench::sweep::{Samples, sweep};
 use epitome_runtime::{SessionOptions, Summarizer};
-use indicatif::ProgressBar;
 
-use crate::failure::{Stopped, Usage};
-use crate::{interrupt, progress};
+use crate::failure::Usage;
+use crate::interrupt;
+use crate::progress::SummaryBar;
 
 /// Measure how latency and quality of a model depend on beams and length_penalty
 #[derive(Args)]
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let settings = grid.settings();
 
     interrupt::watch();
-    let mut bar = SummaryBar(ProgressBar::hidden());
+    let mut bar = SummaryBar::new();
     let samples = sweep(
         &mut summarizer,
         &data,
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.repeats.get(),
         &mut bar,
     );
-    bar.0.finish_and_clear();
+    bar.clear();
     let samples = samples?;
 
     let model = ModelRecord::of(summarizer.bundle(), options.threads.get());
@@ -107,9 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     write!(stdout().lock(), "{}", report::table(&results))?;
     if results.interrupted {
-        bail!(Stopped(
-            "stopped early; what was measured until then is kept"
-        ));
+        bail!(epitome_bench::Error::StoppedEarly);
     }
     Ok(())
 }
@@ -117,20 +115,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn record(arguments: &Arguments, data: &Dataset, samples: &Samples) -> DataRecord {
     let name = arguments.data.file_name().unwrap_or_default();
     DataRecord::new(name.to_string_lossy(), data, samples)
-}
-
-struct SummaryBar(ProgressBar);
-
-impl Watch for SummaryBar {
-    fn start(&mut self, summaries: usize) {
-        self.0 = progress::documents(summaries);
-    }
-
-    fn measured(&mut self) {
-        self.0.inc(1);
-    }
-
-    fn stopped(&self) -> bool {
-        interrupt::requested()
-    }
 }

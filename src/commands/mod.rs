@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 pub(crate) mod autoscale;
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod demo;
 #[cfg(feature = "aws")]
 pub(crate) mod deploy;

@@ -8,6 +8,8 @@ pub(crate) mod measure;
 pub(crate) mod picture;
 pub(crate) mod random_model;
 pub(crate) mod record;
+pub(crate) mod roofline;
+pub(crate) mod worker;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

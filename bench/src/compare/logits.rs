@@ -1,0 +1,126 @@
+//! How far the logits of two bundles are apart when both read the same document and the same summary.
+
+use epitome_runtime::Summarizer;
+use epitome_runtime::generation::StepModel;
+
+use crate::error::Result;
+
+/// Absolute differences of logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Difference {
+    /// The largest.
+    pub max: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Difference {
+    fn between(a: &[f32], b: &[f32]) -> Self {
+        let mut difference = Self::default();
+        for (a, b) in a.iter().zip(b) {
+            // What both rule out is equal, though infinities have no difference.
+            let apart = if a == b {
+                0.0
+            } else {
+                f64::from((a - b).abs())
+            };
+            difference.max = difference.max.max(apart);
+            difference.sum += apart;
+        }
+        difference.count = a.len();
+        difference
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            max: self.max.max(other.max),
+            sum: self.sum + other.sum,
+            count: self.count + other.count,
+        }
+    }
+
+    /// The mean; 0 of none.
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
+    }
+}
+
+/// How far two bundles' logits are apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogitError {
+    /// Of the first step, when nothing was generated yet.
+    pub first_step: Difference,
+    /// Of every step along one summary, the first included.
+    pub all_steps: Difference,
+    /// Steps.
+    pub steps: usize,
+    /// Steps in which both find the same token likeliest.
+    pub same_choice: usize,
+}
+
+impl LogitError {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            first_step: self.first_step.and(other.first_step),
+            all_steps: self.all_steps.and(other.all_steps),
+            steps: self.steps + other.steps,
+            same_choice: self.same_choice + other.same_choice,
+        }
+    }
+}
+
+/// Runs both bundles over a document and a summary of it, whatever they would say themselves; none of
+/// a summary that holds nothing but its start.
+pub(super) fn along(
+    bundles: [&mut Summarizer; 2],
+    text: &str,
+    summary: &[u32],
+) -> Result<Option<LogitError>> {
+    // The logits after the last token score what would come next, and nothing does.
+    let Some((_, read)) = summary.split_last().filter(|(_, read)| !read.is_empty()) else {
+        return Ok(None);
+    };
+    let [a, b] = bundles;
+    let sources = [a.tokenizer().encode(text)?, b.tokenizer().encode(text)?];
+    let ((encoder_a, decoder_a), (encoder_b, decoder_b)) = (a.sessions(), b.sessions());
+    let memory_a = encoder_a.encode(&sources[0].ids)?;
+    let memory_b = encoder_b.encode(&sources[1].ids)?;
+    let mut a = decoder_a.start(vec![memory_a], 1, read.len())?;
+    let mut b = decoder_b.start(vec![memory_b], 1, read.len())?;
+    let mut error = LogitError::default();
+    for &token in read {
+        let (a, b) = (a.step(&[token], &[0])?, b.step(&[token], &[0])?);
+        let difference = Difference::between(a, b);
+        if error.steps == 0 {
+            error.first_step = difference;
+        }
+        error.all_steps = error.all_steps.and(difference);
+        error.steps += 1;
+        error.same_choice += usize::from(likeliest(a) == likeliest(b));
+    }
+    Ok(Some(error))
+}
+
+fn likeliest(logits: &[f32]) -> Option<usize> {
+    (0..logits.len()).max_by(|&i, &j| logits[i].total_cmp(&logits[j]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_add_up() {
+        let one = Difference::between(&[1.0, f32::NEG_INFINITY], &[0.5, f32::NEG_INFINITY]);
+        assert_eq!((one.max, one.sum, one.count), (0.5, 0.5, 2));
+        let both = one.and(Difference::between(&[0.0, 1.0], &[2.0, 1.5]));
+        assert_eq!((both.max, both.mean()), (2.0, 0.75));
+        assert_eq!(Difference::default().mean(), 0.0);
+    }
+}

@@ -1,0 +1,316 @@
+//! What a comparison comes to: the content of `epitome compare --format json`.
+
+use epitome_runtime::bundle::Bundle;
+use serde::{Deserialize, Serialize};
+
+use super::{Comparison, LogitError, Made, same_vocabulary};
+use crate::machine::{Machine, Versions};
+use crate::rouge::Rouge;
+use crate::statistics::{Spread, mean, mean_interval};
+
+/// The figures of a comparison; of the two bundles, A comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRecord {
+    /// The bundles.
+    pub bundles: [BundleRecord; 2],
+    /// Documents that were compared.
+    pub documents: usize,
+    /// Those with a reference summary.
+    pub references: usize,
+    /// Those that were cut, since they are longer than one of the models takes.
+    pub truncated: usize,
+    /// Quality against the references; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rouge: Option<RougeRecord>,
+    /// How far the summaries agree; absent where the bundles have no common vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agreement: Option<Agreement>,
+    /// How far the logits are apart; absent where the bundles have no common vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub logits: Option<LogitRecord>,
+    /// Milliseconds for a summary of one document alone.
+    pub latency_ms: [Spread; 2],
+    /// Mean tokens of a summary, the end token included.
+    pub tokens: [f64; 2],
+    /// The machine.
+    pub machine: Machine,
+    /// The programs.
+    pub versions: Versions,
+    /// Whether the user ended the comparison early.
+    pub interrupted: bool,
+}
+
+/// A bundle, in a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleRecord {
+    /// Its folder.
+    pub path: String,
+    /// What it was exported from.
+    pub source: String,
+    /// `model_type`
+    pub architecture: String,
+    /// Precision of its weights.
+    pub precision: String,
+    /// Size on disk, all files together.
+    pub bytes: u64,
+}
+
+/// Quality of both, and how much better B is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RougeRecord {
+    /// Mean F-measures, 0 to 1.
+    pub means: [Rouge; 2],
+    /// B less A.
+    pub difference: RougeDifference,
+}
+
+/// Differences of F-measures, with 95% intervals of a paired bootstrap over the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RougeDifference {
+    /// Of ROUGE-1.
+    pub rouge1: Interval,
+    /// Of ROUGE-2.
+    pub rouge2: Interval,
+    /// Of ROUGE-L.
+    #[serde(rename = "rougeL")]
+    pub rouge_l: Interval,
+}
+
+/// A mean, and where it would lie on 95 in 100 other sets of as many documents of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The mean.
+    pub mean: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// How far the token ids of the summaries agree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Share of the documents of which both make the same summary, token for token.
+    pub equal: f64,
+    /// Mean tokens before the first that differs, the decoder start not counted.
+    pub common_prefix: f64,
+}
+
+/// How far the logits are apart when both bundles read A's summaries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogitRecord {
+    /// Largest absolute difference in the first step.
+    pub first_step_max: f64,
+    /// Mean absolute difference in the first step.
+    pub first_step_mean: f64,
+    /// Largest absolute difference in any step.
+    pub max: f64,
+    /// Mean absolute difference over all steps.
+    pub mean: f64,
+    /// Steps.
+    pub steps: usize,
+    /// Share of the steps in which both find the same token likeliest.
+    pub same_choice: f64,
+}
+
+impl ComparisonRecord {
+    /// Sums up what was found between these two bundles.
+    pub fn new(bundles: [&Bundle; 2], found: &Comparison) -> Self {
+        let pairs = &found.pairs;
+        let each = |figure: fn(&Made) -> f64| {
+            [0, 1].map(|index| -> Vec<f64> {
+                let made = pairs.iter().map(|pair| &pair.made[index]);
+                made.map(figure).collect()
+            })
+        };
+        let scores: Vec<[Rouge; 2]> = pairs
+            .iter()
+            .filter_map(|pair| Some([pair.made[0].rouge?, pair.made[1].rouge?]))
+            .collect();
+        let truncated = |made: &Made| made.truncated;
+        Self {
+            bundles: bundles.map(BundleRecord::of),
+            documents: pairs.len(),
+            references: scores.len(),
+            truncated: pairs
+                .iter()
+                .filter(|pair| pair.made.iter().any(truncated))
+                .count(),
+            rouge: RougeRecord::of(&scores),
+            agreement: same_vocabulary(bundles[0], bundles[1]).then(|| Agreement::of(found)),
+            logits: pairs
+                .iter()
+                .filter_map(|pair| pair.logits)
+                .reduce(LogitError::and)
+                .map(LogitRecord::from),
+            latency_ms: each(|made| made.milliseconds.total()).map(|all| Spread::of(&all)),
+            tokens: each(|made| made.token_ids.len().saturating_sub(1) as f64)
+                .map(|all| mean(&all)),
+            machine: Machine::this(),
+            versions: Versions::current(),
+            interrupted: found.interrupted,
+        }
+    }
+}
+
+impl BundleRecord {
+    fn of(bundle: &Bundle) -> Self {
+        let manifest = bundle.manifest();
+        Self {
+            path: bundle.root().display().to_string(),
+            source: manifest.source.name.clone(),
+            architecture: manifest.architecture.clone(),
+            precision: manifest.precision.clone(),
+            bytes: manifest.files.values().map(|file| file.bytes).sum(),
+        }
+    }
+}
+
+impl RougeRecord {
+    fn of(scores: &[[Rouge; 2]]) -> Option<Self> {
+        let of = |index: usize| Rouge::mean(scores.iter().map(|pair| pair[index]));
+        let difference = |measure: fn(&Rouge) -> f64| {
+            let gains: Vec<f64> = scores
+                .iter()
+                .map(|[a, b]| measure(b) - measure(a))
+                .collect();
+            let [low, high] = mean_interval(&gains);
+            Interval {
+                mean: mean(&gains),
+                low,
+                high,
+            }
+        };
+        Some(Self {
+            means: [of(0)?, of(1)?],
+            difference: RougeDifference {
+                rouge1: difference(|rouge| rouge.rouge1),
+                rouge2: difference(|rouge| rouge.rouge2),
+                rouge_l: difference(|rouge| rouge.rouge_l),
+            },
+        })
+    }
+}
+
+impl Agreement {
+    fn of(found: &Comparison) -> Self {
+        let ids = found.pairs.iter().map(|pair| {
+            let [a, b] = &pair.made;
+            (&a.token_ids, &b.token_ids)
+        });
+        let common: Vec<f64> = ids
+            .clone()
+            .map(|(a, b)| {
+                let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+                same.saturating_sub(1) as f64
+            })
+            .collect();
+        let equal: Vec<f64> = ids.map(|(a, b)| f64::from(u8::from(a == b))).collect();
+        Self {
+            equal: mean(&equal),
+            common_prefix: mean(&common),
+        }
+    }
+}
+
+impl From<LogitError> for LogitRecord {
+    fn from(error: LogitError) -> Self {
+        Self {
+            first_step_max: error.first_step.max,
+            first_step_mean: error.first_step.mean(),
+            max: error.all_steps.max,
+            mean: error.all_steps.mean(),
+            steps: error.steps,
+            same_choice: error.same_choice as f64 / error.steps.max(1) as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::compare::Pair;
+    use crate::sweep::Milliseconds;
+
+    /// Two documents; B is twice as fast, and a little worse on the second.
+    pub(in crate::compare) fn record(references: bool, one_vocabulary: bool) -> ComparisonRecord {
+        let made = |ids: &[u32], decode: f64, score: f64| Made {
+            token_ids: ids.to_vec(),
+            milliseconds: Milliseconds {
+                tokenize: 0.5,
+                encode: 1.5,
+                decode,
+            },
+            truncated: false,
+            rouge: references.then_some(Rouge {
+                rouge1: score,
+                rouge2: score,
+                rouge_l: score,
+            }),
+        };
+        let pair = |a, b| Pair {
+            made: [a, b],
+            logits: None,
+        };
+        let found = Comparison {
+            pairs: vec![
+                pair(made(&[0, 5, 6, 1], 8.0, 0.5), made(&[0, 5, 6, 1], 3.0, 0.5)),
+                pair(made(&[0, 5, 7, 1], 8.0, 0.5), made(&[0, 5, 1], 3.0, 0.4)),
+            ],
+            interrupted: false,
+        };
+        let scores: Vec<[Rouge; 2]> = found
+            .pairs
+            .iter()
+            .filter_map(|pair| Some([pair.made[0].rouge?, pair.made[1].rouge?]))
+            .collect();
+        let bundle = |precision: &str, bytes| BundleRecord {
+            path: format!("models/{precision}"),
+            source: "model.tar.gz".into(),
+            architecture: "pegasus".into(),
+            precision: precision.into(),
+            bytes,
+        };
+        ComparisonRecord {
+            bundles: [bundle("fp32", 4_000_000), bundle("int8", 1_000_000)],
+            documents: 2,
+            references: scores.len(),
+            truncated: 0,
+            rouge: RougeRecord::of(&scores),
+            agreement: one_vocabulary.then(|| Agreement::of(&found)),
+            logits: one_vocabulary.then(|| LogitRecord::from(LogitError::default())),
+            latency_ms: [Spread::of(&[10.0, 10.0]), Spread::of(&[5.0, 5.0])],
+            tokens: [3.0, 2.5],
+            machine: Machine::default(),
+            versions: Versions::default(),
+            interrupted: false,
+        }
+    }
+
+    #[test]
+    fn agreement_counts_tokens_before_the_first_that_differs() {
+        let agreement = record(true, true).agreement.expect("one vocabulary");
+        assert_eq!((agreement.equal, agreement.common_prefix), (0.5, 2.0));
+    }
+
+    #[test]
+    fn the_difference_is_what_b_gains() {
+        let rouge = record(true, true).rouge.expect("references");
+        let gain = rouge.difference.rouge_l;
+        assert!((gain.mean + 0.05).abs() < 1e-12, "{gain:?}");
+        assert!(
+            (gain.low + 0.1).abs() < 1e-12 && gain.high == 0.0,
+            "{gain:?}"
+        );
+        assert_eq!(record(false, true).rouge, None);
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        for record in [record(true, true), record(false, false)] {
+            let text = serde_json::to_string(&record).expect("JSON");
+            let read: ComparisonRecord = serde_json::from_str(&text).expect("a record");
+            assert_eq!(read, record, "{text}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the machine can do at most: bytes read from memory and operations of one kind in a second. No
+//! decoder step can be quicker than reading its weights, no encoder than its multiplications.
+
+use std::hint::black_box;
+use std::thread;
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// Bytes that a thread reads: far beyond any cache.
+const READ_BYTES: usize = 256 << 20;
+/// Times that each measurement is made; the best counts, since nothing is quicker than the machine.
+const ROUNDS: usize = 5;
+/// Steps of an arithmetic loop.
+const STEPS: usize = 4_000_000;
+/// Independent sums of an arithmetic loop: enough to hide the latency of an operation.
+const SUMS: usize = 12;
+
+/// The limits of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Roofline {
+    /// Threads that worked together.
+    pub threads: usize,
+    /// Bytes read from memory in a second.
+    pub bytes_per_second: f64,
+    /// Additions and multiplications of float32 in a second.
+    pub fp32_per_second: f64,
+    /// Additions and multiplications of int8 in a second, with the widest instructions there are;
+    /// none where this processor's are not known.
+    pub int8_per_second: Option<f64>,
+}
+
+impl Roofline {
+    /// Measures it, which takes a few seconds.
+    pub fn measure(threads: usize) -> Self {
+        Self {
+            threads,
+            bytes_per_second: bytes_per_second(threads),
+            fp32_per_second: per_second(threads, fp32),
+            int8_per_second: int8().map(|work| per_second(threads, work)),
+        }
+    }
+}
+
+fn bytes_per_second(threads: usize) -> f64 {
+    let memory: Vec<Vec<u64>> = (0..threads as u64)
+        .map(|fill| vec![fill + 1; READ_BYTES / size_of::<u64>()])
+        .collect();
+    let read = || {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for part in &memory {
+                scope.spawn(|| {
+                    let mut lanes = [0u64; 16];
+                    for words in part.chunks_exact(lanes.len()) {
+                        for (lane, word) in lanes.iter_mut().zip(words) {
+                            *lane ^= word;
+                        }
+                    }
+                    black_box(lanes)
+                });
+            }
+        });
+        start.elapsed().as_secs_f64()
+    };
+    (threads * READ_BYTES) as f64 / best(read)
+}
+
+/// Operations in a second of a loop that says how many it made.
+fn per_second(threads: usize, work: fn() -> f64) -> f64 {
+    let mut operations = 0.0;
+    let seconds = best(|| {
+        let start = Instant::now();
+        operations = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let made = workers.into_iter().map(|worker| worker.join());
+            made.map(|made| made.expect("arithmetic does not panic"))
+                .sum()
+        });
+        start.elapsed().as_secs_f64()
+    });
+    operations / seconds
+}
+
+fn best(measure: impl FnMut() -> f64) -> f64 {
+    std::iter::repeat_with(measure)
+        .take(ROUNDS)
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn fp32() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the feature.
+            return unsafe { x86::fp32_avx512() };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has the features.
+            return unsafe { x86::fp32_avx2() };
+        }
+    }
+    multiply_add::<4>()
+}
+
+fn int8() -> Option<fn() -> f64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512vnni") {
+            // SAFETY: the processor has the feature.
+            return Some(|| unsafe { x86::int8_vnni() });
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has the feature.
+            return Some(|| unsafe { x86::int8_avx2() });
+        }
+    }
+    None
+}
+
+/// Fused multiplications and additions over vectors of so many lanes; gives the operations made.
+#[inline(always)]
+fn multiply_add<const LANES: usize>() -> f64 {
+    let (factor, term) = (black_box(0.5f32), black_box(1.0f32));
+    let mut sums = [[0f32; LANES]; SUMS];
+    for _ in 0..STEPS {
+        for sum in &mut sums {
+            for lane in sum {
+                *lane = lane.mul_add(factor, term);
+            }
+        }
+    }
+    black_box(sums);
+    (2 * STEPS * SUMS * LANES) as f64
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        _mm256_add_epi32, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
+        _mm256_set1_epi16, _mm512_dpbusd_epi32, _mm512_set1_epi8,
+    };
+    use std::hint::black_box;
+
+    use super::{STEPS, SUMS, multiply_add};
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn fp32_avx512() -> f64 {
+        multiply_add::<16>()
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn fp32_avx2() -> f64 {
+        multiply_add::<8>()
+    }
+
+    /// The usual sequence without VNNI: products of bytes added in pairs to 16 bits, those in pairs to
+    /// 32, and added up.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn int8_avx2() -> f64 {
+        let weights = _mm256_set1_epi8(black_box(3));
+        let ones = _mm256_set1_epi16(black_box(1));
+        let mut sums = [_mm256_set1_epi8(black_box(1)); SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                // The sum itself is the other factor, so that no product can be made beforehand.
+                let pairs = _mm256_maddubs_epi16(*sum, weights);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+            }
+        }
+        black_box(sums);
+        (2 * STEPS * SUMS * 32) as f64
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn int8_vnni() -> f64 {
+        let weights = _mm512_set1_epi8(black_box(3));
+        let mut sums = [_mm512_set1_epi8(black_box(1)); SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, weights, weights);
+            }
+        }
+        black_box(sums);
+        (2 * STEPS * SUMS * 64) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_is_a_number() {
+        let roofline = Roofline::measure(1);
+        assert!(roofline.bytes_per_second > 1e6);
+        assert!(roofline.fp32_per_second > 1e6);
+        assert!(roofline.int8_per_second.is_none_or(|found| found > 1e6));
+    }
+}

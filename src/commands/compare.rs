@@ -1,0 +1,83 @@
+//! `epitome compare`
+
+use std::io::{Write, stdout};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use epitome_bench::compare::{ComparisonRecord, compare, table};
+use epitome_bench::data::Dataset;
+use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
+
+use crate::generation_flags::GenerationFlags;
+use crate::interrupt;
+use crate::progress::SummaryBar;
+
+/// Compare two bundles on the same documents: quality, agreement, logits, size and latency
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Folder of the first bundle, A: what the other is held against
+    a: PathBuf,
+    /// Folder of the second bundle, B
+    b: PathBuf,
+    /// CSV file with a column `text`, and `summary` where quality is to be measured
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Compare at most this many documents
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+    /// How to print the comparison
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Threads to work with [default: as many as this process may use]
+    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
+    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    generation: GenerationFlags,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Text,
+    /// One JSON object
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let parameters = arguments.generation.single()?;
+    let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
+    let mut options = SessionOptions::default();
+    options.threads = arguments.threads.unwrap_or(options.threads);
+    let bundles = [arguments.a.as_path(), arguments.b.as_path()];
+    let record = measure(bundles, &data, &parameters, &options)?;
+    match arguments.format {
+        Format::Text => write!(stdout().lock(), "{}", table(&record))?,
+        Format::Json => writeln!(
+            stdout().lock(),
+            "{}",
+            serde_json::to_string_pretty(&record)?
+        )?,
+    }
+    if record.interrupted {
+        bail!(epitome_bench::Error::StoppedEarly);
+    }
+    Ok(())
+}
+
+/// Compares with a progress bar; Ctrl-C ends with what was compared.
+pub(super) fn measure(
+    bundles: [&Path; 2],
+    data: &Dataset,
+    parameters: &GenerationParameters,
+    options: &SessionOptions,
+) -> Result<ComparisonRecord> {
+    let mut a = Summarizer::open_with(bundles[0], options)?;
+    let mut b = Summarizer::open_with(bundles[1], options)?;
+    interrupt::watch();
+    let mut bar = SummaryBar::new();
+    let found = compare([&mut a, &mut b], data, parameters, &mut bar);
+    bar.clear();
+    Ok(ComparisonRecord::new([a.bundle(), b.bundle()], &found?))
+}

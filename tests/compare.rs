@@ -1,0 +1,214 @@
+//! `epitome compare` as a user meets it.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{Exported, fixture};
+use serde_json::Value;
+
+fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    command.arg("compare").args([a, b]).arg("--data").arg(data);
+    command.args(more).stdin(Stdio::null());
+    command.output().expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// What it says as JSON.
+#[track_caller]
+fn record(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Value {
+    let output = compare(a, b, data, &[&["--format", "json"], more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+/// It fails with this exit code and one sentence that holds these words, and prints nothing else.
+#[track_caller]
+fn fails(output: &Output, code: i32, words: &[&str]) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "'{word}' is missing in: {stderr}");
+    }
+}
+
+fn held_out() -> PathBuf {
+    fixture("summaries/validation-1000.csv")
+}
+
+#[test]
+fn a_bundle_is_equal_to_itself() {
+    let trained = Exported::of("pegasus-debian.tar.gz");
+    let path = trained.path();
+    let limit = ["--limit", "5", "--num-beams", "2"];
+    let found = record(&path, &path, &held_out(), &limit);
+    assert_eq!(found["documents"], 5);
+    assert_eq!(found["references"], 5);
+    assert_eq!(found["agreement"]["equal"], 1.0);
+    assert_eq!(found["logits"]["max"], 0.0);
+    assert_eq!(found["logits"]["same_choice"], 1.0);
+    assert_eq!(found["rouge"]["means"][0], found["rouge"]["means"][1]);
+    assert!(found["rouge"]["means"][0]["rougeL"].as_f64().unwrap() > 0.1);
+    assert_eq!(found["rouge"]["difference"]["rougeL"]["high"], 0.0);
+    assert_eq!(found["interrupted"], false);
+
+    let table = compare(&path, &path, &held_out(), &limit);
+    let table = text(&table.stdout);
+    for words in [
+        "ROUGE-L",
+        "+0.00 (+0.00 to +0.00)",
+        "Equal summaries: 100.0%",
+        "100.0%\n",
+        "5 documents, 5 with a reference summary",
+    ] {
+        assert!(table.contains(words), "'{words}' is missing in:\n{table}");
+    }
+}
+
+#[test]
+fn bundles_that_differ_are_told_apart() {
+    let [a, b] =
+        ["pegasus-relu", "pegasus-swish"].map(|name| Exported::of(Path::new("tiny").join(name)));
+    let found = record(&a.path(), &b.path(), &held_out(), &["--limit", "4"]);
+    let logits = &found["logits"];
+    let number = |name: &str| logits[name].as_f64().expect(name);
+    assert!(number("max") >= number("first_step_max") && number("first_step_max") > 0.0);
+    assert!(number("mean") > 0.0 && number("mean") < number("max"));
+    assert!(found["agreement"]["equal"].as_f64().unwrap() < 1.0);
+    // Every step of A's summaries, the one that gave the end token included.
+    let tokens = found["tokens"][0].as_f64().unwrap();
+    assert_eq!(number("steps"), 4.0 * tokens);
+    for (index, bundle) in [a, b].iter().enumerate() {
+        let path = bundle.path();
+        let files = fs::read_dir(&path).unwrap();
+        let sizes = files.map(|file| file.unwrap()).map(|file| {
+            let counted = file.file_name() != "manifest.json";
+            u64::from(counted) * file.metadata().unwrap().len()
+        });
+        assert_eq!(found["bundles"][index]["bytes"], sizes.sum::<u64>());
+    }
+}
+
+#[test]
+fn other_vocabularies_leave_token_ids_and_logits_out() {
+    let [a, b] =
+        ["pegasus-relu", "pegasus-gelu"].map(|name| Exported::of(Path::new("tiny").join(name)));
+    let found = record(&a.path(), &b.path(), &held_out(), &["--limit", "2"]);
+    assert_eq!(found.get("logits"), None);
+    assert_eq!(found.get("agreement"), None);
+    assert!(found["rouge"]["means"][1].is_object());
+}
+
+#[test]
+fn documents_without_references_are_compared_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.csv");
+    fs::write(
+        &data,
+        "text\nA window that shows the sensors of a computer.\n",
+    )
+    .unwrap();
+    let bundle = Exported::of("tiny/pegasus-relu");
+    let found = record(&bundle.path(), &bundle.path(), &data, &[]);
+    assert_eq!(found.get("rouge"), None);
+    assert_eq!(
+        (&found["documents"], &found["references"]),
+        (&1.into(), &0.into())
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_in_one_sentence() {
+    let bundle = Exported::of("tiny/pegasus-relu");
+    let path = bundle.path();
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = folder.path().join("nothing");
+    fails(
+        &compare(&path, &nothing, &held_out(), &[]),
+        2,
+        &["nothing' is not a folder"],
+    );
+    fails(&compare(&path, &path, &nothing, &[]), 1, &["nothing'"]);
+    let data = folder.path().join("data.csv");
+    fs::write(&data, "title,body\na,b\n").unwrap();
+    fails(
+        &compare(&path, &path, &data, &[]),
+        1,
+        &["has no column 'text'"],
+    );
+    let several = compare(&path, &path, &held_out(), &["--length-penalty", "0.5,1"]);
+    fails(&several, 2, &["--length-penalty"]);
+    let beams = compare(&path, &path, &held_out(), &["--num-beams", "0"]);
+    fails(&beams, 2, &["num_beams"]);
+}
+
+/// What was compared until Ctrl-C is told whole, or nothing is.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_tells_what_was_compared() {
+    use std::io::Read;
+    use std::thread;
+    use std::time::Duration;
+
+    let trained = Exported::of("pegasus-debian.tar.gz");
+    for wait in [400, 2500] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
+            .arg("compare")
+            .args([trained.path(), trained.path()])
+            .args(["--format", "json", "--data"])
+            .arg(held_out())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(wait));
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut shown = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut shown)
+            .unwrap();
+        let mut told = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut told)
+            .unwrap();
+        let status = child.wait().unwrap();
+        if shown.is_empty() {
+            // Before the first document was done, or before there was anything to stop.
+            assert!(
+                status.code().is_none_or(|code| code == 130),
+                "{status} {told}"
+            );
+        } else {
+            assert_eq!(status.code(), Some(130), "{told}");
+            let found: Value = serde_json::from_str(&shown).expect("one JSON object");
+            assert_eq!(found["interrupted"], true);
+            assert!(found["documents"].as_u64().unwrap() > 0);
+            assert_eq!(
+                told.lines().last(),
+                Some("epitome: stopped early; what was measured until then is kept")
+            );
+        }
+    }
+}
