@@ -212,3 +212,33 @@ fn ctrl_c_tells_what_was_compared() {
         }
     }
 }
+
+#[test]
+fn export_measures_what_a_precision_loses() {
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("bundle");
+    let export = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+        command.arg("export").arg(fixture("tiny/pegasus-relu"));
+        command.arg("--output").arg(&output).arg("--verify-data");
+        let output = command.arg(held_out()).args(more).output();
+        output.expect("the binary starts")
+    };
+    let measured = export(&["--precision", "int8", "--verify-limit", "3"]);
+    let table = text(&measured.stdout);
+    assert!(measured.status.success(), "{}", text(&measured.stderr));
+    for words in [
+        "fp32)\nB: ",
+        "int8)\n",
+        "ROUGE-L",
+        "Logits apart by",
+        "3 documents",
+    ] {
+        assert!(table.contains(words), "'{words}' is missing in:\n{table}");
+    }
+    // The bundle is all that is left.
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
+
+    let fp32 = export(&[]);
+    fails(&fp32, 2, &["--verify-data", "--precision"]);
+}

@@ -53,13 +53,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bundles = [arguments.a.as_path(), arguments.b.as_path()];
     let record = measure(bundles, &data, &parameters, &options)?;
     match arguments.format {
-        Format::Text => write!(stdout().lock(), "{}", table(&record))?,
-        Format::Json => writeln!(
-            stdout().lock(),
-            "{}",
-            serde_json::to_string_pretty(&record)?
-        )?,
+        Format::Text => show(&record),
+        Format::Json => {
+            writeln!(
+                stdout().lock(),
+                "{}",
+                serde_json::to_string_pretty(&record)?
+            )?;
+            ended(&record)
+        }
     }
+}
+
+/// Prints the table; an error when the user ended the comparison early.
+pub(super) fn show(record: &ComparisonRecord) -> Result<()> {
+    write!(stdout().lock(), "{}", table(record))?;
+    ended(record)
+}
+
+fn ended(record: &ComparisonRecord) -> Result<()> {
     if record.interrupted {
         bail!(epitome_bench::Error::StoppedEarly);
     }
@@ -73,9 +85,9 @@ pub(super) fn measure(
     parameters: &GenerationParameters,
     options: &SessionOptions,
 ) -> Result<ComparisonRecord> {
+    interrupt::watch();
     let mut a = Summarizer::open_with(bundles[0], options)?;
     let mut b = Summarizer::open_with(bundles[1], options)?;
-    interrupt::watch();
     let mut bar = SummaryBar::new();
     let found = compare([&mut a, &mut b], data, parameters, &mut bar);
     bar.clear();

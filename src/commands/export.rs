@@ -1,14 +1,19 @@
 //! `epitome export`
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use epitome_bench::data::Dataset;
 use epitome_export::ExportOptions;
 use epitome_runtime::bundle::{self, Manifest, Precision};
+use epitome_runtime::{GenerationParameters, SessionOptions};
 
+use super::compare;
+use crate::failure::Usage;
 use crate::interrupt;
 use crate::progress::StageBar;
 
@@ -29,6 +34,12 @@ pub(crate) struct Arguments {
     /// Leave out loading what was written and proving it sound
     #[arg(long)]
     no_verify: bool,
+    /// CSV file with columns `text` and `summary`: measure on it what the precision loses against fp32
+    #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
+    verify_data: Option<PathBuf>,
+    /// Measure at most this many documents of it
+    #[arg(long, value_name = "N", requires = "verify_data")]
+    verify_limit: Option<NonZeroUsize>,
 }
 
 /// The precisions by name, so that help and mistakes list them.
@@ -56,6 +67,7 @@ impl From<Layout> for bundle::Layout {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let data = verify_data(arguments)?;
     let start = Instant::now();
     let options = ExportOptions {
         layout: arguments.layout.into(),
@@ -74,7 +86,51 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.output.display(),
         start.elapsed().as_secs_f64()
     );
-    Ok(())
+    match data {
+        Some(data) => measure_loss(&arguments.source, &arguments.output, &data),
+        None => Ok(()),
+    }
+}
+
+/// The documents to measure on; read first, so that a mistake costs no export.
+fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
+    let Some(path) = &arguments.verify_data else {
+        return Ok(None);
+    };
+    if matches!(arguments.layout, Layout::Optimum) {
+        bail!(Usage(
+            "--verify-data summarizes with the bundle, and --layout optimum writes none".into()
+        ));
+    }
+    if arguments.precision == Precision::Fp32 {
+        bail!(Usage(
+            "--verify-data measures what a precision loses against fp32: choose one with --precision"
+                .into()
+        ));
+    }
+    let limit = arguments.verify_limit.map(NonZeroUsize::get);
+    Ok(Some(Dataset::read(path, limit)?))
+}
+
+/// Compares the bundle at `output` with one of the same source in fp32, which is gone afterwards.
+fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
+    // Beside the bundle, where there was room for one.
+    let beside = output.parent().filter(|parent| *parent != Path::new(""));
+    let beside = beside.unwrap_or(Path::new("."));
+    let folder = tempfile::Builder::new()
+        .prefix(".epitome-fp32-")
+        .tempdir_in(beside)
+        .with_context(|| format!("cannot make a folder in '{}'", beside.display()))?;
+    let reference = folder.path().join("bundle");
+    let unverified = ExportOptions {
+        verify: false,
+        ..ExportOptions::default()
+    };
+    export(source, &reference, unverified)?;
+    let (parameters, options) = (GenerationParameters::default(), SessionOptions::default());
+    let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
+    record.bundles[0].path = source.display().to_string();
+    compare::show(&record)
 }
 
 /// Exports with a progress bar; Ctrl-C leaves nothing behind.

@@ -160,7 +160,7 @@ impl BundleRecord {
             path: bundle.root().display().to_string(),
             source: manifest.source.name.clone(),
             architecture: manifest.architecture.clone(),
-            precision: manifest.precision.clone(),
+            precision: manifest.precision.to_string(),
             bytes: manifest.files.values().map(|file| file.bytes).sum(),
         }
     }
