@@ -32,8 +32,8 @@ from pathlib import Path
 import report
 from engines import Engine, EngineFailed
 from models import SHAPES
+from report import SHORT
 
-SHORT = 2
 LOAD_SOURCE, MEMORY_SOURCE, MEMORY_BEAMS, MEMORY_TOKENS = 32, 512, 8, 16
 
 

@@ -55,7 +55,9 @@ class Shape:
                     encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers,
                     encoder_ffn_dim=self.ffn, decoder_ffn_dim=self.ffn, encoder_attention_heads=self.heads,
                     decoder_attention_heads=self.heads, max_position_embeddings=1024, forced_eos_token_id=None,
-                    forced_bos_token_id=None, scale_embedding=self.model_type == "pegasus")
+                    forced_bos_token_id=None, scale_embedding=self.model_type == "pegasus",
+                    # As the published checkpoints say; CTranslate2's converter asks for it.
+                    normalize_before=self.model_type == "pegasus", normalize_embedding=self.model_type != "pegasus")
 
 
 SHAPES = {

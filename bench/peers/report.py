@@ -12,6 +12,7 @@ from models import SHAPES
 BYTES = {"fp32": 4, "int8": 1}
 CONFIGURATION = ("model", "threads", "batch", "source", "beams", "tokens")
 LABELS = {"epitome": "epitome", "ctranslate2": "CTranslate2", "transformers": "transformers", "optimum": "optimum-onnx"}
+# Tokens of the short generation that a step is told by.
 SHORT = 2
 
 
