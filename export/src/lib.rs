@@ -5,6 +5,8 @@ pub mod checkpoint;
 pub mod dataset;
 mod error;
 mod export;
+#[cfg(test)]
+mod fuzz;
 mod generation_defaults;
 pub mod onnx;
 pub mod optimum;
