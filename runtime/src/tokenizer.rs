@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use tokenizers::tokenizer::step_decode_stream;
+use serde_json::json;
+use tokenizers::decoders::DecoderWrapper;
 use tokenizers::{PostProcessor, Tokenizer as Inner, TruncationParams};
 
 use crate::bundle::{Bundle, Surplus, TOKENIZER};
@@ -20,6 +21,8 @@ pub struct Tokenizer {
     texts: OnceLock<Arc<TokenTexts>>,
     source_prefix: String,
     surplus: Option<Surplus>,
+    /// Whether the end of a text may change with what follows.
+    tidies: bool,
 }
 
 /// A tokenized source.
@@ -67,6 +70,7 @@ impl Tokenizer {
             .map_err(|error| wrong(format!("cannot cut to {max_tokens} tokens: {error}")))?;
         inner.with_padding(None);
         Ok(Self {
+            tidies: tidies(inner.get_decoder()),
             inner: Arc::new(inner),
             path: path.into(),
             texts: OnceLock::new(),
@@ -116,8 +120,7 @@ impl Tokenizer {
         Detokenizer {
             tokenizer: self.clone(),
             ids: Vec::new(),
-            prefix: String::new(),
-            prefix_index: 0,
+            told: 0,
         }
     }
 
@@ -149,27 +152,64 @@ impl Tokenizer {
     }
 }
 
-/// Turns tokens into text one by one: the pieces, joined, are what [`Tokenizer::decode`] makes of all of them but for what is held back at the end.
+/// Turns tokens into text one by one: the pieces, joined, begin what [`Tokenizer::decode`] makes of
+/// all of them, whatever follows.
 ///
-/// A piece is held back while it may still change: bytes of an unfinished character, for one.
+/// A piece is held back while it may still change: bytes of an unfinished character, and the last
+/// two words where the tokenizer tidies spaces (`clean_up_tokenization_spaces`), as a later `'` or
+/// full stop takes the space before it away.
 pub struct Detokenizer {
     tokenizer: Tokenizer,
     ids: Vec<u32>,
-    prefix: String,
-    prefix_index: usize,
+    /// Bytes of the text that were handed out.
+    told: usize,
 }
 
 impl Detokenizer {
     /// The text that became certain with this token.
     pub fn push(&mut self, token: u32) -> Result<Option<String>> {
-        step_decode_stream(
-            &self.tokenizer.inner,
-            vec![token],
-            true,
-            &mut self.ids,
-            &mut self.prefix,
-            &mut self.prefix_index,
-        )
-        .map_err(|error| self.tokenizer.failed(&error))
+        self.ids.push(token);
+        // All of it anew: a part of the tokens may decode to other text than it does in its place.
+        let text = self.tokenizer.decode(&self.ids)?;
+        let certain = text.trim_end_matches('\u{fffd}');
+        let certain = match self.tokenizer.tidies {
+            true => without_last_two_words(certain),
+            false => certain,
+        };
+        let piece = certain.get(self.told..).filter(|piece| !piece.is_empty());
+        self.told = self.told.max(certain.len());
+        Ok(piece.map(str::to_owned))
     }
+}
+
+/// Whether a decoder, as `tokenizer.json` has it, changes stretches of text that tokens were joined
+/// to: then the end of a text depends on what follows.
+fn tidies(decoder: Option<&DecoderWrapper>) -> bool {
+    let Some(DecoderWrapper::Sequence(sequence)) = decoder else {
+        return false;
+    };
+    let joined = sequence.get_decoders().iter();
+    joined
+        .skip_while(|decoder| !matches!(decoder, DecoderWrapper::Fuse(_)))
+        .any(|decoder| match decoder {
+            DecoderWrapper::Replace(replace) => json!(replace)["pattern"]["String"]
+                .as_str()
+                .is_some_and(|pattern| pattern.chars().count() > 1),
+            _ => false,
+        })
+}
+
+/// The text before its last two words and the space before them.
+///
+/// Every pattern of `clean_up_tokenization` begins with a space, has at most one word behind it, and
+/// may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more than two
+/// words can change.
+fn without_last_two_words(text: &str) -> &str {
+    let cut = |text: &str| {
+        text.trim_end()
+            .trim_end_matches(|c: char| !c.is_whitespace())
+            .len()
+    };
+    let one = &text[..cut(text)];
+    text[..cut(one)].trim_end()
 }
