@@ -274,6 +274,8 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
 
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 pub(crate) mod testing {
