@@ -127,6 +127,9 @@ fn export_then_summarize_then_inspect() {
         "architecture   pegasus",
         "fp32",
         "model.safetensors",
+        "summary        at most 64 tokens",
+        "eos_token_id = 1                   generation_config.json",
+        "num_beams = 1                      transformers",
         "every digest is right",
     ] {
         assert!(shown.contains(words), "'{words}' is missing in:\n{shown}");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use epitome_runtime::bundle::Bundle;
+use serde_json::Value;
 
 /// Show what a bundle is: sizes, precision, source, and each generation default with its origin
 #[derive(Args)]
@@ -16,6 +17,16 @@ pub(crate) struct Arguments {
     #[arg(long)]
     check: bool,
 }
+
+/// What transformers' `generate` takes where a model says nothing; parameters that then do nothing are left out.
+const OTHERWISE: [(&str, &str); 6] = [
+    ("do_sample", "false"),
+    ("early_stopping", "false"),
+    ("length_penalty", "1.0"),
+    ("max_new_tokens", "20"),
+    ("num_beams", "1"),
+    ("num_return_sequences", "1"),
+];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bundle = Bundle::open(&arguments.model)?;
@@ -48,6 +59,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         format!("at most {} tokens", manifest.max_source_tokens),
     )?;
     row(
+        "summary",
+        format!("at most {} tokens", shape.max_target_positions),
+    )?;
+    if let Some(prefix) = &manifest.source_prefix {
+        row("prefix", format!("{prefix:?} before every source"))?;
+    }
+    row(
         "made from",
         format!("{} ({})", manifest.source.name, manifest.source.weights),
     )?;
@@ -69,12 +87,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         row("", format!("{name:<24} {:>12} bytes", file.bytes))?;
     }
     row("defaults", String::new())?;
-    for (name, value) in bundle.generation_config()? {
-        let origin = manifest
-            .generation_defaults
-            .get(&name)
-            .map_or("", String::as_str);
-        row("", format!("{:<24} {origin}", format!("{name} = {value}")))?;
+    let own = bundle.generation_config()?;
+    let mut default = |name: &str, value: &str, origin: &str| {
+        row("", format!("{:<34} {origin}", format!("{name} = {value}")))
+    };
+    for (name, value) in &own {
+        let origin = manifest.generation_defaults.get(name);
+        default(name, &value.to_string(), origin.map_or("", String::as_str))?;
+    }
+    for (name, value) in OTHERWISE {
+        let unset = |name: &str| own.get(name).is_none_or(Value::is_null);
+        if unset(name) && (name != "max_new_tokens" || unset("max_length")) {
+            default(name, value, "transformers")?;
+        }
     }
     if arguments.check {
         row("check", "every digest is right".into())?;
