@@ -4,7 +4,9 @@ mod common;
 
 use common::{Exported, golden_lines, tiny_checkpoints};
 use epitome_runtime::Summarizer;
-use epitome_runtime::generation::{GenerationParameters, Source, generate};
+use epitome_runtime::generation::{
+    Generated, GenerationConfig, GenerationParameters, Source, generate,
+};
 use serde_json::Value;
 
 /// Largest difference of a score, relative to its size (or 1): with a negative length_penalty a score
@@ -18,6 +20,49 @@ fn ids(value: &Value) -> Vec<u32> {
         .iter()
         .map(|id| id.as_u64().unwrap() as u32)
         .collect()
+}
+
+/// What a model makes of sources that are decoded together.
+fn run(
+    summarizer: &mut Summarizer,
+    sources: &[Vec<u32>],
+    config: &GenerationConfig,
+) -> Vec<Generated> {
+    let (encoder, decoder) = summarizer.sessions();
+    let memories = sources.iter().map(|source| encoder.encode(source).unwrap());
+    let memories = memories.collect();
+    let mut decoding = decoder
+        .start(memories, config.rows_per_document(), config.max_length())
+        .unwrap();
+    let sources: Vec<_> = sources.iter().map(|source| Source::new(source)).collect();
+    generate(&mut decoding, &sources, config, &mut ()).unwrap()
+}
+
+/// How a result departs from the golden's token ids and scores, if it does.
+fn departure(case: &Value, generated: &Generated) -> Option<String> {
+    let sequences = &generated.sequences;
+    let found: Vec<_> = sequences.iter().map(|s| s.token_ids.clone()).collect();
+    let expected: Vec<_> = case["sequences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ids)
+        .collect();
+    if found != expected {
+        return Some(format!("{case}\n  found {found:?}"));
+    }
+    let scores = case.get("scores").and_then(Value::as_array);
+    let differ = scores
+        .into_iter()
+        .flatten()
+        .zip(sequences)
+        .any(|(expected, sequence)| {
+            !sequence
+                .score
+                .is_some_and(|found| near(f64::from(found), expected.as_f64().unwrap()))
+        });
+    let scores: Vec<_> = sequences.iter().map(|sequence| sequence.score).collect();
+    differ.then(|| format!("{case}\n  found scores {scores:?}"))
 }
 
 /// Compares every case of a golden file; the first few failures are given, and their number.
@@ -44,41 +89,8 @@ fn compare(model: &str, file: &str) -> Result<(), String> {
             continue;
         }
         let config = config.unwrap();
-        let (encoder, decoder) = summarizer.sessions();
-        let memory = encoder.encode(source).unwrap();
-        let mut decoding = decoder
-            .start(
-                vec![memory],
-                config.rows_per_document(),
-                config.max_length(),
-            )
-            .unwrap();
-        let generated = generate(&mut decoding, &[Source::new(source)], &config, &mut ()).unwrap();
-        let found: Vec<_> = generated[0]
-            .sequences
-            .iter()
-            .map(|s| s.token_ids.clone())
-            .collect();
-        let expected: Vec<_> = case["sequences"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(ids)
-            .collect();
-        if found != expected {
-            failures.push(format!("{case}\n  found {found:?}"));
-            continue;
-        }
-        let Some(scores) = case.get("scores").and_then(Value::as_array) else {
-            continue;
-        };
-        for (sequence, expected) in generated[0].sequences.iter().zip(scores) {
-            let found = sequence.score.map(f64::from);
-            let close = found.is_some_and(|s| near(s, expected.as_f64().unwrap()));
-            if !close {
-                failures.push(format!("{case}\n  found score {found:?}"));
-            }
-        }
+        let generated = run(&mut summarizer, std::slice::from_ref(source), &config);
+        failures.extend(departure(case, &generated[0]));
     }
     if failures.is_empty() {
         return Ok(());
@@ -109,4 +121,63 @@ fn every_processor_golden_has_the_same_token_ids_and_scores() {
     if let Err(failures) = compare("pegasus-relu", "pegasus-relu.processors.jsonl") {
         panic!("{failures}");
     }
+}
+
+/// The reference is transformers 4.46.3: version 5 dropped these searches.
+#[test]
+fn every_golden_of_groups_and_constraints_has_the_same_token_ids_and_scores() {
+    let (_, cases) = golden_lines("pegasus-relu.groups.jsonl");
+    assert!(cases.len() > 150, "{} cases", cases.len());
+    if let Err(failures) = compare("pegasus-relu", "pegasus-relu.groups.jsonl") {
+        panic!("{failures}");
+    }
+}
+
+/// The shortest sources, and a text over the limit, alone and all together.
+#[test]
+fn every_edge_golden_has_the_same_token_ids_and_scores() {
+    let (_, cases) = golden_lines("edges.jsonl");
+    let mut failures = Vec::new();
+    for model in tiny_checkpoints("") {
+        let exported = Exported::of(format!("tiny/{model}"));
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let cases: Vec<&Value> = cases
+            .iter()
+            .filter(|case| case["model"] == *model)
+            .collect();
+        for beams in [1, 4] {
+            let parameters = |case: &&&Value| case["parameters"]["num_beams"] == beams;
+            let cases: Vec<&Value> = cases.iter().filter(parameters).copied().collect();
+            assert!(
+                cases.len() > 1,
+                "{model} has {} cases of {beams} beams",
+                cases.len()
+            );
+            let parameters = cases[0]["parameters"].as_object().unwrap();
+            let parameters = GenerationParameters::from_json(parameters).unwrap();
+            let config = summarizer.configure(&parameters).unwrap();
+            let sources: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["ids"])).collect();
+            for (case, source) in cases.iter().zip(&sources) {
+                if let Some(text) = case["text"].as_str() {
+                    let tokens = summarizer.tokenizer().encode(text).unwrap();
+                    assert!(
+                        tokens.truncated && tokens.ids == *source,
+                        "{model}: {tokens:?}"
+                    );
+                    let limit = summarizer.bundle().manifest().max_source_tokens;
+                    assert_eq!(case["limit"], limit, "{model}");
+                }
+                let alone = run(&mut summarizer, std::slice::from_ref(source), &config);
+                failures.extend(departure(case, &alone[0]));
+            }
+            let together = run(&mut summarizer, &sources, &config);
+            failures.extend(
+                cases
+                    .iter()
+                    .zip(&together)
+                    .filter_map(|(case, one)| departure(case, one)),
+            );
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
