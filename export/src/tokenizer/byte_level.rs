@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, FAIRSEQ_NAMES, Folder};
+use super::family::{Class, FAIRSEQ_NAMES, Folder, Tidying};
 use super::settings::{object, special};
 use crate::error::{Error, Result};
 
 const FILES: &[&str] = &[VOCAB, MERGES];
 pub(super) const VOCAB: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
+pub(super) const MERGES: &str = "merges.txt";
 
 /// Every class that is RoBERTa's under another name.
 pub(super) const ROBERTA: [Class; 4] = [
@@ -32,6 +32,7 @@ pub(super) const BLENDERBOT: Class = Class {
     name: "BlenderbotTokenizer",
     files: FILES,
     convert: convert_blenderbot,
+    tidying: Tidying::Never,
 };
 
 const fn roberta(name: &'static str) -> Class {
@@ -39,6 +40,7 @@ const fn roberta(name: &'static str) -> Class {
         name,
         files: FILES,
         convert: convert_roberta,
+        tidying: Tidying::Never,
     }
 }
 
@@ -131,7 +133,7 @@ pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>
 }
 
 /// Reads the merges, best first: two pieces a line, after a first line that names the version.
-fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
+pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
     let path = folder.join(MERGES);
     let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
         io::ErrorKind::InvalidData => Error::Tokenizer {

@@ -17,6 +17,27 @@ pub(super) struct Class {
     pub(super) files: &'static [&'static str],
     /// Makes it.
     pub(super) convert: fn(&Folder<'_>) -> Result<Blueprint>,
+    /// When spaces before punctuation are taken out of decoded text.
+    pub(super) tidying: Tidying,
+}
+
+/// How transformers 5.23 heeds `clean_up_tokenization_spaces`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tidying {
+    /// Not at all: BPE models of the `tokenizers` library.
+    Never,
+    /// Where the settings ask for it.
+    Asked,
+    /// Unless the settings say no.
+    UnlessRefused,
+}
+
+impl Tidying {
+    /// Whether text is tidied, with these settings.
+    pub(super) fn applies(self, settings: &Settings) -> Result<bool> {
+        let asked = settings.flag("clean_up_tokenization_spaces", self == Self::UnlessRefused)?;
+        Ok(asked && self != Self::Never)
+    }
 }
 
 /// What a tokenizer is made from.

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
 use super::byte_level::{VOCAB, vocabulary};
-use super::family::{Class, Folder};
-use super::native::{decoder, normalizer};
-use super::sentencepiece::{Algorithm, Kind, SentencePieceModel};
+use super::family::{Class, Folder, Tidying};
+use super::native::{bpe, decoder, merges, must_be_plain, normal, normalizer};
+use super::sentencepiece::{Algorithm, SentencePieceModel};
 use super::settings::{TOKENIZER_CONFIG, special};
 use crate::error::{Error, Result};
 
@@ -25,6 +25,7 @@ pub(super) const M2M_100: Class = Class {
     name: "M2M100Tokenizer",
     files: &[SENTENCEPIECE, VOCAB],
     convert,
+    tidying: Tidying::Asked,
 };
 
 /// Rows of the model's table that no token has.
@@ -44,12 +45,7 @@ const LANGUAGES_WMT21: [&str; 8] = ["en", "ha", "is", "ja", "cs", "ru", "zh", "d
 fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
     let settings = folder.settings;
     let model = SentencePieceModel::read(folder.path, SENTENCEPIECE)?;
-    let only_plain = |kind| matches!(kind, Kind::Normal | Kind::Control | Kind::Unknown);
-    if model.byte_fallback || !model.pieces.iter().all(|piece| only_plain(piece.kind)) {
-        return Err(model.wrong(
-            "has byte fallback, user-defined or unused pieces, which no M2M-100 was trained with",
-        ));
-    }
+    must_be_plain(&model, "M2M-100")?;
     if model.algorithm != Algorithm::Bpe {
         return Err(model.wrong("is a Unigram model, and M2M100Tokenizer's are BPE"));
     }
@@ -121,12 +117,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
     Ok(Blueprint {
         normalizer: normalizer(&model),
         pre_tokenizer: Value::Null,
-        model: json!({
-            "type": "BPE", "dropout": null, "unk_token": unk,
-            "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": true, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocab, "merges": merges(&model)?,
-        }),
+        model: bpe(json!(vocab), unk, json!(merges(&model)?)),
         decoder: decoder(),
         frame: Frame::Tokens {
             before: vec![code(&language)],
@@ -138,37 +129,6 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             token: unknown as u32,
         }),
     })
-}
-
-/// Pieces that are found in text, with their scores.
-fn normal(model: &SentencePieceModel) -> impl Iterator<Item = (&str, f32)> {
-    let pieces = model.pieces.iter();
-    pieces
-        .filter(|piece| piece.kind == Kind::Normal)
-        .map(|piece| (piece.text.as_str(), piece.score))
-}
-
-/// Merges, best first: SentencePiece joins any two neighbours that make a piece, by its score.
-fn merges(model: &SentencePieceModel) -> Result<Vec<(&str, &str)>> {
-    let known: BTreeSet<&str> = normal(model).map(|(text, _)| text).collect();
-    let mut pieces: Vec<(&str, f32)> = normal(model).collect();
-    pieces.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut merges = Vec::new();
-    for (text, _) in pieces {
-        for (at, character) in text.char_indices() {
-            // A piece starts from characters: one that is none itself would never be joined here.
-            if !known.contains(&text[at..at + character.len_utf8()]) {
-                return Err(model.wrong(format!(
-                    "has the piece '{text}' and no piece for its '{character}' alone"
-                )));
-            }
-            let (left, right) = text.split_at(at);
-            if known.contains(left) && known.contains(right) {
-                merges.push((left, right));
-            }
-        }
-    }
-    Ok(merges)
 }
 
 fn config(field: &str, problem: String) -> Error {

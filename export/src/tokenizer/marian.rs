@@ -23,7 +23,7 @@ use tokenizers::AddedToken;
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
 use super::byte_level::{VOCAB, vocabulary};
-use super::family::{Class, Folder, unigram};
+use super::family::{Class, Folder, Tidying, unigram};
 use super::native::{decoder, normalizer};
 use super::sentencepiece::{Kind, SentencePieceModel};
 use crate::error::{Error, Result};
@@ -34,6 +34,7 @@ pub(super) const MARIAN: Class = Class {
     name: "MarianTokenizer",
     files: &[SOURCE, "target.spm", VOCAB],
     convert,
+    tidying: Tidying::Asked,
 };
 
 fn convert(folder: &Folder<'_>) -> Result<Blueprint> {

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tokenizers::AddedToken;
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, FAIRSEQ_NAMES, Folder, metaspace, one_space, spaced_words, unigram};
+use super::family::{
+    Class, FAIRSEQ_NAMES, Folder, Tidying, metaspace, one_space, spaced_words, unigram,
+};
 use super::sentencepiece::SentencePieceModel;
 use super::settings::special;
 use crate::error::{Error, Result};
@@ -19,12 +21,14 @@ pub(super) const MBART: Class = Class {
     name: "MBartTokenizer",
     files: &["sentencepiece.bpe.model"],
     convert: |folder| convert(folder, false),
+    tidying: Tidying::Asked,
 };
 
 pub(super) const MBART_50: Class = Class {
     name: "MBart50Tokenizer",
     files: &["sentencepiece.bpe.model"],
     convert: |folder| convert(folder, true),
+    tidying: Tidying::Asked,
 };
 
 /// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.

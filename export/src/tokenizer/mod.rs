@@ -7,14 +7,18 @@
 //! `AutoTokenizer` chooses (`models/auto/tokenization_auto.py`). What is missing or contradicts
 //! itself is refused by name; nothing is guessed.
 
+mod blenderbot_small;
 mod blueprint;
 mod byte_level;
 mod family;
+mod fsmt;
 mod m2m_100;
 mod marian;
 mod mbart;
 mod native;
+mod nllb;
 mod pegasus;
+mod plbart;
 mod sentencepiece;
 mod settings;
 mod t5;
@@ -29,7 +33,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::{ModelWrapper, Tokenizer};
 
-use self::family::{Class, Folder};
+use self::family::{Class, Folder, Tidying};
 use self::settings::Settings;
 use crate::error::{Error, Result};
 
@@ -38,7 +42,7 @@ const TOKENIZER: &str = "tokenizer.json";
 /// tokens than this.
 const NO_LIMIT: f64 = 1e9;
 /// Files that a vocabulary can be in.
-pub(crate) const VOCABULARIES: [&str; 9] = [
+pub(crate) const VOCABULARIES: [&str; 11] = [
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
@@ -48,12 +52,16 @@ pub(crate) const VOCABULARIES: [&str; 9] = [
     "merges.txt",
     "target_vocab.json",
     "vocab.txt",
+    "vocab-src.json",
+    "vocab-tgt.json",
 ];
 /// The class of each architecture, where the checkpoint names none.
-const CLASS_OF: [(&str, &str); 14] = [
+const CLASS_OF: [(&str, &str); 17] = [
     ("bart", "BartTokenizer"),
     ("bigbird_pegasus", "PegasusTokenizer"),
     ("blenderbot", "BlenderbotTokenizer"),
+    ("blenderbot-small", "BlenderbotSmallTokenizer"),
+    ("fsmt", "FSMTTokenizer"),
     ("led", "LEDTokenizer"),
     ("longt5", "T5Tokenizer"),
     ("m2m_100", "M2M100Tokenizer"),
@@ -63,6 +71,7 @@ const CLASS_OF: [(&str, &str); 14] = [
     ("mvp", "MvpTokenizer"),
     ("pegasus", "PegasusTokenizer"),
     ("pegasus_x", "PegasusTokenizer"),
+    ("plbart", "PLBartTokenizer"),
     ("t5", "T5Tokenizer"),
     ("umt5", "T5Tokenizer"),
 ];
@@ -76,7 +85,11 @@ fn classes() -> impl Iterator<Item = Class> {
         mbart::MBART_50,
         marian::MARIAN,
         m2m_100::M2M_100,
+        nllb::NLLB,
+        plbart::PLBART,
         byte_level::BLENDERBOT,
+        blenderbot_small::BLENDERBOT_SMALL,
+        fsmt::FSMT,
     ]
     .into_iter()
     .chain(byte_level::ROBERTA)
@@ -197,8 +210,13 @@ pub(crate) fn open(path: &Path) -> Result<Tokenizer> {
 /// The tokenizer of the checkpoint in `folder`.
 fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     let settings = Settings::read(folder)?;
-    let (mut tokenizer, surplus) = if folder.join(TOKENIZER).is_file() {
-        (read_json(folder)?, None)
+    let (mut tokenizer, surplus, tidying) = if folder.join(TOKENIZER).is_file() {
+        let tokenizer = read_json(folder)?;
+        let tidying = match tokenizer.get_model() {
+            ModelWrapper::BPE(_) => Tidying::Never,
+            _ => Tidying::Asked,
+        };
+        (tokenizer, None, tidying)
     } else {
         let class = class(folder, config, &settings)?;
         let blueprint = (class.convert)(&Folder {
@@ -206,11 +224,10 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
             settings: &settings,
         })?;
         let surplus = blueprint.surplus;
-        (blueprint.build(class.files[0], &settings)?, surplus)
+        let tokenizer = blueprint.build(class.files[0], &settings)?;
+        (tokenizer, surplus, class.tidying)
     };
-    // transformers 5.23 leaves spaces alone where the model is BPE, whatever the setting says.
-    let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
-    if settings.flag("clean_up_tokenization_spaces", false)? && !is_bpe {
+    if tidying.applies(&settings)? {
         let decoder = blueprint::tidy(json!(tokenizer.get_decoder()));
         let decoder: DecoderWrapper =
             serde_json::from_value(decoder).map_err(|error| unusable(TOKENIZER, &error))?;

@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, Folder, metaspace, one_space, unigram};
+use super::family::{Class, Folder, Tidying, metaspace, one_space, unigram};
 use super::sentencepiece::SentencePieceModel;
 use super::settings::special;
 use crate::error::Result;
@@ -15,6 +15,7 @@ pub(super) const PEGASUS: Class = Class {
     name: "PegasusTokenizer",
     files: &["spiece.model"],
     convert,
+    tidying: Tidying::Asked,
 };
 
 /// Pieces of the model (`<pad>`, `</s>`) that come before those special tokens.

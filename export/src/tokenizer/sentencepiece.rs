@@ -118,7 +118,15 @@ pub(super) struct SentencePieceModel {
     pub(super) add_dummy_prefix: bool,
     /// Whether runs of spaces become one, and those at the ends none.
     pub(super) remove_extra_whitespaces: bool,
-    charsmap: Option<Precompiled>,
+    charsmap: Option<Charsmap>,
+}
+
+/// A normalizer's table of replacements.
+#[derive(Clone, Debug)]
+struct Charsmap {
+    table: Precompiled,
+    /// Characters that are replaced, and begin no longer sequence that is.
+    alone: Vec<char>,
 }
 
 impl SentencePieceModel {
@@ -237,7 +245,15 @@ impl SentencePieceModel {
 
     /// The normalizer's table as `tokenizer.json` has it; none where the model changes no character.
     pub(super) fn charsmap(&self) -> Option<Value> {
-        self.charsmap.as_ref().map(|charsmap| json!(charsmap))
+        self.charsmap.as_ref().map(|charsmap| json!(charsmap.table))
+    }
+
+    /// Characters that the normalizer replaces, and that begin no longer sequence that it replaces;
+    /// in order.
+    pub(super) fn replaced_alone(&self) -> &[char] {
+        self.charsmap
+            .as_ref()
+            .map_or(&[], |charsmap| &charsmap.alone)
     }
 
     /// An error about this model's file.
@@ -313,7 +329,7 @@ fn piece(id: usize, proto: PieceProto) -> std::result::Result<Piece, String> {
 }
 
 /// Checks a `precompiled_charsmap` before it is used: its reader follows offsets unchecked.
-fn precompiled(name: &str, charsmap: &[u8]) -> Result<Precompiled> {
+fn precompiled(name: &str, charsmap: &[u8]) -> Result<Charsmap> {
     let damaged = |problem: &str| {
         wrong(
             name,
@@ -332,27 +348,56 @@ fn precompiled(name: &str, charsmap: &[u8]) -> Result<Precompiled> {
         .collect();
     let replacements =
         std::str::from_utf8(replacements).map_err(|_| damaged("its replacements are not UTF-8"))?;
-    if trie.len() % 4 != 0 || !walks_within(&units, replacements) {
-        return Err(damaged("its table points outside itself"));
-    }
-    Precompiled::from(charsmap).map_err(|error| damaged(&error.to_string()))
+    let alone = replaced_alone(&units, replacements).filter(|_| trie.len() % 4 == 0);
+    let alone = alone.ok_or_else(|| damaged("its table points outside itself"))?;
+    let table = Precompiled::from(charsmap).map_err(|error| damaged(&error.to_string()))?;
+    Ok(Charsmap { table, alone })
 }
 
-/// Whether every walk through a Darts double array stays within it, and ends at a replacement.
+/// The first character of a walk through the table, and how many bytes the walk has.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    first: [u8; 4],
+    bytes: usize,
+}
+
+impl Walk {
+    fn step(self, byte: usize) -> Self {
+        let Self { mut first, bytes } = self;
+        if let Some(place) = first.get_mut(bytes) {
+            *place = byte as u8;
+        }
+        Self {
+            first,
+            bytes: bytes.saturating_add(1),
+        }
+    }
+
+    /// The first character, and whether it is all there is; none within it.
+    fn character(self) -> Option<(char, bool)> {
+        let known = &self.first[..self.bytes.min(4)];
+        let chunk = known.utf8_chunks().next()?;
+        let first = chunk.valid().chars().next()?;
+        Some((first, first.len_utf8() == self.bytes))
+    }
+}
+
+/// The characters that a Darts double array has a replacement for, and for no longer sequence that
+/// begins with them; none unless every walk through the array stays within it, and ends at a
+/// replacement.
 ///
 /// A unit holds its own label (bits 0 to 7, and bit 31, set in the units that hold values), whether
 /// one of its children holds a value (bit 8), and the exclusive or to its children (the rest).
-fn walks_within(units: &[usize], replacements: &str) -> bool {
+fn replaced_alone(units: &[usize], replacements: &str) -> Option<Vec<char>> {
     let label = |unit: usize| unit & ((1 << 31) | 0xff);
     let offset = |unit: usize| (unit >> 10) << ((unit & (1 << 9)) >> 6);
-    let Some(&root) = units.first() else {
-        return false;
-    };
+    let &root = units.first()?;
     let mut seen = vec![false; units.len()];
-    let mut open = vec![offset(root)];
-    while let Some(children) = open.pop() {
+    let mut open = vec![(offset(root), Walk::default())];
+    let (mut alone, mut longer) = (BTreeSet::new(), BTreeSet::new());
+    while let Some((children, walk)) = open.pop() {
         if children | 0xff >= units.len() {
-            return false;
+            return None;
         }
         for byte in 1..=0xff {
             let at = children ^ byte;
@@ -364,11 +409,16 @@ fn walks_within(units: &[usize], replacements: &str) -> bool {
             if unit & (1 << 8) != 0 {
                 let replacement = units.get(next).map(|value| value & ((1 << 31) - 1));
                 if !replacement.is_some_and(|at| replacements.is_char_boundary(at)) {
-                    return false;
+                    return None;
                 }
+                match walk.step(byte).character() {
+                    Some((first, true)) => alone.insert(first),
+                    Some((first, false)) => longer.insert(first),
+                    None => false,
+                };
             }
-            open.push(next);
+            open.push((next, walk.step(byte)));
         }
     }
-    true
+    Some(alone.difference(&longer).copied().collect())
 }

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, Folder, metaspace, spaced_words, unigram};
+use super::family::{Class, Folder, Tidying, metaspace, spaced_words, unigram};
 use super::sentencepiece::{Kind, SentencePieceModel};
 use super::settings::special;
 use crate::error::Result;
@@ -16,6 +16,7 @@ pub(super) const T5: Class = Class {
     name: "T5Tokenizer",
     files: &["spiece.model"],
     convert,
+    tidying: Tidying::Asked,
 };
 
 /// Sentinels, where the settings do not count them.

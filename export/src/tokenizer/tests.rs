@@ -20,7 +20,7 @@ const OTHER_FIXTURES: &str = "EPITOME_TOKENIZER_GOLDENS";
 
 /// Families that transformers leaves to SentencePiece itself, whose normalizer the `tokenizers`
 /// library does not match on marks that follow a character it replaces: 2 lines in 1,000 may differ.
-const RUN_SENTENCEPIECE: [&str; 2] = ["m2m_100", "marian"];
+const RUN_SENTENCEPIECE: [&str; 4] = ["m2m_100", "marian", "plbart", "plbart-multi"];
 /// Differences shown of each family.
 const SHOWN: usize = 6;
 
@@ -82,15 +82,9 @@ fn golden<T: DeserializeOwned>(name: &str) -> T {
 #[test]
 fn every_family_agrees_with_transformers() {
     let lines: Vec<String> = golden("lines");
-    let mut folders: Vec<_> = fs::read_dir(fixtures())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    folders.sort();
     let mut wrong = 0;
-    for folder in folders {
-        let name = folder.file_name().unwrap().to_str().unwrap();
+    for (name, folder) in families() {
+        let name = name.as_str();
         let config = object(&folder, "config.json").unwrap().unwrap();
         let Converted { tokenizer, surplus } =
             read(&folder, &config).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -116,6 +110,78 @@ fn every_family_agrees_with_transformers() {
         wrong += encoded.differ.saturating_sub(tolerated) + decoded.differ;
     }
     assert_eq!(wrong, 0);
+}
+
+/// Every fixture's name and folder.
+fn families() -> Vec<(String, PathBuf)> {
+    let folders = fs::read_dir(fixtures()).unwrap();
+    let mut families: Vec<_> = folders
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    families.sort();
+    families
+}
+
+#[test]
+fn what_is_streamed_begins_the_whole_text() {
+    /// Sequences of each family.
+    const SEQUENCES: usize = 120;
+    for (name, folder) in families() {
+        let made = tempfile::NamedTempFile::new().unwrap();
+        let config = object(&folder, "config.json").unwrap().unwrap();
+        convert(&folder, &config, usize::MAX, made.path()).unwrap();
+        let tokenizer = epitome_runtime::tokenizer::Tokenizer::open(made.path(), 512).unwrap();
+        let expected: Golden = golden(&name);
+        let mut sequences: Vec<Vec<u32>> = expected
+            .ids
+            .into_iter()
+            .rev()
+            .flatten()
+            .take(SEQUENCES)
+            .collect();
+        sequences.extend(tidied_sequences(made.path()));
+        for ids in sequences {
+            let mut stream = tokenizer.detokenizer();
+            let mut streamed = String::new();
+            for &id in &ids {
+                streamed += &stream.push(id).unwrap().unwrap_or_default();
+            }
+            let whole = tokenizer.decode(&ids).unwrap();
+            let rest = whole.strip_prefix(&streamed);
+            let rest = rest.unwrap_or_else(|| panic!("{name}: {ids:?}: {streamed:?} of {whole:?}"));
+            assert!(
+                rest.split_whitespace().count() <= 3,
+                "{name}: {rest:?} was held back"
+            );
+        }
+    }
+}
+
+/// Random sequences of the pieces that `clean_up_tokenization_spaces` is about.
+fn tidied_sequences(tokenizer: &Path) -> Vec<Vec<u32>> {
+    let vocab = tokenizers::Tokenizer::from_file(tokenizer)
+        .unwrap()
+        .get_vocab(false);
+    let mut pieces: Vec<(String, u32)> = vocab
+        .into_iter()
+        .filter(|(piece, _)| piece.chars().all(|c| " ▁.?!,'nmsvetr".contains(c)))
+        .collect();
+    pieces.sort();
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below.max(1)
+    };
+    let sequence = |_| {
+        (0..12)
+            .filter_map(|_| Some(pieces.get(random(pieces.len()))?.1))
+            .collect()
+    };
+    (0..400).map(sequence).collect()
 }
 
 /// A copy of a fixture's files, to be changed.
@@ -155,15 +221,41 @@ fn a_class_that_is_not_converted_is_named() {
     let folder = copy("m2m_100");
     fs::write(
         folder.path().join("tokenizer_config.json"),
-        r#"{"tokenizer_class": "NllbTokenizer"}"#,
+        r#"{"tokenizer_class": "SeamlessM4TTokenizer"}"#,
     )
     .unwrap();
     let message = refusal(folder.path());
     assert!(
         message.starts_with(
-            "the checkpoint has no tokenizer.json, and a NllbTokenizer cannot be made from its \
+            "the checkpoint has no tokenizer.json, and a SeamlessM4TTokenizer cannot be made from its \
              sentencepiece.bpe.model, vocab.json"
         ),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_no_tokenizer_json_can_say_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"model_type": "fsmt"}"#,
+    )
+    .unwrap();
+    for name in ["vocab-src.json", "vocab-tgt.json", "merges.txt"] {
+        fs::write(folder.path().join(name), "{}").unwrap();
+    }
+    assert_eq!(
+        refusal(folder.path()),
+        "vocab-src.json belongs to an FSMTTokenizer, whose Moses rules and separate vocabularies no \
+         tokenizer.json can say: give the checkpoint a tokenizer.json of its own"
+    );
+    // Without them NLLB's language would be the unknown token.
+    let folder = copy("nllb");
+    fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
+    let message = refusal(folder.path());
+    assert!(
+        message.contains("'ron_Latn', which is no token"),
         "{message}"
     );
 }

@@ -1,0 +1,124 @@
+//! BlenderbotSmall: ParlAI's BPE over lower-case words, `vocab.json` and `merges.txt`.
+//!
+//! Agrees with `BlenderbotSmallTokenizer`
+//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 5.23. Its vocabulary
+//! marks pieces that a word goes on after (`th@@`), its merges those that end one (`e</w>`): the latter
+//! are the model's symbols here, and the decoder writes the former. Symbols that merges only go
+//! through have no id of their own, and become the unknown token ([`Surplus`]).
+
+use std::collections::BTreeSet;
+
+use epitome_runtime::bundle::Surplus;
+use serde_json::{Map, Value, json};
+
+use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
+use super::byte_level::{MERGES, VOCAB, merges, vocabulary};
+use super::family::{Class, Folder, Tidying};
+use super::native::BLANK;
+use crate::error::{Error, Result};
+
+pub(super) const BLENDERBOT_SMALL: Class = Class {
+    name: "BlenderbotSmallTokenizer",
+    files: &[VOCAB, MERGES],
+    convert,
+    tidying: Tidying::Asked,
+};
+
+/// Behind a piece that a word goes on after, in the vocabulary.
+const GOES_ON: &str = "@@";
+/// Behind a symbol that ends a word, in the merges.
+const ENDS: &str = "</w>";
+
+fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+    let settings = folder.settings;
+    let names = SpecialTokens::new(
+        settings,
+        &defaults(&[
+            ("bos_token", "__start__"),
+            ("eos_token", "__end__"),
+            ("unk_token", "__unk__"),
+            ("pad_token", "__null__"),
+        ]),
+    )?;
+    let added = names.to_add(settings, settings.extra_tokens().unwrap_or_default());
+    if let Some(token) = added.iter().find(|token| !token.special) {
+        return Err(wrong(format!(
+            "has beside it the added token '{}', which is not special: no tokenizer.json can decode it",
+            token.content
+        )));
+    }
+    let pieces = vocabulary(folder.path, VOCAB)?;
+    let merges = merges(folder.path)?;
+    let unk = names.required("unk_token")?;
+    let unknown = pieces.get(unk).and_then(Value::as_u64);
+    let unknown = unknown.ok_or_else(|| wrong(format!("lacks the unknown token '{unk}'")))?;
+    let from = pieces.values().filter_map(Value::as_u64).max().unwrap_or(0) + 1;
+
+    let mut vocab = Map::new();
+    for (piece, id) in pieces {
+        let symbol = match piece.strip_suffix(GOES_ON) {
+            _ if added.iter().any(|token| token.content == piece) => piece,
+            Some(symbol) if !symbol.is_empty() => symbol.to_owned(),
+            _ => piece + ENDS,
+        };
+        vocab.insert(symbol, id);
+    }
+    let symbols: BTreeSet<String> = merges
+        .iter()
+        .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")])
+        .filter(|symbol| !vocab.contains_key(symbol))
+        .collect();
+    let surplus = (!symbols.is_empty()).then_some(Surplus {
+        from: from as u32,
+        token: unknown as u32,
+    });
+    vocab.extend(symbols.into_iter().zip((from..).map(|id| json!(id))));
+    Ok(Blueprint {
+        normalizer: normalizer(),
+        pre_tokenizer: json!({"type": "Split", "pattern": {"Regex": BLANK}, "behavior": "Removed",
+                              "invert": false}),
+        model: json!({
+            "type": "BPE", "dropout": null, "unk_token": unk,
+            "continuing_subword_prefix": null, "end_of_word_suffix": ENDS,
+            "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocab, "merges": merges,
+        }),
+        decoder: decoder(),
+        frame: Frame::after(&[]),
+        added,
+        surplus,
+    })
+}
+
+/// Words apart from `.,!?()` before them and from `'` on both sides, a line's end as a word of its own
+/// (but behind `'`), all in lower case.
+fn normalizer() -> Value {
+    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
+    let string = |text: &str| json!({"String": text});
+    let line_end = json!({"Regex": r"(?<=[^\s\x1c-\x1f'])\n"});
+    let mut steps = vec![replace(line_end, " __newln__ ")];
+    steps.extend(
+        [".", ",", "!", "?", "(", ")"].map(|mark| replace(string(mark), &format!(" {mark}"))),
+    );
+    steps.push(replace(string("'"), " ' "));
+    steps.push(json!({"type": "Lowercase"}));
+    json!({"type": "Sequence", "normalizers": steps})
+}
+
+/// Words with a space between them; `@@` where the text ends within one.
+fn decoder() -> Value {
+    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
+    json!({"type": "Sequence", "decoders": [
+        {"type": "Fuse"},
+        replace(json!({"Regex": format!(r"(?<!{ENDS})\z")}), GOES_ON),
+        replace(json!({"String": ENDS}), " "),
+        replace(json!({"Regex": format!("^{BLANK}|{BLANK}$")}), ""),
+    ]})
+}
+
+fn wrong(problem: String) -> Error {
+    Error::Tokenizer {
+        file: VOCAB.into(),
+        problem,
+    }
+}
