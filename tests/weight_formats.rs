@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use common::fixture;
-use epitome_export::{ExportOptions, export};
+use common::{Exported, fixture};
 use serde_json::Value;
 
 /// Every file of the bundle made from the form in `folder`, with a tokenizer beside its weights; the
@@ -23,13 +22,8 @@ fn bundle(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     for file in files.chain([tokenizer]) {
         fs::copy(&file, source.join(file.file_name().unwrap())).unwrap();
     }
-    let output = work.path().join("bundle");
-    let options = ExportOptions {
-        verify: true,
-        progress: &(),
-    };
-    export(&source, &output, &options).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let files = fs::read_dir(output).unwrap().map(|entry| {
+    let exported = Exported::attempt(&source).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let files = fs::read_dir(exported.path()).unwrap().map(|entry| {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let mut bytes = fs::read(&path).unwrap();

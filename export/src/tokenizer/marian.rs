@@ -12,8 +12,8 @@
 //!
 //! Two things differ from transformers. A language code of the vocabulary (`>>fra<<`) is one token
 //! wherever it stands, and an unknown one is plain text; in transformers any code is one token at
-//! the beginning, and none elsewhere. And the normalizer of the `tokenizers` library drops a
-//! combining mark right behind a character that it replaces.
+//! the beginning, and none elsewhere. And the normalizer of the `tokenizers` library replaces the
+//! shortest sequence that it finds within a character and its marks, SentencePiece the longest.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,8 @@
 //! Agrees with `PLBartTokenizer` (`models/plbart/tokenization_plbart.py`) of transformers 5.23, which
 //! runs SentencePiece itself; what `marian` says of combining marks holds here, too.
 
+use std::collections::BTreeSet;
+
 use epitome_runtime::bundle::Surplus;
 use serde_json::{Map, Value, json};
 
@@ -75,6 +77,8 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
     if base {
         pieces.push((names.required("mask_token")?.to_owned(), 0.0));
     }
+    let known = pieces.len();
+    let texts: BTreeSet<String> = pieces.iter().map(|(text, _)| text.clone()).collect();
     let unk = names.required("unk_token")?;
     let eos = names.required("eos_token")?.to_owned();
     let cut = match model.algorithm {
@@ -92,6 +96,24 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             added.push(token);
         }
     }
+    // Without a row of its own the mask is found in text, and unknown to the model.
+    let mask = names.required("mask_token")?;
+    let surplus = (!base).then_some(Surplus {
+        from: known as u32,
+        token: UNKNOWN as u32,
+    });
+    if let Some(token) = added
+        .iter()
+        .find(|token| !base && token.content != mask && !texts.contains(&token.content))
+    {
+        return Err(config(
+            "language_codes",
+            format!(
+                "is multi, where the mask has no row, and the added token '{}' would come behind it",
+                token.content
+            ),
+        ));
+    }
     Ok(Blueprint {
         normalizer: normalizer(&model),
         pre_tokenizer: Value::Null,
@@ -102,7 +124,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             after: [eos].into_iter().chain(language).collect(),
         },
         added,
-        surplus: None::<Surplus>,
+        surplus,
     })
 }
 
