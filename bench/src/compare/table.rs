@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::{ComparisonRecord, Interval};
-use crate::rouge::Rouge;
 
 /// Both bundles side by side, and what B has more or less.
 pub fn table(record: &ComparisonRecord) -> String {
@@ -30,18 +29,13 @@ pub fn table(record: &ComparisonRecord) -> String {
     if let Some(rouge) = &record.rouge {
         let [a, b] = &rouge.means;
         let difference = &rouge.difference;
-        let measures: [(&str, fn(&Rouge) -> f64, Interval); 3] = [
-            ("ROUGE-1", |rouge| rouge.rouge1, difference.rouge1),
-            ("ROUGE-2", |rouge| rouge.rouge2, difference.rouge2),
-            ("ROUGE-L", |rouge| rouge.rouge_l, difference.rouge_l),
+        let measures = [
+            ("ROUGE-1", a.rouge1, b.rouge1, difference.rouge1),
+            ("ROUGE-2", a.rouge2, b.rouge2, difference.rouge2),
+            ("ROUGE-L", a.rouge_l, b.rouge_l, difference.rouge_l),
         ];
-        for (name, measure, difference) in measures {
-            row(
-                name,
-                &points(measure(a)),
-                &points(measure(b)),
-                &interval(difference),
-            );
+        for (name, a, b, difference) in measures {
+            row(name, &points(a), &points(b), &interval(difference));
         }
     }
     let [tokens_a, tokens_b] = record.tokens.map(|tokens| format!("{tokens:.1}"));

@@ -61,7 +61,7 @@ impl Client {
         }
         let attempts = config
             .retry_config()
-            .map_or(ATTEMPTS, |retries| retries.max_attempts());
+            .map_or(ATTEMPTS, aws_config::retry::RetryConfig::max_attempts);
         Ok(Self {
             runtime,
             config,

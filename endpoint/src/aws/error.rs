@@ -21,7 +21,10 @@ pub enum AwsError {
     )]
     NoCredentials,
     /// A place that credentials come from has none to give.
-    #[error("AWS credentials could not be had: {0}")]
+    #[error(
+        "AWS credentials could not be had ({}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or sign in",
+        .0.trim_end_matches('.')
+    )]
     Credentials(String),
     /// Nothing answers there, or not in time.
     #[error("{url} could not be reached for {operation}: {problem}")]

@@ -54,7 +54,9 @@ impl Invoker {
             .ok_or(AwsError::NoCredentials)?;
         let credentials = match runtime.block_on(provider.provide_credentials()) {
             Ok(_) => None,
-            Err(_) if url.is_some() => Some(Credentials::new("local", "local", None, None, "local")),
+            Err(_) if url.is_some() => {
+                Some(Credentials::new("local", "local", None, None, "local"))
+            }
             Err(error) => return Err(error.into()),
         };
         if let Some(credentials) = credentials {

@@ -38,7 +38,7 @@ fn entry(random: &mut Random, tar: &mut Vec<u8>) {
         "outside",
         "training_args.bin",
     ];
-    const KINDS: &[u8] = b"0000000000\05125347gxLKSVD9";
+    const KINDS: &[u8] = b"0000000000\x005125347gxLKSVD9";
     let mut header = tar::Header::new_gnu();
     if random.chance(2) {
         header = tar::Header::new_ustar();
@@ -93,7 +93,7 @@ fn pax(random: &mut Random, name: &str) -> Vec<u8> {
         };
         let record = format!(" {key}={value}\n");
         let mut length = record.len() + 2;
-        length += usize::from(length > 99) * 1;
+        length += usize::from(length > 99);
         if random.chance(9) {
             length = random.size() as usize;
         }
