@@ -92,11 +92,18 @@ fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     }
 }
 
-/// Calls to AWS that were wrong before they were made.
+/// Calls to AWS that were wrong before they were made, and addresses on S3 at which there is not
+/// what there should be.
 #[cfg(feature = "aws")]
 fn is_aws_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     use epitome_endpoint::aws::AwsError;
+    use epitome_export::fetch;
+    let fetch = match cause.downcast_ref() {
+        Some(epitome_export::Error::Fetch(error)) => Some(error),
+        _ => cause.downcast_ref(),
+    };
     cause.downcast_ref().is_some_and(AwsError::is_usage)
+        || fetch.is_some_and(fetch::Error::is_usage)
 }
 
 /// The user did not want to wait for AWS any longer.

@@ -8,6 +8,7 @@ mod failure;
 mod generation_flags;
 mod interrupt;
 mod output;
+mod places;
 mod progress;
 
 use std::process::ExitCode;

@@ -5,20 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use common::{Exported, fixture};
+use common::{Exported, epitome, fails, fixture, run, text};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn epitome() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
-    command.stdin(Stdio::null());
-    command
-}
 
 /// A bundle that no test changes.
 fn bundle() -> PathBuf {
@@ -26,30 +20,6 @@ fn bundle() -> PathBuf {
     BUNDLE
         .get_or_init(|| Exported::of("tiny/pegasus-relu"))
         .path()
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().expect("the binary starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
-
-/// The command fails with this exit code, prints nothing on standard output, and ends with one line
-/// on standard error that holds all of these.
-#[track_caller]
-fn fails(command: &mut Command, code: i32, words: &[&str]) {
-    let output = run(command);
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(text(&output.stdout), "", "nothing on standard output");
-    let line = stderr.lines().last().unwrap_or_default();
-    assert!(line.starts_with("epitome: "), "{stderr}");
-    for word in words {
-        assert!(line.contains(word), "'{word}' is missing in: {line}");
-    }
-    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 /// A copy of a tiny checkpoint that a test may spoil.

@@ -287,6 +287,10 @@ pub enum Error {
         /// What verification found.
         problem: String,
     },
+    /// Something is wrong between here and S3.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Fetch(#[from] crate::fetch::Error),
     /// The runtime failed on what was written.
     #[error(transparent)]
     Runtime(#[from] epitome_runtime::Error),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::generation_defaults::GenerationDefaults;
 use crate::onnx::weights::WeightFile;
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{Origin, Source};
 use crate::staging::Staging;
 use crate::{optimum, tokenizer, verify};
 
@@ -46,7 +46,8 @@ impl Default for ExportOptions<'_> {
     }
 }
 
-/// Exports the checkpoint at `source`, a folder or a `model.tar.gz`, to the folder `output`.
+/// Exports the checkpoint at `source`, a path of a folder or a `model.tar.gz` or another
+/// [`Origin`], to the folder `output`.
 ///
 /// It is written beside `output` and renamed when it is whole; an earlier export there is
 /// replaced, anything else is left alone.
@@ -55,7 +56,11 @@ impl Default for ExportOptions<'_> {
 ///
 /// [`Error`] says what is wrong with the source, or what could not be written; nothing is left
 /// behind.
-pub fn export(source: &Path, output: &Path, options: &ExportOptions<'_>) -> Result<Manifest> {
+pub fn export(
+    source: &(impl Origin + ?Sized),
+    output: &Path,
+    options: &ExportOptions<'_>,
+) -> Result<Manifest> {
     let progress = options.progress;
     if options.layout == Layout::Optimum && options.precision != Precision::Fp32 {
         return Err(Error::PortablePrecision {
@@ -63,7 +68,7 @@ pub fn export(source: &Path, output: &Path, options: &ExportOptions<'_>) -> Resu
         });
     }
     let staging = Staging::create(output, MANIFEST)?;
-    let source = Source::open(source, output.parent(), progress)?;
+    let source = source.open(output.parent(), progress)?;
     let checkpoint = Checkpoint::open(source.root())?;
     let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
     write_json(&staging.folder().join(MANIFEST), &manifest)?;

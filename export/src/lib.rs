@@ -7,6 +7,8 @@ mod error;
 mod export;
 #[cfg(test)]
 mod fuzz;
+#[cfg(feature = "aws")]
+pub mod fetch;
 mod generation_defaults;
 pub mod onnx;
 pub mod optimum;

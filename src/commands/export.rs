@@ -15,14 +15,15 @@ use epitome_runtime::{GenerationParameters, SessionOptions};
 use super::compare;
 use crate::failure::Usage;
 use crate::interrupt;
+use crate::places::Place;
 use crate::progress::StageBar;
 
 /// Write a fine-tuned checkpoint as an ONNX bundle
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder
+    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY
     source: PathBuf,
-    /// Folder to write; an earlier export there is replaced
+    /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; an earlier export is replaced
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// What to write
@@ -135,14 +136,49 @@ fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
 
 /// Exports with a progress bar; Ctrl-C leaves nothing behind.
 pub(super) fn export(source: &Path, output: &Path, options: ExportOptions<'_>) -> Result<Manifest> {
+    let (source, output) = (Place::of(source)?, Place::of(output)?);
     interrupt::watch();
     let progress = StageBar::new();
     let options = ExportOptions {
         progress: &progress,
         ..options
     };
-    let result = epitome_export::export(source, output, &options);
+    let result = match output {
+        Place::Path(folder) => export_to(&source, folder, &options),
+        #[cfg(feature = "aws")]
+        Place::S3(uri) => export_to_s3(&source, &uri, &options),
+    };
     progress.clear();
     interrupt::release();
-    Ok(result?)
+    result
+}
+
+fn export_to(source: &Place<'_>, folder: &Path, options: &ExportOptions<'_>) -> Result<Manifest> {
+    Ok(match source {
+        Place::Path(path) => epitome_export::export(path, folder, options)?,
+        #[cfg(feature = "aws")]
+        Place::S3(uri) => {
+            let model = crate::places::s3()?.model(uri.clone());
+            epitome_export::export(&model, folder, options)?
+        }
+    })
+}
+
+/// Exports to a temporary folder, and sends the bundle.
+#[cfg(feature = "aws")]
+fn export_to_s3(
+    source: &Place<'_>,
+    uri: &epitome_export::fetch::S3Uri,
+    options: &ExportOptions<'_>,
+) -> Result<Manifest> {
+    let s3 = crate::places::s3()?;
+    // What cannot be sent is better known before the work than after it.
+    let destination = s3.destination(uri, options.progress)?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".epitome-bundle-")
+        .tempdir()?;
+    let bundle = scratch.path().join("bundle");
+    let manifest = export_to(source, &bundle, options)?;
+    s3.put_bundle(&bundle, &destination, options.progress)?;
+    Ok(manifest)
 }

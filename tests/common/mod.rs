@@ -1,4 +1,4 @@
-//! What the tests share: the fixtures, and bundles made from them.
+//! What the tests share: the fixtures, bundles made from them, and the binary.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -6,6 +6,7 @@ pub(crate) mod golden;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use epitome_export::{ExportOptions, export};
 use epitome_runtime::bundle::Precision;
@@ -85,4 +86,37 @@ pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Va
     let cases: Vec<_> = lines.collect();
     assert!(!cases.is_empty(), "{name} has no cases");
     (header, cases)
+}
+
+/// The real binary.
+pub(crate) fn epitome() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Its exit code and what it printed.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary starts")
+}
+
+/// What it printed.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// The command fails with this exit code, prints nothing on standard output, and ends with one line
+/// on standard error that holds all of these.
+#[track_caller]
+pub(crate) fn fails(command: &mut Command, code: i32, words: &[&str]) {
+    let output = run(command);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(text(&output.stdout), "", "nothing on standard output");
+    let line = stderr.lines().last().unwrap_or_default();
+    assert!(line.starts_with("epitome: "), "{stderr}");
+    for word in words {
+        assert!(line.contains(word), "'{word}' is missing in: {line}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -19,7 +19,37 @@ use sha2::{Digest, Sha256};
 use super::select::{Folders, best, is_code, training_step};
 use super::tar::{self, Entry, Fault, Kind, TarStream};
 use crate::checkpoint::{is_part, is_telling};
+use crate::progress::Reported;
 use crate::{Error, Progress, Result};
+
+/// An archive's bytes, wherever they lie.
+pub(crate) trait Packed {
+    /// What messages call it.
+    fn path(&self) -> &Path;
+
+    /// The bytes from the first one on; they may be asked for a second time. Reading tells
+    /// `progress` how far it is, and fails with an [`Error`] inside the [`io::Error`] where there
+    /// is more to say.
+    fn open<'a>(&'a self, progress: &'a dyn Progress) -> Result<Box<dyn Read + 'a>>;
+}
+
+/// An archive in a file.
+pub(super) struct PackedFile<'a>(pub(super) &'a Path);
+
+impl Packed for PackedFile<'_> {
+    fn path(&self) -> &Path {
+        self.0
+    }
+
+    fn open<'a>(&'a self, progress: &'a dyn Progress) -> Result<Box<dyn Read + 'a>> {
+        let io = |error| Error::io(self.0, error);
+        let file = File::open(self.0).map_err(io)?;
+        let total = file.metadata().map_err(io)?.len();
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        progress.start(&format!("Unpacking {name}"), total);
+        Ok(Box::new(Reported::new(file, progress)))
+    }
+}
 
 /// What an archive may ask for before it is refused.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +88,7 @@ pub(super) struct Unpacked {
 
 /// An archive to be unpacked.
 pub(super) struct Archive<'a> {
-    pub(super) path: &'a Path,
+    pub(super) packed: &'a dyn Packed,
     pub(super) progress: &'a dyn Progress,
     pub(super) limits: Limits,
 }
@@ -75,7 +105,7 @@ impl Archive<'_> {
     /// Unpacks the model into folders below `scratch`, which is empty before.
     pub(super) fn unpack(&self, scratch: &Path) -> Result<Unpacked> {
         let missing = || Error::MissingConfig {
-            path: self.path.to_owned(),
+            path: self.packed.path().to_owned(),
         };
         let mut pass = self.read(scratch, &|folder| training_step(folder).is_none())?;
         let inside = best(&pass.folders).ok_or_else(missing)?.to_owned();
@@ -137,24 +167,22 @@ impl Archive<'_> {
 
     /// Opens the archive, by what it is and not by what it is called.
     fn open(&self) -> Result<Contents<'_>> {
-        let io = |error| Error::io(self.path, error);
-        let file = File::open(self.path).map_err(io)?;
-        let total = file.metadata().map_err(io)?.len();
+        let mut metered = Metered {
+            reader: self.packed.open(self.progress)?,
+            sha256: Sha256::new(),
+            bytes: 0,
+        };
         let mut begin = Vec::new();
-        file.take(512).read_to_end(&mut begin).map_err(io)?;
+        (&mut metered)
+            .take(512)
+            .read_to_end(&mut begin)
+            .map_err(|error| self.error(error.into()))?;
         let zipped = begin.starts_with(&[0x1f, 0x8b]);
         if !zipped && !tar::is_header(&begin) {
             return Err(self.not_an_archive(looks_like(&begin)));
         }
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        self.progress.start(&format!("Unpacking {name}"), total);
-        let metered = Metered {
-            file: File::open(self.path).map_err(io)?,
-            progress: self.progress,
-            sha256: Sha256::new(),
-            bytes: 0,
-        };
-        let reader = BufReader::with_capacity(256 << 10, metered);
+        let whole = Cursor::new(begin).chain(metered);
+        let reader = BufReader::with_capacity(256 << 10, whole);
         let decoder = match zipped {
             true => Decoder::Gzip(Box::new(MultiGzDecoder::new(reader))),
             false => Decoder::Plain(reader),
@@ -163,6 +191,7 @@ impl Archive<'_> {
             decoder,
             unpacked: 0,
             limits: self.limits,
+            path: self.packed.path(),
         })
     }
 
@@ -170,7 +199,7 @@ impl Archive<'_> {
     /// that could do harm is refused, whether it would be used or not.
     fn inspect(&self, entry: &Entry) -> Result<Option<(String, String)>> {
         let refused = |problem: &str| Error::RefusedEntry {
-            path: self.path.to_owned(),
+            path: self.packed.path().to_owned(),
             entry: shown(&entry.path),
             problem: problem.to_owned(),
         };
@@ -215,25 +244,17 @@ impl Archive<'_> {
     }
 
     fn error(&self, fault: Fault) -> Error {
-        let path = self.path.to_owned();
+        let path = self.packed.path().to_owned();
         let error = match fault {
             Fault::NotTar => return self.not_an_archive("a gzip file with no tar in it"),
             Fault::Damaged(problem) => return Error::DamagedArchive { path, problem },
             Fault::TooLong(problem) => return self.limit(format!("it {problem}")),
             Fault::Read(error) => error,
         };
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Halt>())
-        {
-            Some(Halt::Interrupted) => return Error::Interrupted,
-            Some(Halt::Ratio(ratio)) => {
-                return self.limit(format!(
-                    "it unpacks to more than {ratio} times its size, which no model does"
-                ));
-            }
-            None => {}
-        }
+        let error = match error.downcast::<Error>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Error::TruncatedArchive { path },
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Error::DamagedArchive {
@@ -246,14 +267,14 @@ impl Archive<'_> {
 
     fn limit(&self, problem: String) -> Error {
         Error::ArchiveLimit {
-            path: self.path.to_owned(),
+            path: self.packed.path().to_owned(),
             problem,
         }
     }
 
     fn not_an_archive(&self, found: &str) -> Error {
         Error::NotAnArchive {
-            path: self.path.to_owned(),
+            path: self.packed.path().to_owned(),
             found: found.to_owned(),
         }
     }
@@ -338,39 +359,38 @@ fn looks_like(begin: &[u8]) -> &'static str {
         .map_or("it begins like no archive", |(_, what)| what)
 }
 
-/// Why reading was stopped from inside a reader.
-#[derive(Debug, thiserror::Error)]
-enum Halt {
-    #[error("interrupted")]
-    Interrupted,
-    #[error("unpacks to more than {0} times its size")]
-    Ratio(u64),
-}
-
-/// The archive's bytes as they are on the disk: hashed, counted and reported on the way.
+/// The archive's bytes as they come: hashed and counted on the way.
 struct Metered<'a> {
-    file: File,
-    progress: &'a dyn Progress,
+    reader: Box<dyn Read + 'a>,
     sha256: Sha256,
     bytes: u64,
 }
 
 impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.progress.cancelled() {
-            return Err(io::Error::other(Halt::Interrupted));
-        }
-        let count = self.file.read(buffer)?;
+        let count = self.reader.read(buffer)?;
         self.sha256.update(&buffer[..count]);
         self.bytes += count as u64;
-        self.progress.advance(count as u64);
         Ok(count)
     }
 }
 
+/// The bytes that told what the archive is, and those that follow.
+type Whole<'a> = BufReader<Chain<Cursor<Vec<u8>>, Metered<'a>>>;
+
 enum Decoder<'a> {
-    Plain(BufReader<Metered<'a>>),
-    Gzip(Box<MultiGzDecoder<BufReader<Metered<'a>>>>),
+    Plain(Whole<'a>),
+    Gzip(Box<MultiGzDecoder<Whole<'a>>>),
+}
+
+impl<'a> Decoder<'a> {
+    fn packed(&self) -> &Metered<'a> {
+        let whole = match self {
+            Self::Plain(reader) => reader,
+            Self::Gzip(decoder) => decoder.get_ref(),
+        };
+        whole.get_ref().get_ref().1
+    }
 }
 
 /// The archive's bytes decompressed, as far as they stay in proportion.
@@ -378,32 +398,39 @@ struct Contents<'a> {
     decoder: Decoder<'a>,
     unpacked: u64,
     limits: Limits,
+    path: &'a Path,
 }
 
 impl Contents<'_> {
     /// The digest of the whole file, when its contents were read to the end.
     fn into_digest(self) -> io::Result<String> {
-        let mut metered = match self.decoder {
+        let mut whole = match self.decoder {
             Decoder::Plain(reader) => reader,
             Decoder::Gzip(decoder) => decoder.into_inner(),
         };
-        io::copy(&mut metered, &mut io::sink())?;
-        Ok(super::hex(&metered.into_inner().sha256.finalize()))
+        io::copy(&mut whole, &mut io::sink())?;
+        let (_, metered) = whole.into_inner().into_inner();
+        Ok(super::hex(&metered.sha256.finalize()))
     }
 }
 
 impl Read for Contents<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, packed) = match &mut self.decoder {
-            Decoder::Plain(reader) => (reader.read(buffer)?, reader.get_ref().bytes),
-            Decoder::Gzip(decoder) => (decoder.read(buffer)?, decoder.get_ref().get_ref().bytes),
+        let count = match &mut self.decoder {
+            Decoder::Plain(reader) => reader.read(buffer)?,
+            Decoder::Gzip(decoder) => decoder.read(buffer)?,
         };
         self.unpacked += count as u64;
         let Limits {
             ratio, harmless, ..
         } = self.limits;
-        if self.unpacked > harmless && self.unpacked / ratio > packed {
-            return Err(io::Error::other(Halt::Ratio(ratio)));
+        if self.unpacked > harmless && self.unpacked / ratio > self.decoder.packed().bytes {
+            return Err(io::Error::other(Error::ArchiveLimit {
+                path: self.path.to_owned(),
+                problem: format!(
+                    "it unpacks to more than {ratio} times its size, which no model does"
+                ),
+            }));
         }
         Ok(count)
     }

@@ -1,4 +1,5 @@
-//! Where a model comes from: a checkpoint folder, or the `model.tar.gz` of a training job.
+//! Where a model comes from: a checkpoint folder, or the `model.tar.gz` of a training job. Both may
+//! lie on S3 as well: see [`fetch`](crate::fetch), behind the feature `aws`.
 //!
 //! An archive is what SageMaker packs at the end of a job: the model's files at the top or in a
 //! folder, among `checkpoint-500/` and its like, `code/`, `training_args.bin`, metrics and more,
@@ -20,17 +21,35 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use archive::{Archive, Limits, Unpacked};
-use select::Folders;
+use archive::{Archive, Limits, PackedFile, Unpacked};
+
+pub(crate) use archive::Packed;
+pub(crate) use select::Folders;
 
 use crate::checkpoint::{CONFIG, Weights, file_names, instead_of_weights, is_used};
 use crate::{Error, Progress, Result};
 
 /// How deep below a folder the model is looked for.
-const MAX_DEPTH: usize = 2;
+pub(crate) const MAX_DEPTH: usize = 2;
 
 /// The most folders that are looked into.
 const MAX_FOLDERS: usize = 10_000;
+
+/// A place that a model can be opened from: any path, or an address on S3.
+pub trait Origin {
+    /// Opens the model; see [`Source::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] says why there is no model, or why it cannot be read.
+    fn open(&self, scratch: Option<&Path>, progress: &dyn Progress) -> Result<Source>;
+}
+
+impl<P: AsRef<Path> + ?Sized> Origin for P {
+    fn open(&self, scratch: Option<&Path>, progress: &dyn Progress) -> Result<Source> {
+        Source::open(self.as_ref(), scratch, progress)
+    }
+}
 
 /// A model's files in a folder.
 ///
@@ -102,53 +121,69 @@ impl Source {
         if metadata.is_dir() {
             return Self::open_folder(path, progress);
         }
-        let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
-        let scratch = tempfile::Builder::new()
-            .prefix(".epitome-unpacked-")
-            .tempdir_in(&scratch)
-            .map_err(|error| Error::io(&scratch, error))?;
         let archive = Archive {
-            path,
+            packed: &PackedFile(path),
             progress,
             limits,
         };
+        Self::unpack(&archive, name_of(path), scratch)
+    }
+
+    /// Unpacks the model of an archive that has this `name` in the manifest.
+    #[cfg(feature = "aws")]
+    pub(crate) fn from_archive(
+        packed: &dyn Packed,
+        name: String,
+        scratch: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let archive = Archive {
+            packed,
+            progress,
+            limits: Limits::default(),
+        };
+        Self::unpack(&archive, name, scratch)
+    }
+
+    fn unpack(archive: &Archive<'_>, name: String, scratch: Option<&Path>) -> Result<Self> {
+        let scratch = scratch_folder(scratch)?;
         let Unpacked {
             root,
             inside,
             digest,
             names,
         } = archive.unpack(scratch.path())?;
-        require_model(path, &names)?;
+        require_model(archive.packed.path(), &names)?;
         Ok(Self {
             root,
             digest: format!("sha256:{digest}"),
             description: Description {
                 kind: Kind::Archive,
-                name: name_of(path),
+                name,
                 inside,
             },
             _scratch: Some(scratch),
         })
     }
 
+    /// A model whose files were fetched into a temporary folder.
+    #[cfg(feature = "aws")]
+    pub(crate) fn from_fetched(fetched: TempDir, digest: FolderDigest, from: Description) -> Self {
+        Self {
+            root: fetched.path().to_owned(),
+            digest: digest.finish(),
+            description: from,
+            _scratch: Some(fetched),
+        }
+    }
+
     fn open_folder(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let mut folders = Folders::new();
         list(path, "", 0, &mut folders)?;
-        let missing = || Error::MissingConfig {
-            path: path.to_owned(),
-        };
-        let inside = select::best(&folders).ok_or_else(missing)?;
-        let names = &folders[inside];
-        require_model(path, names)?;
+        let (inside, used) = choose(path, &folders)?;
         let root = path.join(inside);
-        let weights = Weights::find(names);
-        let used: Vec<&str> = names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| is_used(name, weights))
-            .collect();
         Ok(Self {
-            digest: format!("sha256:{}", digest(&root, &used, progress)?),
+            digest: digest(&root, &used, progress)?,
             description: Description {
                 kind: Kind::Folder,
                 name: name_of(path),
@@ -174,6 +209,27 @@ impl Source {
     pub fn describe(&self) -> &Description {
         &self.description
     }
+}
+
+/// A temporary folder below `scratch`, or the system's where none is given.
+pub(crate) fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
+    let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
+    tempfile::Builder::new()
+        .prefix(".epitome-unpacked-")
+        .tempdir_in(&scratch)
+        .map_err(|error| Error::io(&scratch, error))
+}
+
+/// The folder with the model, and the files of it that a conversion reads, in order.
+pub(crate) fn choose<'a>(path: &Path, folders: &'a Folders) -> Result<(&'a str, Vec<&'a str>)> {
+    let inside = select::best(folders).ok_or_else(|| Error::MissingConfig {
+        path: path.to_owned(),
+    })?;
+    let names = &folders[inside];
+    require_model(path, names)?;
+    let weights = Weights::find(names);
+    let used = names.iter().map(String::as_str);
+    Ok((inside, used.filter(|name| is_used(name, weights)).collect()))
 }
 
 /// An error unless a folder with these files has a configuration and weights.
@@ -218,7 +274,34 @@ fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Res
     Ok(())
 }
 
-/// The digest of files: for each its name, a zero byte, its size in eight bytes, and its contents.
+/// The digest of a folder's files: for each its name, a zero byte, its size in eight bytes, and its
+/// contents.
+pub(crate) struct FolderDigest(Sha256);
+
+impl FolderDigest {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// A file begins; so many bytes follow.
+    pub(crate) fn begin(&mut self, name: &str, size: u64) {
+        self.0.update(name.as_bytes());
+        self.0.update([0]);
+        self.0.update(size.to_le_bytes());
+    }
+
+    /// The next bytes of the file.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// `sha256:` and the digest.
+    pub(crate) fn finish(self) -> String {
+        format!("sha256:{}", hex(&self.0.finalize()))
+    }
+}
+
+/// The [`FolderDigest`] of files in a folder.
 fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String> {
     let mut files = Vec::new();
     for &name in names {
@@ -234,12 +317,10 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
         "Reading the checkpoint",
         files.iter().map(|(.., size)| size).sum(),
     );
-    let mut sha256 = Sha256::new();
+    let mut digest = FolderDigest::new();
     let mut buffer = vec![0; 256 << 10];
     for (name, path, mut file, size) in files {
-        sha256.update(name.as_bytes());
-        sha256.update([0]);
-        sha256.update(size.to_le_bytes());
+        digest.begin(name, size);
         loop {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
@@ -247,7 +328,7 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
             match file.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    sha256.update(&buffer[..count]);
+                    digest.update(&buffer[..count]);
                     progress.advance(count as u64);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -255,7 +336,7 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
             }
         }
     }
-    Ok(hex(&sha256.finalize()))
+    Ok(digest.finish())
 }
 
 /// The bytes in hexadecimal digits.

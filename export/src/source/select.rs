@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::checkpoint::{CONFIG, Weights};
 
 /// The telling files of each folder, by the folder's path with `/` between its parts.
-pub(super) type Folders = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Folders = BTreeMap<String, BTreeSet<String>>;
 
 /// The training step of a folder that the trainer saved on the way (`checkpoint-500`), or of one
 /// inside such a folder.

@@ -1,0 +1,538 @@
+//! Artifacts from S3 and bundles to it: the real binary, a real server that checks signatures, and
+//! a proxy between them that does what networks do.
+
+#![cfg(feature = "aws")]
+
+mod common;
+#[path = "s3/server.rs"]
+mod server;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+
+use common::{fails, fixture, run, text};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use server::{BUCKET, Deed, Request, Server};
+
+/// A trained model of 15 MB, which is two ranges.
+const ARTIFACT: &str = "pegasus-debian.tar.gz";
+const KEY: &str = "job/output/model.tar.gz";
+
+/// Bytes of a range.
+const RANGE: u64 = 8 << 20;
+
+fn uri(key: &str) -> String {
+    format!("s3://{BUCKET}/{key}")
+}
+
+/// Puts the artifact of a tiny model, which is one range.
+fn put_tiny(server: &Server) {
+    let file = fs::File::create(server.object(KEY)).unwrap();
+    let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
+    tar.append_dir_all(".", fixture("tiny/pegasus-relu"))
+        .unwrap();
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+fn put_artifact(server: &Server) {
+    fs::copy(fixture(ARTIFACT), server.object(KEY)).unwrap();
+}
+
+/// `epitome export`, quick: what it writes is verified elsewhere.
+fn export(server: &Server, source: &str, output: impl AsRef<Path>) -> Command {
+    let mut command = server.epitome();
+    command.args(["export", "--no-verify", source, "--output"]);
+    command.arg(output.as_ref());
+    command
+}
+
+fn works(command: &mut Command) {
+    let output = run(command);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Exporting the object fails, and leaves nothing where the bundle would be.
+#[track_caller]
+fn export_fails(server: &Server, code: i32, words: &[&str]) {
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("bundle");
+    fails(&mut export(server, &uri(KEY), &output), code, words);
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+fn manifest(bundle: &Path) -> Value {
+    serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap()
+}
+
+/// The same model from here and from S3 makes the same bundle.
+fn same_but_for_the_name(here: &Path, there: &Path, name: &str) {
+    let (mut here, there) = (manifest(here), manifest(there));
+    assert_eq!(there["source"]["name"], name);
+    here["source"]["name"] = there["source"]["name"].clone();
+    assert_eq!(here, there);
+}
+
+#[test]
+fn an_archive_on_s3_makes_the_bundle_that_it_makes_on_the_disk() {
+    let server = Server::start();
+    put_artifact(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    let artifact = fixture(ARTIFACT);
+    works(&mut export(&server, artifact.to_str().unwrap(), &here));
+    works(&mut export(&server, &uri(KEY), &there));
+    same_but_for_the_name(&here, &there, &uri(KEY));
+    let names = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(names, 2, "nothing else is left");
+    // Both ranges were of the version that was looked at first.
+    let requests = server.requests();
+    for start in [0, RANGE] {
+        let range = requests.iter().find(|request| request.is_range_from(start));
+        assert!(range.unwrap().headers.contains_key("if-match"));
+    }
+}
+
+#[test]
+fn of_a_prefix_only_what_a_checkpoint_needs_is_fetched() {
+    let server = Server::start();
+    let checkpoint = fixture("tiny/pegasus-relu");
+    for entry in fs::read_dir(&checkpoint).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fs::copy(&path, server.object(&format!("job/model/{name}"))).unwrap();
+    }
+    for other in [
+        "training_args.bin",
+        "checkpoint-500/optimizer.pt",
+        "code/config.json",
+    ] {
+        fs::write(server.object(&format!("job/model/{other}")), "not needed").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("here");
+    works(&mut export(&server, checkpoint.to_str().unwrap(), &here));
+    for (prefix, output) in [("job/model/", "a"), ("job/model", "b"), ("job/", "c")] {
+        let there = folder.path().join(output);
+        works(&mut export(&server, &uri(prefix), &there));
+        same_but_for_the_name(&here, &there, &uri(prefix));
+    }
+    let fetched = |name: &str| {
+        let requests = server.requests();
+        requests.iter().any(|request| request.target.contains(name))
+    };
+    assert!(fetched("config.json") && fetched("model.safetensors"));
+    assert!(!fetched("training_args") && !fetched("optimizer") && !fetched("code"));
+}
+
+#[test]
+fn a_bundle_is_sent_whole_and_the_same_each_time() {
+    let server = Server::start();
+    put_artifact(&server);
+    works(&mut export(&server, &uri(KEY), uri("bundles/")));
+    let sent = fs::read(server.object("bundles/model.tar.gz")).unwrap();
+    assert!(sent.len() as u64 > RANGE, "more than one part");
+
+    // What SageMaker unpacks is a bundle.
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    tar::Archive::new(GzDecoder::new(sent.as_slice()))
+        .unpack(&bundle)
+        .unwrap();
+    works(server.epitome().arg("inspect").arg("--check").arg(&bundle));
+    assert_eq!(manifest(&bundle)["source"]["name"], uri(KEY));
+
+    // The next one takes its place.
+    works(&mut export(&server, &uri(KEY), uri("bundles/model.tar.gz")));
+    let again = fs::read(server.object("bundles/model.tar.gz")).unwrap();
+    assert!(sent == again, "the same bundle makes the same archive");
+}
+
+#[test]
+fn a_small_bundle_is_put_at_once() {
+    let server = Server::start();
+    put_tiny(&server);
+    for _ in 0..2 {
+        works(&mut export(&server, &uri(KEY), uri("tiny.tar.gz")));
+    }
+    let puts: Vec<_> = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.method == "PUT")
+        .collect();
+    assert_eq!(puts.len(), 2);
+    assert_eq!(puts[0].headers["if-none-match"], "*");
+    assert!(
+        puts[1].headers.contains_key("if-match"),
+        "the one that was looked at"
+    );
+}
+
+#[test]
+fn what_is_no_bundle_is_left_alone() {
+    let server = Server::start();
+    put_tiny(&server);
+    let before = fs::read(server.object(KEY)).unwrap();
+    let mut onto_itself = export(&server, &uri(KEY), uri("job/output/"));
+    fails(
+        &mut onto_itself,
+        2,
+        &[&uri(KEY), "exists and is not a bundle"],
+    );
+    assert_eq!(fs::read(server.object(KEY)).unwrap(), before);
+    let mut no_archive = export(&server, &uri(KEY), uri("bundles"));
+    fails(&mut no_archive, 2, &["bundles", ".tar.gz", "ends in /"]);
+}
+
+#[test]
+fn a_destination_that_somebody_else_writes_meanwhile_is_left_alone() {
+    const CONFLICT: &str = "<Error><Code>PreconditionFailed</Code><Message>At least one of the \
+        pre-conditions you specified did not hold</Message></Error>";
+    let server = Server::with(|request| match request.method.as_str() {
+        "PUT" => Deed::Answer(412, "", CONFLICT),
+        _ => Deed::Pass,
+    });
+    put_tiny(&server);
+    let mut command = export(&server, &uri(KEY), uri("bundles/"));
+    fails(&mut command, 1, &["written by somebody else meanwhile"]);
+}
+
+#[test]
+fn an_upload_that_fails_leaves_nothing_behind() {
+    const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let server = Server::with(|request| match request.target.contains("partNumber=2") {
+        true => Deed::Answer(403, "", DENIED),
+        false => Deed::Pass,
+    });
+    put_artifact(&server);
+    let mut command = export(&server, &uri(KEY), uri("bundles/"));
+    fails(
+        &mut command,
+        1,
+        &["bundles/model.tar.gz", "denied", "s3:PutObject"],
+    );
+    let requests = server.requests();
+    let last = requests.last().unwrap();
+    assert_eq!(last.method, "DELETE", "{last:?}");
+    assert!(last.target.contains("uploadId="), "{last:?}");
+    assert_eq!(server.files(), ["job"]);
+}
+
+#[test]
+fn a_broken_connection_is_taken_up_where_it_broke() {
+    // Each of the first answers is cut at another place.
+    let server = Server::with(|request| match request.number {
+        number if number < 8 && request.headers.contains_key("range") => {
+            Deed::Cut(100_000 * number)
+        }
+        _ => Deed::Pass,
+    });
+    put_artifact(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    works(&mut export(
+        &server,
+        fixture(ARTIFACT).to_str().unwrap(),
+        &here,
+    ));
+    works(&mut export(&server, &uri(KEY), &there));
+    same_but_for_the_name(&here, &there, &uri(KEY));
+    let requests = server.requests();
+    let resumed = requests.iter().filter(|request| {
+        let is_start = request.is_range_from(0) || request.is_range_from(RANGE);
+        request.headers.contains_key("range") && !is_start
+    });
+    assert!(resumed.count() > 2, "{requests:?}");
+}
+
+#[test]
+fn a_connection_that_stays_broken_is_given_up() {
+    let server = Server::with(|request| match request.is_range_from(RANGE) {
+        true => Deed::Cut(0),
+        false => Deed::Pass,
+    });
+    put_artifact(&server);
+    export_fails(
+        &server,
+        1,
+        &["broke 6 times in a row", "at byte 8388608", &uri(KEY)],
+    );
+}
+
+#[test]
+fn an_object_that_is_changed_between_ranges_is_noticed() {
+    const CHANGED: &str = "<Error><Code>PreconditionFailed</Code></Error>";
+    let answers = Server::with(|request| match request.is_range_from(RANGE) {
+        true => Deed::Answer(412, "", CHANGED),
+        false => Deed::Pass,
+    });
+    // A server that does not know If-Match sends the new version.
+    let ignores = Server::with(|request| match request.is_range_from(RANGE) {
+        true => Deed::Edit(|head| head.to_lowercase().replace("etag: \"", "etag: \"0")),
+        false => Deed::Pass,
+    });
+    for server in [answers, ignores] {
+        put_artifact(&server);
+        export_fails(
+            &server,
+            1,
+            &[&uri(KEY), "was changed while it was being read"],
+        );
+    }
+}
+
+#[test]
+fn a_wrong_length_is_noticed() {
+    let server = Server::with(|request| match request.headers.contains_key("range") {
+        true => Deed::Answer(200, "etag: \"0\"\r\n", "more or less"),
+        false => Deed::Edit(|head| {
+            let kept = head
+                .lines()
+                .filter(|line| !line.to_lowercase().starts_with("etag"));
+            let kept: Vec<_> = kept.filter(|line| !line.is_empty()).collect();
+            format!("{}\r\netag: \"0\"\r\n\r\n", kept.join("\r\n"))
+        }),
+    });
+    put_tiny(&server);
+    export_fails(&server, 1, &[&uri(KEY), "wrong length", "12 bytes"]);
+}
+
+#[test]
+fn what_arrives_is_held_against_the_checksum_that_is_stored() {
+    // Of other bytes; a checksum goes before the ETag.
+    const HEADER: &str = "x-amz-checksum-crc32: y/Q5Jg==\r\n\r\n";
+    let server = Server::with(|request| match request.method.as_str() {
+        "HEAD" => Deed::Edit(|head| head.replace("\r\n\r\n", "\r\n") + HEADER),
+        _ => Deed::Pass,
+    });
+    put_tiny(&server);
+    export_fails(&server, 1, &[&uri(KEY), "arrived damaged", "CRC32"]);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let server = Server::start();
+    export_fails(&server, 2, &[&uri(KEY), "does not exist", "model.tar.gz"]);
+    let target = tempfile::tempdir().unwrap();
+    let output = target.path().join("bundle");
+    for source in ["s3://nowhere/model.tar.gz", "s3://nowhere/"] {
+        let mut command = export(&server, source, &output);
+        fails(
+            &mut command,
+            2,
+            &["the bucket of s3://nowhere/", "does not exist"],
+        );
+    }
+    fails(
+        &mut export(&server, "s3://x", &output),
+        2,
+        &["s3://x", "s3://BUCKET/KEY"],
+    );
+    let mut command = export(&server, &uri(KEY), "s3://nowhere/bundles/");
+    fails(
+        &mut command,
+        2,
+        &["the bucket of s3://nowhere/", "does not exist"],
+    );
+}
+
+#[test]
+fn refusals_of_s3_are_one_sentence_each() {
+    struct Case(u16, &'static str, &'static str, &'static [&'static str]);
+    let cases = [
+        Case(
+            403,
+            "",
+            "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+            &["access to", "was denied", "s3:GetObject"],
+        ),
+        Case(
+            301,
+            "x-amz-bucket-region: us-west-2\r\n",
+            "<Error><Code>PermanentRedirect</Code><Endpoint>b.s3.amazonaws.com</Endpoint></Error>",
+            &[
+                "is in the region us-west-2, not in eu-west-1",
+                "AWS_REGION=us-west-2",
+            ],
+        ),
+        Case(
+            400,
+            "x-amz-bucket-region: us-west-2\r\n",
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>",
+            &["is in the region us-west-2"],
+        ),
+        Case(
+            400,
+            "",
+            "<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>",
+            &["credentials have expired"],
+        ),
+        Case(
+            403,
+            "",
+            "<Error><Code>InvalidAccessKeyId</Code></Error>",
+            &["does not accept the AWS credentials (InvalidAccessKeyId)"],
+        ),
+        Case(
+            403,
+            "",
+            "<Error><Code>InvalidObjectState</Code></Error>",
+            &["is archived", "restore-object"],
+        ),
+        Case(
+            400,
+            "",
+            "<Error><Code>NewTrouble</Code><Message>Of a new kind</Message></Error>",
+            &["refused", "NewTrouble, Of a new kind"],
+        ),
+    ];
+    for Case(status, headers, body, words) in cases {
+        let server = Server::with(move |_: &Request| Deed::Answer(status, headers, body));
+        export_fails(&server, 1, words);
+    }
+}
+
+#[test]
+fn credentials_that_are_missing_wrong_or_expired_are_told_apart() {
+    let server = Server::start();
+    put_tiny(&server);
+    let target = tempfile::tempdir().unwrap();
+    let export = || export(&server, &uri(KEY), target.path().join("bundle"));
+    let mut none = export();
+    none.env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY");
+    fails(
+        &mut none,
+        1,
+        &["no AWS credentials were found", "AWS_PROFILE"],
+    );
+    let mut wrong = export();
+    wrong.env("AWS_SECRET_ACCESS_KEY", "another");
+    fails(
+        &mut wrong,
+        1,
+        &["does not accept the AWS credentials (SignatureDoesNotMatch)"],
+    );
+    // A profile is as good as the environment.
+    let files = target.path().join("credentials");
+    let (id, secret) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+    let profile = format!("[mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    fs::write(&files, profile).unwrap();
+    let mut profile = export();
+    profile
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY");
+    profile
+        .env("AWS_SHARED_CREDENTIALS_FILE", &files)
+        .env("AWS_PROFILE", "mine");
+    works(&mut profile);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named() {
+    let server = Server::start();
+    let target = tempfile::tempdir().unwrap();
+    let mut command = export(&server, &uri(KEY), target.path().join("bundle"));
+    // Port 9 discards, where anything listens at all.
+    command.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    fails(&mut command, 1, &["S3 cannot be reached", "refused"]);
+}
+
+/// Linux tells how much memory a process took at most.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_archive() {
+    use std::time::Duration;
+
+    const MEGABYTE: usize = 1_000_000;
+    // More than the memory that is allowed; EPITOME_ARTIFACT_MB=2300 is as large as pegasus-large.
+    let size = std::env::var("EPITOME_ARTIFACT_MB").map_or(320, |text| text.parse().unwrap());
+    let server = Server::start();
+    let file = fs::File::create(server.object(KEY)).unwrap();
+    let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::none()));
+    let mut append = |name: &str, bytes: usize, contents: &mut dyn Read| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes as u64);
+        tar.append_data(&mut header, name, contents).unwrap();
+    };
+    append("config.json", 2, &mut "{}".as_bytes());
+    append(
+        "pytorch_model.bin",
+        size * MEGABYTE,
+        &mut Noise(1).take((size * MEGABYTE) as u64),
+    );
+    tar.into_inner().unwrap().finish().unwrap();
+    server.know_etag(KEY);
+
+    // The weights are none, which shows only when all is unpacked.
+    let target = tempfile::tempdir().unwrap();
+    let log = target.path().join("log");
+    let mut command = export(&server, &uri(KEY), target.path().join("bundle"));
+    command.stderr(fs::File::create(&log).unwrap());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        peak = kilobytes.map_or(peak, |kilobytes| {
+            peak.max(kilobytes.parse::<usize>().unwrap())
+        });
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("epitome: pytorch_model.bin"), "{log}");
+    println!("{size} MB were unpacked in {peak} kB of memory");
+    assert!((10_000..200_000).contains(&peak), "{peak} kB");
+}
+
+/// Bytes that do not compress.
+struct Noise(u64);
+
+impl Read for Noise {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        for bytes in buffer.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            bytes.copy_from_slice(&self.0.to_le_bytes()[..bytes.len()]);
+        }
+        Ok(buffer.len())
+    }
+}
+
+/// Signals of Unix.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_download_that_hangs() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    let server = Server::with(|request| {
+        if request.is_range_from(RANGE) {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        Deed::Pass
+    });
+    put_artifact(&server);
+    let target = tempfile::tempdir().unwrap();
+    let mut command = export(&server, &uri(KEY), target.path().join("bundle"));
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert_eq!(first, format!("Fetching and unpacking {} ...", uri(KEY)));
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(rest, ["epitome: interrupted"]);
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
