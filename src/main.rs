@@ -10,6 +10,8 @@ mod interrupt;
 mod output;
 mod places;
 mod progress;
+#[cfg(feature = "aws")]
+mod training_job;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,9 @@
 #![cfg(feature = "aws")]
 
 mod common;
+#[path = "aws/fake.rs"]
+#[allow(dead_code, reason = "tests of other commands use the rest of it")]
+mod fake;
 #[path = "s3/server.rs"]
 mod server;
 
@@ -13,10 +16,11 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{fails, fixture, run, text};
+use fake::Aws;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::{BUCKET, Deed, Request, Server};
 
 /// A trained model of 15 MB, which is two ranges.
@@ -419,7 +423,7 @@ fn credentials_that_are_missing_wrong_or_expired_are_told_apart() {
     );
     // A profile is as good as the environment.
     let files = target.path().join("credentials");
-    let (id, secret) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+    let (id, secret) = ("AKIDTEST", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
     let profile = format!("[mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     fs::write(&files, profile).unwrap();
     let mut profile = export();
@@ -440,6 +444,111 @@ fn a_server_that_does_not_answer_is_named() {
     // Port 9 discards, where anything listens at all.
     command.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     fails(&mut command, 1, &["S3 cannot be reached", "refused"]);
+}
+
+/// `epitome export --training-job`, with a control plane that knows these states of a job.
+fn export_job(server: &Server, states: Vec<Value>, output: &Path) -> Command {
+    let aws = Aws::start();
+    aws.state().jobs.insert("tuning".into(), states.into());
+    let mut command = server.epitome();
+    command
+        .args([
+            "export",
+            "--no-verify",
+            "--training-job",
+            "tuning",
+            "--output",
+        ])
+        .arg(output)
+        .env("AWS_ENDPOINT_URL_SAGEMAKER", aws.url());
+    command
+}
+
+fn job(status: &str, artifact: &str) -> Value {
+    json!({
+        "TrainingJobStatus": status,
+        "SecondaryStatus": status,
+        "ModelArtifacts": {"S3ModelArtifacts": artifact},
+    })
+}
+
+#[test]
+fn a_training_job_is_followed_to_its_artifact() {
+    let server = Server::start();
+    put_tiny(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    for status in ["Completed", "Stopped"] {
+        let states = vec![job("InProgress", ""), job(status, &uri(KEY))];
+        let mut command = export_job(&server, states, &bundle);
+        let output = run(command.args(["--wait", "--interval", "0.02"]));
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("InProgress"), "{stderr}");
+        assert_eq!(
+            stderr.contains("was stopped"),
+            status == "Stopped",
+            "{stderr}"
+        );
+        assert_eq!(manifest(&bundle)["source"]["name"], uri(KEY));
+    }
+}
+
+#[test]
+fn a_training_job_that_does_not_compress_leaves_a_prefix() {
+    let server = Server::start();
+    for entry in fs::read_dir(fixture("tiny/pegasus-relu")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fs::copy(&path, server.object(&format!("job/output/model/{name}"))).unwrap();
+    }
+    let mut plain = job("Completed", &uri("job/output/model"));
+    plain["OutputDataConfig"] = json!({"CompressionType": "NONE"});
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    works(&mut export_job(&server, vec![plain], &bundle));
+    assert_eq!(
+        manifest(&bundle)["source"]["name"],
+        uri("job/output/model/")
+    );
+}
+
+#[test]
+fn a_training_job_without_an_artifact_says_why() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut failed = job("Failed", "");
+    failed["FailureReason"] = "AlgorithmError: CUDA out of memory".into();
+    let cases: [(Value, &[&str]); 5] = [
+        (
+            failed,
+            &["'tuning' failed: AlgorithmError: CUDA out of memory"],
+        ),
+        (
+            job("InProgress", ""),
+            &["not over yet (InProgress)", "--wait"],
+        ),
+        (job("Completed", ""), &["left no artifact", "SM_MODEL_DIR"]),
+        (job("Deleting", ""), &["its status is Deleting"]),
+        (job("Completed", &uri(KEY)), &[&uri(KEY), "does not exist"]),
+    ];
+    for (state, words) in cases {
+        let code = if words.contains(&"does not exist") {
+            2
+        } else {
+            1
+        };
+        let mut command = export_job(&server, vec![state], &folder.path().join("bundle"));
+        fails(&mut command, code, words);
+    }
+    let aws = Aws::start();
+    let mut unknown = server.epitome();
+    unknown
+        .args(["export", "--training-job", "nobody", "--output"])
+        .arg(folder.path().join("bundle"))
+        .env("AWS_ENDPOINT_URL_SAGEMAKER", aws.url());
+    fails(&mut unknown, 1, &["no training job 'nobody'", "eu-west-1"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// Linux tells how much memory a process took at most.

@@ -22,7 +22,18 @@ use crate::progress::StageBar;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY
-    source: PathBuf,
+    #[cfg_attr(
+        feature = "aws",
+        arg(
+            required_unless_present = "training_job",
+            conflicts_with = "training_job"
+        )
+    )]
+    #[cfg_attr(not(feature = "aws"), arg(required = true))]
+    source: Option<PathBuf>,
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    job: JobFlags,
     /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; an earlier export is replaced
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -41,6 +52,38 @@ pub(crate) struct Arguments {
     /// Measure at most this many documents of it
     #[arg(long, value_name = "N", requires = "verify_data")]
     verify_limit: Option<NonZeroUsize>,
+}
+
+/// A training job in place of a source.
+#[cfg(feature = "aws")]
+#[derive(Args)]
+struct JobFlags {
+    /// Take the artifact of this SageMaker training job
+    #[arg(long, value_name = "NAME")]
+    training_job: Option<String>,
+    /// Wait until the job is over
+    #[arg(long, requires = "training_job")]
+    wait: bool,
+    /// Seconds between two looks at the job
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10.0,
+        requires = "wait"
+    )]
+    interval: f64,
+}
+
+impl Arguments {
+    /// The source that is given, or that a training job left.
+    fn source(&self) -> Result<PathBuf> {
+        #[cfg(feature = "aws")]
+        if let Some(name) = &self.job.training_job {
+            let wait = self.job.wait.then_some(self.job.interval);
+            return Ok(crate::training_job::artifact(name, wait)?.into());
+        }
+        Ok(self.source.clone().expect("clap requires a source"))
+    }
 }
 
 /// The precisions by name, so that help and mistakes list them.
@@ -76,7 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         verify: !arguments.no_verify,
         ..ExportOptions::default()
     };
-    let manifest = export(&arguments.source, &arguments.output, options)?;
+    let manifest = export(&arguments.source()?, &arguments.output, options)?;
     let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
     eprintln!(
         "Exported {} ({}, {}, {:.1} MB) to {} in {:.1} s",

@@ -23,7 +23,7 @@ use crate::common::epitome;
 /// The bucket that every server has.
 pub(crate) const BUCKET: &str = "artifacts";
 
-const ACCESS_KEY: &str = "AKIDEXAMPLE";
+const ACCESS_KEY: &str = "AKIDTEST";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// A request that came to the proxy.

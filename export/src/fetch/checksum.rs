@@ -180,7 +180,7 @@ impl Check<'_> {
     }
 
     /// Whether what arrived has the checksum that is stored.
-    pub(super) fn is_right(mut self) -> bool {
+    pub(super) fn agrees(mut self) -> bool {
         if let Some(part) = self.part {
             self.whole.update(&part.hasher.finish());
         }
@@ -199,7 +199,7 @@ mod tests {
         for piece in bytes.chunks(4) {
             check.update(piece);
         }
-        check.is_right()
+        check.agrees()
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl<'a> Download<'a> {
 impl Download<'_> {
     /// An error if what arrived has not the checksum that is stored.
     fn require_checksum(&mut self) -> Result<()> {
-        if self.check.take().is_none_or(Check::is_right) {
+        if self.check.take().is_none_or(Check::agrees) {
             return Ok(());
         }
         Err(crate::Error::Fetch(Error::Checksum {
@@ -212,7 +212,7 @@ impl Shared {
             .set_if_match(self.object.etag.clone());
         let answer = get.send().await.map_err(|error| {
             let status = error.raw_response().map(|raw| raw.status().as_u16());
-            if status.is_none_or(|status| status >= 500 || status < 300) {
+            if status.is_none_or(|status| !(300..500).contains(&status)) {
                 return Stop::Broken(innermost(&error));
             }
             let request = Request {
