@@ -5,10 +5,10 @@ pub mod checkpoint;
 pub mod dataset;
 mod error;
 mod export;
-#[cfg(test)]
-mod fuzz;
 #[cfg(feature = "aws")]
 pub mod fetch;
+#[cfg(test)]
+mod fuzz;
 mod generation_defaults;
 pub mod onnx;
 pub mod optimum;
