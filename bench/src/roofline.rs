@@ -73,7 +73,7 @@ fn per_second(threads: usize, work: fn() -> f64) -> f64 {
         let start = Instant::now();
         operations = thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let made = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+            let made = workers.into_iter().map(thread::ScopedJoinHandle::join);
             made.map(|made| made.expect("arithmetic does not panic"))
                 .sum()
         });

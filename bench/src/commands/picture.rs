@@ -1,4 +1,4 @@
-//! `epitome-bench picture`
+//! `bench picture`
 
 use std::fs;
 use std::num::NonZeroUsize;
