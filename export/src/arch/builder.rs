@@ -63,6 +63,11 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.layout == Layout::Optimum
     }
 
+    /// Whether attention over a source is an operator of our own.
+    pub fn has_own_attention(&self) -> bool {
+        !self.is_portable() && self.weights.precision().has_own_attention()
+    }
+
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.
     pub fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
         let stored = self.weights.store(name, dims)?;

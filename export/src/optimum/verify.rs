@@ -9,7 +9,7 @@ use epitome_runtime::library::OnnxRuntime;
 use super::{Cache, Sessions, Source};
 use crate::error::Result;
 use crate::progress::Progress;
-use crate::verify::{compare, interruptible, probe_token};
+use crate::verify::{TOLERANCE, compare, interruptible, probe_token};
 
 /// Tokens of the longer probe document, and of the other.
 const SOURCES: [usize; 2] = [12, 7];
@@ -48,7 +48,7 @@ pub(crate) fn verify(folder: &Path, shape: &ModelShape, progress: &dyn Progress)
         for document in 0..documents {
             let expected = &at_once.values[(document * length + from) * vocab..][..count * vocab];
             let found = &found.values[document * count * vocab..][..count * vocab];
-            compare(found, expected)?;
+            compare(found, expected, TOLERANCE)?;
         }
         interruptible(progress)?;
         from = to;

@@ -21,6 +21,12 @@ impl Precision {
     /// Every precision, most precise first.
     pub const ALL: [Self; 2] = [Self::Fp32, Self::Int8];
 
+    /// Whether attention over a source is an operator of our own too. (float32 bundles keep to stock
+    /// operators, so that any program with ONNX Runtime can run their graphs.)
+    pub fn has_own_attention(self) -> bool {
+        self != Self::Fp32
+    }
+
     /// Its name on the command line and in a manifest.
     pub fn name(self) -> &'static str {
         match self {

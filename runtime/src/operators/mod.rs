@@ -9,10 +9,14 @@
 //! | --- | --- |
 //! | [`Linear`](linear::Linear) | `activation(x · weightᵀ + bias)` |
 //! | [`Embedding`](embedding::Embedding) | rows of a packed table |
+//! | [`SelfAttention`](attention::SelfAttention) | the encoder's attention |
+//! | [`CrossMemory`](attention::CrossMemory) | keys or values of the decoder's cross-attention, once a document |
+//! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
 //!
 //! Weights are laid out as [`panels`] has it; the exporter writes them so.
 
 pub mod activation;
+pub mod attention;
 pub mod embedding;
 pub mod int8;
 pub mod linear;
@@ -29,7 +33,10 @@ pub const DOMAIN: &str = "epitome";
 pub fn domain() -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(linear::Linear)?
-        .add(embedding::Embedding)
+        .add(embedding::Embedding)?
+        .add(attention::CrossMemory)?
+        .add(attention::CrossAttention)?
+        .add(attention::SelfAttention)
 }
 
 /// The tensor of a required input.

@@ -133,25 +133,41 @@ impl Cross {
             let cross = memories.into_iter().flat_map(|memory| memory.cross);
             return Ok(cross.map(|(key, value)| Self { key, value }).collect());
         }
-        let longest = memories.iter().map(SourceMemory::length).max().unwrap_or(0);
-        let dims = [memories.len(), shape.heads, longest, shape.head_size];
         (0..shape.decoder_layers)
             .map(|layer| {
-                let (mut key, mut value) = (allocate(&dims)?, allocate(&dims)?);
-                for (document, memory) in memories.iter().enumerate() {
-                    let (from_key, from_value) = &memory.cross[layer];
-                    place(&mut key, from_key, document, memory.length);
-                    place(&mut value, from_value, document, memory.length);
-                }
+                let side_by_side = |tensor: fn(&(FloatTensor, FloatTensor)) -> &FloatTensor| {
+                    let tensors = memories.iter().map(|memory| tensor(&memory.cross[layer]));
+                    Self::batch(&tensors.collect::<Vec<_>>())
+                };
+                let key = side_by_side(|(key, _)| key)?;
+                let value = side_by_side(|(_, value)| value)?;
                 Ok(Self { key, value })
             })
             .collect()
     }
 }
 
+impl Cross {
+    /// Tensors of `[1, heads, length, size]` in one, each padded to the longest. (Lengths may be padded
+    /// already, to whole blocks of an operator's layout.)
+    fn batch(tensors: &[&FloatTensor]) -> Result<FloatTensor> {
+        let dims = |tensor: &FloatTensor| -> [usize; 4] {
+            std::array::from_fn(|axis| tensor.shape()[axis] as usize)
+        };
+        let longest = tensors.iter().map(|tensor| dims(tensor)[2]).max();
+        let [_, heads, _, size] = dims(tensors[0]);
+        let mut batch = allocate(&[tensors.len(), heads, longest.unwrap_or(0), size])?;
+        for (document, tensor) in tensors.iter().enumerate() {
+            place(&mut batch, tensor, document);
+        }
+        Ok(batch)
+    }
+}
+
 /// Copies one document's `[1, heads, length, head_size]` into its place in a padded batch; the
 /// padding is zeroed, since masked positions still take part in a product.
-fn place(batch: &mut FloatTensor, from: &FloatTensor, document: usize, length: usize) {
+fn place(batch: &mut FloatTensor, from: &FloatTensor, document: usize) {
+    let length = from.shape()[2] as usize;
     let (shape, to) = batch.extract_tensor_mut();
     let [heads, longest, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
     let (_, from) = from.extract_tensor();

@@ -1,7 +1,8 @@
 //! What everything that works on whole rows of numbers shares: choosing an instruction set at run time, and the
-//! exponential.
+//! exponential, and lanes of numbers with fused multiplication.
 
 pub(crate) mod exp;
+pub(crate) mod lanes;
 
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks one at run time.
 macro_rules! dispatch {

@@ -1,5 +1,7 @@
 //! Attention: over the source in the encoder, over the cache and over the source in the decoder.
 
+use epitome_runtime::operators::attention;
+
 use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache, Past, Window, append};
 use super::linear::linear;
 use super::plain_attention;
@@ -81,6 +83,21 @@ impl Attention {
         inputs: &EncoderInputs,
         bias: Option<&Value>,
     ) -> Result<Value> {
+        if b.has_own_attention() {
+            let parts = self.project(b, name, x, |_, rows| rows.clone())?;
+            let node = b
+                .graph
+                .own(attention::SELF_ATTENTION)
+                .inputs(&parts)
+                .input(&inputs.mask)
+                .int(attention::HEADS, self.heads.count as i64)
+                .float(attention::SCALE, self.score_scale());
+            let attended = match bias {
+                Some(bias) => node.input(bias).output(),
+                None => node.output(),
+            };
+            return self.out_of_heads(b, name, &attended);
+        }
         let portable = b.is_portable();
         let parts = self.project(b, name, x, |b, rows| {
             if portable {
@@ -100,8 +117,8 @@ impl Attention {
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
-    /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`; `shape` is int64
-    /// `[batch, source]`.
+    /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`, or what
+    /// [`attention::CrossMemory`] makes of them; `shape` is int64 `[batch, source]`.
     pub fn memory(
         &self,
         b: &mut Builder<'_, '_>,
@@ -110,11 +127,22 @@ impl Attention {
         shape: &Value,
     ) -> Result<(Value, Value)> {
         let names = self.names;
-        let mut project = |part: &str| -> Result<Value> {
+        let mut project = |part: &str, packed: &str| -> Result<Value> {
             let rows = self.into_heads(b, name, part, hidden_states)?;
-            Ok(split_heads(b, &rows, shape, self.heads))
+            if !b.has_own_attention() {
+                return Ok(split_heads(b, &rows, shape, self.heads));
+            }
+            Ok(b.graph
+                .own(attention::CROSS_MEMORY)
+                .inputs([&rows, shape])
+                .int(attention::HEADS, self.heads.count as i64)
+                .string(attention::PART, packed)
+                .output())
         };
-        Ok((project(names.key)?, project(names.value)?))
+        Ok((
+            project(names.key, attention::KEYS)?,
+            project(names.value, attention::VALUES)?,
+        ))
     }
 
     /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows, hidden]`
@@ -230,6 +258,14 @@ impl Attention {
                 cache.cross_present = Some((key, value));
                 attended
             }
+            _ if b.has_own_attention() => b
+                .graph
+                .own(attention::CROSS_ATTENTION)
+                .inputs([&query, &cache.cross_key, &cache.cross_value])
+                .input(&inputs.source_mask)
+                .int(attention::HEADS, self.heads.count as i64)
+                .float(attention::SCALE, self.score_scale())
+                .output(),
             _ => {
                 let shape = b.graph.shape(&inputs.shape, &[self.heads.hidden() as i64]);
                 let query = b.graph.node("Reshape").inputs([&query, &shape]).output();

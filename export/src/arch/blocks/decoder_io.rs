@@ -3,6 +3,7 @@
 //! [`portable_io`](super::portable_io).
 
 use epitome_runtime::bundle::io;
+use epitome_runtime::operators::attention;
 
 use super::attention::{Heads, MASKED};
 use super::plain_attention::score_mask;
@@ -109,16 +110,16 @@ pub fn encoder_outputs(
 }
 
 fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Heads) {
-    let cross = cross_dims(heads);
+    let [cross_key, cross_value] = cross_dims(b, heads);
     for (layer, (key, value)) in memory.iter().enumerate() {
         let doc = format!("cross-attention of decoder layer {layer}");
         let pairs = [
-            (io::cross_key(layer), key, "keys"),
-            (io::cross_value(layer), value, "values"),
+            (io::cross_key(layer), key, &cross_key, "keys"),
+            (io::cross_value(layer), value, &cross_value, "values"),
         ];
-        for (name, value, kind) in pairs {
+        for (name, value, dims, kind) in pairs {
             let doc = format!("{kind}, {doc}");
-            b.graph.output(&name, value, Float, &cross, &doc);
+            b.graph.output(&name, value, Float, dims, &doc);
         }
     }
 }
@@ -343,6 +344,8 @@ pub fn decoder_inputs(
         NewTokens::Several => ("tokens", "the newest tokens"),
     };
     let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
+    let heads = decoder.attention.heads;
+    let [cross_key, cross_value] = cross_dims(b, heads);
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
@@ -369,8 +372,7 @@ pub fn decoder_inputs(
         &[batch, Dim::name("source")],
         "1 for a source token, 0 for padding",
     );
-    let heads = decoder.attention.heads;
-    let (past, cross) = (past_dims(heads, "max_length"), cross_dims(heads));
+    let past = past_dims(heads, "max_length");
     let caches = (0..decoder.layers)
         .map(|layer| {
             let mut input = |name: String, dims: &[Dim], doc: &str| {
@@ -379,8 +381,12 @@ pub fn decoder_inputs(
             LayerCache {
                 past_key: input(io::past_key(layer), &past, "self-attention keys"),
                 past_value: input(io::past_value(layer), &past, "self-attention values"),
-                cross_key: input(io::cross_key(layer), &cross, "cross-attention keys"),
-                cross_value: input(io::cross_value(layer), &cross, "cross-attention values"),
+                cross_key: input(io::cross_key(layer), &cross_key, "cross-attention keys"),
+                cross_value: input(
+                    io::cross_value(layer),
+                    &cross_value,
+                    "cross-attention values",
+                ),
                 bias: None,
                 present: None,
                 cross_present: None,
@@ -464,11 +470,18 @@ fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
     ]
 }
 
-fn cross_dims(heads: Heads) -> [Dim; 4] {
-    [
-        Dim::name("batch"),
-        Dim::size(heads.count),
-        Dim::name("source"),
-        Dim::size(heads.size),
-    ]
+/// Shapes of cross-attention keys and values: as they are, or as [`attention::CrossMemory`] has them.
+fn cross_dims(b: &Builder<'_, '_>, heads: Heads) -> [[Dim; 4]; 2] {
+    let (positions, row) = match b.has_own_attention() {
+        false => ("source", heads.size),
+        true => ("padded_source", attention::memory_value_row(heads.size)),
+    };
+    [heads.size, row].map(|size| {
+        [
+            Dim::name("batch"),
+            Dim::size(heads.count),
+            Dim::name(positions),
+            Dim::size(size),
+        ]
+    })
 }

@@ -1,0 +1,366 @@
+//! Attention of some queries over the positions of one head.
+
+use crate::simd::exp::exp;
+use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
+
+/// Queries that are taken through keys and values together.
+const TILE: usize = 4;
+
+/// One head: what its queries attend to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    /// `[rows, stride]`, of which the first `size` columns are the head's.
+    pub(super) queries: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+    /// Size of the head.
+    pub(super) size: usize,
+    /// Packed keys: `[blocks, size, LANES]`.
+    pub(super) keys: &'a [f32],
+    /// `[positions, size rounded up to LANES]`.
+    pub(super) values: &'a [f32],
+    pub(super) visible: Visible<'a>,
+    /// Added to the scores: `[rows, positions]`, one row every `bias_stride`.
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) bias_stride: usize,
+    /// What scores are multiplied with.
+    pub(super) scale: f32,
+}
+
+/// The positions of a document that may be attended to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visible<'a> {
+    /// Positions up to the last visible one: what lies behind is not looked at.
+    pub(super) length: usize,
+    /// 0 for a hidden position, where some before the last visible one are.
+    holes: Option<&'a [i32]>,
+}
+
+impl<'a> Visible<'a> {
+    /// What a padding mask shows. Where it hides everything, nothing is hidden: as with the smallest
+    /// finite number for a masked score, every position weighs the same.
+    pub(super) fn of(mask: &'a [i32]) -> Self {
+        let length = mask
+            .iter()
+            .rposition(|&visible| visible != 0)
+            .map_or(mask.len(), |last| last + 1);
+        let mask = &mask[..length];
+        let some = mask.iter().any(|&visible| visible != 0);
+        let holes = (mask.contains(&0) && some).then_some(mask);
+        Self { length, holes }
+    }
+}
+
+/// Room for what [`attend`] computes on the way.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    weights: Vec<f32>,
+    /// The result: `[rows, size rounded up to LANES]`.
+    pub(super) attended: Vec<f32>,
+}
+
+/// Length of a row of values.
+pub(super) const fn value_row(size: usize) -> usize {
+    size.next_multiple_of(LANES)
+}
+
+/// Runs a tile function for a number of rows.
+macro_rules! by_rows {
+    ($rows:expr, $function:ident::<$lanes:ident>($($argument:expr),*)) => {
+        match $rows {
+            1 => $function::<$lanes, 1>($($argument),*),
+            2 => $function::<$lanes, 2>($($argument),*),
+            3 => $function::<$lanes, 3>($($argument),*),
+            _ => $function::<$lanes, TILE>($($argument),*),
+        }
+    };
+}
+
+#[inline(always)]
+fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
+    let length = head.visible.length;
+    let stride = length.next_multiple_of(LANES);
+    let row = value_row(head.size);
+    scratch.weights.resize(head.rows * stride, 0.0);
+    scratch.attended.resize(head.rows * row, 0.0);
+    let weights = &mut scratch.weights[..head.rows * stride];
+    // Block by block, so that the keys of one stay in the first-level cache for all rows.
+    let blocks = head.keys.chunks_exact(head.size * LANES);
+    for (block, keys) in blocks.take(stride / LANES).enumerate() {
+        for first in (0..head.rows).step_by(TILE) {
+            let queries = &head.queries[first * head.stride..];
+            let weights = &mut weights[first * stride + block * LANES..];
+            let rows = TILE.min(head.rows - first);
+            by_rows!(rows, scores::<L>(head, queries, keys, weights, stride));
+        }
+    }
+    for (index, weights) in weights.chunks_exact_mut(stride).enumerate() {
+        let bias = head
+            .bias
+            .map(|bias| &bias[index * head.bias_stride..][..length]);
+        if let Some(bias) = bias {
+            for (weight, bias) in weights.iter_mut().zip(bias) {
+                *weight += bias;
+            }
+        }
+        if let Some(mask) = head.visible.holes {
+            for (weight, &visible) in weights.iter_mut().zip(mask) {
+                *weight = if visible == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    *weight
+                };
+            }
+        }
+        weights[length..].fill(f32::NEG_INFINITY);
+        softmax(weights);
+    }
+    for first in (0..head.rows).step_by(TILE) {
+        let weights = &weights[first * stride..];
+        let attended = &mut scratch.attended[first * row..];
+        let rows = TILE.min(head.rows - first);
+        for column in (0..row).step_by(LANES) {
+            let values = &head.values[column..];
+            let attended = &mut attended[column..];
+            let sizes = (length, stride, row);
+            by_rows!(rows, weigh::<L>(weights, values, attended, sizes));
+        }
+    }
+}
+
+/// Scores of `R` queries with a block of keys.
+#[inline(always)]
+fn scores<L: Lanes, const R: usize>(
+    head: &Head<'_>,
+    queries: &[f32],
+    keys: &[f32],
+    weights: &mut [f32],
+    stride: usize,
+) {
+    let rows: [&[f32]; R] = std::array::from_fn(|row| &queries[row * head.stride..][..head.size]);
+    let mut sums = [L::splat(0.0); R];
+    for (index, keys) in keys.as_chunks().0.iter().enumerate().take(head.size) {
+        let keys = L::load(keys);
+        for row in 0..R {
+            // SAFETY: `index` is below the head's size, which is how long each row is.
+            let query = unsafe { *rows[row].get_unchecked(index) };
+            sums[row] = sums[row].add_product(L::splat(query), keys);
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        let weights = weights[row * stride..].first_chunk_mut();
+        sums.times(L::splat(head.scale))
+            .store(weights.expect("whole blocks"));
+    }
+}
+
+/// Turns scores, a multiple of [`LANES`] of them, into shares of 1.
+#[inline(always)]
+fn softmax(weights: &mut [f32]) {
+    let (chunks, _) = weights.as_chunks_mut::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in &*chunks {
+        for (most, &weight) in most.iter_mut().zip(chunk) {
+            *most = if weight > *most { weight } else { *most };
+        }
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0f32; LANES];
+    for chunk in &mut *chunks {
+        for (sum, weight) in sums.iter_mut().zip(chunk) {
+            *weight = exp(*weight - most);
+            *sum += *weight;
+        }
+    }
+    let share = 1.0 / sums.iter().sum::<f32>();
+    for chunk in chunks {
+        for weight in chunk {
+            *weight *= share;
+        }
+    }
+}
+
+/// Sums of values, weighted for `R` queries, in [`LANES`] columns.
+#[inline(always)]
+fn weigh<L: Lanes, const R: usize>(
+    weights: &[f32],
+    values: &[f32],
+    attended: &mut [f32],
+    (length, stride, row): (usize, usize, usize),
+) {
+    let rows: [&[f32]; R] = std::array::from_fn(|row| &weights[row * stride..][..length]);
+    assert!(
+        length == 0 || values.len() >= (length - 1) * row + LANES,
+        "whole rows of values"
+    );
+    let mut sums = [L::splat(0.0); R];
+    for position in 0..length {
+        // SAFETY: the values reach as far as just checked, and each row is `length` long.
+        let (values, weights) = unsafe {
+            let values = &*values.as_ptr().add(position * row).cast::<[f32; LANES]>();
+            let weights: [f32; R] = std::array::from_fn(|row| *rows[row].get_unchecked(position));
+            (L::load(values), weights)
+        };
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum = sum.add_product(L::splat(weight), values);
+        }
+    }
+    for (index, sums) in sums.iter().enumerate() {
+        let attended = attended[index * row..].first_chunk_mut();
+        sums.store(attended.expect("whole rows"));
+    }
+}
+
+dispatch_lanes! {
+    /// Attends: the results of all rows come to lie in `scratch`. Each row's is the same whatever
+    /// rows are beside it.
+    pub(super) fn attend(head: &Head<'_>, scratch: &mut Scratch) = attend_body;
+}
+
+/// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
+/// zeros behind the last.
+pub(super) fn pack_keys(rows: &[f32], stride: usize, size: usize, packed: &mut [f32]) {
+    for (block, packed) in packed.chunks_exact_mut(size * LANES).enumerate() {
+        for lane in 0..LANES {
+            match rows.get((block * LANES + lane) * stride..) {
+                Some(row) if row.len() >= size => {
+                    for (packed, &value) in
+                        packed[lane..].iter_mut().step_by(LANES).zip(&row[..size])
+                    {
+                        *packed = value;
+                    }
+                }
+                _ => packed[lane..]
+                    .iter_mut()
+                    .step_by(LANES)
+                    .for_each(|packed| *packed = 0.0),
+            }
+        }
+    }
+}
+
+/// Copies the values of a head, one row of `rows` every `stride`, to rows of [`value_row`]; zeros in what
+/// that adds and behind the last.
+pub(super) fn pack_values(rows: &[f32], stride: usize, size: usize, packed: &mut [f32]) {
+    for (position, packed) in packed.chunks_exact_mut(value_row(size)).enumerate() {
+        packed.fill(0.0);
+        if let Some(row) = rows
+            .get(position * stride..)
+            .filter(|row| row.len() >= size)
+        {
+            packed[..size].copy_from_slice(&row[..size]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Example {
+        queries: Vec<f32>,
+        keys: Vec<f32>,
+        values: Vec<f32>,
+        mask: Vec<i32>,
+        bias: Vec<f32>,
+    }
+
+    /// Numbers that look random.
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        (0..count as u32)
+            .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
+            .map(|number| number as f32 / 1000.0 - 2.0)
+            .collect()
+    }
+
+    impl Example {
+        /// The result of a row in double precision.
+        fn exact(&self, row: usize, size: usize) -> Vec<f64> {
+            let positions = self.mask.len();
+            let scores: Vec<f64> = (0..positions)
+                .map(|position| {
+                    let product: f64 = (0..size)
+                        .map(|index| {
+                            f64::from(self.queries[row * size + index])
+                                * f64::from(self.keys[position * size + index])
+                        })
+                        .sum();
+                    product * 0.5 + f64::from(self.bias[row * positions + position])
+                })
+                .collect();
+            let all = self.mask.iter().all(|&visible| visible == 0);
+            let weights: Vec<f64> = scores
+                .iter()
+                .zip(&self.mask)
+                .map(|(score, &visible)| {
+                    if all || visible != 0 {
+                        score.exp()
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            (0..size)
+                .map(|index| {
+                    (0..positions)
+                        .map(|position| {
+                            weights[position] / sum
+                                * f64::from(self.values[position * size + index])
+                        })
+                        .sum()
+                })
+                .collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_double_precision_and_row_by_row(
+            rows in 1_usize..7,
+            size in 1_usize..40,
+            mask in prop::collection::vec(0..3, 1..70),
+            seed: u32,
+        ) {
+            let positions = mask.len();
+            let example = Example {
+                queries: numbers(rows * size, seed),
+                keys: numbers(positions * size, seed ^ 1),
+                values: numbers(positions * size, seed ^ 2),
+                mask,
+                bias: numbers(rows * positions, seed ^ 3),
+            };
+            let mut keys = vec![f32::NAN; positions.next_multiple_of(LANES) * size];
+            pack_keys(&example.keys, size, size, &mut keys);
+            let mut values = vec![f32::NAN; positions * value_row(size)];
+            pack_values(&example.values, size, size, &mut values);
+            let head = |first: usize, rows| Head {
+                queries: &example.queries[first * size..],
+                rows,
+                stride: size,
+                size,
+                keys: &keys,
+                values: &values,
+                visible: Visible::of(&example.mask),
+                bias: Some(&example.bias[first * positions..]),
+                bias_stride: positions,
+                scale: 0.5,
+            };
+            let (mut together, mut alone) = (Scratch::default(), Scratch::default());
+            attend(&head(0, rows), &mut together);
+            let hidden = example.mask.iter().all(|&visible| visible == 0);
+            for (row, result) in together.attended.chunks(value_row(size)).enumerate() {
+                if !hidden {
+                    for (value, exact) in result.iter().zip(example.exact(row, size)) {
+                        prop_assert!((f64::from(*value) - exact).abs() < 1e-4, "{} {}", value, exact);
+                    }
+                }
+                prop_assert!(result.iter().all(|value| value.is_finite()));
+                attend(&head(row, 1), &mut alone);
+                prop_assert_eq!(result, &alone.attended[..value_row(size)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Attention over a source: the encoder's own, and the decoder's over what the encoder left.
+//!
+//! Keys lie in blocks of sixteen positions, so that sixteen scores are summed side by side, and all
+//! rows of a tile share what is read. A row's result does not depend on the rows beside it: a beam's
+//! is the same bits alone, among others, and in a batch.
+//!
+//! - [`CrossMemory`]: keys or values of a decoder layer, laid out for its steps.
+//! - [`CrossAttention`]: the beams of each document over its memory.
+//! - [`SelfAttention`]: each document over itself.
+
+mod kernel;
+
+use std::cell::RefCell;
+
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use self::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
+use super::parallel::{Disjoint, share};
+use super::{input, optional_input};
+use crate::simd::lanes::LANES;
+
+/// Name of [`CrossMemory`] in a graph.
+pub const CROSS_MEMORY: &str = "CrossMemory";
+/// Name of [`CrossAttention`] in a graph.
+pub const CROSS_ATTENTION: &str = "CrossAttention";
+/// Name of [`SelfAttention`] in a graph.
+pub const SELF_ATTENTION: &str = "SelfAttention";
+/// Attribute of all three, integer: heads.
+pub const HEADS: &str = "num_heads";
+/// Attribute of the two attentions, float: what scores are multiplied with.
+pub const SCALE: &str = "scale";
+/// Attribute of [`CrossMemory`], string: [`KEYS`] or [`VALUES`].
+pub const PART: &str = "part";
+/// The keys.
+pub const KEYS: &str = "keys";
+/// The values.
+pub const VALUES: &str = "values";
+
+/// Queries of the encoder that share a pass over the keys in the first-level cache.
+const QUERIES: usize = 32;
+
+const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
+const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
+
+/// Room that each thread keeps.
+#[derive(Default)]
+struct Room {
+    scratch: Scratch,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+fn heads(context: &KernelContext<'_>) -> ort::Result<usize> {
+    context
+        .get::<i64>(HEADS)
+        .filter(|heads| (1..=1 << 20).contains(heads))
+        .map(|heads| heads as usize)
+        .ok_or_else(|| ort::Error::new(format!("attribute '{HEADS}' is missing or wrong")))
+}
+
+fn scale(context: &KernelContext<'_>) -> ort::Result<f32> {
+    context
+        .get::<f32>(SCALE)
+        .ok_or_else(|| ort::Error::new(format!("attribute '{SCALE}' is missing")))
+}
+
+fn mismatch(what: &str, shapes: &[&[usize]]) -> ort::Error {
+    ort::Error::new(format!("{what} of shapes {shapes:?} do not fit each other"))
+}
+
+/// Positions of a memory, padding included.
+fn padded(source: usize) -> usize {
+    source.next_multiple_of(LANES)
+}
+
+/// Row of the values in what [`CrossMemory`] makes, for heads of this size.
+pub const fn memory_value_row(size: usize) -> usize {
+    value_row(size)
+}
+
+/// The operator: float32 rows `[batch * source, heads * size]` and int64 `[2]`, which is
+/// `[batch, source]`, to float32 `[batch, heads, padded source, row]`. The source is padded to a multiple
+/// of 16. Values have rows of `size`, padded likewise; keys have rows of `size`, sixteen of which
+/// are transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct CrossMemory;
+
+impl Operator for CrossMemory {
+    type Kernel<'attr> = CrossMemoryKernel;
+
+    fn name(&self) -> &str {
+        CROSS_MEMORY
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [FLOAT, OperatorInput::required(TensorElementType::Int64)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<CrossMemoryKernel> {
+        let keys = match context.get::<String>(PART).as_deref() {
+            Some(KEYS) => true,
+            Some(VALUES) => false,
+            _ => return Err(ort::Error::new(format!("attribute '{PART}' is wrong"))),
+        };
+        Ok(CrossMemoryKernel {
+            heads: heads(context)?,
+            keys,
+        })
+    }
+}
+
+/// Keys or values of a layer.
+pub struct CrossMemoryKernel {
+    heads: usize,
+    keys: bool,
+}
+
+impl Kernel for CrossMemoryKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, rows) = input::<f32>(context, 0)?;
+        let (_, source_shape) = input::<i64>(context, 1)?;
+        let source_shape: Vec<_> = source_shape.iter().map(|&dim| dim as usize).collect();
+        let wrong = || mismatch("rows and source", &[&shape, &source_shape]);
+        let (&[count, hidden], &[batch, source]) = (&shape[..], &source_shape[..]) else {
+            return Err(wrong());
+        };
+        if batch.checked_mul(source) != Some(count)
+            || !hidden.is_multiple_of(self.heads)
+            || hidden == 0
+        {
+            return Err(wrong());
+        }
+        let size = hidden / self.heads;
+        let row = if self.keys { size } else { value_row(size) };
+        let dims = [batch, self.heads, padded(source), row];
+        let mut output = context
+            .output(0, dims.map(|dim| dim as i64))?
+            .ok_or_else(|| ort::Error::new("there is no output"))?;
+        let (_, packed) = output.try_extract_tensor_mut::<f32>()?;
+        if packed.is_empty() {
+            return Ok(());
+        }
+        let pack = if self.keys { pack_keys } else { pack_values };
+        let heads = packed.chunks_exact_mut(padded(source) * row);
+        for (index, packed) in heads.enumerate() {
+            let (document, head) = (index / self.heads, index % self.heads);
+            let rows = &rows[document * source * hidden..(document + 1) * source * hidden];
+            pack(&rows[head * size..], hidden, size, packed);
+        }
+        Ok(())
+    }
+}
+
+/// The operator: float32 queries `[batch * beams, heads * size]`, keys and values of [`CrossMemory`] and
+/// an int32 mask `[batch, source]` to float32 `[batch * beams, heads * size]`.
+#[derive(Clone, Copy, Debug)]
+pub struct CrossAttention;
+
+impl Operator for CrossAttention {
+    type Kernel<'attr> = CrossAttentionKernel;
+
+    fn name(&self) -> &str {
+        CROSS_ATTENTION
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [FLOAT, FLOAT, FLOAT, MASK]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<CrossAttentionKernel> {
+        Ok(CrossAttentionKernel {
+            heads: heads(context)?,
+            scale: scale(context)?,
+        })
+    }
+}
+
+/// The cross-attention of a layer.
+pub struct CrossAttentionKernel {
+    heads: usize,
+    scale: f32,
+}
+
+impl Kernel for CrossAttentionKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, queries) = input::<f32>(context, 0)?;
+        let (key_dims, keys) = input::<f32>(context, 1)?;
+        let (value_dims, values) = input::<f32>(context, 2)?;
+        let (mask_dims, mask) = input::<i32>(context, 3)?;
+        let heads = self.heads;
+        let wrong = || {
+            let shapes = [&shape[..], &key_dims, &value_dims, &mask_dims];
+            mismatch("queries, keys, values and mask", &shapes)
+        };
+        let (&[rows, hidden], &[batch, source]) = (shape.as_slice(), mask_dims.as_slice()) else {
+            return Err(wrong());
+        };
+        let size = hidden / heads;
+        // A batch is as long as its longest memory, which was padded before.
+        let positions = padded(source);
+        if hidden != heads * size
+            || batch == 0
+            || !rows.is_multiple_of(batch)
+            || key_dims != [batch, heads, positions, size]
+            || value_dims != [batch, heads, positions, value_row(size)]
+        {
+            return Err(wrong());
+        }
+        let beams = rows / batch;
+        let mut output = context
+            .output(0, [rows as i64, hidden as i64])?
+            .ok_or_else(|| ort::Error::new("there is no output"))?;
+        let (_, attended) = output.try_extract_tensor_mut::<f32>()?;
+        if attended.is_empty() || source == 0 {
+            attended.fill(0.0);
+            return Ok(());
+        }
+        let attended = Disjoint::new(attended);
+        let (of_keys, of_values) = (positions * size, positions * value_row(size));
+        let work = 2 * rows * source * hidden;
+        share(context, batch * heads, 1, work, |parts| {
+            ROOM.with_borrow_mut(|room| {
+                for part in parts {
+                    let (document, head) = (part / heads, part % heads);
+                    let first = document * beams;
+                    let head = Head {
+                        queries: &queries[first * hidden + head * size..],
+                        rows: beams,
+                        stride: hidden,
+                        size,
+                        keys: &keys[part * of_keys..][..of_keys],
+                        values: &values[part * of_values..][..of_values],
+                        visible: Visible::of(&mask[document * source..][..source]),
+                        bias: None,
+                        bias_stride: 0,
+                        scale: self.scale,
+                    };
+                    attend(&head, &mut room.scratch);
+                    let column = part % heads * size;
+                    let results = room.scratch.attended.chunks(value_row(size));
+                    for (row, result) in results.take(beams).enumerate() {
+                        let at = (first + row) * hidden + column;
+                        // SAFETY: these columns of the document's rows are this part's alone.
+                        let to = unsafe { attended.part(at..at + size) };
+                        to.copy_from_slice(&result[..size]);
+                    }
+                }
+            });
+        })
+    }
+}
+
+/// The operator: float32 queries, keys and values of `[batch * source, heads * size]`, an int32 mask
+/// `[batch, source]` and, if there is one, a float32 bias `[1 or batch, 1 or heads, source, source]` added to the
+/// scores, to float32 `[batch * source, heads * size]`.
+#[derive(Clone, Copy, Debug)]
+pub struct SelfAttention;
+
+impl Operator for SelfAttention {
+    type Kernel<'attr> = SelfAttentionKernel;
+
+    fn name(&self) -> &str {
+        SELF_ATTENTION
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let bias = OperatorInput::optional(TensorElementType::Float32);
+        [FLOAT, FLOAT, FLOAT, MASK, bias]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<SelfAttentionKernel> {
+        Ok(SelfAttentionKernel {
+            heads: heads(context)?,
+            scale: scale(context)?,
+        })
+    }
+}
+
+/// What is added to scores: `[1 or batch, 1 or heads, source, source]`.
+#[derive(Clone, Copy)]
+struct Bias<'a> {
+    values: &'a [f32],
+    /// Numbers from one document, head and row to the next; 0 where they share.
+    strides: [usize; 3],
+}
+
+impl<'a> Bias<'a> {
+    fn of(
+        dims: &[usize],
+        values: &'a [f32],
+        [batch, heads, source]: [usize; 3],
+    ) -> ort::Result<Self> {
+        let scores = [batch, heads, source, source];
+        let &[documents, of_heads, rows, columns] = dims else {
+            return Err(mismatch("bias and scores", &[dims, &scores]));
+        };
+        let fits = [rows, columns] == [source; 2]
+            && [1, batch].contains(&documents)
+            && [1, heads].contains(&of_heads);
+        if !fits {
+            return Err(mismatch("bias and scores", &[dims, &scores]));
+        }
+        let plane = source * source;
+        let stride = |count, size| if count == 1 { 0 } else { size };
+        Ok(Self {
+            values,
+            strides: [
+                stride(documents, of_heads * plane),
+                stride(of_heads, plane),
+                source,
+            ],
+        })
+    }
+
+    /// What belongs to this document, head and row, and to the rows behind it.
+    fn of_rows(self, place: [usize; 3]) -> &'a [f32] {
+        let offsets = place.iter().zip(self.strides);
+        &self.values[offsets.map(|(at, stride)| at * stride).sum()..]
+    }
+}
+
+/// The self-attention of an encoder's layer.
+pub struct SelfAttentionKernel {
+    heads: usize,
+    scale: f32,
+}
+
+impl Kernel for SelfAttentionKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, queries) = input::<f32>(context, 0)?;
+        let (key_dims, keys) = input::<f32>(context, 1)?;
+        let (value_dims, values) = input::<f32>(context, 2)?;
+        let (mask_dims, mask) = input::<i32>(context, 3)?;
+        let bias = optional_input::<f32>(context, 4)?;
+        let heads = self.heads;
+        let wrong = || {
+            let shapes = [&shape[..], &key_dims, &value_dims, &mask_dims];
+            mismatch("queries, keys, values and mask", &shapes)
+        };
+        let (&[rows, hidden], &[batch, source]) = (shape.as_slice(), mask_dims.as_slice()) else {
+            return Err(wrong());
+        };
+        let size = hidden / heads;
+        if hidden != heads * size
+            || rows != batch * source
+            || key_dims != shape
+            || value_dims != shape
+        {
+            return Err(wrong());
+        }
+        let bias = bias
+            .map(|(dims, bias)| Bias::of(&dims, bias, [batch, heads, source]))
+            .transpose()?;
+        let mut output = context
+            .output(0, [rows as i64, hidden as i64])?
+            .ok_or_else(|| ort::Error::new("there is no output"))?;
+        let (_, attended) = output.try_extract_tensor_mut::<f32>()?;
+        if attended.is_empty() {
+            return Ok(());
+        }
+        let attended = Disjoint::new(attended);
+        let work = 2 * rows * source * hidden;
+        share(context, batch * heads, 1, work, |parts| {
+            ROOM.with_borrow_mut(|room| {
+                for part in parts {
+                    let (document, index) = (part / heads, part % heads);
+                    let start = document * source * hidden;
+                    let (of_document, column) = (start..start + source * hidden, index * size);
+                    room.keys.resize(padded(source) * size, 0.0);
+                    room.values.resize(source * value_row(size), 0.0);
+                    let rows = &keys[of_document.clone()][column..];
+                    pack_keys(rows, hidden, size, &mut room.keys);
+                    let rows = &values[of_document.clone()][column..];
+                    pack_values(rows, hidden, size, &mut room.values);
+                    let visible = Visible::of(&mask[document * source..][..source]);
+                    for first in (0..source).step_by(QUERIES) {
+                        let rows = QUERIES.min(source - first);
+                        let head = Head {
+                            queries: &queries[of_document.clone()][first * hidden + column..],
+                            rows,
+                            stride: hidden,
+                            size,
+                            keys: &room.keys,
+                            values: &room.values,
+                            visible,
+                            bias: bias.map(|bias| bias.of_rows([document, index, first])),
+                            bias_stride: source,
+                            scale: self.scale,
+                        };
+                        attend(&head, &mut room.scratch);
+                        let results = room.scratch.attended.chunks(value_row(size));
+                        for (row, result) in results.take(rows).enumerate() {
+                            let at = start + (first + row) * hidden + column;
+                            // SAFETY: these columns of the document's rows are this part's alone.
+                            let to = unsafe { attended.part(at..at + size) };
+                            to.copy_from_slice(&result[..size]);
+                        }
+                    }
+                }
+            });
+        })
+    }
+}

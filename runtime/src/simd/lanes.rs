@@ -1,0 +1,175 @@
+//! Sixteen numbers side by side, in whatever registers the processor has.
+//!
+//! What is written over [`Lanes`] adds in the same order everywhere. A product that is added is rounded once where
+//! multiplication and addition are fused, which is wherever registers are used, and twice in plain Rust.
+
+/// Numbers of one [`Lanes`].
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen float32.
+///
+/// # Safety
+///
+/// An implementation is used only where the processor has its instructions: [`dispatch_lanes!`] sees to it.
+pub(crate) unsafe trait Lanes: Copy {
+    /// The same number in all lanes.
+    fn splat(value: f32) -> Self;
+    /// Numbers from memory.
+    fn load(from: &[f32; LANES]) -> Self;
+    /// Numbers to memory.
+    fn store(self, to: &mut [f32; LANES]);
+    /// `a * b + self`
+    fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self * other`
+    fn times(self, other: Self) -> Self;
+}
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; LANES]);
+
+// SAFETY: it needs no instructions beyond the baseline.
+unsafe impl Lanes for Portable {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        Self(*from)
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|lane| {
+            a.0[lane] * b.0[lane] + self.0[lane]
+        }))
+    }
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] * other.0[lane]))
+    }
+}
+
+/// Implements [`Lanes`] for `$count` registers of `$width` numbers.
+#[allow(unused_macros, reason = "not on every architecture")]
+macro_rules! registers {
+    (
+        $(#[$doc:meta])*
+        $name:ident: $count:literal of $register:ty, $width:literal;
+        $splat:expr, $load:expr, $store:expr, $add_product:expr, $times:expr
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name([$register; $count]);
+
+        // SAFETY: whoever uses it made sure of its instructions; loads and stores stay within the array.
+        #[allow(unused_unsafe, reason = "some of these are safe in newer versions of the library")]
+        unsafe impl Lanes for $name {
+            #[inline(always)]
+            fn splat(value: f32) -> Self {
+                // SAFETY: as above.
+                Self([unsafe { $splat(value) }; $count])
+            }
+            #[inline(always)]
+            fn load(from: &[f32; LANES]) -> Self {
+                // SAFETY: as above.
+                Self(std::array::from_fn(|index| unsafe { $load(from.as_ptr().add(index * $width)) }))
+            }
+            #[inline(always)]
+            fn store(self, to: &mut [f32; LANES]) {
+                for index in 0..$count {
+                    // SAFETY: as above.
+                    unsafe { $store(to.as_mut_ptr().add(index * $width), self.0[index]) };
+                }
+            }
+            #[inline(always)]
+            fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: as above.
+                Self(std::array::from_fn(|index| unsafe { $add_product(a.0[index], b.0[index], self.0[index]) }))
+            }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(std::array::from_fn(|index| unsafe { $times(self.0[index], other.0[index]) }))
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use std::arch::x86_64::*;
+
+    use super::{LANES, Lanes};
+
+    registers! {
+        /// AVX with FMA.
+        Avx: 2 of __m256, 8;
+        _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps
+    }
+    registers! {
+        /// AVX-512.
+        Avx512: 1 of __m512, 16;
+        _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
+    }
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::{Avx, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64 {
+    use std::arch::aarch64::*;
+
+    use super::{LANES, Lanes};
+
+    registers! {
+        /// NEON, which every AArch64 has.
+        Neon: 4 of float32x4_t, 4;
+        vdupq_n_f32, vld1q_f32, vst1q_f32, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+    }
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::Neon;
+
+/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`], for each set of registers, and picks the
+/// widest at run time.
+macro_rules! dispatch_lanes {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident;) => {
+        $(#[$doc])*
+        $visibility fn $name($($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx($($argument: $type),*) {
+                    $body::<$crate::simd::lanes::Avx>($($argument),*)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($argument: $type),*) {
+                    $body::<$crate::simd::lanes::Avx512>($($argument),*)
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    if is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq")
+                        && is_x86_feature_detected!("avx512vl")
+                    {
+                        // SAFETY: the features that the function is compiled for were just detected.
+                        return unsafe { avx512($($argument),*) };
+                    }
+                    // SAFETY: the features that the function is compiled for were just detected.
+                    return unsafe { avx($($argument),*) };
+                }
+                $body::<$crate::simd::lanes::Portable>($($argument),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            $body::<$crate::simd::lanes::Neon>($($argument),*);
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            $body::<$crate::simd::lanes::Portable>($($argument),*);
+        }
+    };
+}
+pub(crate) use dispatch_lanes;
