@@ -119,7 +119,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         verify: !arguments.no_verify,
         ..ExportOptions::default()
     };
-    let manifest = export(&arguments.source()?, &arguments.output, options)?;
+    let source = arguments.source()?;
+    let manifest = export(&source, &arguments.output, options)?;
     let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
     eprintln!(
         "Exported {} ({}, {}, {:.1} MB) to {} in {:.1} s",
@@ -131,7 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     match data {
-        Some(data) => measure_loss(&arguments.source, &arguments.output, &data),
+        Some(data) => measure_loss(&source, &arguments.output, &data),
         None => Ok(()),
     }
 }
@@ -150,6 +151,11 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
         bail!(Usage(
             "--verify-data measures what a precision loses against fp32: choose one with --precision"
                 .into()
+        ));
+    }
+    if !matches!(Place::of(&arguments.output)?, Place::Path(_)) {
+        bail!(Usage(
+            "--verify-data summarizes with the bundle: write it to a folder on the disk".into()
         ));
     }
     let limit = arguments.verify_limit.map(NonZeroUsize::get);
