@@ -412,11 +412,17 @@ fn invoke_tells_what_the_container_says() {
         2,
         &["num_beam"],
     );
-    // 3 words of 100,000 beams: known to the container alone.
+    // How many tokens the model knows, the container alone can say.
     fails(
-        &mut invoke(&server, &["--num-beams", "100000"]),
+        &mut invoke(
+            &server,
+            &["--parameters", r#"{"forced_eos_token_id": 9999999}"#],
+        ),
         1,
-        &["the container answered with status 4"],
+        &[
+            "the container answered with status 400",
+            "forced_eos_token_id",
+        ],
     );
     fails(
         epitome()
