@@ -17,8 +17,7 @@
 //!
 //! let s3 = S3::connect()?;
 //! let model = s3.model("s3://bucket/job/output/model.tar.gz".parse()?);
-//! let options = ExportOptions { verify: true, progress: &() };
-//! export(&model, "models/mine".as_ref(), &options)?;
+//! export(&model, "models/mine".as_ref(), &ExportOptions::default())?;
 //! # Ok(())
 //! # }
 //! ```
