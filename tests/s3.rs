@@ -229,7 +229,10 @@ fn an_upload_that_fails_leaves_nothing_behind() {
     let last = requests.last().unwrap();
     assert_eq!(last.method, "DELETE", "{last:?}");
     assert!(last.target.contains("uploadId="), "{last:?}");
-    assert_eq!(server.files(), ["job"]);
+    // A part that was under way may still be written by this server after the upload was aborted.
+    let mut files = server.files();
+    files.retain(|name| !name.starts_with(".upload_id-"));
+    assert_eq!(files, ["job"]);
 }
 
 #[test]
