@@ -1,6 +1,6 @@
 //! The inputs and outputs that every encoder and decoder graph of a bundle has, under the names the
 //! runtime binds ([`epitome_runtime::bundle::io`]). Those of the portable layout are in
-//! [`portable_io`](super::portable_io).
+//! [`super::portable_io`].
 
 use epitome_runtime::bundle::io;
 use epitome_runtime::operators::attention;
