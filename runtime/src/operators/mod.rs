@@ -22,6 +22,7 @@ pub mod int8;
 pub mod linear;
 pub mod panels;
 mod parallel;
+pub mod registration;
 pub mod rows;
 
 use ort::operator::OperatorDomain;

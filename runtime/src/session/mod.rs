@@ -70,6 +70,7 @@ pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decod
 pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Result<Session> {
     let during = format!("loading '{}'", path.display());
     let session = || -> ort::Result<Session> {
+        operators::registration::register(runtime.environment())?;
         Session::builder(runtime.environment())?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.threads.get())?
