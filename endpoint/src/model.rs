@@ -43,6 +43,25 @@ pub(crate) struct Loader {
     pub(crate) prepare: Arc<dyn PrepareModel>,
     pub(crate) scheduling: SchedulingSettings,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) open: OpenBundle,
+}
+
+/// Opens the bundle in a folder for one worker; [`summarizer`] does.
+pub(crate) type OpenBundle = fn(&Path, &SchedulingSettings) -> Result<Box<dyn Engine>, BoxError>;
+
+/// Opens a bundle in ONNX Runtime.
+pub(crate) fn summarizer(
+    bundle: &Path,
+    scheduling: &SchedulingSettings,
+) -> Result<Box<dyn Engine>, BoxError> {
+    let options = SessionOptions {
+        threads: scheduling.threads_each(),
+        spin: scheduling.spin,
+        ..Default::default()
+    };
+    let mut summarizer = Summarizer::open_with(bundle, &options)?;
+    summarizer.set_rows_together(scheduling.rows);
+    Ok(Box::new(summarizer))
 }
 
 /// A model that is loading, loaded, or bad.
@@ -182,22 +201,16 @@ fn load(model: &Model, loader: &Loader) -> Result<Loaded, BoxError> {
     let started = Instant::now();
     let prepared = loader.prepare.prepare(&model.folder, &model.stop)?;
     let bundle = Bundle::open(&prepared.bundle)?;
-    let options = SessionOptions {
-        threads: loader.scheduling.threads_each(),
-        spin: loader.scheduling.spin,
-        ..Default::default()
-    };
-    let rows = loader.scheduling.rows;
+    let (open_bundle, scheduling) = (loader.open, loader.scheduling.clone());
     let name = model.name.clone();
     let open: Arc<OpenEngine> = Arc::new(move || {
         // All of it, so that the scratch folder stays as long as the model may be opened again.
         let prepared: &PreparedModel = &prepared;
-        let mut summarizer = Summarizer::open_with(&prepared.bundle, &options)?;
-        summarizer.set_rows_together(rows);
+        let engine = open_bundle(&prepared.bundle, &scheduling)?;
         let seconds = started.elapsed().as_secs_f64();
-        let threads = options.threads.get();
+        let threads = scheduling.threads_each().get();
         tracing::info!(model = name, seconds, threads, "a worker is ready");
-        Ok(Box::new(summarizer) as Box<dyn Engine>)
+        Ok(engine)
     });
     Ok(Loaded {
         settings: ModelSettings::of(&bundle)?,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::app::{App, Models, Shutdown};
 use crate::metrics::Metrics;
-use crate::model::{Loader, Model, PrepareModel};
+use crate::model::{Loader, Model, PrepareModel, summarizer};
 use crate::multi_model::Registry;
 use crate::routes;
 use crate::settings::Settings;
@@ -75,6 +75,7 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
         prepare,
         scheduling: settings.scheduling.clone(),
         metrics: metrics.clone(),
+        open: summarizer,
     });
     let models = match &settings.multi_model {
         Some(multi_model) => Models::Many(Registry::new(multi_model, loader)),
@@ -213,3 +214,6 @@ impl StopSignal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The server over real sockets, with the real model behind a worker that panics when it is asked to.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::{Follower, GenerationParameters};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{BoxError, PreparedModel, summarizer};
+use crate::scheduler::Engine;
+use crate::settings::SchedulingSettings;
+
+/// Longest time that anything may take here.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The text at which the worker panics.
+const PANIC: &str = "panic";
+
+/// A model that panics at [`PANIC`].
+struct Fragile(Box<dyn Engine>);
+
+impl Engine for Fragile {
+    fn run(
+        &mut self,
+        texts: &[&str],
+        parameters: &GenerationParameters,
+        follower: &mut dyn Follower,
+    ) -> epitome_runtime::Result<()> {
+        assert!(!texts.contains(&PANIC), "asked to panic");
+        self.0.run(texts, parameters, follower)
+    }
+
+    fn detokenizer(&self) -> Option<Detokenizer> {
+        self.0.detokenizer()
+    }
+}
+
+fn fragile(bundle: &Path, scheduling: &SchedulingSettings) -> Result<Box<dyn Engine>, BoxError> {
+    Ok(Box::new(Fragile(summarizer(bundle, scheduling)?)))
+}
+
+/// The model folder is the bundle.
+struct AsItIs;
+
+impl PrepareModel for AsItIs {
+    fn prepare(&self, folder: &Path, _stop: &AtomicBool) -> Result<PreparedModel, BoxError> {
+        Ok(PreparedModel {
+            bundle: folder.into(),
+            scratch: None,
+        })
+    }
+}
+
+/// Serves a model on a free port for as long as the test runs.
+async fn start(bundle: &Path) -> (SocketAddr, Arc<App>) {
+    let settings = Settings::default();
+    let metrics = Arc::new(Metrics::new());
+    let loader = Arc::new(Loader {
+        prepare: Arc::new(AsItIs),
+        scheduling: settings.scheduling.clone(),
+        metrics: metrics.clone(),
+        open: fragile,
+    });
+    let (_, shutdown) = Shutdown::new();
+    let app = Arc::new(App {
+        models: Models::One(Model::load("model", bundle, loader)),
+        settings,
+        metrics,
+        shutdown,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Connections::new(routes::router(app.clone()));
+    tokio::spawn(async move { connections.accept_all(&listener).await });
+    (address, app)
+}
+
+/// The status and the body of the answer to a request on a connection of its own.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_panics_costs_one_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tiny/pegasus-relu");
+    epitome_export::export(
+        &checkpoint,
+        &bundle,
+        &epitome_export::ExportOptions::default(),
+    )
+    .unwrap();
+    let (address, app) = start(&bundle).await;
+    let Models::One(model) = &app.models else {
+        unreachable!("one model is served");
+    };
+    timeout(PATIENCE, model.settled()).await.unwrap();
+
+    let get = async |path: &'static str| blocking(move || ask(address, "GET", path, "")).await;
+    let summarize = async |text: &'static str| {
+        let body = json!({"inputs": text}).to_string();
+        blocking(move || ask(address, "POST", "/invocations", &body)).await
+    };
+    let before = summarize("a b c").await;
+    assert_eq!(before.0, 200, "{}", before.1);
+
+    let (status, body) = summarize(PANIC).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["code"]), (500, &json!(500)));
+    assert_eq!(body["type"], "InternalServerException");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("worker failed"), "{message}");
+
+    // The worker opens the model again, and the server says that it is not ready meanwhile.
+    let started_again = async {
+        while get("/ping").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, started_again).await.unwrap();
+    assert_eq!(summarize("a b c").await, before);
+    let metrics = get("/metrics").await.1;
+    assert!(metrics.contains("worker_panics_total 1"), "{metrics}");
+}
+
+/// What a function that blocks returns.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
