@@ -1,7 +1,7 @@
 //! Proof that a written bundle is sound: it loads, its numbers are finite, its digests are right,
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
-use epitome_runtime::bundle::{Bundle, ModelShape, Precision};
+use epitome_runtime::bundle::{Bundle, ModelShape};
 use epitome_runtime::generation::{DraftModel, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
@@ -17,10 +17,6 @@ const BEAMS: usize = 3;
 const PARENTS: [[u32; BEAMS]; 4] = [[0, 1, 2], [1, 0, 0], [2, 2, 1], [0, 2, 1]];
 /// Largest difference that rounding explains, relative to the largest logit (or 1).
 pub(crate) const TOLERANCE: f32 = 1e-3;
-/// The same where activations become integers and attention adds up in another order: a difference in
-/// the last bit can move one to the next integer.
-const INTEGER_TOLERANCE: f32 = 5e-2;
-
 /// Verifies the bundle, and gives the version of the ONNX Runtime that ran it.
 pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String> {
     let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
@@ -35,9 +31,9 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
     interruptible(progress)?;
     let probe = Probe {
         shape: &bundle.manifest().shape,
-        draft_tolerance: match bundle.manifest().precision {
-            Precision::Fp32 => TOLERANCE,
-            Precision::Int8 => INTEGER_TOLERANCE,
+        draft_tolerance: match bundle.manifest().precision.has_own_attention() {
+            true => 0.0,
+            false => TOLERANCE,
         },
         progress,
     };

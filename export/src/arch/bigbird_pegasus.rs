@@ -125,7 +125,7 @@ impl Pattern {
 
     /// What is added to the scores: float32 `[1, 1, source, source]`.
     fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-        let positions = count_to(b, &inputs.source_length);
+        let positions = count_to(&mut b.graph, &inputs.source_length);
         let graph = &mut b.graph;
         let size = graph.int64_scalar(self.block_size as i64);
         let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];

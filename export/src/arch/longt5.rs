@@ -256,7 +256,7 @@ impl Globals {
             .inputs([&inputs.source_length, &size_value])
             .output();
         let count = graph.node("Add").inputs([&count, &one]).output();
-        let numbers = count_to(b, &count);
+        let numbers = count_to(&mut b.graph, &count);
         let of_token = block_of_token(b, inputs, size);
         let graph = &mut b.graph;
         let last = graph.int64s(&[2]);
@@ -339,7 +339,7 @@ impl Globals {
 /// The whole block that each token belongs to, those behind the last one to that, padding and the
 /// tokens of a source without any to -1: int64 `[batch, source]`.
 fn block_of_token(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) -> Value {
-    let positions = count_to(b, &inputs.source_length);
+    let positions = count_to(&mut b.graph, &inputs.source_length);
     let graph = &mut b.graph;
     let [size, final_token, one] = [
         graph.int64_scalar(size as i64),

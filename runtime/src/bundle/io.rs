@@ -9,7 +9,7 @@ pub const ATTENTION_MASK: &str = "attention_mask";
 pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
 /// int32 `[1]`, decoder: tokens in the cache before this step.
 pub const PAST_LENGTH: &str = "past_length";
-/// int32 `[1]`, decoder.
+/// int32 `[1]`, decoder, where self-attention is a stock operator.
 pub const BEAM_WIDTH: &str = "beam_width";
 /// int32 `[batch, beams, max_length]`, decoder.
 pub const CACHE_INDIRECTION: &str = "cache_indirection";

@@ -12,6 +12,7 @@
 //! | [`SelfAttention`](attention::SelfAttention) | the encoder's attention |
 //! | [`CrossMemory`](attention::CrossMemory) | keys or values of the decoder's cross-attention, once a document |
 //! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
+//! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
 //! Weights are laid out as [`panels`] has it; the exporter writes them so.
 
@@ -37,7 +38,8 @@ pub fn domain() -> ort::Result<OperatorDomain> {
         .add(embedding::Embedding)?
         .add(attention::CrossMemory)?
         .add(attention::CrossAttention)?
-        .add(attention::SelfAttention)
+        .add(attention::SelfAttention)?
+        .add(attention::CacheAttention)
 }
 
 /// The tensor of a required input.

@@ -10,7 +10,8 @@ use crate::bundle::io;
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 
-/// Loaded when it is first used: its packed weights are as much memory again as the decoder's.
+/// Loaded when it is first used: weights that stock operators pack are as much memory again as the
+/// decoder's.
 pub(super) struct DraftGraph {
     /// Where it is; none in a bundle from before there were drafts.
     path: Option<PathBuf>,

@@ -156,10 +156,12 @@ impl Attention {
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let attended = match &inputs.past {
+            _ if b.has_own_attention() => self.over_history(b, (name, x), inputs, cache)?,
             Past::InPlace {
                 beam_width,
                 cache_indirection,
             } => {
+                let beam_width = beam_width.as_ref().expect("of the stock operator");
                 let beams = [&inputs.past_length, beam_width, cache_indirection];
                 self.in_place(b, (name, x), beams, cache)?
             }
@@ -168,6 +170,38 @@ impl Attention {
             }
         };
         self.out_of_heads(b, name, &attended)
+    }
+
+    /// One new token of each beam or several of a row, in an operator that computes the same bits for
+    /// either.
+    fn over_history(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (name, x): (&str, &Value),
+        inputs: &DecoderInputs,
+        cache: &mut LayerCache,
+    ) -> Result<Value> {
+        let parts = self.project(b, name, x, |_, rows| rows.clone())?;
+        let node = b
+            .graph
+            .own(attention::CACHE_ATTENTION)
+            .inputs(&parts)
+            .inputs([&cache.past_key, &cache.past_value, &inputs.past_length])
+            .optional(cache.bias.as_ref())
+            .int(attention::HEADS, self.heads.count as i64)
+            .float(attention::SCALE, self.score_scale());
+        if let Past::InPlace {
+            cache_indirection, ..
+        } = &inputs.past
+        {
+            let [attended, key, value] = node.input(cache_indirection).outputs();
+            cache.present = Some((key, value));
+            return Ok(attended);
+        }
+        let attended = node.output();
+        let [_, key, value] = parts.map(|rows| split_heads(b, &rows, &inputs.shape, self.heads));
+        cache.present = Some((key, value));
+        Ok(attended)
     }
 
     /// One new token a row, over a cache that is written in place and follows the beams by index.
@@ -214,7 +248,8 @@ impl Attention {
             split_heads(b, rows, &inputs.shape, self.heads)
         })?;
         let [key, value] = append(b, &inputs.past, cache, [key, value]);
-        let added: Vec<_> = cache.bias.iter().chain([&window.unseen]).collect();
+        let unseen = window.unseen(b);
+        let added: Vec<_> = cache.bias.iter().chain([&unseen]).collect();
         Ok(self.attend_plainly(b, &[query, key, value], &added))
     }
 

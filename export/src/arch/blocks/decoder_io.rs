@@ -169,8 +169,8 @@ pub struct DecoderInputs {
 pub enum Past {
     /// They stay where they are, and the one new token of each row is written behind them.
     InPlace {
-        /// int32 `[1]`.
-        beam_width: Value,
+        /// int32 `[1]`; absent where attention is an operator of our own, which can tell.
+        beam_width: Option<Value>,
         /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
         cache_indirection: Value,
     },
@@ -193,10 +193,37 @@ pub enum Past {
 
 /// Several new tokens of a row.
 pub struct Window {
+    /// int64 `[columns]`: positions of the new tokens.
+    new: Value,
+    /// int64 `[1]`: how many tokens there are, `past_length + columns`.
+    total: Value,
+}
+
+impl Window {
     /// int64 `[columns, past_length + columns]`: positions of all tokens relative to the new ones.
-    pub relative: Value,
+    pub fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph.shared("positions", "relative", |graph| {
+            let keys = count_to(graph, &self.total);
+            let rows = graph.int64s(&[1]);
+            let queries = graph.node("Unsqueeze").inputs([&self.new, &rows]).output();
+            graph.node("Sub").inputs([&keys, &queries]).output()
+        })
+    }
+
     /// What is added to scores so that no token sees a later one: float32 of the same shape.
-    pub unseen: Value,
+    pub fn unseen(&self, b: &mut Builder<'_, '_>) -> Value {
+        let relative = self.relative(b);
+        b.graph.shared("positions", "unseen", |graph| {
+            let [here, zero, masked] = [
+                graph.int64_scalar(0),
+                graph.scalar(0.0),
+                graph.scalar(MASKED),
+            ];
+            let later = graph.node("Greater").inputs([&relative, &here]).output();
+            let node = graph.node("Where").inputs([&later, &masked, &zero]);
+            node.output()
+        })
+    }
 }
 
 /// What cross-attention's keys and values are computed from, where there is no cache yet.
@@ -222,24 +249,10 @@ impl DecoderInputs {
         let node = b.graph.node("Shape").input(&input_ids);
         let columns = node.int("start", 1).int("end", 2).output();
         let total = b.graph.node("Add").inputs([&past, &columns]).output();
-        let keys = count_to(b, &total);
-        let new = count_to(b, &columns);
         let graph = &mut b.graph;
-        let positions = graph.node("Add").inputs([&new, &past]).output();
-        let rows = graph.int64s(&[1]);
-        let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
-        let relative = graph.node("Sub").inputs([&keys, &queries]).output();
-        let [here, zero, masked] = [
-            graph.int64_scalar(0),
-            graph.scalar(0.0),
-            graph.scalar(MASKED),
-        ];
-        let later = graph.node("Greater").inputs([&relative, &here]).output();
-        let unseen = graph
-            .node("Where")
-            .inputs([&later, &masked, &zero])
-            .output();
-        let [past_length, positions] = [&past, &positions].map(|value| {
+        let new = count_to(graph, &columns);
+        let new = graph.node("Add").inputs([&new, &past]).output();
+        let [past_length, positions] = [&past, &new].map(|value| {
             let node = graph.node("Cast").input(value);
             node.int("to", Int32 as i64).output()
         });
@@ -250,7 +263,7 @@ impl DecoderInputs {
             past_length,
             positions,
             source_mask,
-            past: past_of(Window { relative, unseen }, past),
+            past: past_of(Window { new, total }, past),
         }
     }
 
@@ -346,6 +359,7 @@ pub fn decoder_inputs(
     let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
     let heads = decoder.attention.heads;
     let [cross_key, cross_value] = cross_dims(b, heads);
+    let own_attention = b.has_own_attention();
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
@@ -356,8 +370,10 @@ pub fn decoder_inputs(
         "tokens in the cache before these",
     );
     let beams = (new == NewTokens::One).then(|| {
-        let doc = "beams of each document";
-        let beam_width = graph.input(io::BEAM_WIDTH, Int32, &[Dim::size(1)], doc);
+        let beam_width = (!own_attention).then(|| {
+            let doc = "beams of each document";
+            graph.input(io::BEAM_WIDTH, Int32, &[Dim::size(1)], doc)
+        });
         let cache_indirection = graph.input(
             io::CACHE_INDIRECTION,
             Int32,

@@ -119,7 +119,7 @@ impl Blocks {
     pub fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
         let size = self.size as i64;
         let ends = [b.graph.int64s(&[size]), b.graph.int64s(&[3 * size])];
-        let [queries, keys] = ends.map(|end| count_to(b, &end));
+        let [queries, keys] = ends.map(|end| count_to(&mut b.graph, &end));
         let graph = &mut b.graph;
         let [rows, first] = [graph.int64s(&[1]), graph.int64_scalar(size)];
         let queries = graph.node("Add").inputs([&queries, &first]).output();

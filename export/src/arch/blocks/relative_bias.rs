@@ -9,7 +9,7 @@ use super::decoder_io::{DecoderInputs, EncoderInputs};
 use crate::arch::config::wrong;
 use crate::arch::{Builder, ModelConfig};
 use crate::error::Result;
-use crate::onnx::graph::Value;
+use crate::onnx::graph::{Graph, Value};
 use crate::onnx::proto::ElementType::Int64;
 
 /// The largest `relative_attention_max_distance`: far above any real one, and a table of it is small.
@@ -135,7 +135,7 @@ impl RelativeBias {
 
 /// Relative positions of all keys to all queries of a source: int64 `[source, source]`.
 pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-    let positions = count_to(b, &inputs.source_length);
+    let positions = count_to(&mut b.graph, &inputs.source_length);
     let [rows, columns] = [b.graph.int64s(&[1]), b.graph.int64s(&[0])];
     let graph = &mut b.graph;
     let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
@@ -149,7 +149,7 @@ pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Va
 /// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.
 pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
     if let Some(window) = inputs.window() {
-        return window.relative.clone();
+        return window.relative(b);
     }
     let past = b
         .graph
@@ -159,7 +159,7 @@ pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Valu
         .output();
     let one = b.graph.int64s(&[1]);
     let total = b.graph.node("Add").inputs([&past, &one]).output();
-    let positions = count_to(b, &total);
+    let positions = count_to(&mut b.graph, &total);
     let graph = &mut b.graph;
     let relative = graph.node("Sub").inputs([&positions, &past]).output();
     let axis = graph.int64s(&[0]);
@@ -168,8 +168,7 @@ pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Valu
 }
 
 /// The numbers from 0 below `end`, which is int64 `[1]`.
-pub fn count_to(b: &mut Builder<'_, '_>, end: &Value) -> Value {
-    let graph = &mut b.graph;
+pub fn count_to(graph: &mut Graph, end: &Value) -> Value {
     let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];
     let end = graph.node("Squeeze").input(end).output();
     graph.node("Range").inputs([&zero, &end, &one]).output()

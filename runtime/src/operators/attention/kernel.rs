@@ -54,7 +54,7 @@ impl<'a> Visible<'a> {
 /// Room for what [`attend`] computes on the way.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    weights: Vec<f32>,
+    pub(super) weights: Vec<f32>,
     /// The result: `[rows, size rounded up to LANES]`.
     pub(super) attended: Vec<f32>,
 }
@@ -156,7 +156,7 @@ fn scores<L: Lanes, const R: usize>(
 
 /// Turns scores, a multiple of [`LANES`] of them, into shares of 1.
 #[inline(always)]
-fn softmax(weights: &mut [f32]) {
+pub(super) fn softmax(weights: &mut [f32]) {
     let (chunks, _) = weights.as_chunks_mut::<LANES>();
     let mut most = [f32::NEG_INFINITY; LANES];
     for chunk in &*chunks {

@@ -7,7 +7,11 @@
 //! - [`CrossMemory`]: keys or values of a decoder layer, laid out for its steps.
 //! - [`CrossAttention`]: the beams of each document over its memory.
 //! - [`SelfAttention`]: each document over itself.
+//!
+//! And the decoder's over what it generated so far, [`CacheAttention`].
 
+mod cache;
+mod history;
 mod kernel;
 
 use std::cell::RefCell;
@@ -17,6 +21,7 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
+pub use self::cache::{CACHE_ATTENTION, CacheAttention};
 use self::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
 use super::parallel::{Disjoint, share};
 use super::{input, optional_input};
@@ -28,9 +33,9 @@ pub const CROSS_MEMORY: &str = "CrossMemory";
 pub const CROSS_ATTENTION: &str = "CrossAttention";
 /// Name of [`SelfAttention`] in a graph.
 pub const SELF_ATTENTION: &str = "SelfAttention";
-/// Attribute of all three, integer: heads.
+/// Attribute of all operators here, integer: heads.
 pub const HEADS: &str = "num_heads";
-/// Attribute of the two attentions, float: what scores are multiplied with.
+/// Attribute of the attentions, float: what scores are multiplied with.
 pub const SCALE: &str = "scale";
 /// Attribute of [`CrossMemory`], string: [`KEYS`] or [`VALUES`].
 pub const PART: &str = "part";
