@@ -1,7 +1,7 @@
 //! The checkpoint's tensors on their way into the weight file: found by name, checked for shape and
 //! finite values, stored once, and accounted for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::panels::PANEL;
@@ -63,6 +63,8 @@ pub struct ModelWeights<'a> {
     precision: Precision,
     progress: &'a dyn Progress,
     used: BTreeSet<String>,
+    /// For names that the checkpoint lacks: the one that is read instead.
+    instead: BTreeMap<String, String>,
 }
 
 impl<'a> ModelWeights<'a> {
@@ -79,7 +81,20 @@ impl<'a> ModelWeights<'a> {
             precision,
             progress,
             used: BTreeSet::new(),
+            instead: BTreeMap::new(),
         }
+    }
+
+    /// Where the checkpoint lacks `name`: from here on reads `other` under that name.
+    pub fn read_as(&mut self, name: &str, other: &str) {
+        if !self.has(name) {
+            self.instead.insert(name.into(), other.into());
+        }
+    }
+
+    /// The checkpoint's name of what is read as `name`.
+    fn in_checkpoint<'n>(&'n self, name: &'n str) -> &'n str {
+        self.instead.get(name).map_or(name, String::as_str)
     }
 
     /// The precision of the matrices.
@@ -105,7 +120,7 @@ impl<'a> ModelWeights<'a> {
 
     /// Stores the tensor `name`, which must have the shape `dims`, as float32.
     pub fn store(&mut self, name: &str, dims: &[usize]) -> Result<StoredTensor> {
-        self.used.insert(name.into());
+        self.used.insert(self.in_checkpoint(name).into());
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
         }
@@ -124,7 +139,7 @@ impl<'a> ModelWeights<'a> {
         dims: [usize; 2],
         packing: &mut dyn Packing,
     ) -> Result<PackedTensors> {
-        self.used.insert(name.into());
+        self.used.insert(self.in_checkpoint(name).into());
         let keys = ["packed", "columns"].map(|part| format!("{name}/{part}"));
         let [weights, columns] = keys.each_ref().map(|key| self.file.get(key).cloned());
         let (weights, columns) = match (weights, columns) {
@@ -163,6 +178,7 @@ impl<'a> ModelWeights<'a> {
 
     /// Whether both tensors are there and hold the same values.
     pub fn same_values(&self, a: &str, b: &str) -> bool {
+        let [a, b] = [a, b].map(|name| self.in_checkpoint(name));
         a == b && self.has(a)
             || self.checkpoint.same_storage(a, b)
             || self
@@ -188,7 +204,7 @@ impl<'a> ModelWeights<'a> {
     fn tensor(&self, name: &str, dims: &[usize]) -> Result<TensorView<'a>> {
         let tensor = self
             .checkpoint
-            .tensor(name)
+            .tensor(self.in_checkpoint(name))
             .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
         if tensor.shape() == dims {
             return Ok(tensor);

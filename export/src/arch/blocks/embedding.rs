@@ -23,8 +23,11 @@ impl TiedTables {
     /// The table `name`, which need not be in the checkpoint.
     pub fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
         let dims = (self.vocab_size, self.hidden);
-        let leading = self.names.iter().find(|name| b.weights.has(name));
-        let leading = *leading.unwrap_or(&self.names[0]);
+        let leading = self.names[0];
+        // A checkpoint that lacks it has the table under another name, and gives the same graphs.
+        if let Some(found) = self.names.iter().find(|name| b.weights.has(name)) {
+            b.weights.read_as(leading, found);
+        }
         if b.weights.same_values(name, leading) || !b.weights.has(name) {
             let table = Matrix::of(b, leading, dims)?;
             b.weights.pass_over(&[name]);
