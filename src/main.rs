@@ -36,6 +36,8 @@ enum Command {
     Serve(commands::serve::Arguments),
     Prepare(commands::prepare::Arguments),
     #[cfg(feature = "aws")]
+    Train(Box<commands::train::Arguments>),
+    #[cfg(feature = "aws")]
     Deploy(commands::deploy::Arguments),
     #[cfg(feature = "aws")]
     Undeploy(commands::undeploy::Arguments),
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Prepare(arguments) => commands::prepare::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Train(arguments) => commands::train::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Deploy(arguments) => commands::deploy::run(&arguments),
         #[cfg(feature = "aws")]

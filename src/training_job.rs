@@ -21,7 +21,7 @@ pub(crate) fn artifact(name: &str, wait: Option<f64>) -> Result<String> {
 }
 
 /// Where the model of a job is, or why there is none.
-fn address(job: TrainingJob) -> Result<String> {
+pub(crate) fn address(job: TrainingJob) -> Result<String> {
     let name = &job.name;
     match &job.status {
         JobStatus::Completed | JobStatus::Stopped => {}

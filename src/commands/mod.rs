@@ -17,4 +17,6 @@ pub(crate) mod prepare;
 pub(crate) mod serve;
 pub(crate) mod summarize;
 #[cfg(feature = "aws")]
+pub(crate) mod train;
+#[cfg(feature = "aws")]
 pub(crate) mod undeploy;

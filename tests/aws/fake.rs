@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) rolls_back: bool,
     /// Descriptions of training jobs, one a look; the last one stays.
     pub(crate) jobs: BTreeMap<String, VecDeque<Value>>,
+    /// Descriptions of the training job that is created next.
+    pub(crate) next_job: VecDeque<Value>,
     /// The lines of the log of every job.
     pub(crate) log: Vec<&'static str>,
     /// By name.
@@ -232,7 +234,11 @@ impl State {
                 let targets: Vec<_> = self.targets.get(wanted).into_iter().collect();
                 (200, json!({"ScalableTargets": targets}))
             }
-            "CreateTrainingJob" => ok,
+            "CreateTrainingJob" => {
+                let states = std::mem::take(&mut self.next_job);
+                self.jobs.insert(name("TrainingJobName"), states);
+                ok
+            }
             "DescribeTrainingJob" => match self.jobs.get_mut(&name("TrainingJobName")) {
                 None => (
                     400,

@@ -74,13 +74,23 @@ impl TrainingJob {
     /// # Errors
     /// Where there is no such job, or AWS cannot be asked.
     pub fn describe(client: &Client, name: &str) -> Result<Self, AwsError> {
-        let body = json!({"TrainingJobName": name});
-        match client.call(Service::SageMaker, "DescribeTrainingJob", &body) {
-            Ok(answer) => Ok(Self::from_answer(name, &answer)),
-            Err(error) if error.is_missing() => Err(AwsError::Failed(format!(
+        Self::find(client, name)?.ok_or_else(|| {
+            AwsError::Failed(format!(
                 "there is no training job '{name}' in {}: check its name and region",
                 client.region()
-            ))),
+            ))
+        })
+    }
+
+    /// The job of a name, if there is or was one.
+    ///
+    /// # Errors
+    /// Where AWS cannot be asked.
+    pub fn find(client: &Client, name: &str) -> Result<Option<Self>, AwsError> {
+        let body = json!({"TrainingJobName": name});
+        match client.call(Service::SageMaker, "DescribeTrainingJob", &body) {
+            Ok(answer) => Ok(Some(Self::from_answer(name, &answer))),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -104,12 +114,18 @@ impl TrainingJob {
         line: &mut dyn FnMut(&str),
     ) -> Result<Self, AwsError> {
         let mut log = Some(JobLog::new(client, name));
-        Self::until_over(client, name, watch, &mut || {
+        let mut look = || {
             if let Some(Err(error)) = log.as_mut().map(|log| log.read(line)) {
                 watch.note(&format!("its log is not shown: {error}"));
                 log = None;
             }
-        })
+        };
+        let job = Self::until_over(client, name, watch, &mut look)?;
+        // The last lines, with the reason of a failure among them, arrive after the job's end.
+        if pause(watch).is_ok() {
+            look();
+        }
+        Ok(job)
     }
 
     fn until_over(

@@ -1,7 +1,7 @@
 //! What a training job is asked for: the settings of the HuggingFace estimator, under its names.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aws_smithy_types::DateTime;
@@ -29,7 +29,7 @@ pub struct TrainingSpec {
     pub pytorch_version: Option<String>,
     /// Python there, as `py36`.
     pub py_version: Option<String>,
-    /// The script that is run, below `source_dir`.
+    /// The script that is run, below `source_dir`; or its path, where it is the only one.
     pub entry_point: Option<String>,
     /// A local folder of scripts; within the repository where `git_config` is given.
     pub source_dir: Option<PathBuf>,
@@ -236,6 +236,15 @@ impl TrainingSpec {
         Ok(stopping)
     }
 
+    /// The script's name among the packed ones: a script that is packed alone leaves its folder behind.
+    fn program(&self) -> Result<&str, AwsError> {
+        let entry = required(&self.entry_point, "entry_point")?;
+        match (&self.source_dir, Path::new(entry).file_name()) {
+            (None, Some(name)) => Ok(name.to_str().unwrap_or(entry)),
+            _ => Ok(entry),
+        }
+    }
+
     /// Everything in JSON, as the training toolkit in the container reads it.
     fn hyperparameters(&self, region: &str) -> Result<Map<String, Value>, AwsError> {
         let mut all = self.hyperparameters.clone();
@@ -244,10 +253,7 @@ impl TrainingSpec {
                 "sagemaker_submit_directory",
                 Value::from(self.source_url()?),
             ),
-            (
-                "sagemaker_program",
-                required(&self.entry_point, "entry_point")?.into(),
-            ),
+            ("sagemaker_program", self.program()?.into()),
             ("sagemaker_container_log_level", 20.into()),
             ("sagemaker_job_name", self.name()?.into()),
             ("sagemaker_region", region.into()),

@@ -1,0 +1,136 @@
+//! The scripts of a training job: from a folder or a git repository, packed, and put on S3.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use epitome_endpoint::aws::training::{GitConfig, TrainingSpec, pack};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::failure::Usage;
+use crate::interrupt;
+use crate::places;
+use crate::progress::StageBar;
+
+/// The scripts, on this machine.
+pub(super) struct Scripts {
+    /// The folder that is packed; `None` for the entry point alone.
+    folder: Option<PathBuf>,
+    /// The entry point below the folder, or its path.
+    entry_point: String,
+    /// Keeps the repository.
+    _clone: Option<TempDir>,
+}
+
+impl Scripts {
+    /// Finds the scripts of a job. A repository is cloned, and its commit recorded in the job's tags.
+    pub(super) fn find(spec: &mut TrainingSpec) -> Result<Self> {
+        let entry_point = spec.entry_point.clone().unwrap_or_default();
+        let Some(config) = spec.git_config.clone() else {
+            return Ok(Self {
+                folder: spec.source_dir.clone(),
+                entry_point,
+                _clone: None,
+            });
+        };
+        let clone = tempfile::Builder::new()
+            .prefix(".epitome-scripts-")
+            .tempdir()?;
+        let commit = check_out(&config, clone.path())?;
+        spec.record_commit(&config.repo, &commit);
+        let within = |path: &Path| {
+            if path.is_relative() {
+                Ok(clone.path().join(path))
+            } else {
+                Err(Usage(format!(
+                    "'{}' is not within the repository: give its path from there",
+                    path.display()
+                )))
+            }
+        };
+        let (folder, entry_point) = match &spec.source_dir {
+            Some(source) => (Some(within(source)?), entry_point),
+            None => {
+                let entry_point = within(Path::new(&entry_point))?;
+                (None, entry_point.display().to_string())
+            }
+        };
+        Ok(Self {
+            folder,
+            entry_point,
+            _clone: Some(clone),
+        })
+    }
+
+    /// Packs them as a `sourcedir.tar.gz`.
+    pub(super) fn pack(&self) -> Result<NamedTempFile> {
+        let mut packed = tempfile::Builder::new()
+            .prefix(".epitome-sourcedir-")
+            .tempfile()?;
+        pack(
+            self.folder.as_deref(),
+            &self.entry_point,
+            packed.as_file_mut(),
+        )?;
+        Ok(packed)
+    }
+}
+
+/// Puts packed scripts at a `s3://` URL.
+pub(super) fn send(packed: &NamedTempFile, url: &str) -> Result<()> {
+    let (s3, uri) = (places::s3()?, url.parse()?);
+    interrupt::watch();
+    let progress = StageBar::new();
+    let result = s3.put_file(packed.path(), &uri, &progress);
+    progress.clear();
+    interrupt::release();
+    Ok(result?)
+}
+
+/// Clones a repository, checks out what is asked for, and gives the commit that this is.
+fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
+    if let Some(commit) = &config.commit
+        && (commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        bail!(Usage(format!("'{commit}' is no commit: give its digits")));
+    }
+    let mut clone = vec![OsStr::new("clone"), OsStr::new("--quiet")];
+    let branch = config
+        .branch
+        .as_ref()
+        .map(|name| format!("--branch={name}"));
+    clone.extend(branch.as_ref().map(OsStr::new));
+    if config.commit.is_none() {
+        clone.push(OsStr::new("--depth=1"));
+    }
+    clone.extend([
+        OsStr::new("--"),
+        OsStr::new(&config.repo),
+        folder.as_os_str(),
+    ]);
+    git(&clone, Path::new("."))?;
+    if let Some(commit) = &config.commit {
+        git(
+            &["checkout", "--quiet", "--detach", commit].map(OsStr::new),
+            folder,
+        )?;
+    }
+    git(&["rev-parse", "HEAD"].map(OsStr::new), folder)
+}
+
+/// What git prints, or why it fails in its own words.
+fn git(arguments: &[&OsStr], folder: &Path) -> Result<String> {
+    let output = Command::new("git")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .context("git cannot be started, which fetches the scripts")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        bail!("the scripts cannot be fetched: {said}");
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,195 @@
+//! The settings of a training job, from a file and from flags.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use epitome_endpoint::aws::training::{GitConfig, TrainingSpec};
+use serde_json::Value;
+
+use crate::commands::pairs::pair;
+use crate::failure::Usage;
+
+/// A flag for each setting.
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct SettingFlags {
+    /// Name of the job [default: summarization- and the time]
+    #[arg(long, value_name = "NAME")]
+    job_name: Option<String>,
+    /// ARN of the role that the job runs as
+    #[arg(long, value_name = "ARN", env = "SAGEMAKER_ROLE")]
+    role: Option<String>,
+    /// Script that is run, below --source-dir
+    #[arg(long, value_name = "FILE")]
+    entry_point: Option<String>,
+    /// Folder of scripts; with --git-repo, within the repository
+    #[arg(long, value_name = "DIR")]
+    source_dir: Option<PathBuf>,
+    /// Take the scripts from this git repository, and record its commit in the job's tags
+    #[arg(long, value_name = "URL")]
+    git_repo: Option<String>,
+    /// A branch or tag of it
+    #[arg(long, value_name = "NAME")]
+    git_branch: Option<String>,
+    /// A commit of it
+    #[arg(long, value_name = "SHA")]
+    git_commit: Option<String>,
+    /// Where the packed scripts go [default: --output-path]
+    #[arg(long, value_name = "s3://...")]
+    code_location: Option<String>,
+    /// Where the model goes
+    #[arg(long, value_name = "s3://...")]
+    output_path: Option<String>,
+    /// Data of the job; may come several times
+    #[arg(long = "input", value_name = "CHANNEL=s3://...", value_parser = pair)]
+    inputs: Vec<(String, String)>,
+    /// An argument of the script, in JSON or as text; may come several times
+    #[arg(long = "hyperparameter", value_name = "NAME=VALUE", value_parser = pair)]
+    hyperparameters: Vec<(String, String)>,
+    /// Version of transformers in HuggingFace's container
+    #[arg(long, value_name = "VERSION")]
+    transformers_version: Option<String>,
+    /// Version of PyTorch there [default: the newest]
+    #[arg(long, value_name = "VERSION")]
+    pytorch_version: Option<String>,
+    /// Python there, as py36
+    #[arg(long, value_name = "VERSION")]
+    py_version: Option<String>,
+    /// An image in place of HuggingFace's
+    #[arg(long, value_name = "URI")]
+    image_uri: Option<String>,
+    /// Type of the instances
+    #[arg(long, value_name = "TYPE")]
+    instance_type: Option<String>,
+    /// How many [default: 1]
+    #[arg(long, value_name = "N")]
+    instance_count: Option<u32>,
+    /// Disk of each [default: 30]
+    #[arg(long, value_name = "GB")]
+    volume_size: Option<u32>,
+    /// How long the job may run [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    max_run: Option<u32>,
+    /// Take instances that may be taken away, for less
+    #[arg(long)]
+    use_spot_instances: bool,
+    /// How long it may wait for them and run on them [default: --max-run]
+    #[arg(long, value_name = "SECONDS")]
+    max_wait: Option<u32>,
+    /// Keep checkpoints here, so that the job goes on after it lost its instance
+    #[arg(long, value_name = "s3://...")]
+    checkpoint_s3_uri: Option<String>,
+    /// Where the container has them [default: /opt/ml/checkpoints]
+    #[arg(long, value_name = "DIR", requires = "checkpoint_s3_uri")]
+    checkpoint_local_path: Option<String>,
+    /// An environment variable of the container; may come several times
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    environment: Vec<(String, String)>,
+    /// A tag of the job; may come several times
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
+    tags: Vec<(String, String)>,
+}
+
+/// The settings of the file, if there is one, with those of the flags in their places.
+pub(super) fn read(file: Option<&Path>, flags: &SettingFlags) -> Result<TrainingSpec> {
+    let mut spec = match file {
+        Some(file) => from_file(file)?,
+        None => TrainingSpec::default(),
+    };
+    flags.set(&mut spec)?;
+    Ok(spec)
+}
+
+fn from_file(path: &Path) -> Result<TrainingSpec> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the settings in '{}'", path.display()))?;
+    let mut spec: TrainingSpec = toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        Usage(format!(
+            "line {line} of '{}' is no setting of a training job: {}",
+            path.display(),
+            error.message()
+        ))
+    })?;
+    if spec.git_config.is_none() {
+        // As with every file that names others: from where it is, not from where the command runs.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        match (&mut spec.source_dir, &mut spec.entry_point) {
+            (Some(source), _) => *source = folder.join(&source),
+            (None, Some(entry)) => *entry = folder.join(&entry).display().to_string(),
+            (None, None) => {}
+        }
+    }
+    Ok(spec)
+}
+
+impl SettingFlags {
+    fn set(&self, spec: &mut TrainingSpec) -> Result<()> {
+        for (flag, setting) in [
+            (&self.job_name, &mut spec.job_name),
+            (&self.role, &mut spec.role),
+            (&self.entry_point, &mut spec.entry_point),
+            (&self.code_location, &mut spec.code_location),
+            (&self.output_path, &mut spec.output_path),
+            (&self.transformers_version, &mut spec.transformers_version),
+            (&self.pytorch_version, &mut spec.pytorch_version),
+            (&self.py_version, &mut spec.py_version),
+            (&self.image_uri, &mut spec.image_uri),
+            (&self.instance_type, &mut spec.instance_type),
+            (&self.checkpoint_s3_uri, &mut spec.checkpoint_s3_uri),
+            (&self.checkpoint_local_path, &mut spec.checkpoint_local_path),
+        ] {
+            set(flag, setting);
+        }
+        for (flag, setting) in [
+            (&self.instance_count, &mut spec.instance_count),
+            (&self.volume_size, &mut spec.volume_size),
+            (&self.max_run, &mut spec.max_run),
+            (&self.max_wait, &mut spec.max_wait),
+        ] {
+            set(flag, setting);
+        }
+        set(&self.source_dir, &mut spec.source_dir);
+        spec.use_spot_instances |= self.use_spot_instances;
+        add(&self.inputs, &mut spec.inputs);
+        add(&self.environment, &mut spec.environment);
+        add(&self.tags, &mut spec.tags);
+        for (name, text) in &self.hyperparameters {
+            let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+            spec.hyperparameters.insert(name.clone(), value);
+        }
+        self.set_git(spec)
+    }
+
+    fn set_git(&self, spec: &mut TrainingSpec) -> Result<()> {
+        if let Some(repo) = &self.git_repo {
+            let config = spec.git_config.get_or_insert_with(GitConfig::default);
+            config.repo.clone_from(repo);
+        }
+        match &mut spec.git_config {
+            Some(config) => {
+                set(&self.git_branch, &mut config.branch);
+                set(&self.git_commit, &mut config.commit);
+            }
+            None if self.git_branch.is_some() || self.git_commit.is_some() => bail!(Usage(
+                "a branch or commit is of a repository: give --git-repo too".into()
+            )),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+fn set<T: Clone>(flag: &Option<T>, setting: &mut Option<T>) {
+    if flag.is_some() {
+        setting.clone_from(flag);
+    }
+}
+
+fn add(flags: &[(String, String)], settings: &mut BTreeMap<String, String>) {
+    settings.extend(flags.iter().cloned());
+}
