@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes;
+use epitome_runtime::error::innermost;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -309,15 +310,6 @@ fn wait(attempt: u32) -> Duration {
         .saturating_mul(1 << attempt.min(16).saturating_sub(1))
         .min(LONGEST_WAIT);
     longest.mul_f64(0.5 + 0.5 * fastrand::f64())
-}
-
-/// What lies behind an error: the outer ones only say that a call failed.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

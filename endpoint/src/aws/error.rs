@@ -1,8 +1,7 @@
 //! What can go wrong between here and AWS.
 
 use aws_credential_types::provider::error::CredentialsError;
-
-use super::client::innermost;
+use epitome_runtime::error::innermost;
 
 /// Why something in AWS could not be done, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

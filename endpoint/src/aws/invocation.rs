@@ -13,11 +13,11 @@ use aws_sdk_sagemakerruntime::operation::invoke_endpoint_with_response_stream::I
 use aws_sdk_sagemakerruntime::primitives::Blob;
 use aws_sdk_sagemakerruntime::types::ResponseStream;
 use aws_sdk_sagemakerruntime::types::error::ModelError;
+use epitome_runtime::error::innermost;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
 use super::AwsError;
-use super::client::innermost;
 
 const JSON: &str = "application/json";
 /// A server on this machine asks for no region; signatures need one.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use epitome_runtime::error::innermost;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::checksum::Check;
-use super::error::{Error, Request, innermost};
+use super::error::{Error, Request};
 use super::object::{Object, READ};
 use super::s3::S3;
 use crate::{Progress, Result};

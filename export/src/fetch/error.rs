@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use epitome_runtime::error::innermost;
 
 use super::uri::S3Uri;
 
@@ -255,13 +256,4 @@ impl Request<'_> {
             },
         }
     }
-}
-
-/// What lies at the bottom of an error: the sentence of the operating system, mostly.
-pub(super) fn innermost(error: &dyn StdError) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

@@ -9,10 +9,11 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Builder, ProvideCredentials, ResponseChecksumValidation};
+use epitome_runtime::error::innermost;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::error::{Error, Request, innermost};
+use super::error::{Error, Request};
 use super::model::Model;
 use super::uri::S3Uri;
 use crate::{Progress, Result};
