@@ -11,6 +11,8 @@ mod output;
 mod places;
 mod progress;
 #[cfg(feature = "aws")]
+mod sending;
+#[cfg(feature = "aws")]
 mod training_job;
 
 use std::process::ExitCode;

@@ -14,6 +14,9 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::{fails, fixture, run, text};
 use fake::Aws;
@@ -214,9 +217,21 @@ fn a_destination_that_somebody_else_writes_meanwhile_is_left_alone() {
 #[test]
 fn an_upload_that_fails_leaves_nothing_behind() {
     const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    let server = Server::with(|request| match request.target.contains("partNumber=2") {
-        true => Deed::Answer(403, "", DENIED),
-        false => Deed::Pass,
+    // The third part is still under way when the second fails, and takes its time.
+    let (arrived, last) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let was_last = Arc::clone(&last);
+    let server = Server::with(move |request| {
+        if request.target.contains("partNumber=2") {
+            return Deed::Answer(403, "", DENIED);
+        }
+        if request.target.contains("partNumber=3") {
+            std::thread::sleep(Duration::from_millis(500));
+            arrived.store(true, Ordering::SeqCst);
+        }
+        if request.method == "DELETE" {
+            last.store(arrived.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        Deed::Pass
     });
     put_artifact(&server);
     let mut command = export(&server, &uri(KEY), uri("bundles/"));
@@ -225,14 +240,12 @@ fn an_upload_that_fails_leaves_nothing_behind() {
         1,
         &["bundles/model.tar.gz", "denied", "s3:PutObject"],
     );
+    assert!(was_last.load(Ordering::SeqCst), "parts came after the end");
     let requests = server.requests();
     let last = requests.last().unwrap();
     assert_eq!(last.method, "DELETE", "{last:?}");
     assert!(last.target.contains("uploadId="), "{last:?}");
-    // A part that was under way may still be written by this server after the upload was aborted.
-    let mut files = server.files();
-    files.retain(|name| !name.starts_with(".upload_id-"));
-    assert_eq!(files, ["job"]);
+    assert_eq!(server.files(), ["job"]);
 }
 
 #[test]
@@ -565,12 +578,111 @@ fn a_training_job_without_an_artifact_says_why() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn prepared_data_is_sent_to_its_channels() {
+    let server = Server::start();
+    let data = tempfile::tempdir().unwrap();
+    let prepare = || {
+        let mut command = server.epitome();
+        command
+            .arg("prepare")
+            .arg(fixture("summaries/validation-1000.csv"))
+            .arg("--output")
+            .arg(data.path());
+        command
+    };
+    let output = run(prepare().args(["--upload", &uri("data")]));
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    for (channel, file) in [("train", "train.csv"), ("validation", "validation.csv")] {
+        let sent = fs::read(server.object(&format!("data/{channel}/{file}"))).unwrap();
+        assert_eq!(sent, fs::read(data.path().join(file)).unwrap());
+        let input = format!("{channel} = \"{}\"", uri(&format!("data/{channel}")));
+        assert!(stderr.contains(&input), "{stderr}");
+    }
+    let mut anonymous = prepare();
+    anonymous
+        .args(["--upload", &uri("data")])
+        .env_remove("AWS_ACCESS_KEY_ID");
+    fs::remove_file(data.path().join("train.csv")).unwrap();
+    fails(&mut anonymous, 1, &["no AWS credentials were found"]);
+    assert!(!data.path().join("train.csv").exists(), "no work is lost");
+    let wrong = run(prepare().args(["--upload", "data"]));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("does not begin with s3://"));
+}
+
+#[test]
+fn a_bundle_of_this_machine_is_sent_once_and_deployed() {
+    let (server, aws) = (Server::start(), Aws::start());
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    let checkpoint = fixture("tiny/pegasus-relu");
+    works(&mut export(&server, checkpoint.to_str().unwrap(), &bundle));
+    let deploy = |model: &Path, more: &[&str]| {
+        let mut command = server.epitome();
+        command
+            .args(["deploy", "--endpoint", "news", "--interval", "0.02"])
+            .args(["--image", "1.dkr.ecr.eu-west-1.amazonaws.com/epitome"])
+            .args(["--role", "arn:aws:iam::1:role/a", "--model"])
+            .arg(model)
+            .args(more)
+            .env("AWS_ENDPOINT_URL", aws.url());
+        command
+    };
+    let upload = ["--upload", &uri("bundles")];
+    let mut dry = deploy(&bundle, &upload);
+    works(dry.arg("--dry-run"));
+    assert!(server.requests().is_empty());
+
+    let puts = || {
+        let requests = server.requests();
+        requests.iter().filter(|sent| sent.method == "PUT").count()
+    };
+    let deployed = || {
+        let models = aws.state().models.clone();
+        assert_eq!(models.len(), 1);
+        let model = models.into_values().next().unwrap();
+        let url = model["PrimaryContainer"]["ModelDataUrl"].as_str().unwrap();
+        url.strip_prefix(&uri("")).unwrap().to_owned()
+    };
+    works(&mut deploy(&bundle, &upload));
+    let first = deployed();
+    assert!(first.starts_with("bundles/") && first.ends_with("/model.tar.gz"));
+    let sent = fs::read(server.object(&first)).unwrap();
+    let unpacked = folder.path().join("unpacked");
+    tar::Archive::new(GzDecoder::new(sent.as_slice()))
+        .unpack(&unpacked)
+        .unwrap();
+    assert_eq!(manifest(&unpacked), manifest(&bundle));
+
+    // The same again sends and changes nothing; another bundle goes beside the first.
+    assert_eq!(puts(), 1);
+    let output = run(&mut deploy(&bundle, &upload));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("is there already"), "{stderr}");
+    assert!(stderr.contains("has these settings already"), "{stderr}");
+    assert_eq!(puts(), 1);
+    let other = fixture("tiny/pegasus-gelu");
+    works(&mut export(&server, other.to_str().unwrap(), &bundle));
+    works(&mut deploy(&bundle, &upload));
+    assert_eq!(puts(), 2);
+    assert_ne!(deployed(), first);
+    assert!(server.object(&first).is_file());
+
+    fails(&mut deploy(&bundle, &[]), 2, &["must be on S3", "--upload"]);
+    fails(
+        &mut deploy(Path::new("s3://artifacts/model.tar.gz"), &upload),
+        2,
+        &["is on S3 already"],
+    );
+    fails(&mut deploy(&checkpoint, &upload), 2, &["manifest.json"]);
+}
+
 /// Linux tells how much memory a process took at most.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_archive() {
-    use std::time::Duration;
-
     const MEGABYTE: usize = 1_000_000;
     // More than the memory that is allowed; EPITOME_ARTIFACT_MB=2300 is as large as pegasus-large.
     let size = std::env::var("EPITOME_ARTIFACT_MB").map_or(320, |text| text.parse().unwrap());
@@ -635,7 +747,6 @@ impl Read for Noise {
 fn ctrl_c_ends_a_download_that_hangs() {
     use std::io::{BufRead, BufReader};
     use std::process::Stdio;
-    use std::time::Duration;
 
     let server = Server::with(|request| {
         if request.is_range_from(RANGE) {

@@ -1,16 +1,19 @@
 //! `epitome deploy`
 
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
 use epitome_endpoint::aws::Client;
 use epitome_endpoint::aws::deployment::{DeploymentSpec, Hosting, Outcome, deploy};
+use epitome_export::fetch::S3Uri;
 use serde_json::json;
 
 use super::pairs::pair;
 use crate::aws_progress::{StateLines, waiting};
+use crate::sending;
 
 /// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
 ///
@@ -20,9 +23,12 @@ pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// A model.tar.gz on S3
-    #[arg(short, long, value_name = "s3://...")]
+    /// A model.tar.gz on S3; with --upload, the folder of a bundle
+    #[arg(short, long, value_name = "MODEL")]
     model: String,
+    /// Send the bundle to S3 first, into a folder below this one that is named after what it holds
+    #[arg(long, value_name = "s3://...")]
+    upload: Option<S3Uri>,
     /// URI of the image in ECR
     #[arg(long, value_name = "URI", env = "EPITOME_IMAGE")]
     image: String,
@@ -91,10 +97,17 @@ struct HostingFlags {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
+    let folder = Path::new(&arguments.model);
+    let address = arguments.upload.as_ref();
+    let address = address
+        .map(|prefix| sending::address(folder, prefix))
+        .transpose()?;
     let spec = DeploymentSpec {
         endpoint: arguments.endpoint.clone(),
         image: arguments.image.clone(),
-        model: arguments.model.clone(),
+        model: address
+            .as_ref()
+            .map_or_else(|| arguments.model.clone(), S3Uri::to_string),
         role: arguments.role.clone(),
         hosting: hosting(&arguments.hosting),
         environment: arguments.environment.iter().cloned().collect(),
@@ -114,6 +127,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(out.flush()?);
     }
     let client = Client::connect()?;
+    if let Some(address) = &address {
+        sending::bundle(folder, address)?;
+    }
     let lines = StateLines::every(arguments.interval);
     let outcome = waiting(|| deploy(&client, &spec, &lines))?;
     let seconds = start.elapsed().as_secs_f64();

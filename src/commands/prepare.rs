@@ -1,5 +1,8 @@
 //! `epitome prepare`
 
+#[cfg(feature = "aws")]
+mod upload;
+
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,6 +24,9 @@ pub(crate) struct Arguments {
     /// Folder of the two files
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    upload: upload::UploadFlags,
     /// Column, or field, of the documents
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_column: String,
@@ -62,6 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )));
     }
     let start = Instant::now();
+    #[cfg(feature = "aws")]
+    arguments.upload.check()?;
     interrupt::watch();
     let progress = StageBar::new();
     let result = work(arguments, &progress);
@@ -72,6 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(lengths) = &lengths {
         table(lengths, &arguments.lengths)?;
     }
+    #[cfg(feature = "aws")]
+    arguments.upload.send(&arguments.output)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::aws_progress::{StateLines, waiting};
 use crate::failure::Usage;
-use crate::training_job;
+use crate::{sending, training_job};
 use scripts::Scripts;
 use settings::SettingFlags;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "there is a training job '{name}' already, and AWS keeps its name: give another --job-name"
         )));
     }
-    scripts::send(&packed, &spec.source_url()?)?;
+    sending::file(packed.path(), &spec.source_url()?.parse()?)?;
     TrainingJob::create(&client, &request)?;
     eprintln!("Started training job {name}");
     if !arguments.no_wait {

@@ -35,6 +35,11 @@ impl Destination {
     pub fn uri(&self) -> &S3Uri {
         &self.uri
     }
+
+    /// Whether an earlier bundle is there.
+    pub fn has_bundle(&self) -> bool {
+        matches!(self.condition, Condition::Version(_))
+    }
 }
 
 impl S3 {

@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{Error, Request};
 use super::s3::S3;
@@ -28,7 +28,7 @@ const MAX_PARTS: u64 = 10_000;
 /// Parts that are sent at a time.
 const PARTS: usize = 4;
 
-/// How long giving up may take.
+/// How long parts that are under way may take once the upload is given up, and then its end.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What has to be true of the object that is there when the new one is whole.
@@ -200,8 +200,8 @@ impl<'a> Upload<'a> {
             let sent = (&mut part).await;
             sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
         });
-        if sent.is_err() {
-            part.abort();
+        if sent.is_err() && !part.is_finished() {
+            self.sending.push_front(part);
         }
         self.sent.push(sent?);
         Ok(())
@@ -264,11 +264,13 @@ impl Drop for Upload<'_> {
             .upload_id(id);
         let sending = std::mem::take(&mut self.sending);
         self.s3.runtime().block_on(async {
-            for part in &sending {
-                part.abort();
-            }
-            for part in sending {
-                let _ = part.await;
+            // A part that S3 writes after it has forgotten the upload stays, unseen and paid for.
+            let end = Instant::now() + FAREWELL;
+            for mut part in sending {
+                if timeout_at(end, &mut part).await.is_err() {
+                    part.abort();
+                    let _ = part.await;
+                }
             }
             // What S3 cannot be told now, its lifecycle rules have to clear away.
             let _ = timeout(FAREWELL, abort.send()).await;

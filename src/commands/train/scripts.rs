@@ -1,4 +1,4 @@
-//! The scripts of a training job: from a folder or a git repository, packed, and put on S3.
+//! The scripts of a training job: from a folder or a git repository, packed.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,6 @@ use epitome_endpoint::aws::training::{GitConfig, TrainingSpec, pack};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Usage;
-use crate::interrupt;
-use crate::places;
-use crate::progress::StageBar;
 
 /// The scripts, on this machine.
 pub(super) struct Scripts {
@@ -75,17 +72,6 @@ impl Scripts {
         )?;
         Ok(packed)
     }
-}
-
-/// Puts packed scripts at a `s3://` URL.
-pub(super) fn send(packed: &NamedTempFile, url: &str) -> Result<()> {
-    let (s3, uri) = (places::s3()?, url.parse()?);
-    interrupt::watch();
-    let progress = StageBar::new();
-    let result = s3.put_file(packed.path(), &uri, &progress);
-    progress.clear();
-    interrupt::release();
-    Ok(result?)
 }
 
 /// Clones a repository, checks out what is asked for, and gives the commit that this is.

@@ -157,7 +157,7 @@ impl DeploymentSpec {
         if !self.model.starts_with("s3://") {
             let model = &self.model;
             return invalid(format!(
-                "the model must be on S3, as s3://BUCKET/KEY, not '{model}'"
+                "the model must be on S3, as s3://BUCKET/KEY, not '{model}': --upload sends a bundle there"
             ));
         }
         if !self.role.starts_with("arn:") {

@@ -1,0 +1,44 @@
+//! The prepared files on S3, where a training job finds them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::Args;
+use epitome_export::dataset::{TRAIN, VALIDATION};
+use epitome_export::fetch::S3Uri;
+
+use crate::{places, sending};
+
+/// The channels of a training job, and the file of each.
+const CHANNELS: [(&str, &str); 2] = [("train", TRAIN), ("validation", VALIDATION)];
+
+/// Where the files go besides the disk.
+#[derive(Args)]
+pub(super) struct UploadFlags {
+    /// Send the files to train/ and validation/ in this folder on S3: the inputs of a training job
+    #[arg(long, value_name = "s3://...")]
+    upload: Option<S3Uri>,
+}
+
+impl UploadFlags {
+    /// Missing credentials are better known before the work than after it.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.upload.is_some() {
+            places::s3()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is in the folder, if that is wanted, and says what a training job calls it.
+    pub(super) fn send(&self, folder: &Path) -> Result<()> {
+        let Some(prefix) = &self.upload else {
+            return Ok(());
+        };
+        for (channel, file) in CHANNELS {
+            let uri = prefix.join(channel);
+            sending::file(&folder.join(file), &uri.join(file))?;
+            eprintln!("Sent the input {channel} = \"{uri}\"");
+        }
+        Ok(())
+    }
+}
