@@ -37,7 +37,12 @@ impl Stored {
             (Crc32, head.checksum_crc32()),
             (Sha1, head.checksum_sha1()),
         ];
-        let composite = head.checksum_type() == Some(&ChecksumType::Composite);
+        // Other servers than Amazon's say nothing, of which only the ETag gives away that there were parts.
+        let etag = head.e_tag().unwrap_or_default();
+        let composite = match head.checksum_type() {
+            Some(kind) => *kind == ChecksumType::Composite,
+            None => etag.contains('-'),
+        };
         for (algorithm, value) in headers {
             let Some((value, parts)) = value.and_then(split) else {
                 continue;
@@ -55,7 +60,7 @@ impl Stored {
         let encryption = head.server_side_encryption();
         let plain = encryption.is_none_or(|kind| *kind == ServerSideEncryption::Aes256)
             && head.sse_customer_algorithm().is_none();
-        let (value, parts) = split(head.e_tag()?.trim_matches('"'))?;
+        let (value, parts) = split(etag.trim_matches('"'))?;
         Some(Self {
             algorithm: Algorithm::Md5,
             value: unhex(value).filter(|value| plain && value.len() == 16)?,
@@ -235,6 +240,21 @@ mod tests {
         assert!(right(&stored, Some(5), TEXT));
         assert!(!right(&stored, Some(4), TEXT));
         assert!(!right(&stored, None, TEXT));
+    }
+
+    #[test]
+    fn a_checksum_that_may_be_of_parts_is_not_taken_for_one_of_the_whole() {
+        let etag = "\"324730582f20c3f18cbb66d63a6137d2-2\"";
+        let head = || {
+            HeadObjectOutput::builder()
+                .e_tag(etag)
+                .checksum_crc32("y/Q5Jg==")
+        };
+        let unsaid = Stored::of(&head().build()).unwrap();
+        assert_eq!((unsaid.algorithm(), unsaid.parts()), ("MD5", Some(2)));
+        let whole = head().checksum_type(ChecksumType::FullObject).build();
+        let whole = Stored::of(&whole).unwrap();
+        assert_eq!((whole.algorithm(), whole.parts()), ("CRC32", None));
     }
 
     #[test]
