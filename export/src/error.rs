@@ -244,6 +244,19 @@ pub enum Error {
         tensor: String,
     },
 
+    /// A weight is greater than the precision can hold.
+    #[error(
+        "tensor '{tensor}' holds {value:e}, and the precision asked for holds {limit:e} at most: choose another with --precision"
+    )]
+    BeyondPrecision {
+        /// The tensor.
+        tensor: String,
+        /// The weight's magnitude.
+        value: f32,
+        /// The greatest magnitude.
+        limit: f32,
+    },
+
     /// There are no data at the path given.
     #[error("{} does not exist: give a folder of XSum's files, a .csv or a .jsonl", path.display())]
     NoSuchDataset {

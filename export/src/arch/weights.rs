@@ -18,10 +18,9 @@ pub struct PackedTensors {
     pub weights_key: String,
     /// The weights.
     pub weights: StoredTensor,
-    /// Name of what belongs to the columns.
-    pub columns_key: String,
-    /// float32 `[_, padded size_out]`.
-    pub columns: StoredTensor,
+    /// What belongs to the columns, float32 `[_, padded size_out]`, and its name; none where the format
+    /// needs nothing.
+    pub columns: Option<(String, StoredTensor)>,
 }
 
 /// A tensor on its way out of the checkpoint.
@@ -140,38 +139,56 @@ impl<'a> ModelWeights<'a> {
         packing: &mut dyn Packing,
     ) -> Result<PackedTensors> {
         self.used.insert(self.in_checkpoint(name).into());
-        let keys = ["packed", "columns"].map(|part| format!("{name}/{part}"));
-        let [weights, columns] = keys.each_ref().map(|key| self.file.get(key).cloned());
-        let (weights, columns) = match (weights, columns) {
-            (Some(weights), Some(columns)) => (weights, columns),
-            _ => {
-                let values = Values {
-                    tensor: self.tensor(name, &dims)?,
-                    name,
-                    progress: self.progress,
-                };
-                let [size_out, size_in] = dims;
-                let shape = packing.shape(size_out, size_in);
-                let element_type = packing.element_type();
-                let weights = self.file.store(&keys[0], element_type, &shape, |sink| {
-                    let mut packer = Packer::new(packing, size_in);
-                    values.stream(&mut |values| packer.take(values, sink))?;
-                    packer.finish(sink)
+        let [weights_key, columns_key] = ["packed", "columns"].map(|part| format!("{name}/{part}"));
+        if let Some(weights) = self.file.get(&weights_key).cloned() {
+            let columns = self.file.get(&columns_key).cloned();
+            return Ok(PackedTensors {
+                weights_key,
+                weights,
+                columns: columns.map(|columns| (columns_key, columns)),
+            });
+        }
+        let values = Values {
+            tensor: self.tensor(name, &dims)?,
+            name,
+            progress: self.progress,
+        };
+        let [size_out, size_in] = dims;
+        let shape = packing.shape(size_out, size_in);
+        let element_type = packing.element_type();
+        let limit = packing.limit();
+        let weights = self
+            .file
+            .store(&weights_key, element_type, &shape, |sink| {
+                let mut packer = Packer::new(packing, size_in);
+                values.stream(&mut |values| {
+                    let most = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                    if most > limit {
+                        return Err(Error::BeyondPrecision {
+                            tensor: name.into(),
+                            value: most,
+                            limit,
+                        });
+                    }
+                    packer.take(values, sink)
                 })?;
-                let columns = packing.columns();
+                packer.finish(sink)
+            })?;
+        let columns = packing.columns();
+        let columns = match columns.is_empty() {
+            true => None,
+            false => {
                 let padded = size_out.next_multiple_of(PANEL);
                 let shape = [columns.len() / padded, padded];
-                let columns = self
+                let stored = self
                     .file
-                    .store_f32(&keys[1], &shape, |sink| sink(&columns))?;
-                (weights, columns)
+                    .store_f32(&columns_key, &shape, |sink| sink(&columns))?;
+                Some((columns_key, stored))
             }
         };
-        let [weights_key, columns_key] = keys;
         Ok(PackedTensors {
             weights_key,
             weights,
-            columns_key,
             columns,
         })
     }

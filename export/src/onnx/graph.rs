@@ -525,6 +525,9 @@ impl<'g> NodeBuilder<'g> {
     /// Adds the node and names only the outputs at these positions (ascending); those between are
     /// left out, as ONNX allows for optional outputs.
     pub fn pick<const N: usize>(mut self, positions: [usize; N]) -> [Value; N] {
+        // What is left out at the end needs no place.
+        let given = self.proto.input.iter().rposition(|name| !name.is_empty());
+        self.proto.input.truncate(given.map_or(0, |last| last + 1));
         let name = self.graph.unique(&self.proto.op_type);
         let values = positions.map(|position| {
             Value(if position == 0 {

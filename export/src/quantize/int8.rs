@@ -1,19 +1,41 @@
 //! int8: each output has a scale of its own.
 
-use epitome_runtime::operators::int8::WEIGHT_LIMIT;
+use epitome_runtime::operators::int8::{EMBEDDING, LINEAR, WEIGHT_BITS, weight_limit};
+use epitome_runtime::operators::linear::ACTIVATION_BITS;
 use epitome_runtime::operators::panels::{PANEL, packed_shape, padded_inputs, position};
 
 use super::Packing;
+use crate::arch::Side;
 use crate::onnx::proto::ElementType;
 
 /// Packs int8 weights, and keeps each output's scale and the sum of its integers.
 #[derive(Debug, Default)]
-pub struct Int8 {
+pub(super) struct Int8 {
     scales: Vec<f32>,
     sums: Vec<f32>,
 }
 
+/// Bits of a weight.
+const BITS: u32 = 8;
+/// The greatest integer.
+const LIMIT: f32 = weight_limit(BITS) as f32;
+
 impl Packing for Int8 {
+    fn linear(&self) -> &'static str {
+        LINEAR
+    }
+
+    fn embedding(&self) -> Option<&'static str> {
+        Some(EMBEDDING)
+    }
+
+    fn attributes(&self, side: Side) -> Vec<(&'static str, i64)> {
+        vec![
+            (ACTIVATION_BITS, side.activation_bits()),
+            (WEIGHT_BITS, i64::from(BITS)),
+        ]
+    }
+
     fn element_type(&self) -> ElementType {
         ElementType::Int8
     }
@@ -44,8 +66,6 @@ impl Packing for Int8 {
         [self.scales.as_slice(), &self.sums].concat()
     }
 }
-
-const LIMIT: f32 = WEIGHT_LIMIT as f32;
 
 /// Shares of a row's greatest magnitude that are tried as the greatest integer's value: to cut off
 /// what is far out can leave the many with less error.
@@ -163,16 +183,16 @@ mod tests {
     fn zeros_and_next_to_nothing_are_finite() {
         let mut rows = vec![0.0; PANEL * 4];
         rows[4] = f32::MIN_POSITIVE / 4.0;
-        rows[8] = f32::MAX;
+        rows[8] = f32::MAX / 2.0;
         let (mut packing, mut packed) = (Int8::default(), Vec::new());
         packing.panel(&rows, 4, &mut packed);
         assert!(packing.columns().iter().all(|value| value.is_finite()));
         assert!(
             packed
                 .iter()
-                .all(|&byte| (byte as i8).unsigned_abs() <= WEIGHT_LIMIT as u8)
+                .all(|&byte| f32::from((byte as i8).unsigned_abs()) <= LIMIT)
         );
         let back = unpack(&packed, &packing, 4);
-        assert!((back[2][0] / f32::MAX - 1.0).abs() < 1e-6);
+        assert!((back[2][0] / rows[8] - 1.0).abs() < 1e-6);
     }
 }

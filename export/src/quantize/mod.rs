@@ -2,17 +2,52 @@
 //!
 //! A matrix passes through in panels of a few outputs, so that memory does not grow with its size.
 
+mod fp16;
 mod int8;
 
-pub use int8::Int8;
-
+use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::panels::PANEL;
 
+use self::fp16::Fp16;
+use self::int8::Int8;
+use crate::arch::Side;
 use crate::error::Result;
 use crate::onnx::proto::ElementType;
 
+/// What a matrix is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A linear layer.
+    Layer,
+    /// A table of tokens, which may be the output layer too.
+    Table,
+}
+
+/// How a bundle of this precision packs matrices of this role; none where they stay float32.
+pub fn packing(precision: Precision, role: Role) -> Option<Box<dyn Packing>> {
+    match (precision, role) {
+        (Precision::Fp32, _) => None,
+        (Precision::Fp16, _) => Some(Box::new(Fp16)),
+        (Precision::Int8, Role::Layer | Role::Table) => Some(Box::<Int8>::default()),
+    }
+}
+
 /// Packs a matrix of `[size_out, size_in]`, panel by panel.
 pub trait Packing {
+    /// Name of the operator that multiplies with the matrix.
+    fn linear(&self) -> &'static str;
+
+    /// Name of the operator that takes rows of it; none where it serves no tables.
+    fn embedding(&self) -> Option<&'static str>;
+
+    /// Integer attributes of the operator that multiplies.
+    fn attributes(&self, side: Side) -> Vec<(&'static str, i64)>;
+
+    /// The greatest magnitude of a weight that it can hold.
+    fn limit(&self) -> f32 {
+        f32::MAX
+    }
+
     /// The type of the packed tensor.
     fn element_type(&self) -> ElementType;
 
@@ -24,7 +59,7 @@ pub trait Packing {
     fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>);
 
     /// What the operators need beside the weights once all panels are packed: float32 of
-    /// `[_, padded size_out]`.
+    /// `[_, padded size_out]`, or nothing.
     fn columns(&self) -> Vec<f32>;
 }
 

@@ -13,13 +13,15 @@ pub enum Precision {
     /// float32.
     #[default]
     Fp32,
+    /// float16, widened to float32 where it is multiplied.
+    Fp16,
     /// 8-bit integers, with a scale for each output; activations are rounded too, row by row.
     Int8,
 }
 
 impl Precision {
     /// Every precision, most precise first.
-    pub const ALL: [Self; 2] = [Self::Fp32, Self::Int8];
+    pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
 
     /// Whether attention over a source is an operator of our own too. (float32 bundles keep to stock
     /// operators, so that any program with ONNX Runtime can run their graphs.)
@@ -31,6 +33,7 @@ impl Precision {
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
             Self::Int8 => "int8",
         }
     }

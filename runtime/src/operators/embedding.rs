@@ -1,37 +1,38 @@
 //! `Embedding`: rows of a table that is packed as a linear layer's weights are.
 
+use std::marker::PhantomData;
+
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
-use ort::value::TensorElementType;
+use ort::value::{IntoTensorElementType, TensorElementType};
 
-use super::input;
-use super::panels::{GROUP, PANEL, packed_shape, padded_inputs};
+use super::linear::{Table, integer};
+use super::panels::{PANEL, panels};
+use super::{input, optional_input};
 
-/// Its name in a graph.
-pub const NAME: &str = "Embedding";
 /// Attribute, integer: rows of the table, padding excluded.
 pub const SIZE_OUT: &str = super::linear::SIZE_OUT;
 /// Attribute, integer: size of a row, padding excluded.
 pub const SIZE_IN: &str = "size_in";
 
-/// The operator: int64 `ids`, packed int8 weights of `[vocab, hidden]` and float32 `columns` as
+/// The operator: int64 `ids`, packed weights of `[vocab, hidden]` and `columns` as
 /// [`Linear`](super::linear::Linear) has them, to float32 `[.., hidden]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Embedding;
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Embedding<F>(F);
 
-impl Operator for Embedding {
-    type Kernel<'attr> = EmbeddingKernel;
+impl<F: Table> Operator for Embedding<F> {
+    type Kernel<'attr> = EmbeddingKernel<F>;
 
     fn name(&self) -> &str {
-        NAME
+        F::EMBEDDING
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         [
             OperatorInput::required(TensorElementType::Int64),
-            OperatorInput::required(TensorElementType::Int8),
-            OperatorInput::required(TensorElementType::Float32),
+            OperatorInput::required(F::Element::into_tensor_element_type()),
+            OperatorInput::optional(TensorElementType::Float32),
         ]
     }
 
@@ -39,34 +40,34 @@ impl Operator for Embedding {
         [OperatorOutput::required(TensorElementType::Float32)]
     }
 
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<EmbeddingKernel> {
-        let size = |name: &str| {
-            context
-                .get::<i64>(name)
-                .filter(|size| (1..i64::from(i32::MAX)).contains(size))
-                .map(|size| size as usize)
-                .ok_or_else(|| ort::Error::new(format!("attribute '{name}' is missing or wrong")))
-        };
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<EmbeddingKernel<F>> {
+        let size = |name| integer(context, name, 1..i64::from(i32::MAX));
         Ok(EmbeddingKernel {
-            vocab_size: size(SIZE_OUT)?,
-            hidden: size(SIZE_IN)?,
+            vocab_size: size(SIZE_OUT)? as usize,
+            hidden: size(SIZE_IN)? as usize,
+            format: PhantomData,
         })
     }
 }
 
 /// A table of a loaded graph.
-pub struct EmbeddingKernel {
+pub(crate) struct EmbeddingKernel<F> {
     vocab_size: usize,
     hidden: usize,
+    format: PhantomData<F>,
 }
 
-impl Kernel for EmbeddingKernel {
+impl<F: Table> Kernel for EmbeddingKernel<F> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (shape, ids) = input::<i64>(context, 0)?;
-        let (packed_dims, packed) = input::<i8>(context, 1)?;
-        let (_, columns) = input::<f32>(context, 2)?;
-        if packed_dims != packed_shape(self.vocab_size, self.hidden)
-            || columns.len() < self.vocab_size
+        let (packed_dims, packed) = input::<F::Element>(context, 1)?;
+        let columns = optional_input::<f32>(context, 2)?.map(|(_, columns)| columns);
+        let columns = columns.unwrap_or_default();
+        if packed_dims != F::packed_shape(self.vocab_size, self.hidden)
+            || columns.len() != F::COLUMNS * panels(self.vocab_size) * PANEL
         {
             return Err(ort::Error::new(format!(
                 "packed weights of {packed_dims:?} and {} column values are no table of \
@@ -85,7 +86,6 @@ impl Kernel for EmbeddingKernel {
             .output(0, dims)?
             .ok_or_else(|| ort::Error::new("there is no output"))?;
         let (_, y) = output.try_extract_tensor_mut::<f32>()?;
-        let panel_size = padded_inputs(self.hidden) * PANEL;
         for (&id, y) in ids.iter().zip(y.chunks_exact_mut(self.hidden)) {
             let row = usize::try_from(id)
                 .ok()
@@ -96,14 +96,7 @@ impl Kernel for EmbeddingKernel {
                         self.vocab_size
                     ))
                 })?;
-            let panel = &packed[row / PANEL * panel_size..][..panel_size];
-            let groups = panel.chunks_exact(PANEL * GROUP);
-            for (group, y) in groups.zip(y.chunks_mut(GROUP)) {
-                let weights = &group[row % PANEL * GROUP..][..GROUP];
-                for (y, &weight) in y.iter_mut().zip(weights) {
-                    *y = columns[row] * f32::from(weight);
-                }
-            }
+            F::row(packed, columns, row, y);
         }
         Ok(())
     }

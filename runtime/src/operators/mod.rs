@@ -7,18 +7,20 @@
 //!
 //! | operator | computes |
 //! | --- | --- |
-//! | [`Linear`](linear::Linear) | `activation(x · weightᵀ + bias)` |
-//! | [`Embedding`](embedding::Embedding) | rows of a packed table |
+//! | [`Linear`](linear), one for each format | `activation(x · weightᵀ + bias)` |
+//! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`SelfAttention`](attention::SelfAttention) | the encoder's attention |
 //! | [`CrossMemory`](attention::CrossMemory) | keys or values of the decoder's cross-attention, once a document |
 //! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
 //! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
-//! Weights are laid out as [`panels`] has it; the exporter writes them so.
+//! Weights are cut into [`panels`]; what a panel holds is the format's: [`int8`], [`fp16`].
+//! A new format is one file and one line in [`domain`].
 
 pub mod activation;
 pub mod attention;
 pub mod embedding;
+pub mod fp16;
 pub mod int8;
 pub mod linear;
 pub mod panels;
@@ -28,14 +30,21 @@ pub mod rows;
 
 use ort::operator::OperatorDomain;
 
+use self::embedding::Embedding;
+use self::fp16::Fp16;
+use self::int8::Int8;
+use self::linear::Linear;
+
 /// The domain of the operators.
 pub const DOMAIN: &str = "epitome";
 
 /// Every operator, to be registered with a session.
 pub fn domain() -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
-        .add(linear::Linear)?
-        .add(embedding::Embedding)?
+        .add(Linear::<Int8>::default())?
+        .add(Embedding::<Int8>::default())?
+        .add(Linear::<Fp16>::default())?
+        .add(Embedding::<Fp16>::default())?
         .add(attention::CrossMemory)?
         .add(attention::CrossAttention)?
         .add(attention::SelfAttention)?

@@ -10,7 +10,7 @@ const WORTHWHILE: usize = 1 << 16;
 
 /// Runs `work` for parts of `0..count`, each at most `part` long, on the session's threads; all at
 /// once on this one where the work as a whole is small.
-pub(super) fn share(
+pub(crate) fn share(
     context: &ComputeContext,
     count: usize,
     part: usize,
@@ -29,7 +29,7 @@ pub(super) fn share(
 }
 
 /// A slice whose disjoint parts are written by several threads.
-pub(super) struct Disjoint<'a, T> {
+pub(crate) struct Disjoint<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
@@ -42,7 +42,7 @@ unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
-    pub(super) fn new(slice: &'a mut [T]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
             len: slice.len(),
@@ -56,7 +56,7 @@ impl<'a, T> Disjoint<'a, T> {
     ///
     /// No other part that overlaps it is in use.
     #[allow(clippy::mut_from_ref, reason = "what the type is for")]
-    pub(super) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: within the slice, as just checked, and in no other use, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }

@@ -1,7 +1,12 @@
 //! Activations as small integers, each row on its own.
 
-use super::panels::padded_inputs;
+use ort::operator::ComputeContext;
+
+use super::parallel::{Disjoint, share};
 use crate::simd::dispatch;
+
+/// Rows that one thread rounds at a time.
+const ROWS_A_PART: usize = 16;
 
 /// How a row's integers turn back: `x = scale * integer + least`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,11 +28,34 @@ pub struct QuantizedRows {
 }
 
 impl QuantizedRows {
-    /// Makes room for `rows` of `size` inputs each; what stood there is lost.
-    pub fn reset(&mut self, rows: usize, size: usize) {
-        self.stride = padded_inputs(size);
-        self.bytes.resize(rows * self.stride, 0);
+    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, and pads it with zeros to
+    /// `stride`.
+    pub(crate) fn fill(
+        &mut self,
+        context: &ComputeContext,
+        x: &[f32],
+        size: usize,
+        stride: usize,
+        bits: u32,
+    ) -> ort::Result<()> {
+        let rows = x.len() / size;
+        self.stride = stride;
+        self.bytes.resize(rows * stride, 0);
         self.scales.resize(rows, RowScale::default());
+        let (bytes, scales) = (
+            Disjoint::new(&mut self.bytes),
+            Disjoint::new(&mut self.scales),
+        );
+        share(context, rows, ROWS_A_PART, 4 * x.len(), |rows| {
+            for row in rows {
+                // SAFETY: each row is written by the one thread that has it.
+                unsafe {
+                    let bytes = bytes.part(row * stride..(row + 1) * stride);
+                    scales.part(row..row + 1)[0] =
+                        quantize(&x[row * size..(row + 1) * size], bits, bytes);
+                }
+            }
+        })
     }
 
     /// Bytes of a row.
@@ -43,11 +71,6 @@ impl QuantizedRows {
     /// The scales of all rows.
     pub fn scales(&self) -> &[RowScale] {
         &self.scales
-    }
-
-    /// The integers and the scales, each row's to be filled by [`quantize`].
-    pub fn parts_mut(&mut self) -> (&mut [u8], &mut [RowScale]) {
-        (&mut self.bytes, &mut self.scales)
     }
 }
 

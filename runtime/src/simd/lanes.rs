@@ -3,6 +3,8 @@
 //! What is written over [`Lanes`] adds in the same order everywhere. A product that is added is rounded once where
 //! multiplication and addition are fused, which is wherever registers are used, and twice in plain Rust.
 
+use half::f16;
+
 /// Numbers of one [`Lanes`].
 pub(crate) const LANES: usize = 16;
 
@@ -12,10 +14,14 @@ pub(crate) const LANES: usize = 16;
 ///
 /// An implementation is used only where the processor has its instructions: [`dispatch_lanes!`] sees to it.
 pub(crate) unsafe trait Lanes: Copy {
+    /// Registers that sums can stay in, a few left for other things.
+    const SUMS: usize;
     /// The same number in all lanes.
     fn splat(value: f32) -> Self;
     /// Numbers from memory.
     fn load(from: &[f32; LANES]) -> Self;
+    /// Finite numbers from memory, which are widened.
+    fn load_half(from: &[f16; LANES]) -> Self;
     /// Numbers to memory.
     fn store(self, to: &mut [f32; LANES]);
     /// `a * b + self`
@@ -24,12 +30,26 @@ pub(crate) unsafe trait Lanes: Copy {
     fn times(self, other: Self) -> Self;
 }
 
+/// Widens finite numbers: the exponent is mended by a multiplication, which normalizes what is subnormal, too.
+#[inline(always)]
+fn widen(from: &[f16; LANES]) -> [f32; LANES] {
+    /// 2^112, the difference of the exponents' offsets.
+    const OFFSET: f32 = f32::from_bits((127 + 112) << 23);
+    from.map(|half| {
+        let bits = u32::from(half.to_bits());
+        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * OFFSET;
+        f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+    })
+}
+
 /// Plain Rust.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; LANES]);
 
 // SAFETY: it needs no instructions beyond the baseline.
 unsafe impl Lanes for Portable {
+    const SUMS: usize = 2;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; LANES])
@@ -37,6 +57,10 @@ unsafe impl Lanes for Portable {
     #[inline(always)]
     fn load(from: &[f32; LANES]) -> Self {
         Self(*from)
+    }
+    #[inline(always)]
+    fn load_half(from: &[f16; LANES]) -> Self {
+        Self(widen(from))
     }
     #[inline(always)]
     fn store(self, to: &mut [f32; LANES]) {
@@ -60,7 +84,8 @@ macro_rules! registers {
     (
         $(#[$doc:meta])*
         $name:ident: $count:literal of $register:ty, $width:literal;
-        $splat:expr, $load:expr, $store:expr, $add_product:expr, $times:expr
+        $sums:literal sums;
+        $splat:expr, $load:expr, $load_half:expr, $store:expr, $add_product:expr, $times:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -69,6 +94,8 @@ macro_rules! registers {
         // SAFETY: whoever uses it made sure of its instructions; loads and stores stay within the array.
         #[allow(unused_unsafe, reason = "some of these are safe in newer versions of the library")]
         unsafe impl Lanes for $name {
+            const SUMS: usize = $sums;
+
             #[inline(always)]
             fn splat(value: f32) -> Self {
                 // SAFETY: as above.
@@ -78,6 +105,11 @@ macro_rules! registers {
             fn load(from: &[f32; LANES]) -> Self {
                 // SAFETY: as above.
                 Self(std::array::from_fn(|index| unsafe { $load(from.as_ptr().add(index * $width)) }))
+            }
+            #[inline(always)]
+            fn load_half(from: &[f16; LANES]) -> Self {
+                // SAFETY: as above.
+                unsafe { $load_half(from) }
             }
             #[inline(always)]
             fn store(self, to: &mut [f32; LANES]) {
@@ -104,17 +136,45 @@ macro_rules! registers {
 mod x86_64 {
     use std::arch::x86_64::*;
 
+    use half::f16;
+
     use super::{LANES, Lanes};
 
     registers! {
-        /// AVX with FMA.
+        /// AVX with FMA and conversion of half precision.
         Avx: 2 of __m256, 8;
-        _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps
+        6 sums;
+        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps
     }
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
-        _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
+        16 sums;
+        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX and F16C.
+    #[inline(always)]
+    unsafe fn widen_avx(from: &[f16; LANES]) -> Avx {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: two loads within the array, with the instructions that the caller promises.
+        unsafe {
+            Avx([
+                _mm256_cvtph_ps(_mm_loadu_si128(from)),
+                _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))),
+            ])
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX-512.
+    #[inline(always)]
+    unsafe fn widen_avx512(from: &[f16; LANES]) -> Avx512 {
+        // SAFETY: one load of the array, with the instructions that the caller promises.
+        unsafe { Avx512([_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))]) }
     }
 }
 #[cfg(target_arch = "x86_64")]
@@ -124,12 +184,15 @@ pub(crate) use x86_64::{Avx, Avx512};
 mod aarch64 {
     use std::arch::aarch64::*;
 
-    use super::{LANES, Lanes};
+    use half::f16;
+
+    use super::{LANES, Lanes, widen};
 
     registers! {
         /// NEON, which every AArch64 has.
         Neon: 4 of float32x4_t, 4;
-        vdupq_n_f32, vld1q_f32, vst1q_f32, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+        4 sums;
+        vdupq_n_f32, vld1q_f32, (|from| Neon::load(&widen(from))), vst1q_f32, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
     }
 }
 #[cfg(target_arch = "aarch64")]
@@ -143,15 +206,18 @@ macro_rules! dispatch_lanes {
         $visibility fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,f16c")]
                 fn avx($($argument: $type),*) {
                     $body::<$crate::simd::lanes::Avx>($($argument),*)
                 }
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
                 fn avx512($($argument: $type),*) {
                     $body::<$crate::simd::lanes::Avx512>($($argument),*)
                 }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                if is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+                {
                     if is_x86_feature_detected!("avx512f")
                         && is_x86_feature_detected!("avx512bw")
                         && is_x86_feature_detected!("avx512dq")

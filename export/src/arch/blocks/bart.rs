@@ -303,7 +303,7 @@ impl Model {
             let name = self.family.tables[3];
             let table = match self.tied_output {
                 true => self.table(b, name, self.vocab_size)?,
-                false => Matrix::of(b, name, (self.vocab_size, self.hidden()))?,
+                false => Matrix::table(b, name, (self.vocab_size, self.hidden()))?,
             };
             let bias = match logits_bias {
                 true => Some(b.weight(LOGITS_BIAS, &[1, self.vocab_size])?),

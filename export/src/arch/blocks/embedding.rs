@@ -29,11 +29,11 @@ impl TiedTables {
             b.weights.read_as(leading, found);
         }
         if b.weights.same_values(name, leading) || !b.weights.has(name) {
-            let table = Matrix::of(b, leading, dims)?;
+            let table = Matrix::table(b, leading, dims)?;
             b.weights.pass_over(&[name]);
             return Ok(table);
         }
-        Matrix::of(b, name, dims)
+        Matrix::table(b, name, dims)
     }
 }
 

@@ -3,14 +3,13 @@
 //! What precision means is decided here, and nowhere in an architecture: [`Matrix::of`] stores a
 //! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
 
-use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::{embedding, linear};
 
 use super::activation::Activation;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::quantize;
+use crate::quantize::{Packing, Role, packing};
 
 /// A matrix of the checkpoint, `[size_out, size_in]`.
 #[derive(Clone, Debug)]
@@ -24,29 +23,63 @@ pub struct Matrix {
 enum Form {
     /// float32 `[size_out, size_in]`, for stock operators.
     Plain(Value),
-    /// Packed weights and what belongs to their columns, for operators of our own.
-    Packed { weights: Value, columns: Value },
+    /// Packed weights, for operators of our own.
+    Packed(Packed),
+}
+
+/// A packed matrix, and the operators that read it.
+#[derive(Clone, Debug)]
+struct Packed {
+    weights: Value,
+    /// What belongs to its columns.
+    columns: Option<Value>,
+    linear: &'static str,
+    /// Integer attributes of that operator.
+    attributes: Vec<(&'static str, i64)>,
+    embedding: Option<&'static str>,
+}
+
+impl Packed {
+    fn of(
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        dims: [usize; 2],
+        packing: &mut dyn Packing,
+    ) -> Result<Self> {
+        let stored = b.weights.store_packed(name, dims, packing)?;
+        let columns = stored.columns.as_ref();
+        Ok(Self {
+            weights: b.graph.weight(&stored.weights_key, &stored.weights),
+            columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
+            linear: packing.linear(),
+            attributes: packing.attributes(b.side),
+            embedding: packing.embedding(),
+        })
+    }
 }
 
 impl Matrix {
-    /// The matrix of this name in the checkpoint, which must have this shape.
-    pub fn of(
+    /// The weight of this name in the checkpoint, of a linear layer, which must have this shape.
+    pub fn of(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+        Self::new(b, name, dims, Role::Layer)
+    }
+
+    /// The table of this name in the checkpoint, which must have this shape: of an embedding, of the output
+    /// layer, or of both.
+    pub fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+        Self::new(b, name, dims, Role::Table)
+    }
+
+    fn new(
         b: &mut Builder<'_, '_>,
         name: &str,
         (size_out, size_in): (usize, usize),
+        role: Role,
     ) -> Result<Self> {
-        let form = match b.weights.precision() {
-            Precision::Fp32 => Form::Plain(b.weight(name, &[size_out, size_in])?),
-            Precision::Int8 => {
-                let mut packing = quantize::Int8::default();
-                let stored = b
-                    .weights
-                    .store_packed(name, [size_out, size_in], &mut packing)?;
-                Form::Packed {
-                    weights: b.graph.weight(&stored.weights_key, &stored.weights),
-                    columns: b.graph.weight(&stored.columns_key, &stored.columns),
-                }
-            }
+        let dims = [size_out, size_in];
+        let form = match packing(b.weights.precision(), role) {
+            None => Form::Plain(b.weight(name, &dims)?),
+            Some(mut packing) => Form::Packed(Packed::of(b, name, dims, &mut *packing)?),
         };
         Ok(Self {
             form,
@@ -72,16 +105,17 @@ impl Matrix {
                 };
                 activation.apply(b, &y)
             }
-            Form::Packed { weights, columns } => {
-                let bits = b.side.activation_bits();
+            Form::Packed(packed) => {
                 let fused = activation.fused();
                 let node = b
                     .graph
-                    .own(linear::NAME)
-                    .inputs([x, weights, columns])
+                    .own(packed.linear)
+                    .inputs([x, &packed.weights])
+                    .optional(packed.columns.as_ref())
                     .int(linear::SIZE_OUT, self.size_out as i64)
-                    .int(linear::ACTIVATION_BITS, bits)
                     .string(linear::ACTIVATION, fused.unwrap_or_default().name());
+                let attributes = packed.attributes.iter();
+                let node = attributes.fold(node, |node, &(name, value)| node.int(name, value));
                 let y = match bias {
                     Some(bias) => node.input(bias).output(),
                     None => node.output(),
@@ -98,10 +132,11 @@ impl Matrix {
     pub fn rows(&self, b: &mut Builder<'_, '_>, ids: &Value) -> Value {
         match &self.form {
             Form::Plain(table) => b.graph.node("Gather").inputs([table, ids]).output(),
-            Form::Packed { weights, columns } => b
+            Form::Packed(packed) => b
                 .graph
-                .own(embedding::NAME)
-                .inputs([ids, weights, columns])
+                .own(packed.embedding.expect("tables are packed as tables"))
+                .inputs([ids, &packed.weights])
+                .optional(packed.columns.as_ref())
                 .int(embedding::SIZE_OUT, self.size_out as i64)
                 .int(embedding::SIZE_IN, self.size_in as i64)
                 .output(),

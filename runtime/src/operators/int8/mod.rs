@@ -1,27 +1,35 @@
 //! Products of rows of small unsigned integers with packed int8 weights: exact sums, whatever the
 //! processor.
 //!
-//! Weights lie within [`WEIGHT_LIMIT`], so that on processors that add pairs of products in 16 bits
-//! (AVX2's `vpmaddubsw`) nothing saturates: `2 * 255 * 63 < 2^15`. With activations of
-//! [`NARROW_BITS`] two such pairs fit, `4 * 127 * 63 < 2^15`, which saves a third of the
-//! multiplications.
+//! Where the processor adds pairs of products in 16 bits (AVX2's `vpmaddubsw`), what the bits of both factors
+//! come to decides how: four products of [`FOUR_FIT`] bits fit, `4 * 127 * 63 < 2^15`, and two of
+//! [`TWO_FIT`], `2 * 127 * 127 < 2^15`; where even two could saturate, both factors are widened first.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod layer;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 use std::sync::OnceLock;
 
+pub(crate) use self::layer::Int8;
+pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
+
 use super::panels::PANEL;
 
-/// Greatest magnitude of a weight.
-pub const WEIGHT_LIMIT: i8 = 63;
-/// Bits of activations of which four products can be added in 16 bits.
-pub const NARROW_BITS: u32 = 7;
+/// Bits of both factors together, of which four products can be added in 16 bits.
+pub const FOUR_FIT: u32 = 14;
+/// Bits of both factors together, of which two products can be added in 16 bits.
+pub const TWO_FIT: u32 = 15;
 /// Rows that are multiplied in one pass over a panel.
 pub const TILE: usize = 4;
+
+/// Greatest magnitude of a weight of `bits` bits: symmetrical, so that the sign costs nothing.
+pub const fn weight_limit(bits: u32) -> i8 {
+    ((1i16 << (bits - 1)) - 1) as i8
+}
 
 /// The sums of a tile: for each of its rows, one for each output of the panel.
 pub type Sums = [[i32; PANEL]; TILE];
@@ -36,8 +44,9 @@ pub struct Tile<'a> {
     pub rows: usize,
     /// Bytes of a row: a multiple of [`super::panels::BLOCK`].
     pub stride: usize,
-    /// Whether the activations have [`NARROW_BITS`] at most.
-    pub narrow: bool,
+    /// Bits of an activation and of a weight together, 16 at most; a weight of `b` bits lies within
+    /// [`weight_limit`].
+    pub bits: u32,
     /// `stride * PANEL` weights.
     pub panel: &'a [i8],
 }

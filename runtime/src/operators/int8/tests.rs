@@ -37,7 +37,8 @@ proptest! {
     fn every_instruction_set_gives_exact_sums(
         rows in 1..=TILE,
         blocks in 1_usize..20,
-        narrow: bool,
+        activation_bits in 1_u32..=8,
+        weight_bits in 2_u32..=8,
         seed: u64,
     ) {
         let mut state = seed | 1;
@@ -48,21 +49,25 @@ proptest! {
             (state >> 32) as u32
         };
         let stride = blocks * BLOCK;
-        let bits = if narrow { NARROW_BITS } else { 8 };
-        let activations: Vec<u8> = (0..rows * stride).map(|_| (random() % (1 << bits)) as u8).collect();
-        let limit = i32::from(WEIGHT_LIMIT);
+        let activations: Vec<u8> = (0..rows * stride)
+            .map(|_| (random() % (1 << activation_bits)) as u8)
+            .collect();
+        let limit = i32::from(weight_limit(weight_bits));
         let panel: Vec<i8> = (0..stride * PANEL)
             .map(|_| (random() % (2 * limit as u32 + 1)) as i32 - limit)
             .map(|weight| weight as i8)
             .collect();
-        check(&Tile { activations: &activations, rows, stride, narrow, panel: &panel });
+        let bits = activation_bits + weight_bits;
+        check(&Tile { activations: &activations, rows, stride, bits, panel: &panel });
     }
 }
 
 #[test]
 fn nothing_saturates_at_the_extremes() {
-    for (most, narrow) in [(127, true), (255, false)] {
-        for weight in [-WEIGHT_LIMIT, WEIGHT_LIMIT] {
+    for (activation_bits, weight_bits) in [(7, 7), (7, 8), (8, 7), (8, 8), (4, 8), (8, 4)] {
+        let most = ((1u32 << activation_bits) - 1) as u8;
+        let limit = weight_limit(weight_bits);
+        for weight in [-limit, limit] {
             let stride = 512;
             let activations = vec![most; TILE * stride];
             let panel = vec![weight; stride * PANEL];
@@ -70,7 +75,7 @@ fn nothing_saturates_at_the_extremes() {
                 activations: &activations,
                 rows: TILE,
                 stride,
-                narrow,
+                bits: activation_bits + weight_bits,
                 panel: &panel,
             });
         }
@@ -84,7 +89,7 @@ fn a_short_panel_is_noticed() {
         activations: &[0; 16],
         rows: 1,
         stride: 16,
-        narrow: false,
+        bits: 16,
         panel: &[0; 16],
     };
     Instructions::Portable.multiply(&tile, &mut [[0; PANEL]; TILE]);

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Sums, TILE, Tile};
+use super::{FOUR_FIT, Sums, TILE, TWO_FIT, Tile};
 use crate::operators::panels::{BLOCK, GROUP, PANEL};
 
 /// Bytes of a panel that are fetched ahead: beyond a page's end the processor does not by itself.
@@ -24,10 +24,10 @@ pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(is_x86_feature_detected!("avx2"));
     // SAFETY: the processor has AVX2, and the caller checked the tile.
     unsafe {
-        if tile.narrow {
-            by_rows!(tile, sums, avx2_rows, true);
-        } else {
-            by_rows!(tile, sums, avx2_rows, false);
+        match tile.bits {
+            0..=FOUR_FIT => by_rows!(tile, sums, avx2_rows, true),
+            TWO_FIT => by_rows!(tile, sums, avx2_rows, false),
+            _ => by_rows!(tile, sums, avx2_wide_rows),
         }
     }
 }
@@ -87,6 +87,47 @@ unsafe fn avx2_rows<const R: usize, const NARROW: bool>(tile: &Tile<'_>, sums: &
                         let far = _mm256_madd_epi16(far, ones);
                         acc[half] = _mm256_add_epi32(acc[half], _mm256_add_epi32(near, far));
                     }
+                }
+            }
+        }
+    }
+    for (acc, sums) in acc.iter().zip(sums) {
+        let sums = sums.as_mut_ptr().cast::<__m256i>();
+        // SAFETY: a row of sums is two registers.
+        unsafe {
+            _mm256_storeu_si256(sums, acc[0]);
+            _mm256_storeu_si256(sums.add(1), acc[1]);
+        }
+    }
+}
+
+/// Both factors as 16-bit integers: every second of them at a time, which takes no shuffles.
+///
+/// # Safety
+///
+/// As [`Tile::check`] has it, and `R` is `tile.rows`.
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_wide_rows<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
+    let (inputs, panel) = (tile.activations.as_ptr(), tile.panel.as_ptr());
+    let low_bytes = _mm256_set1_epi16(0xff);
+    let mut acc = [[_mm256_setzero_si256(); 2]; R];
+    for input in (0..tile.stride).step_by(GROUP) {
+        // SAFETY: `input` stays below the stride, which is a multiple of a group and which both the
+        // rows and the panel fill; a prefetch may point anywhere.
+        unsafe {
+            let weights = panel.add(input * PANEL);
+            _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD));
+            let weights = weights.cast::<__m256i>();
+            for half in 0..2 {
+                let weights = _mm256_loadu_si256(weights.add(half));
+                let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(weights));
+                let odd = _mm256_srai_epi16::<8>(weights);
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let inputs = inputs.add(row * tile.stride + input).cast::<i32>();
+                    let inputs = _mm256_set1_epi32(inputs.read_unaligned());
+                    let of_even = _mm256_madd_epi16(_mm256_and_si256(inputs, low_bytes), even);
+                    let of_odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(inputs), odd);
+                    acc[half] = _mm256_add_epi32(acc[half], _mm256_add_epi32(of_even, of_odd));
                 }
             }
         }

@@ -1,0 +1,227 @@
+//! The linear layer over int8 weights.
+//!
+//! Each row of `x` is rounded to unsigned integers between its least and its greatest value.
+
+use std::ops::Range;
+
+use ort::operator::{ComputeContext, KernelContext};
+
+use super::{Instructions, TILE, Tile};
+use crate::operators::activation::Activation;
+use crate::operators::linear::{self, ACTIVATION_BITS, Format, Table, integer};
+use crate::operators::panels::{GROUP, PANEL, packed_shape, padded_inputs};
+use crate::operators::parallel::Disjoint;
+use crate::operators::rows::{QuantizedRows, RowScale};
+use crate::simd::dispatch;
+
+/// Name of the linear layer in a graph.
+pub const LINEAR: &str = "Linear";
+/// Name of the embedding in a graph.
+pub const EMBEDDING: &str = "Embedding";
+/// Attribute, integer: bits of a weight, 8 at most; 7 where it is absent.
+pub const WEIGHT_BITS: &str = "weight_bits";
+
+/// Bytes of activations that stay in the second-level cache while panels pass.
+const ROW_BYTES: usize = 128 << 10;
+
+/// int8 weights in the layout of [`panels`](super::super::panels). Beside them each output has its scale,
+/// and the sum of its integers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Int8 {
+    activation_bits: u32,
+    weight_bits: u32,
+    instructions: Instructions,
+}
+
+impl Default for Int8 {
+    fn default() -> Self {
+        Self {
+            activation_bits: 8,
+            weight_bits: 8,
+            instructions: Instructions::detect(),
+        }
+    }
+}
+
+impl Format for Int8 {
+    const LINEAR: &'static str = LINEAR;
+    const COLUMNS: usize = 2;
+    type Element = i8;
+    type Rows = QuantizedRows;
+
+    fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize> {
+        packed_shape(size_out, size_in).to_vec()
+    }
+
+    fn of_node(context: &KernelContext<'_>) -> ort::Result<Self> {
+        let weight_bits = match context.get::<i64>(WEIGHT_BITS) {
+            None => 7,
+            Some(_) => integer(context, WEIGHT_BITS, 2..9)?,
+        };
+        Ok(Self {
+            activation_bits: integer(context, ACTIVATION_BITS, 1..9)? as u32,
+            weight_bits: weight_bits as u32,
+            instructions: Instructions::detect(),
+        })
+    }
+
+    fn prepare(
+        self,
+        context: &ComputeContext,
+        x: &[f32],
+        size_in: usize,
+        rows: &mut QuantizedRows,
+    ) -> ort::Result<()> {
+        rows.fill(
+            context,
+            x,
+            size_in,
+            padded_inputs(size_in),
+            self.activation_bits,
+        )
+    }
+
+    unsafe fn apply(
+        layer: &linear::Layer<'_, Self>,
+        rows: &QuantizedRows,
+        panels: Range<usize>,
+        y: &Disjoint<'_, f32>,
+    ) {
+        let (scales, sums) = layer.columns.split_at(layer.columns.len() / 2);
+        let layer = Layer {
+            packed: layer.packed,
+            scales,
+            sums,
+            bias: layer.bias,
+            size_out: layer.size_out,
+            bits: layer.format.activation_bits + layer.format.weight_bits,
+            activation: layer.activation,
+            instructions: layer.format.instructions,
+        };
+        // SAFETY: the caller promises the same.
+        unsafe { layer.apply(rows, panels, y) };
+    }
+}
+
+impl Table for Int8 {
+    const EMBEDDING: &'static str = EMBEDDING;
+
+    fn row(packed: &[i8], columns: &[f32], index: usize, y: &mut [f32]) {
+        let panel_size = padded_inputs(y.len()) * PANEL;
+        let panel = &packed[index / PANEL * panel_size..][..panel_size];
+        let groups = panel.chunks_exact(PANEL * GROUP);
+        for (group, y) in groups.zip(y.chunks_mut(GROUP)) {
+            let weights = &group[index % PANEL * GROUP..][..GROUP];
+            for (y, &weight) in y.iter_mut().zip(weights) {
+                *y = columns[index] * f32::from(weight);
+            }
+        }
+    }
+}
+
+/// What the threads share of a layer.
+struct Layer<'a> {
+    packed: &'a [i8],
+    scales: &'a [f32],
+    sums: &'a [f32],
+    bias: Option<&'a [f32]>,
+    size_out: usize,
+    bits: u32,
+    activation: Activation,
+    instructions: Instructions,
+}
+
+impl Layer<'_> {
+    /// Computes the outputs of these panels for all rows.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
+    unsafe fn apply(&self, rows: &QuantizedRows, panels: Range<usize>, y: &Disjoint<'_, f32>) {
+        let (count, stride) = (rows.scales().len(), rows.stride());
+        let block = (ROW_BYTES / stride).max(1).next_multiple_of(TILE);
+        for start in (0..count).step_by(block) {
+            let end = (start + block).min(count);
+            for panel in panels.clone() {
+                let columns = self.columns(panel);
+                for first in (start..end).step_by(TILE) {
+                    let tile = Tile {
+                        activations: rows.bytes_from(first),
+                        rows: TILE.min(end - first),
+                        stride,
+                        bits: self.bits,
+                        panel: &self.packed[panel * PANEL * stride..][..PANEL * stride],
+                    };
+                    let mut sums = [[0; PANEL]; TILE];
+                    self.instructions.multiply(&tile, &mut sums);
+                    let mut finished = [[0.0; PANEL]; TILE];
+                    finish(
+                        &sums[..tile.rows],
+                        &rows.scales()[first..],
+                        &columns,
+                        &mut finished,
+                    );
+                    for (row, finished) in finished[..tile.rows].iter().enumerate() {
+                        let at = (first + row) * self.size_out + panel * PANEL;
+                        // SAFETY: within the panel's columns, as the caller promises.
+                        let y = unsafe { y.part(at..at + columns.count) };
+                        y.copy_from_slice(&finished[..columns.count]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn columns(&self, panel: usize) -> Columns {
+        let first = panel * PANEL;
+        let count = PANEL.min(self.size_out - first);
+        let of = |values: &[f32]| std::array::from_fn(|column| values[first + column]);
+        let mut bias = [0.0; PANEL];
+        if let Some(values) = self.bias {
+            bias[..count].copy_from_slice(&values[first..first + count]);
+        }
+        Columns {
+            scales: of(self.scales),
+            sums: of(self.sums),
+            bias,
+            count,
+            activation: self.activation,
+        }
+    }
+}
+
+/// What turns the sums of a panel into outputs.
+struct Columns {
+    scales: [f32; PANEL],
+    sums: [f32; PANEL],
+    bias: [f32; PANEL],
+    /// Columns that are no padding.
+    count: usize,
+    activation: Activation,
+}
+
+#[inline(always)]
+fn finish_body(
+    sums: &[[i32; PANEL]],
+    rows: &[RowScale],
+    columns: &Columns,
+    finished: &mut [[f32; PANEL]; TILE],
+) {
+    for ((sums, row), finished) in sums.iter().zip(rows).zip(finished) {
+        for column in 0..PANEL {
+            let sum = row.scale * sums[column] as f32 + row.least * columns.sums[column];
+            finished[column] = sum * columns.scales[column] + columns.bias[column];
+        }
+        columns.activation.apply(finished);
+    }
+}
+
+dispatch! {
+    /// Turns sums of products of integers into outputs, with the same operations everywhere.
+    fn finish(
+        sums: &[[i32; PANEL]],
+        rows: &[RowScale],
+        columns: &Columns,
+        finished: &mut [[f32; PANEL]; TILE],
+    ) = finish_body;
+}
