@@ -3,12 +3,14 @@
 //! A matrix passes through in panels of a few outputs, so that memory does not grow with its size.
 
 mod fp16;
+mod int4;
 mod int8;
 
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::panels::PANEL;
 
 use self::fp16::Fp16;
+use self::int4::Int4;
 use self::int8::Int8;
 use crate::arch::Side;
 use crate::error::Result;
@@ -28,7 +30,10 @@ pub fn packing(precision: Precision, role: Role) -> Option<Box<dyn Packing>> {
     match (precision, role) {
         (Precision::Fp32, _) => None,
         (Precision::Fp16, _) => Some(Box::new(Fp16)),
-        (Precision::Int8, Role::Layer | Role::Table) => Some(Box::<Int8>::default()),
+        (Precision::Int8, Role::Layer | Role::Table) | (Precision::Int4, Role::Table) => {
+            Some(Box::<Int8>::default())
+        }
+        (Precision::Int4, Role::Layer) => Some(Box::<Int4>::default()),
     }
 }
 

@@ -17,11 +17,13 @@ pub enum Precision {
     Fp16,
     /// 8-bit integers, with a scale for each output; activations are rounded too, row by row.
     Int8,
+    /// 4-bit integers in blocks, with a scale and a least value for each; tables of tokens as in int8.
+    Int4,
 }
 
 impl Precision {
     /// Every precision, most precise first.
-    pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Int8, Self::Int4];
 
     /// Whether attention over a source is an operator of our own too. (float32 bundles keep to stock
     /// operators, so that any program with ONNX Runtime can run their graphs.)
@@ -35,6 +37,7 @@ impl Precision {
             Self::Fp32 => "fp32",
             Self::Fp16 => "fp16",
             Self::Int8 => "int8",
+            Self::Int4 => "int4",
         }
     }
 }

@@ -14,13 +14,14 @@
 //! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
 //! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
-//! Weights are cut into [`panels`]; what a panel holds is the format's: [`int8`], [`fp16`].
+//! Weights are cut into [`panels`]; what a panel holds is the format's: [`fp16`], [`int8`], [`int4`].
 //! A new format is one file and one line in [`domain`].
 
 pub mod activation;
 pub mod attention;
 pub mod embedding;
 pub mod fp16;
+pub mod int4;
 pub mod int8;
 pub mod linear;
 pub mod panels;
@@ -32,6 +33,7 @@ use ort::operator::OperatorDomain;
 
 use self::embedding::Embedding;
 use self::fp16::Fp16;
+use self::int4::Int4;
 use self::int8::Int8;
 use self::linear::Linear;
 
@@ -45,6 +47,7 @@ pub fn domain() -> ort::Result<OperatorDomain> {
         .add(Embedding::<Int8>::default())?
         .add(Linear::<Fp16>::default())?
         .add(Embedding::<Fp16>::default())?
+        .add(Linear::<Int4>::default())?
         .add(attention::CrossMemory)?
         .add(attention::CrossAttention)?
         .add(attention::SelfAttention)?
