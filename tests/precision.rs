@@ -48,7 +48,7 @@ fn every_architecture_is_close_to_full_precision() {
                     assert_eq!(bundle.manifest().precision, precision);
                     let distance = distance(&full, &logits(&exported));
                     println!("{name} {precision}: {distance:.1e}");
-                    if distance.is_nan() || distance > tolerance(precision) {
+                    if distance.is_nan() || distance > tolerance(precision, &name) {
                         failures.push(format!("{name} {precision} is {distance:.1e} away"));
                     }
                 }
@@ -59,14 +59,17 @@ fn every_architecture_is_close_to_full_precision() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Largest [`distance`] of logits.
-fn tolerance(precision: Precision) -> f64 {
+/// Largest [`distance`] of logits; wrong weights would be about 1 away.
+fn tolerance(precision: Precision, name: &str) -> f64 {
+    // Their scores are not scaled: random weights make softmax a switch, which little is enough to flip.
+    let switches = name.contains("t5");
     match precision {
         Precision::Fp32 => 0.0,
-        Precision::Fp16 => 1e-3,
-        // Random weights of tiny T5s make softmax a switch; wrong weights would be about 1 away.
-        Precision::Int8 => 0.15,
-        Precision::Int4 => 0.5,
+        Precision::Fp16 => 1e-4,
+        Precision::Int8 if switches => 0.1,
+        Precision::Int8 => 0.01,
+        Precision::Int4 if switches => 0.75,
+        Precision::Int4 => 0.15,
     }
 }
 
