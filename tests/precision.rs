@@ -66,7 +66,7 @@ fn tolerance(precision: Precision, name: &str) -> f64 {
     match precision {
         Precision::Fp32 => 0.0,
         Precision::Fp16 => 1e-4,
-        Precision::Int8 if switches => 0.1,
+        Precision::Int8 if switches => 0.15,
         Precision::Int8 => 0.01,
         Precision::Int4 if switches => 0.75,
         Precision::Int4 => 0.15,
