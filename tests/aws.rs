@@ -92,6 +92,32 @@ fn operations(calls: &[Call]) -> Vec<&str> {
     calls.iter().map(|call| call.operation.as_str()).collect()
 }
 
+/// The names of a body's fields, and the values of all that are not somebody's own names.
+fn fields(body: &Value) -> Vec<(String, Value)> {
+    let fields = body.as_object().unwrap().iter().map(|(name, value)| {
+        let is_name = name.ends_with("Name") || name == "ResourceId";
+        let value = if is_name { Value::Null } else { value.clone() };
+        (name.clone(), value)
+    });
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields
+}
+
+/// The same of what AWS's Python SDKs were seen to send when they remove things.
+fn recorded_fields(operation: &str) -> Vec<(String, Value)> {
+    let recorded = include_str!("../fixtures/aws/requests.json");
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
+    let cases = ["undeploy", "autoscale_off"].map(|case| recorded[case].as_array().unwrap());
+    let is_meant = |call: &&&Value| {
+        let target = call["target"].as_str().unwrap();
+        target.ends_with(&format!(".{operation}"))
+    };
+    let calls: Vec<_> = cases.into_iter().flatten().collect();
+    let call = calls.iter().find(is_meant);
+    fields(&call.unwrap_or_else(|| panic!("{operation} is not recorded"))["body"])
+}
+
 #[test]
 fn endpoints_are_made_kept_updated_and_removed() {
     let aws = Aws::start();
@@ -155,8 +181,9 @@ fn endpoints_are_made_kept_updated_and_removed() {
     );
     assert!(aws.changes().is_empty());
     succeeds(&mut undeploy(&aws, &["--yes"]));
+    let removals = aws.changes();
     assert_eq!(
-        operations(&aws.changes()),
+        operations(&removals),
         [
             "DeregisterScalableTarget",
             "DeleteEndpoint",
@@ -164,6 +191,9 @@ fn endpoints_are_made_kept_updated_and_removed() {
             "DeleteModel"
         ]
     );
+    for removal in &removals {
+        assert_eq!(fields(&removal.body), recorded_fields(&removal.operation));
+    }
     assert_eq!(aws.state().models.len(), 2);
     let output = succeeds(&mut undeploy(&aws, &["--yes"]));
     assert!(text(&output.stderr).contains("nothing of endpoint news"));

@@ -171,6 +171,16 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
         .args(["--tag", "project=summaries"]);
     assert_eq!(request(&mut spot), recorded["train_spot"][0]["body"]);
 
+    // The role of the environment is for those who name none.
+    const OTHER: &str = "arn:aws:iam::1:role/other";
+    let role = |settings: &str| {
+        let mut command = stage.with_settings(settings);
+        request(command.env("SAGEMAKER_ROLE", OTHER))["RoleArn"].clone()
+    };
+    let example = include_str!("../examples/train.toml");
+    assert_eq!(role(example), recorded["train"][0]["body"]["RoleArn"]);
+    assert_eq!(role(&example.replace("\nrole", "\n# role")), OTHER);
+
     assert!(stage.aws.state().calls.is_empty());
     assert!(stage.s3.requests().is_empty());
 }
@@ -204,6 +214,16 @@ fn a_job_is_sent_with_its_scripts_and_followed_to_its_model() {
     }
     assert!(!stderr.contains("Training Env"), "{stderr}");
     assert_eq!(stage.sent(), ["requirements.txt", "run_summarization.py"]);
+    // The log is asked for as boto3 asks for it.
+    let recorded = include_str!("../fixtures/aws/requests.json");
+    let recorded: Value =
+        serde_json::from_str(&recorded.replace("summaries-1/", "news-1/")).unwrap();
+    for (number, operation) in ["DescribeLogStreams", "GetLogEvents"].iter().enumerate() {
+        let state = stage.aws.state();
+        let mut calls = state.calls.iter();
+        let first = calls.find(|call| call.operation == *operation).unwrap();
+        assert_eq!(recorded["logs"][number]["body"], first.body);
+    }
     let made = stage.aws.changes();
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].body, expected);

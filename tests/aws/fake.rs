@@ -247,10 +247,10 @@ impl State {
                 Some(states) if states.len() > 1 => (200, states.pop_front().unwrap()),
                 Some(states) => (200, states[0].clone()),
             },
-            "DescribeLogStreams" => (
-                200,
-                json!({"logStreams": [{"logStreamName": "job/algo-1"}]}),
-            ),
+            "DescribeLogStreams" => {
+                let stream = format!("{}algo-1", name("logStreamNamePrefix"));
+                (200, json!({"logStreams": [{"logStreamName": stream}]}))
+            }
             "GetLogEvents" => {
                 let from: usize = body["nextToken"]
                     .as_str()

@@ -1,8 +1,8 @@
 //! The settings of a training job, from a file and from flags.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -19,8 +19,8 @@ pub(super) struct SettingFlags {
     /// Name of the job [default: summarization- and the time]
     #[arg(long, value_name = "NAME")]
     job_name: Option<String>,
-    /// ARN of the role that the job runs as
-    #[arg(long, value_name = "ARN", env = "SAGEMAKER_ROLE")]
+    /// ARN of the role that the job runs as; where nothing says, SAGEMAKER_ROLE does
+    #[arg(long, value_name = "ARN")]
     role: Option<String>,
     /// Script that is run, below --source-dir
     #[arg(long, value_name = "FILE")]
@@ -100,6 +100,9 @@ pub(super) fn read(file: Option<&Path>, flags: &SettingFlags) -> Result<Training
         None => TrainingSpec::default(),
     };
     flags.set(&mut spec)?;
+    if spec.role.is_none() {
+        spec.role = env::var("SAGEMAKER_ROLE").ok();
+    }
     Ok(spec)
 }
 
