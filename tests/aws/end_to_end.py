@@ -51,7 +51,20 @@ os.environ.update(
 )
 
 import boto3
+from moto.core.responses import ActionResult
+from moto.sagemaker.responses import SageMakerResponse
 from moto.server import ThreadedMotoServer
+
+
+def update_endpoint(self):
+    """moto has no UpdateEndpoint: this one gives the endpoint its new configuration at once."""
+    endpoint = self.sagemaker_backend.endpoints[self._get_param("EndpointName")]
+    config = self.sagemaker_backend.describe_endpoint_config(self._get_param("EndpointConfigName"))
+    endpoint.endpoint_config_name = config["EndpointConfigName"]
+    return ActionResult({"EndpointArn": endpoint.arn})
+
+
+SageMakerResponse.update_endpoint = update_endpoint
 
 
 class Stage:
@@ -173,6 +186,11 @@ def export_and_deploy(stage, job):
     stage.epitome(*deploy, "--model", f"{bundle}model.tar.gz")
     stage.expect("has these settings already")
     assert stage.names("endpoints") == ["news"]
+    stage.epitome(*deploy, "--model", f"{bundle}model.tar.gz", "--instance-type", "ml.m5.2xlarge")
+    stage.expect("Updated endpoint news", "removing configuration")
+    (config,) = stage.names("endpoint_configs")
+    config = stage.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
+    assert config["ProductionVariants"][0]["InstanceType"] == "ml.m5.2xlarge"
     stage.epitome("autoscale", "--endpoint", "news", "--max", "3")
 
     sagemaker = stage.client("sagemaker")

@@ -35,7 +35,7 @@ impl Scripts {
             .prefix(".epitome-scripts-")
             .tempdir()?;
         let commit = check_out(&config, clone.path())?;
-        spec.record_commit(&config.repo, &commit);
+        spec.record_commit(&without_secrets(&config.repo), &commit);
         let within = |path: &Path| {
             if path.is_relative() {
                 Ok(clone.path().join(path))
@@ -105,6 +105,19 @@ fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
     git(&["rev-parse", "HEAD"].map(OsStr::new), folder)
 }
 
+/// The URL of a repository as everybody may see it who sees the job: a name and token for HTTP stay here.
+fn without_secrets(repo: &str) -> String {
+    let is_http = |scheme: &str| matches!(scheme, "http" | "https");
+    match repo.split_once("://") {
+        Some((scheme, rest)) if is_http(scheme) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            format!("{scheme}://{host}{path}")
+        }
+        _ => repo.to_owned(),
+    }
+}
+
 /// What git prints, or why it fails in its own words.
 fn git(arguments: &[&OsStr], folder: &Path) -> Result<String> {
     let output = Command::new("git")
@@ -119,4 +132,23 @@ fn git(arguments: &[&OsStr], folder: &Path) -> Result<String> {
         bail!("the scripts cannot be fetched: {said}");
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn tokens_are_not_recorded() {
+        for (repo, shown) in [
+            ("https://me:token@host/a@b.git", "https://host/a@b.git"),
+            ("https://token@host", "https://host"),
+            ("https://host/a.git", "https://host/a.git"),
+            ("git@host:a.git", "git@host:a.git"),
+            ("ssh://git@host/a.git", "ssh://git@host/a.git"),
+            ("/srv/a", "/srv/a"),
+        ] {
+            assert_eq!(without_secrets(repo), shown);
+        }
+    }
 }
