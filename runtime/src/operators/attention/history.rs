@@ -107,23 +107,32 @@ fn attend_body<L: Lanes>(history: &History<'_>, weights: &mut Vec<f32>, attended
 /// Scores of the `P` tokens from `first` on. Each is the same whichever are beside it.
 #[inline(always)]
 fn scores<L: Lanes, const P: usize>(history: &History<'_>, first: usize) -> [f32; P] {
-    let keys: [&[f32]; P] = std::array::from_fn(|index| history.at(history.keys, first + index));
+    // Loops over indices: what closures and iterators hold would not stay in registers.
+    let mut keys = [history.query; P];
+    for (index, keys) in keys.iter_mut().enumerate() {
+        *keys = history.at(history.keys, first + index);
+    }
     let (query, rest) = history.query.as_chunks::<LANES>();
     let mut sums = [L::splat(0.0); P];
     for (index, query) in query.iter().enumerate() {
         let query = L::load(query);
-        for (sum, keys) in sums.iter_mut().zip(keys) {
-            *sum = sum.add_product(query, L::load(&keys.as_chunks().0[index]));
+        for row in 0..P {
+            let keys = L::load(&keys[row].as_chunks().0[index]);
+            sums[row] = sums[row].add_product(query, keys);
         }
     }
     let done = query.len() * LANES;
-    std::array::from_fn(|index| {
+    let mut scores = [0.0; P];
+    for (index, score) in scores.iter_mut().enumerate() {
         let mut lanes = [0.0; LANES];
         sums[index].store(&mut lanes);
-        let rest = rest.iter().zip(&keys[index][done..]);
-        let sum = total(lanes) + rest.map(|(query, key)| query * key).sum::<f32>();
-        sum * history.scale
-    })
+        let mut sum = total(lanes);
+        for (query, key) in rest.iter().zip(&keys[index][done..]) {
+            sum += query * key;
+        }
+        *score = sum * history.scale;
+    }
+    scores
 }
 
 /// The sum of all lanes, pair by pair.
@@ -151,8 +160,9 @@ fn weigh<L: Lanes, const R: usize>(
     for (position, &weight) in weights.iter().enumerate() {
         let values = &history.at(history.values, position)[column..][..R * LANES];
         let weight = L::splat(weight);
-        for (sum, values) in sums.iter_mut().zip(values.as_chunks().0) {
-            *sum = sum.add_product(weight, L::load(values));
+        let values = values.as_chunks().0;
+        for register in 0..R {
+            sums[register] = sums[register].add_product(weight, L::load(&values[register]));
         }
     }
     let attended = attended[column..][..R * LANES].as_chunks_mut().0;
