@@ -4,35 +4,23 @@ mod common;
 
 use std::fs;
 
-use common::golden::{Differences, Golden, TOLERANCE};
-use common::{Exported, fixture, tiny_checkpoints};
+use common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
+use common::{Exported, fixture};
 use epitome_runtime::Summarizer;
 use epitome_runtime::generation::StepModel;
 use safetensors::SafeTensors;
 
 #[test]
 fn encoder_and_decoder_steps_equal_transformers() {
-    let mut compared = 0;
-    let mut failures = Vec::new();
-    for name in tiny_checkpoints("") {
-        let exported = match Exported::attempt(format!("tiny/{name}")) {
-            Ok(exported) => exported,
-            Err(error) => {
-                failures.push(format!("{name}: {error}"));
-                continue;
-            }
-        };
-        let differences = compare(&exported, &name);
-        let (hidden_states, logits) = (differences.hidden_states, differences.logits);
-        println!("{name}: hidden states within {hidden_states:.1e}, logits within {logits:.1e}");
-        compared += differences.compared;
-        if differences.worst() > TOLERANCE {
-            let (worst, place) = (differences.worst(), differences.place);
-            failures.push(format!("{name}: {place} differs by {worst}"));
+    let export = |name: &str| Exported::attempt(format!("tiny/{name}"));
+    every_checkpoint_agrees(export, |exported, golden| {
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut differences = Differences::default();
+        for group in golden.groups() {
+            compare_group(&mut summarizer, golden, group, &mut differences);
         }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(compared > 100_000, "only {compared} numbers were compared");
+        differences
+    });
 }
 
 /// One checkpoint, with the name of every activation function put into its config.json.
@@ -73,18 +61,6 @@ fn every_activation_function_equals_transformers() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-/// Compares every group of a checkpoint's golden.
-fn compare(exported: &Exported, name: &str) -> Differences {
-    let bytes = Golden::bytes(name);
-    let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
-    let mut differences = Differences::default();
-    for group in golden.groups() {
-        compare_group(&mut summarizer, &golden, group, &mut differences);
-    }
-    differences
 }
 
 fn compare_group(

@@ -3,13 +3,12 @@
 
 mod common;
 
-use common::golden::{Differences, Golden, TOLERANCE};
-use common::{Exported, tiny_checkpoints};
+use common::Exported;
+use common::golden::{Differences, Golden, every_checkpoint_agrees};
 use epitome_export::optimum::{Cache, Floats, Sessions, Source};
 use epitome_export::{Error, ExportOptions};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::{Layout, Precision};
-use safetensors::SafeTensors;
 
 fn portable(name: &str) -> Result<Exported, Error> {
     let options = ExportOptions {
@@ -21,33 +20,14 @@ fn portable(name: &str) -> Result<Exported, Error> {
 
 #[test]
 fn encoder_and_decoder_equal_transformers() {
-    let mut compared = 0;
-    let mut failures = Vec::new();
-    for name in tiny_checkpoints("") {
-        let exported = match portable(&name) {
-            Ok(exported) => exported,
-            Err(error) => {
-                failures.push(format!("{name}: {error}"));
-                continue;
-            }
-        };
-        let bytes = Golden::bytes(&name);
-        let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+    every_checkpoint_agrees(portable, |exported, golden| {
         let mut sessions = Sessions::open(&exported.path()).unwrap();
         let mut differences = Differences::default();
         for group in golden.groups() {
-            compare_group(&mut sessions, &golden, group, &mut differences);
+            compare_group(&mut sessions, golden, group, &mut differences);
         }
-        let (hidden_states, logits) = (differences.hidden_states, differences.logits);
-        println!("{name}: hidden states within {hidden_states:.1e}, logits within {logits:.1e}");
-        compared += differences.compared;
-        if differences.worst() > TOLERANCE {
-            let (worst, place) = (differences.worst(), differences.place);
-            failures.push(format!("{name}: {place} differs by {worst}"));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(compared > 100_000, "only {compared} numbers were compared");
+        differences
+    });
 }
 
 fn compare_group(

@@ -4,7 +4,7 @@ use std::fs;
 
 use safetensors::SafeTensors;
 
-use super::fixture;
+use super::{Exported, fixture, tiny_checkpoints};
 
 /// Largest difference to transformers that float32 rounding may make.
 pub(crate) const TOLERANCE: f32 = 1e-4;
@@ -92,4 +92,34 @@ impl Differences {
         }
         worst
     }
+}
+
+/// Exports every tiny checkpoint, and compares it with its golden.
+pub(crate) fn every_checkpoint_agrees(
+    export: impl Fn(&str) -> Result<Exported, epitome_export::Error>,
+    compare: impl Fn(&Exported, &Golden<'_>) -> Differences,
+) {
+    let mut compared = 0;
+    let mut failures = Vec::new();
+    for name in tiny_checkpoints("") {
+        let exported = match export(&name) {
+            Ok(exported) => exported,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let bytes = Golden::bytes(&name);
+        let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
+        let differences = compare(&exported, &golden);
+        let (hidden_states, logits) = (differences.hidden_states, differences.logits);
+        println!("{name}: hidden states within {hidden_states:.1e}, logits within {logits:.1e}");
+        compared += differences.compared;
+        if differences.worst() > TOLERANCE {
+            let (worst, place) = (differences.worst(), differences.place);
+            failures.push(format!("{name}: {place} differs by {worst}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(compared > 100_000, "only {compared} numbers were compared");
 }

@@ -726,6 +726,7 @@ fn text(bytes: &[u8]) -> Read<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::weights::SNIPPETS;
 
     /// A tensor `w` of shape (2,) in a dictionary, as protocol 2 writes it.
     const TENSOR: &[u8] = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n\
@@ -841,47 +842,8 @@ mod tests {
 
     #[test]
     fn programs_of_random_instructions_do_not_panic() {
-        let snippets: &[&[u8]] = &[
-            b"(",
-            b".",
-            b"0",
-            b"1",
-            b"2",
-            b"J\x02\x00\x00\x00",
-            b"K\x01",
-            b"N",
-            b"Q",
-            b"R",
-            b"]",
-            b"a",
-            b"b",
-            b"d",
-            b"e",
-            b"h\x00",
-            b"h\x01",
-            b"l",
-            b"q\x00",
-            b"q\x01",
-            b"s",
-            b"t",
-            b"u",
-            b"}",
-            b")",
-            b"\x81",
-            b"\x85",
-            b"\x86",
-            b"\x87",
-            b"\x88",
-            b"\x8a\x01\xff",
-            b"\x8c\x01w",
-            b"\x93",
-            b"\x94",
-            b"ccollections\nOrderedDict\n",
-            b"ctorch._utils\n_rebuild_parameter\n",
-            b"ctorch\nHalfStorage\n",
-            b"\x8c\x07storage",
-            &TENSOR[2..TENSOR.len() - 1],
-        ];
+        let whole = [b".", &b"\x8c\x07storage"[..], &TENSOR[2..TENSOR.len() - 1]];
+        let snippets = [SNIPPETS, &whole].concat();
         let mut state = 1u64;
         let (mut good, mut bad) = (0, 0);
         for _ in 0..100_000 {

@@ -14,7 +14,7 @@
 
 mod archive;
 mod sentencepiece;
-mod weights;
+pub(crate) mod weights;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use super::{End, Random, fixture, run};
 use crate::checkpoint::Checkpoint;
 
 /// Instructions of pickles; `call_tensor` adds whole calls with numbers of its own.
-const SNIPPETS: &[&[u8]] = &[
+pub(crate) const SNIPPETS: &[&[u8]] = &[
     b"(",
     b"0",
     b"1",
