@@ -327,6 +327,54 @@ fn tensors_that_are_missing_superfluous_misshapen_or_not_finite_are_named() {
 }
 
 #[test]
+fn precisions_are_recorded_and_shown_and_refuse_what_they_cannot_hold() {
+    let target = tempfile::tempdir().unwrap();
+    let export = |source: &Path, precision: &str| {
+        let mut command = epitome();
+        command
+            .args(["export", "--precision", precision])
+            .arg(source);
+        command.arg("--output").arg(target.path().join(precision));
+        command
+    };
+    let source = fixture("tiny/pegasus-relu");
+    for precision in ["fp16", "int8", "int4"] {
+        let exported = run(&mut export(&source, precision));
+        assert!(exported.status.success(), "{}", text(&exported.stderr));
+        let inspect = run(epitome()
+            .args(["inspect", "--check"])
+            .arg(target.path().join(precision)));
+        let shown = text(&inspect.stdout);
+        assert!(
+            shown.contains(&format!("precision      {precision}\n")),
+            "{shown}"
+        );
+    }
+    // clap's own words take several lines.
+    let unknown = run(&mut export(&source, "int3"));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("fp32, fp16, int8, int4"));
+
+    let weight = "model.decoder.layers.0.fc1.weight";
+    let checkpoint = copy_of("tiny/pegasus-relu");
+    edit_tensors(checkpoint.path(), |tensors| {
+        let (dtype, shape) = (tensors[weight].dtype(), tensors[weight].shape().to_vec());
+        let mut data = tensors[weight].data().to_vec();
+        data[4..8].copy_from_slice(&(-1e5f32).to_le_bytes());
+        let spoiled = TensorView::new(dtype, shape, data.leak()).unwrap();
+        tensors.insert(weight.into(), spoiled);
+    });
+    for precision in ["fp16", "int4"] {
+        fs::remove_dir_all(target.path().join(precision)).unwrap();
+        let mut command = export(checkpoint.path(), precision);
+        fails(&mut command, 1, &[weight, "1e5", "6.5504e4", "--precision"]);
+        assert!(!target.path().join(precision).exists());
+    }
+    let exported = run(&mut export(checkpoint.path(), "int8"));
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+}
+
+#[test]
 fn a_damaged_bundle_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let restore = |spoil: &dyn Fn(&Path)| {

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use ort::operator::{ComputeContext, KernelContext};
 
-use super::{BLOCK, BLOCK_BYTES, Products, TILE, Tile, blocks, multiply, packed_shape};
+use super::{
+    BLOCK, BLOCK_BYTES, MOST_PANELS, MOST_ROWS, Products, Tile, blocks, multiply, packed_shape,
+    panels_at_once,
+};
 use crate::operators::activation::Activation;
 use crate::operators::int8::Instructions;
 use crate::operators::linear::{ACTIVATION_BITS, Format, Layer, integer};
@@ -85,35 +88,43 @@ impl Format for Int4 {
         let blocks = blocks(layer.size_in);
         let scales = rows.rounded.scales();
         let packed = layer.packed.as_chunks::<BLOCK_BYTES>().0;
-        let many = (ROW_BYTES / (blocks * BLOCK)).max(1).next_multiple_of(TILE);
-        let mut products: Products = [[0.0; PANEL]; TILE];
+        let many = (ROW_BYTES / (blocks * BLOCK))
+            .max(1)
+            .next_multiple_of(MOST_ROWS);
+        let instructions = layer.format.instructions;
+        let at_once = panels_at_once(instructions, layer.count);
+        let mut products: Products = Default::default();
         for start in (0..layer.count).step_by(many) {
             let end = (start + many).min(layer.count);
-            for panel in panels.clone() {
-                let (count, bias) = layer.biases(panel);
-                let columns = Columns {
-                    sums: std::array::from_fn(|output| layer.columns[panel * PANEL + output]),
-                    bias,
-                    activation: layer.activation,
-                };
-                for first in (start..end).step_by(TILE) {
-                    let tile_rows = TILE.min(end - first);
+            let mut panel = panels.start;
+            while panel < panels.end {
+                // Where less are left than are taken at once, they are taken one by one.
+                let left = panels.end - panel;
+                let taken = if left < at_once { 1 } else { at_once };
+                let columns: [_; MOST_PANELS] =
+                    std::array::from_fn(|index| Columns::of(layer, panel + index.min(taken - 1)));
+                for first in (start..end).step_by(MOST_ROWS) {
+                    let tile_rows = MOST_ROWS.min(end - first);
                     let tile = Tile {
                         activations: &rows.rounded.bytes_from(first)[..tile_rows * blocks * BLOCK],
                         sums: &rows.sums[first * blocks..][..tile_rows * blocks],
                         rows: tile_rows,
-                        panel: &packed[panel * blocks..][..blocks],
+                        weights: &packed[panel * blocks..][..taken * blocks],
+                        panels: taken,
                     };
-                    multiply(layer.format.instructions, &tile, &mut products);
-                    let products = &mut products[..tile_rows];
-                    finish(&scales[first..], &columns, products);
-                    for (row, product) in products.iter().enumerate() {
-                        let at = (first + row) * layer.size_out + panel * PANEL;
+                    multiply(instructions, &tile, &mut products);
+                    let products = &mut products[..tile_rows * taken];
+                    finish(&scales[first..], &columns[..taken], products);
+                    for (at, product) in products.iter().enumerate() {
+                        let (row, index) = (first + at / taken, at % taken);
+                        let at = row * layer.size_out + (panel + index) * PANEL;
+                        let count = columns[index].count;
                         // SAFETY: within the panel's columns, as the caller promises.
                         let y = unsafe { y.part(at..at + count) };
                         y.copy_from_slice(&product[..count]);
                     }
                 }
+                panel += taken;
             }
         }
     }
@@ -124,6 +135,20 @@ struct Columns {
     sums: [f32; PANEL],
     bias: [f32; PANEL],
     activation: Activation,
+    /// Columns that are no padding.
+    count: usize,
+}
+
+impl Columns {
+    fn of(layer: &Layer<'_, Int4>, panel: usize) -> Self {
+        let (count, bias) = layer.biases(panel);
+        Self {
+            sums: std::array::from_fn(|output| layer.columns[panel * PANEL + output]),
+            bias,
+            activation: layer.activation,
+            count,
+        }
+    }
 }
 
 #[inline(always)]
@@ -139,17 +164,19 @@ dispatch! {
 }
 
 #[inline(always)]
-fn finish_body(rows: &[RowScale], columns: &Columns, products: &mut [[f32; PANEL]]) {
-    for (products, row) in products.iter_mut().zip(rows) {
-        for (output, product) in products.iter_mut().enumerate() {
-            *product =
-                row.scale * *product + row.least * columns.sums[output] + columns.bias[output];
+fn finish_body(rows: &[RowScale], columns: &[Columns], products: &mut [[f32; PANEL]]) {
+    for (products, row) in products.chunks_mut(columns.len()).zip(rows) {
+        for (products, columns) in products.iter_mut().zip(columns) {
+            for (output, product) in products.iter_mut().enumerate() {
+                *product =
+                    row.scale * *product + row.least * columns.sums[output] + columns.bias[output];
+            }
+            columns.activation.apply(products);
         }
-        columns.activation.apply(products);
     }
 }
 
 dispatch! {
     /// Adds what a row's least value and the bias make, and applies the activation function.
-    fn finish(rows: &[RowScale], columns: &Columns, products: &mut [[f32; PANEL]]) = finish_body;
+    fn finish(rows: &[RowScale], columns: &[Columns], products: &mut [[f32; PANEL]]) = finish_body;
 }

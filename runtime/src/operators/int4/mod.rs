@@ -45,34 +45,58 @@ pub const fn position(output: usize, input: usize) -> (usize, u32) {
     (byte, 4 * half as u32)
 }
 
-/// Rows that are multiplied in one pass over a panel.
-const TILE: usize = 8;
+/// Most rows of a tile.
+const MOST_ROWS: usize = 8;
+/// Most panels of a tile.
+const MOST_PANELS: usize = 4;
+/// Most products of a tile, in panels: rows times panels.
+const MOST_PRODUCTS: usize = 16;
 
-/// The products of a tile, without what a row's scale and least value add.
-type Products = [[f32; PANEL]; TILE];
+/// The products of a tile, without what a row's scale and least value add: those of row `row` and panel
+/// `panel` stand at `row * panels + panel`.
+type Products = [[f32; PANEL]; MOST_PRODUCTS];
 
-/// Some rows of activations and the panel they are multiplied with.
+/// Panels of a tile of so many rows: where there are few, several panels are read at once, since memory gives
+/// more to several streams.
+fn panels_at_once(instructions: Instructions, rows: usize) -> usize {
+    match (instructions, rows) {
+        (Instructions::Avx512Vnni, 1..=4) => MOST_PANELS,
+        (Instructions::Avx512Vnni, _) => 2,
+        _ => 1,
+    }
+}
+
+/// Some rows of activations and the panels they are multiplied with.
 #[derive(Clone, Copy, Debug)]
 struct Tile<'a> {
     /// `[rows, blocks * BLOCK]`
     activations: &'a [u8],
     /// `[rows, blocks]`: the sum of each block's activations.
     sums: &'a [f32],
-    /// How many rows, 1 to [`TILE`].
+    /// How many rows, 1 to [`MOST_ROWS`].
     rows: usize,
-    /// Blocks of the panel.
-    panel: &'a [[u8; BLOCK_BYTES]],
+    /// `[panels, blocks]`
+    weights: &'a [[u8; BLOCK_BYTES]],
+    /// How many panels: [`panels_at_once`], or 1.
+    panels: usize,
 }
 
 impl Tile<'_> {
-    /// Everything the unchecked kernels rely on.
+    /// Blocks of a row.
+    fn blocks(&self) -> usize {
+        self.weights.len() / self.panels
+    }
+
+    /// Everything the unchecked kernels rely on, the number of panels left aside.
     fn check(&self) {
-        let blocks = self.panel.len();
+        let blocks = self.blocks();
         assert!(
-            (1..=TILE).contains(&self.rows)
+            (1..=MOST_ROWS).contains(&self.rows)
                 && self.activations.len() == self.rows * blocks * BLOCK
-                && self.sums.len() == self.rows * blocks,
-            "1 to {TILE} rows of as many blocks as the panel has"
+                && self.sums.len() == self.rows * blocks
+                && self.weights.len() == self.panels * blocks
+                && self.rows * self.panels <= MOST_PRODUCTS,
+            "1 to {MOST_ROWS} rows of as many blocks as the panels have"
         );
     }
 }

@@ -2,32 +2,40 @@
 
 use half::f16;
 
-use super::{BLOCK, GREATEST, INTEGERS, LEASTS, Products, Tile};
+use super::{BLOCK, BLOCK_BYTES, GREATEST, INTEGERS, LEASTS, Products, Tile};
 use crate::operators::panels::{GROUP, PANEL};
 
 pub(super) fn multiply(tile: &Tile<'_>, products: &mut Products) {
-    let blocks = tile.panel.len();
-    let rows = tile.activations.chunks(blocks * BLOCK);
-    for ((row, sums), products) in rows.zip(tile.sums.chunks(blocks)).zip(products) {
-        *products = [0.0; PANEL];
-        let of_blocks = row.as_chunks::<BLOCK>().0.iter().zip(tile.panel).zip(sums);
-        for ((inputs, block), sum) in of_blocks {
-            let mut dots = [0; PANEL];
-            let pairs = block[INTEGERS..].as_chunks::<{ GROUP * PANEL }>().0;
-            for (inputs, pair) in inputs.as_chunks::<{ 2 * GROUP }>().0.iter().zip(pairs) {
-                for (dot, bytes) in dots.iter_mut().zip(pair.as_chunks::<GROUP>().0) {
-                    for (at, byte) in bytes.iter().enumerate() {
-                        *dot += i32::from(inputs[at]) * i32::from(byte & GREATEST)
-                            + i32::from(inputs[GROUP + at]) * i32::from(byte >> 4);
-                    }
-                }
-            }
-            for (output, (product, dot)) in products.iter_mut().zip(dots).enumerate() {
-                let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
-                let (scale, least) = (number(2 * output), number(LEASTS + 2 * output));
-                *product += dot as f32 * scale;
-                *product += sum * least;
-            }
+    let blocks = tile.blocks();
+    for row in 0..tile.rows {
+        let inputs = &tile.activations[row * blocks * BLOCK..][..blocks * BLOCK];
+        let sums = &tile.sums[row * blocks..][..blocks];
+        for (panel, weights) in tile.weights.chunks(blocks).enumerate() {
+            products[row * tile.panels + panel] = of_panel(inputs, sums, weights);
         }
     }
+}
+
+fn of_panel(inputs: &[u8], sums: &[f32], panel: &[[u8; BLOCK_BYTES]]) -> [f32; PANEL] {
+    let mut products = [0.0; PANEL];
+    let of_blocks = inputs.as_chunks::<BLOCK>().0.iter().zip(panel).zip(sums);
+    for ((inputs, block), sum) in of_blocks {
+        let mut dots = [0; PANEL];
+        let pairs = block[INTEGERS..].as_chunks::<{ GROUP * PANEL }>().0;
+        for (inputs, pair) in inputs.as_chunks::<{ 2 * GROUP }>().0.iter().zip(pairs) {
+            for (dot, bytes) in dots.iter_mut().zip(pair.as_chunks::<GROUP>().0) {
+                for (at, byte) in bytes.iter().enumerate() {
+                    *dot += i32::from(inputs[at]) * i32::from(byte & GREATEST)
+                        + i32::from(inputs[GROUP + at]) * i32::from(byte >> 4);
+                }
+            }
+        }
+        for (output, (product, dot)) in products.iter_mut().zip(dots).enumerate() {
+            let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+            let (scale, least) = (number(2 * output), number(LEASTS + 2 * output));
+            *product += dot as f32 * scale;
+            *product += sum * least;
+        }
+    }
+    products
 }

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use half::f16;
 use proptest::prelude::*;
 
@@ -5,14 +7,15 @@ use super::*;
 
 /// A panel of random blocks, random activations, and their sums.
 struct Example {
-    panel: Vec<[u8; BLOCK_BYTES]>,
+    weights: Vec<[u8; BLOCK_BYTES]>,
     activations: Vec<u8>,
     sums: Vec<f32>,
+    blocks: usize,
 }
 
 impl Example {
-    fn new(rows: usize, blocks: usize, mut random: impl FnMut() -> u32) -> Self {
-        let panel = (0..blocks).map(|_| {
+    fn new(rows: usize, panels: usize, blocks: usize, mut random: impl FnMut() -> u32) -> Self {
+        let weights = (0..panels * blocks).map(|_| {
             let mut block = [0; BLOCK_BYTES];
             block.fill_with(|| random() as u8);
             for output in 0..PANEL {
@@ -23,34 +26,36 @@ impl Example {
             }
             block
         });
-        let panel = panel.collect();
+        let weights = weights.collect();
         let activations: Vec<u8> = (0..rows * blocks * BLOCK).map(|_| random() as u8).collect();
         let sums = activations.chunks(BLOCK);
         let sums = sums.map(|block| block.iter().map(|&v| f32::from(v)).sum());
         let sums = sums.collect();
         Self {
-            panel,
+            weights,
             activations,
             sums,
+            blocks,
         }
     }
 
-    fn tile(&self, rows: std::ops::Range<usize>) -> Tile<'_> {
-        let blocks = self.panel.len();
+    fn tile(&self, rows: Range<usize>, panels: Range<usize>) -> Tile<'_> {
+        let blocks = self.blocks;
         let range = rows.start * blocks..rows.end * blocks;
         Tile {
             activations: &self.activations[range.start * BLOCK..range.end * BLOCK],
             sums: &self.sums[range],
             rows: rows.len(),
-            panel: &self.panel,
+            weights: &self.weights[panels.start * blocks..panels.end * blocks],
+            panels: panels.len(),
         }
     }
 
-    /// The product of a row and an output, weight by weight, and the sum of its terms' magnitudes.
-    fn exact(&self, row: usize, output: usize) -> (f64, f64) {
-        let blocks = self.panel.len();
+    /// The product of a row and an output of a panel, weight by weight, and the sum of its terms' magnitudes.
+    fn exact(&self, row: usize, panel: usize, output: usize) -> (f64, f64) {
+        let blocks = self.blocks;
         let (mut sum, mut magnitude) = (0.0, 0.0);
-        for (index, block) in self.panel.iter().enumerate() {
+        for (index, block) in self.weights[panel * blocks..][..blocks].iter().enumerate() {
             let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f64();
             let (scale, least) = (number(2 * output), number(LEASTS + 2 * output));
             for input in 0..BLOCK {
@@ -69,26 +74,29 @@ impl Example {
 proptest! {
     #[test]
     fn every_instruction_set_multiplies_and_rows_are_their_own(
-        rows in 1..=TILE,
+        rows in 1..=MOST_ROWS,
         blocks in 1_usize..12,
         seed: u64,
     ) {
         let mut state = seed | 1;
-        let example = Example::new(rows, blocks, || {
+        let example = Example::new(rows, MOST_PANELS, blocks, || {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             (state >> 32) as u32
         });
         for instructions in Instructions::available() {
-            let mut together = [[f32::NAN; PANEL]; TILE];
-            multiply(instructions, &example.tile(0..rows), &mut together);
-            for (row, products) in together[..rows].iter().enumerate() {
-                let mut alone = [[f32::NAN; PANEL]; TILE];
-                multiply(instructions, &example.tile(row..row + 1), &mut alone);
+            let panels = panels_at_once(instructions, rows);
+            let mut together = [[f32::NAN; PANEL]; MOST_PRODUCTS];
+            multiply(instructions, &example.tile(0..rows, 0..panels), &mut together);
+            for (at, products) in together[..rows * panels].iter().enumerate() {
+                let (row, panel) = (at / panels, at % panels);
+                let mut alone = [[f32::NAN; PANEL]; MOST_PRODUCTS];
+                let tile = example.tile(row..row + 1, panel..panel + 1);
+                multiply(instructions, &tile, &mut alone);
                 prop_assert_eq!(&alone[0], products);
                 for (output, &product) in products.iter().enumerate() {
-                    let (exact, magnitude) = example.exact(row, output);
+                    let (exact, magnitude) = example.exact(row, panel, output);
                     let error = (f64::from(product) - exact).abs();
                     prop_assert!(error <= 1e-5 * magnitude, "{instructions:?}: {product} and not {exact}");
                 }
@@ -105,14 +113,23 @@ fn nothing_saturates_at_the_extremes() {
         block[LEASTS + 2 * output..][..2].copy_from_slice(&f16::ZERO.to_le_bytes());
     }
     let example = Example {
-        panel: vec![block; 3],
-        activations: vec![255; TILE * 3 * BLOCK],
-        sums: vec![255.0 * BLOCK as f32; TILE * 3],
+        weights: vec![block; 3],
+        activations: vec![255; MOST_ROWS * 3 * BLOCK],
+        sums: vec![255.0 * BLOCK as f32; MOST_ROWS * 3],
+        blocks: 3,
     };
     for instructions in Instructions::available() {
-        let mut products = [[0.0; PANEL]; TILE];
-        multiply(instructions, &example.tile(0..TILE), &mut products);
+        let mut products = [[0.0; PANEL]; MOST_PRODUCTS];
+        multiply(
+            instructions,
+            &example.tile(0..MOST_ROWS, 0..1),
+            &mut products,
+        );
         let expected = (3 * BLOCK * 255 * usize::from(GREATEST)) as f32;
-        assert_eq!(products, [[expected; PANEL]; TILE], "{instructions:?}");
+        assert_eq!(
+            products[..MOST_ROWS],
+            [[expected; PANEL]; MOST_ROWS],
+            "{instructions:?}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, INTEGERS, LEASTS, Products, Tile};
+use super::{BLOCK, BLOCK_BYTES, INTEGERS, LEASTS, Products, Tile};
 use crate::operators::panels::{GROUP, PANEL};
 
 /// Bytes of a panel that are fetched ahead: beyond a page's end the processor does not by itself.
@@ -10,18 +10,12 @@ const AHEAD: usize = 1536;
 /// Bytes of integers of two groups of inputs.
 const PAIR: usize = GROUP * PANEL;
 
-/// Calls a kernel made for a number of rows.
-macro_rules! by_rows {
-    ($tile:ident, $products:ident, $kernel:ident) => {
-        match $tile.rows {
-            1 => $kernel::<1>($tile, $products),
-            2 => $kernel::<2>($tile, $products),
-            3 => $kernel::<3>($tile, $products),
-            4 => $kernel::<4>($tile, $products),
-            5 => $kernel::<5>($tile, $products),
-            6 => $kernel::<6>($tile, $products),
-            7 => $kernel::<7>($tile, $products),
-            _ => $kernel::<8>($tile, $products),
+/// Calls a kernel made for a number of rows and panels.
+macro_rules! by_shape {
+    ($tile:ident, $products:ident, $kernel:ident; $($rows:literal x $panels:literal)*) => {
+        match ($tile.rows, $tile.panels) {
+            $(($rows, $panels) => $kernel::<$rows, $panels>($tile, $products),)*
+            (rows, panels) => panic!("a tile of {rows} rows and {panels} panels"),
         }
     };
 }
@@ -36,7 +30,9 @@ pub(super) fn has_avx2() -> bool {
 pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
     assert!(has_avx2());
     // SAFETY: the processor has AVX2, FMA and F16C, and the caller checked the tile.
-    unsafe { by_rows!(tile, products, avx2_rows) }
+    unsafe {
+        by_shape!(tile, products, avx2_tile; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
+    }
 }
 
 pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
@@ -46,19 +42,27 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
             && is_x86_feature_detected!("avx512vnni")
     );
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
-    unsafe { by_rows!(tile, products, avx512_vnni_rows) }
+    unsafe {
+        by_shape!(
+            tile, products, avx512_vnni_tile;
+            1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+            1 x 4 2 x 4 3 x 4 4 x 4
+            1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
+        );
+    }
 }
 
 /// # Safety
 ///
-/// As [`Tile::check`] has it, and `R` is `tile.rows`.
+/// As [`Tile::check`] has it, and `R` and `P` are the tile's rows and panels, `P` being 1.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2_rows<const R: usize>(tile: &Tile<'_>, products: &mut Products) {
-    let blocks = tile.panel.len();
+unsafe fn avx2_tile<const R: usize, const P: usize>(tile: &Tile<'_>, products: &mut Products) {
+    const { assert!(P == 1) };
+    let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
     let mut acc = [[_mm256_setzero_ps(); 2]; R];
-    for (index, block) in tile.panel.iter().enumerate() {
+    for (index, block) in tile.weights.iter().enumerate() {
         let block = block.as_ptr();
         for half in 0..2 {
             let mut dots = [_mm256_setzero_si256(); R];
@@ -116,46 +120,52 @@ unsafe fn avx2_rows<const R: usize>(tile: &Tile<'_>, products: &mut Products) {
 
 /// # Safety
 ///
-/// As [`Tile::check`] has it, and `R` is `tile.rows`.
+/// As [`Tile::check`] has it, and `R` and `P` are the tile's rows and panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn avx512_vnni_rows<const R: usize>(tile: &Tile<'_>, products: &mut Products) {
-    let blocks = tile.panel.len();
+unsafe fn avx512_vnni_tile<const R: usize, const P: usize>(
+    tile: &Tile<'_>,
+    products: &mut Products,
+) {
+    let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
     let low = _mm512_set1_epi8(15);
-    let mut acc = [_mm512_setzero_ps(); R];
-    for (index, block) in tile.panel.iter().enumerate() {
-        let block = block.as_ptr();
-        let mut dots = [_mm512_setzero_si512(); R];
-        // SAFETY: all reads stay within the block, and within the inputs of each row, of which there are
-        // `blocks` blocks; a prefetch may point anywhere.
-        unsafe {
-            for line in 0..5 {
-                _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + line * 64).cast());
-            }
-            for pair in 0..BLOCK / GROUP / 2 {
-                let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
-                let near = _mm512_and_si512(bytes, low);
-                let far = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low);
-                for (row, dots) in dots.iter_mut().enumerate() {
-                    let at = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
-                    let inputs = inputs.add(at).cast::<i32>();
-                    let first = _mm512_set1_epi32(inputs.read_unaligned());
-                    let second = _mm512_set1_epi32(inputs.add(1).read_unaligned());
-                    *dots = _mm512_dpbusd_epi32(*dots, first, near);
-                    *dots = _mm512_dpbusd_epi32(*dots, second, far);
+    let mut acc = [[_mm512_setzero_ps(); P]; R];
+    for index in 0..blocks {
+        for panel in 0..P {
+            let block = tile.weights[panel * blocks + index].as_ptr();
+            let mut dots = [_mm512_setzero_si512(); R];
+            // SAFETY: all reads stay within the block, and within the inputs of each row, of which there
+            // are `blocks` blocks; a prefetch may point anywhere.
+            unsafe {
+                for line in 0..BLOCK_BYTES / 64 {
+                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + line * 64).cast());
                 }
-            }
-            let halves = |at: usize| _mm512_cvtph_ps(_mm256_loadu_si256(block.add(at).cast()));
-            let (scales, leasts) = (halves(0), halves(LEASTS));
-            for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
-                let sum = _mm512_set1_ps(*row_sums.add(row * blocks + index));
-                *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *acc);
-                *acc = _mm512_fmadd_ps(sum, leasts, *acc);
+                for pair in 0..BLOCK / GROUP / 2 {
+                    let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
+                    let near = _mm512_and_si512(bytes, low);
+                    let far = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low);
+                    for (row, dots) in dots.iter_mut().enumerate() {
+                        let at = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
+                        let inputs = inputs.add(at).cast::<i32>();
+                        let first = _mm512_set1_epi32(inputs.read_unaligned());
+                        let second = _mm512_set1_epi32(inputs.add(1).read_unaligned());
+                        *dots = _mm512_dpbusd_epi32(*dots, first, near);
+                        *dots = _mm512_dpbusd_epi32(*dots, second, far);
+                    }
+                }
+                let halves = |at: usize| _mm512_cvtph_ps(_mm256_loadu_si256(block.add(at).cast()));
+                let (scales, leasts) = (halves(0), halves(LEASTS));
+                for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
+                    let sum = _mm512_set1_ps(*row_sums.add(row * blocks + index));
+                    let acc = &mut acc[panel];
+                    *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *acc);
+                    *acc = _mm512_fmadd_ps(sum, leasts, *acc);
+                }
             }
         }
     }
-    for (acc, products) in acc.iter().zip(products) {
-        // SAFETY: a row of products is one register.
+    for (acc, products) in acc.as_flattened().iter().zip(products) {
+        // SAFETY: the products of a panel are one register.
         unsafe { _mm512_storeu_ps(products.as_mut_ptr(), *acc) };
     }
 }
