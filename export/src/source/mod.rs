@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use archive::{Archive, Limits, PackedFile, Unpacked};
 
+#[cfg(feature = "aws")]
 pub(crate) use archive::Packed;
 pub(crate) use select::Folders;
 
