@@ -5,6 +5,7 @@ mod common;
 use common::{Exported, fixture, tiny_checkpoints};
 use epitome_runtime::bundle::{Bundle, Precision};
 use epitome_runtime::generation::StepModel;
+use epitome_runtime::session::{self, SessionOptions};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
 /// Logits of a few steps, given one beam.
@@ -91,6 +92,58 @@ fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
             let alone = summarizer.summarize(&[text], &parameters).unwrap();
             assert_eq!(alone[0].text(), together.text(), "{precision}");
             println!("{precision}: {}", together.text());
+        }
+    }
+}
+
+/// The same bits, whatever the number of threads and of documents beside it.
+#[test]
+fn logits_do_not_depend_on_threads_or_neighbours() {
+    let exported = Exported::with_precision("pegasus-debian.tar.gz", Precision::Int8).unwrap();
+    let bundle = Bundle::open(exported.path()).unwrap();
+    // Lengths that end within a tile, a block of keys and a part of a thread's.
+    let sources: Vec<Vec<u32>> = [203, 64, 1]
+        .map(|length| (0..length).map(|token| 110 + token * 7 % 900).collect())
+        .into();
+    let beams = 5;
+    let logits = |threads: usize, documents: &[usize]| -> Vec<Vec<u32>> {
+        let options = SessionOptions {
+            threads: threads.try_into().unwrap(),
+            ..SessionOptions::default()
+        };
+        let (mut encoder, mut decoder) = session::load(&bundle, &options).unwrap();
+        let memories = documents
+            .iter()
+            .map(|&document| encoder.encode(&sources[document]).unwrap())
+            .collect();
+        let mut decoding = decoder.start(memories, beams, 4).unwrap();
+        let mut of_documents = vec![Vec::new(); documents.len()];
+        for step in 0..4 {
+            let rows = documents.len() * beams;
+            let tokens: Vec<u32> = (0..rows)
+                .map(|row| (300 + step + row % beams) as u32)
+                .collect();
+            let parents: Vec<u32> = (0..rows).map(|row| (row % beams / 2) as u32).collect();
+            let logits = decoding.step(&tokens, &parents).unwrap();
+            let size = logits.len() / documents.len();
+            for (of_document, logits) in of_documents.iter_mut().zip(logits.chunks_exact(size)) {
+                of_document.extend(logits.iter().map(|logit| logit.to_bits()));
+            }
+        }
+        of_documents
+    };
+    let alone: Vec<_> = (0..sources.len())
+        .map(|document| logits(1, &[document]).remove(0))
+        .collect();
+    assert_ne!(alone[0], alone[1], "documents differ");
+    for threads in [1, 2, 3] {
+        for documents in [&[0][..], &[0, 1, 2], &[2, 0]] {
+            for (&document, logits) in documents.iter().zip(logits(threads, documents)) {
+                assert!(
+                    logits == alone[document],
+                    "{threads} threads, document {document} of {documents:?}"
+                );
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`Linear`](linear), one for each format | `activation(x · weightᵀ + bias)` |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
+//! | [`Norm`](norm::Norm) | a residual addition and the normalization behind it |
 //! | [`SelfAttention`](attention::SelfAttention) | the encoder's attention |
 //! | [`CrossMemory`](attention::CrossMemory) | keys or values of the decoder's cross-attention, once a document |
 //! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
@@ -24,6 +25,7 @@ pub mod fp16;
 pub mod int4;
 pub mod int8;
 pub mod linear;
+pub mod norm;
 pub mod panels;
 mod parallel;
 pub mod registration;
@@ -48,6 +50,7 @@ pub fn domain() -> ort::Result<OperatorDomain> {
         .add(Linear::<Fp16>::default())?
         .add(Embedding::<Fp16>::default())?
         .add(Linear::<Int4>::default())?
+        .add(norm::Norm)?
         .add(attention::CrossMemory)?
         .add(attention::CrossAttention)?
         .add(attention::SelfAttention)?

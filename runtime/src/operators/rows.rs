@@ -1,7 +1,10 @@
 //! Activations as small integers, each row on its own.
 
+use std::ops::Range;
+
 use ort::operator::ComputeContext;
 
+use super::panels::GROUP;
 use super::parallel::{Disjoint, share};
 use crate::simd::dispatch;
 
@@ -19,51 +22,77 @@ pub struct RowScale {
 
 /// Rows of unsigned integers of a few bits, each with its own scale: a row never depends on its
 /// neighbours.
+///
+/// Rows that are multiplied together lie together, as [`Tile`](super::int8::Tile) has it.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizedRows {
-    /// `[rows, stride]`, zeros behind each row's inputs.
+    /// A tile after the other.
     bytes: Vec<u8>,
     scales: Vec<RowScale>,
     stride: usize,
+    /// Rows of a tile; the last may have less.
+    tile: usize,
 }
 
 impl QuantizedRows {
-    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, and pads it with zeros to
-    /// `stride`.
+    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, padded with zeros to `stride`,
+    /// in tiles of `tile` rows.
     pub(crate) fn fill(
         &mut self,
         context: &ComputeContext,
         x: &[f32],
         size: usize,
         stride: usize,
+        tile: usize,
         bits: u32,
     ) -> ort::Result<()> {
-        let rows = x.len() / size;
-        self.stride = stride;
-        self.bytes.resize(rows * stride, 0);
-        self.scales.resize(rows, RowScale::default());
+        let count = x.len() / size;
+        (self.stride, self.tile) = (stride, tile);
+        self.bytes.resize(count * stride, 0);
+        self.scales.resize(count, RowScale::default());
         let (bytes, scales) = (
             Disjoint::new(&mut self.bytes),
             Disjoint::new(&mut self.scales),
         );
-        share(context, rows, ROWS_A_PART, 4 * x.len(), |rows| {
-            for row in rows {
-                // SAFETY: each row is written by the one thread that has it.
-                unsafe {
-                    let bytes = bytes.part(row * stride..(row + 1) * stride);
-                    scales.part(row..row + 1)[0] =
-                        quantize(&x[row * size..(row + 1) * size], bits, bytes);
+        let tiles_a_part = ROWS_A_PART.div_ceil(tile);
+        share(
+            context,
+            count.div_ceil(tile),
+            tiles_a_part,
+            4 * x.len(),
+            |tiles| {
+                for index in tiles {
+                    let rows = rows_of(index, tile, count);
+                    // SAFETY: each tile is written by the one thread that has it.
+                    let (bytes, scales) = unsafe {
+                        let bytes = bytes.part(rows.start * stride..rows.end * stride);
+                        (bytes, scales.part(rows.clone()))
+                    };
+                    let x = x[rows.start * size..rows.end * size].chunks_exact(size);
+                    for (place, (row, scale)) in x.zip(scales).enumerate() {
+                        *scale = quantize(row, bits, bytes, place, rows.len());
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 
-    /// Bytes of a row.
+    /// Inputs of a row, padding included.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The integers of the rows from `first` on.
+    /// How many tiles.
+    pub fn tiles(&self) -> usize {
+        self.scales.len().div_ceil(self.tile)
+    }
+
+    /// The rows of a tile.
+    pub fn rows_of(&self, tile: usize) -> Range<usize> {
+        rows_of(tile, self.tile, self.scales.len())
+    }
+
+    /// The integers of the rows from `first` on, which is the first of a tile.
     pub fn bytes_from(&self, first: usize) -> &[u8] {
         &self.bytes[first * self.stride..]
     }
@@ -74,10 +103,18 @@ impl QuantizedRows {
     }
 }
 
-const LANES: usize = 16;
+/// The rows of tile `index`, where tiles have `tile` rows and there are `count`.
+fn rows_of(index: usize, tile: usize, count: usize) -> Range<usize> {
+    index * tile..((index + 1) * tile).min(count)
+}
+
+/// Numbers looked at side by side: what two AVX-512 registers hold, as one waits for itself.
+const LANES: usize = 32;
+/// Numbers that are rounded before they are put in their places.
+const AT_ONCE: usize = 512;
 
 #[inline(always)]
-fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8]) -> RowScale {
+fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: usize, rows: usize) -> RowScale {
     let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let mut infinite = [0u32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -96,10 +133,10 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8]) -> RowScale {
         look(chunk);
     }
     look(rest);
-    let (bytes, padding) = bytes.split_at_mut(row.len());
-    padding.fill(0);
     if row.is_empty() || infinite.iter().any(|&lane| lane != 0) {
-        bytes.fill(0);
+        for group in bytes.chunks_mut(GROUP).skip(place).step_by(rows) {
+            group.fill(0);
+        }
         return RowScale {
             scale: f32::NAN,
             least: f32::NAN,
@@ -117,14 +154,75 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8]) -> RowScale {
     };
     // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
     const ROUND: f32 = (3u32 << 22) as f32;
-    for (byte, value) in bytes.iter_mut().zip(row) {
-        *byte = (((value - least) * inverse + ROUND).to_bits() & 0xff) as u8;
+    let round = |value: f32| (((value - least) * inverse + ROUND).to_bits() & 0xff) as u8;
+    let groups = bytes.as_chunks_mut::<GROUP>().0;
+    let mut at = place;
+    let mut integers = [0; AT_ONCE];
+    for part in row.chunks(AT_ONCE) {
+        // Two loops, so that the first is one of whole registers.
+        for (integer, &value) in integers.iter_mut().zip(part) {
+            *integer = round(value);
+        }
+        integers[part.len()..].fill(0);
+        let filled = part.len().div_ceil(GROUP);
+        for integers in &integers.as_chunks::<GROUP>().0[..filled] {
+            groups[at] = *integers;
+            at += rows;
+        }
+    }
+    while at < groups.len() {
+        groups[at] = [0; GROUP];
+        at += rows;
     }
     RowScale { scale, least }
 }
 
 dispatch! {
     /// Rounds a row to unsigned integers of `bits` bits, 8 at most, between its least and its
-    /// greatest value; `bytes` is as long as the row or longer, and zero behind it.
-    pub fn quantize(row: &[f32], bits: u32, bytes: &mut [u8]) -> RowScale = quantize_body;
+    /// greatest value. `bytes` are a tile of `rows` rows, of which the row is number `place`; behind its
+    /// inputs come zeros.
+    pub fn quantize(
+        row: &[f32],
+        bits: u32,
+        bytes: &mut [u8],
+        place: usize,
+        rows: usize,
+    ) -> RowScale = quantize_body;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::panels::padded_inputs;
+
+    #[test]
+    fn rows_lie_group_by_group_and_come_back_within_half_a_step() {
+        for (size, rows) in [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12)] {
+            let stride = padded_inputs(size);
+            let mut bytes = vec![7; rows * stride];
+            for place in 0..rows {
+                let row: Vec<f32> = (0..size)
+                    .map(|index| ((index * 31 + place * 17) % 23) as f32 - 9.5)
+                    .collect();
+                let scale = quantize(&row, 8, &mut bytes, place, rows);
+                for index in 0..stride {
+                    let at = (index / GROUP * rows + place) * GROUP + index % GROUP;
+                    let back = f32::from(bytes[at]) * scale.scale + scale.least;
+                    match row.get(index) {
+                        Some(value) => assert!((value - back).abs() <= 0.5001 * scale.scale),
+                        None => assert_eq!(bytes[at], 0),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_finite_spoils_no_other() {
+        let mut bytes = vec![7; 2 * 8];
+        let fine = quantize(&[1.0, 2.0, 3.0], 8, &mut bytes, 1, 2);
+        let spoilt = quantize(&[1.0, f32::INFINITY, 3.0], 8, &mut bytes, 0, 2);
+        assert!(spoilt.scale.is_nan() && fine.scale.is_finite());
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 128, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
 }

@@ -2,6 +2,9 @@
 //!
 //! What is written over [`Lanes`] adds in the same order everywhere. A product that is added is rounded once where
 //! multiplication and addition are fused, which is wherever registers are used, and twice in plain Rust.
+//!
+//! Loops here and in what is written over this fill arrays one by one, for `std::array::from_fn` and `map` are not
+//! compiled for the instructions that their caller is, and pass registers through memory.
 
 use half::f16;
 
@@ -103,8 +106,12 @@ macro_rules! registers {
             }
             #[inline(always)]
             fn load(from: &[f32; LANES]) -> Self {
-                // SAFETY: as above.
-                Self(std::array::from_fn(|index| unsafe { $load(from.as_ptr().add(index * $width)) }))
+                let mut loaded = Self::splat(0.0);
+                for index in 0..$count {
+                    // SAFETY: as above.
+                    loaded.0[index] = unsafe { $load(from.as_ptr().add(index * $width)) };
+                }
+                loaded
             }
             #[inline(always)]
             fn load_half(from: &[f16; LANES]) -> Self {
@@ -120,13 +127,21 @@ macro_rules! registers {
             }
             #[inline(always)]
             fn add_product(self, a: Self, b: Self) -> Self {
-                // SAFETY: as above.
-                Self(std::array::from_fn(|index| unsafe { $add_product(a.0[index], b.0[index], self.0[index]) }))
+                let mut sum = self;
+                for index in 0..$count {
+                    // SAFETY: as above.
+                    sum.0[index] = unsafe { $add_product(a.0[index], b.0[index], sum.0[index]) };
+                }
+                sum
             }
             #[inline(always)]
             fn times(self, other: Self) -> Self {
-                // SAFETY: as above.
-                Self(std::array::from_fn(|index| unsafe { $times(self.0[index], other.0[index]) }))
+                let mut product = self;
+                for index in 0..$count {
+                    // SAFETY: as above.
+                    product.0[index] = unsafe { $times(product.0[index], other.0[index]) };
+                }
+                product
             }
         }
     };
@@ -149,7 +164,7 @@ mod x86_64 {
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
-        16 sums;
+        24 sums;
         _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
     }
 

@@ -1,5 +1,7 @@
 //! Normalization, and the residual stream it belongs to.
 
+use epitome_runtime::operators::norm;
+
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -38,6 +40,10 @@ pub struct Norm {
 impl Norm {
     /// Normalizes `x`, `[.., size]`, with the weights of the checkpoint prefix `name`.
     pub fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
+        if b.has_own_attention() {
+            let [normalized] = self.own(b, name, x, None)?;
+            return Ok(normalized);
+        }
         let scale = self.scale(b, name)?;
         match self.kind {
             NormKind::Layer => {
@@ -77,6 +83,16 @@ impl Norm {
             let sum = b.graph.node("Add").inputs([x, residual]).output();
             return Ok((self.apply(b, name, &sum)?, sum));
         }
+        if b.has_own_attention() {
+            return Ok(match self.placement {
+                Placement::Pre => self.own(b, name, x, Some(residual))?.into(),
+                Placement::Post => {
+                    // Nobody asks for the sum, so it is not written.
+                    let [normalized] = self.own(b, name, x, Some(residual))?;
+                    (normalized.clone(), normalized)
+                }
+            });
+        }
         let scale = self.scale(b, name)?;
         let node = match self.kind {
             NormKind::Layer => {
@@ -92,6 +108,30 @@ impl Norm {
         };
         let [normalized, sum] = node.float("epsilon", self.epsilon).pick([0, 3]);
         Ok((normalized, sum))
+    }
+
+    /// The operator of our own: the norm, and with two outputs the sum that it is of.
+    fn own<const N: usize>(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+        residual: Option<&Value>,
+    ) -> Result<[Value; N]> {
+        let scale = self.scale(b, name)?;
+        let bias = match self.kind {
+            NormKind::Layer => Some(self.bias(b, name)?),
+            NormKind::RootMeanSquare => None,
+        };
+        let node = b
+            .graph
+            .own(norm::NAME)
+            .inputs([x, &scale])
+            .optional(bias.as_ref())
+            .optional(residual)
+            .int(norm::CENTERED, i64::from(bias.is_some()))
+            .float(norm::EPSILON, self.epsilon);
+        Ok(node.outputs())
     }
 
     fn scale(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {

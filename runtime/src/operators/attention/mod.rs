@@ -44,8 +44,9 @@ pub const KEYS: &str = "keys";
 /// The values.
 pub const VALUES: &str = "values";
 
-/// Queries of the encoder that share a pass over the keys in the first-level cache.
-const QUERIES: usize = 32;
+/// Queries of the encoder that share a pass over the keys: whole tiles, whose scores stay in the
+/// second-level cache.
+const QUERIES: usize = 48;
 
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
@@ -160,13 +161,18 @@ impl Kernel for CrossMemoryKernel {
             return Ok(());
         }
         let pack = if self.keys { pack_keys } else { pack_values };
-        let heads = packed.chunks_exact_mut(padded(source) * row);
-        for (index, packed) in heads.enumerate() {
-            let (document, head) = (index / self.heads, index % self.heads);
-            let rows = &rows[document * source * hidden..(document + 1) * source * hidden];
-            pack(&rows[head * size..], hidden, size, packed);
-        }
-        Ok(())
+        let of_head = padded(source) * row;
+        let work = packed.len();
+        let packed = Disjoint::new(packed);
+        share(context, batch * self.heads, 1, work, |parts| {
+            for part in parts {
+                let (document, head) = (part / self.heads, part % self.heads);
+                let rows = &rows[document * source * hidden..(document + 1) * source * hidden];
+                // SAFETY: a head's keys or values are this part's alone.
+                let packed = unsafe { packed.part(part * of_head..(part + 1) * of_head) };
+                pack(&rows[head * size..], hidden, size, packed);
+            }
+        })
     }
 }
 

@@ -72,7 +72,7 @@ impl Format for Int4 {
     ) -> ort::Result<()> {
         let stride = blocks(size_in) * BLOCK;
         rows.rounded
-            .fill(context, x, size_in, stride, self.activation_bits)?;
+            .fill(context, x, size_in, stride, 1, self.activation_bits)?;
         let inputs = rows.rounded.bytes_from(0).as_chunks::<BLOCK>().0;
         rows.sums.resize(inputs.len(), 0.0);
         sum_blocks(inputs, &mut rows.sums);

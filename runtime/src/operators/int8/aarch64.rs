@@ -3,18 +3,19 @@
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
-use super::{Sums, TILE, Tile};
+use super::{Sums, Tile};
 use crate::operators::panels::{GROUP, PANEL};
 
 pub(super) fn dot_product(tile: &Tile<'_>, sums: &mut Sums) {
-    assert!(is_aarch64_feature_detected!("dotprod"));
+    assert!(is_aarch64_feature_detected!("dotprod") && tile.panels == 1);
     // SAFETY: the processor has the dot products, and the caller checked the tile.
     unsafe {
         match tile.rows {
             1 => rows::<1>(tile, sums),
             2 => rows::<2>(tile, sums),
             3 => rows::<3>(tile, sums),
-            _ => rows::<TILE>(tile, sums),
+            4 => rows::<4>(tile, sums),
+            other => panic!("a tile of {other} rows"),
         }
     }
 }
@@ -43,10 +44,10 @@ unsafe fn sdot(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
 /// # Safety
 ///
 /// The processor has the feature `dotprod`, the tile is as [`Tile::check`] has it, and `R` is
-/// `tile.rows`.
+/// `tile.rows`, and there is one panel.
 #[target_feature(enable = "neon")]
 unsafe fn rows<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
-    let (inputs, panel) = (tile.activations.as_ptr(), tile.panel.as_ptr());
+    let (inputs, panel) = (tile.activations.as_ptr(), tile.weights.as_ptr());
     // Unsigned activations are taken 128 lower, to fit a signed byte, and the weights' sums, 128
     // times, added again.
     let (sign, ones) = (vdupq_n_u8(0x80), vdupq_n_s8(1));
@@ -62,7 +63,7 @@ unsafe fn rows<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
                 *sum = sdot(*sum, weights, ones);
             }
             for (row, acc) in acc.iter_mut().enumerate() {
-                let inputs = inputs.add(row * tile.stride + input).cast::<u32>();
+                let inputs = inputs.add(input * R + row * GROUP).cast::<u32>();
                 let inputs = vreinterpretq_u8_u32(vdupq_n_u32(inputs.read_unaligned()));
                 let inputs = vreinterpretq_s8_u8(veorq_u8(inputs, sign));
                 for (acc, weights) in acc.iter_mut().zip(weights) {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use ort::operator::{ComputeContext, KernelContext};
 
-use super::{Instructions, TILE, Tile};
+use super::{Instructions, MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
 use crate::operators::activation::Activation;
 use crate::operators::linear::{self, ACTIVATION_BITS, Format, Table, integer};
 use crate::operators::panels::{GROUP, PANEL, packed_shape, padded_inputs};
@@ -22,7 +22,7 @@ pub const EMBEDDING: &str = "Embedding";
 pub const WEIGHT_BITS: &str = "weight_bits";
 
 /// Bytes of activations that stay in the second-level cache while panels pass.
-const ROW_BYTES: usize = 128 << 10;
+const ROW_BYTES: usize = 512 << 10;
 
 /// int8 weights in the layout of [`panels`](super::super::panels). Beside them each output has its scale,
 /// and the sum of its integers.
@@ -77,6 +77,7 @@ impl Format for Int8 {
             x,
             size_in,
             padded_inputs(size_in),
+            self.instructions.shape(x.len() / size_in).rows,
             self.activation_bits,
         )
     }
@@ -97,6 +98,7 @@ impl Format for Int8 {
             bits: layer.format.activation_bits + layer.format.weight_bits,
             activation: layer.activation,
             instructions: layer.format.instructions,
+            shape: layer.format.instructions.shape(layer.count),
         };
         // SAFETY: the caller promises the same.
         unsafe { layer.apply(rows, panels, y) };
@@ -129,6 +131,7 @@ struct Layer<'a> {
     bits: u32,
     activation: Activation,
     instructions: Instructions,
+    shape: Shape,
 }
 
 impl Layer<'_> {
@@ -138,36 +141,43 @@ impl Layer<'_> {
     ///
     /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
     unsafe fn apply(&self, rows: &QuantizedRows, panels: Range<usize>, y: &Disjoint<'_, f32>) {
-        let (count, stride) = (rows.scales().len(), rows.stride());
-        let block = (ROW_BYTES / stride).max(1).next_multiple_of(TILE);
-        for start in (0..count).step_by(block) {
-            let end = (start + block).min(count);
-            for panel in panels.clone() {
-                let columns = self.columns(panel);
-                for first in (start..end).step_by(TILE) {
+        let stride = rows.stride();
+        let block = (ROW_BYTES / (stride * self.shape.rows)).max(1);
+        let mut sums: Sums = Default::default();
+        for start in (0..rows.tiles()).step_by(block) {
+            let tiles = start..(start + block).min(rows.tiles());
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let count = match panels.end - panel {
+                    left if left < self.shape.panels => 1,
+                    _ => self.shape.panels,
+                };
+                let columns: [_; MOST_PANELS] = std::array::from_fn(|index| {
+                    (index < count).then(|| self.columns(panel + index))
+                });
+                for tile in tiles.clone() {
+                    let places = rows.rows_of(tile);
                     let tile = Tile {
-                        activations: rows.bytes_from(first),
-                        rows: TILE.min(end - first),
+                        activations: &rows.bytes_from(places.start)[..places.len() * stride],
+                        rows: places.len(),
                         stride,
                         bits: self.bits,
-                        panel: &self.packed[panel * PANEL * stride..][..PANEL * stride],
+                        weights: &self.packed[panel * PANEL * stride..][..count * PANEL * stride],
+                        panels: count,
                     };
-                    let mut sums = [[0; PANEL]; TILE];
                     self.instructions.multiply(&tile, &mut sums);
-                    let mut finished = [[0.0; PANEL]; TILE];
-                    finish(
-                        &sums[..tile.rows],
-                        &rows.scales()[first..],
-                        &columns,
-                        &mut finished,
-                    );
-                    for (row, finished) in finished[..tile.rows].iter().enumerate() {
-                        let at = (first + row) * self.size_out + panel * PANEL;
-                        // SAFETY: within the panel's columns, as the caller promises.
-                        let y = unsafe { y.part(at..at + columns.count) };
-                        y.copy_from_slice(&finished[..columns.count]);
+                    for (index, columns) in columns[..count].iter().flatten().enumerate() {
+                        let mut outputs: [&mut [f32]; MOST_ROWS] = Default::default();
+                        for (row, output) in places.clone().zip(&mut outputs) {
+                            let at = row * self.size_out + (panel + index) * PANEL;
+                            // SAFETY: within the panel's columns, as the caller promises.
+                            *output = unsafe { y.part(at..at + columns.count) };
+                        }
+                        let scales = &rows.scales()[places.clone()];
+                        finish(&sums[index..], count, scales, columns, &mut outputs);
                     }
                 }
+                panel += count;
             }
         }
     }
@@ -203,25 +213,34 @@ struct Columns {
 #[inline(always)]
 fn finish_body(
     sums: &[[i32; PANEL]],
+    panels: usize,
     rows: &[RowScale],
     columns: &Columns,
-    finished: &mut [[f32; PANEL]; TILE],
+    outputs: &mut [&mut [f32]],
 ) {
-    for ((sums, row), finished) in sums.iter().zip(rows).zip(finished) {
+    let rows = sums.iter().step_by(panels).zip(rows).zip(outputs);
+    for ((sums, row), output) in rows {
+        let mut finished = [0.0; PANEL];
         for column in 0..PANEL {
             let sum = row.scale * sums[column] as f32 + row.least * columns.sums[column];
             finished[column] = sum * columns.scales[column] + columns.bias[column];
         }
-        columns.activation.apply(finished);
+        columns.activation.apply(&mut finished);
+        match output.first_chunk_mut() {
+            Some(output) => *output = finished,
+            None => output.copy_from_slice(&finished[..output.len()]),
+        }
     }
 }
 
 dispatch! {
-    /// Turns sums of products of integers into outputs, with the same operations everywhere.
+    /// Turns sums of products of integers, those of a panel every `panels`, into the outputs of each
+    /// row, with the same operations everywhere.
     fn finish(
         sums: &[[i32; PANEL]],
+        panels: usize,
         rows: &[RowScale],
         columns: &Columns,
-        finished: &mut [[f32; PANEL]; TILE],
+        outputs: &mut [&mut [f32]],
     ) = finish_body;
 }

@@ -17,49 +17,66 @@ use std::sync::OnceLock;
 pub(crate) use self::layer::Int8;
 pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 
-use super::panels::PANEL;
+#[allow(unused_imports, reason = "named in documentation")]
+use super::panels::GROUP;
+use super::panels::{BLOCK, PANEL};
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
 pub const FOUR_FIT: u32 = 14;
 /// Bits of both factors together, of which two products can be added in 16 bits.
 pub const TWO_FIT: u32 = 15;
-/// Rows that are multiplied in one pass over a panel.
-pub const TILE: usize = 4;
+/// Most rows of a tile.
+pub const MOST_ROWS: usize = 12;
+/// Most panels of a tile.
+pub const MOST_PANELS: usize = 4;
+/// Most sums of a tile, in panels: rows times panels.
+const MOST_SUMS: usize = 24;
 
 /// Greatest magnitude of a weight of `bits` bits: symmetrical, so that the sign costs nothing.
 pub const fn weight_limit(bits: u32) -> i8 {
     ((1i16 << (bits - 1)) - 1) as i8
 }
 
-/// The sums of a tile: for each of its rows, one for each output of the panel.
-pub type Sums = [[i32; PANEL]; TILE];
+/// The sums of a tile, one for each output of a panel: those of row `row` and panel `panel` stand at
+/// `row * panels + panel`.
+pub type Sums = [[i32; PANEL]; MOST_SUMS];
 
-/// Some rows of activations and the panel they are multiplied with.
+/// How rows and panels are cut into tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of a tile; the last one may have less.
+    pub rows: usize,
+    /// Panels of a tile; where that many are not left, tiles have one.
+    pub panels: usize,
+}
+
+/// Some rows of activations and the panels they are multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile<'a> {
-    /// The rows, of which the first `rows` count; one every `stride` bytes, all `stride` of them
-    /// inputs.
+    /// The inputs of all rows, group by group: for each group of [`GROUP`] inputs, those of every row in
+    /// turn. `rows * stride` bytes.
     pub activations: &'a [u8],
-    /// How many rows, 1 to [`TILE`].
+    /// How many rows.
     pub rows: usize,
-    /// Bytes of a row: a multiple of [`super::panels::BLOCK`].
+    /// Inputs of a row: a multiple of [`BLOCK`].
     pub stride: usize,
     /// Bits of an activation and of a weight together, 16 at most; a weight of `b` bits lies within
     /// [`weight_limit`].
     pub bits: u32,
-    /// `stride * PANEL` weights.
-    pub panel: &'a [i8],
+    /// `panels * stride * PANEL` weights.
+    pub weights: &'a [i8],
+    /// How many panels.
+    pub panels: usize,
 }
 
 impl Tile<'_> {
-    /// Everything the unchecked kernels rely on.
+    /// Everything the unchecked kernels rely on, the number of rows and panels left aside.
     fn check(&self) {
-        assert!((1..=TILE).contains(&self.rows), "1 to {TILE} rows");
         assert!(
-            self.stride.is_multiple_of(super::panels::BLOCK)
-                && self.activations.len() >= self.rows * self.stride
-                && self.panel.len() >= self.stride * PANEL,
-            "rows and panel as long as the stride says"
+            self.stride.is_multiple_of(BLOCK)
+                && self.activations.len() == self.rows * self.stride
+                && self.weights.len() == self.panels * self.stride * PANEL,
+            "rows and panels as long as the stride says"
         );
     }
 }
@@ -111,11 +128,32 @@ impl Instructions {
         found
     }
 
-    /// Multiplies a tile; rows of `sums` beyond the tile's are left alone.
+    /// The tiles that `rows` rows are best cut into.
+    ///
+    /// A tile's sums stay in registers, and as many of them as there are registers hide how long a
+    /// dot product takes. Many rows share what is read of a panel; where there are few, several panels
+    /// are read at once, since memory gives more to several streams.
+    pub fn shape(self, rows: usize) -> Shape {
+        let most = match self {
+            Self::Portable | Self::Avx2 | Self::DotProd => 4,
+            Self::AvxVnni => 6,
+            Self::Avx512Vnni => MOST_ROWS,
+        };
+        let rows = rows.div_ceil(rows.div_ceil(most).max(1));
+        let panels = match (self, rows) {
+            (Self::Avx512Vnni, 0..=6) => MOST_PANELS,
+            (Self::Avx512Vnni, _) | (Self::AvxVnni, 0..=3) => 2,
+            _ => 1,
+        };
+        Shape { rows, panels }
+    }
+
+    /// Multiplies a tile; sums beyond the tile's are left alone.
     ///
     /// # Panics
     ///
-    /// When the processor lacks these instructions, or the tile is shorter than it says.
+    /// When the processor lacks these instructions, or the tile is none of [`Self::shape`], or shorter
+    /// than it says.
     pub fn multiply(self, tile: &Tile<'_>, sums: &mut Sums) {
         tile.check();
         match self {

@@ -1,32 +1,49 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operators::panels::{BLOCK, position};
+use crate::operators::panels::position;
 
-/// The tile's sums, one product at a time.
-fn reference(tile: &Tile<'_>, row: usize, output: usize) -> i32 {
+/// One of the tile's sums, a product at a time.
+fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
     (0..tile.stride)
         .map(|input| {
-            let activation = i32::from(tile.activations[row * tile.stride + input]);
-            activation * i32::from(tile.panel[position(output, input)])
+            let at = (input / GROUP * tile.rows + row) * GROUP + input % GROUP;
+            let weights = &tile.weights[panel * tile.stride * PANEL..];
+            i32::from(tile.activations[at]) * i32::from(weights[position(output, input)])
         })
         .sum()
 }
 
-fn check(tile: &Tile<'_>) {
+/// Multiplies rows and panels in the tiles that each instruction set wants.
+fn check(rows: usize, stride: usize, bits: u32, activations: &[u8], weights: &[i8]) {
     for instructions in Instructions::available() {
-        let mut sums = [[-1; PANEL]; TILE];
-        instructions.multiply(tile, &mut sums);
-        for (row, sums) in sums.iter().enumerate() {
-            for (output, &sum) in sums.iter().enumerate() {
-                let expected = match row < tile.rows {
-                    true => reference(tile, row, output),
-                    false => -1,
+        let shape = instructions.shape(rows);
+        assert!(shape.rows * rows.div_ceil(shape.rows) >= rows && shape.rows <= MOST_ROWS);
+        for rows in [rows.min(shape.rows), 1 + (rows - 1) % shape.rows] {
+            for panels in [shape.panels, 1] {
+                let tile = Tile {
+                    activations: &activations[..rows * stride],
+                    rows,
+                    stride,
+                    bits,
+                    weights: &weights[..panels * stride * PANEL],
+                    panels,
                 };
-                assert_eq!(
-                    sum, expected,
-                    "{instructions:?}: row {row}, output {output}"
-                );
+                let mut sums = [[-1; PANEL]; MOST_SUMS];
+                instructions.multiply(&tile, &mut sums);
+                for (index, sums) in sums.iter().enumerate() {
+                    let (row, panel) = (index / panels, index % panels);
+                    for (output, &sum) in sums.iter().enumerate() {
+                        let expected = match row < rows {
+                            true => reference(&tile, row, panel, output),
+                            false => -1,
+                        };
+                        assert_eq!(
+                            sum, expected,
+                            "{instructions:?}: row {row} of {rows}, panel {panel} of {panels}, output {output}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -35,7 +52,7 @@ fn check(tile: &Tile<'_>) {
 proptest! {
     #[test]
     fn every_instruction_set_gives_exact_sums(
-        rows in 1..=TILE,
+        rows in 1..=2 * MOST_ROWS,
         blocks in 1_usize..20,
         activation_bits in 1_u32..=8,
         weight_bits in 2_u32..=8,
@@ -49,16 +66,13 @@ proptest! {
             (state >> 32) as u32
         };
         let stride = blocks * BLOCK;
-        let activations: Vec<u8> = (0..rows * stride)
-            .map(|_| (random() % (1 << activation_bits)) as u8)
-            .collect();
+        let activations: Vec<u8> = (0..rows * stride).map(|_| (random() % (1 << activation_bits)) as u8).collect();
         let limit = i32::from(weight_limit(weight_bits));
-        let panel: Vec<i8> = (0..stride * PANEL)
+        let weights: Vec<i8> = (0..MOST_PANELS * stride * PANEL)
             .map(|_| (random() % (2 * limit as u32 + 1)) as i32 - limit)
             .map(|weight| weight as i8)
             .collect();
-        let bits = activation_bits + weight_bits;
-        check(&Tile { activations: &activations, rows, stride, bits, panel: &panel });
+        check(rows, stride, activation_bits + weight_bits, &activations, &weights);
     }
 }
 
@@ -69,15 +83,15 @@ fn nothing_saturates_at_the_extremes() {
         let limit = weight_limit(weight_bits);
         for weight in [-limit, limit] {
             let stride = 512;
-            let activations = vec![most; TILE * stride];
-            let panel = vec![weight; stride * PANEL];
-            check(&Tile {
-                activations: &activations,
-                rows: TILE,
+            let activations = vec![most; MOST_ROWS * stride];
+            let weights = vec![weight; MOST_PANELS * stride * PANEL];
+            check(
+                MOST_ROWS,
                 stride,
-                bits: activation_bits + weight_bits,
-                panel: &panel,
-            });
+                activation_bits + weight_bits,
+                &activations,
+                &weights,
+            );
         }
     }
 }
@@ -90,7 +104,8 @@ fn a_short_panel_is_noticed() {
         rows: 1,
         stride: 16,
         bits: 16,
-        panel: &[0; 16],
+        weights: &[0; 16],
+        panels: 1,
     };
-    Instructions::Portable.multiply(&tile, &mut [[0; PANEL]; TILE]);
+    Instructions::Portable.multiply(&tile, &mut [[0; PANEL]; MOST_SUMS]);
 }
