@@ -2,14 +2,14 @@
 //!
 //! A matrix passes through in panels of a few outputs, so that memory does not grow with its size.
 
-mod fp16;
+mod float;
 mod int4;
 mod int8;
 
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::panels::PANEL;
 
-use self::fp16::Fp16;
+use self::float::{Fp16, Fp32};
 use self::int4::Int4;
 use self::int8::Int8;
 use crate::arch::Side;
@@ -25,15 +25,15 @@ pub enum Role {
     Table,
 }
 
-/// How a bundle of this precision packs matrices of this role; none where they stay float32.
-pub fn packing(precision: Precision, role: Role) -> Option<Box<dyn Packing>> {
+/// How a bundle of this precision packs matrices of this role.
+pub fn packing(precision: Precision, role: Role) -> Box<dyn Packing> {
     match (precision, role) {
-        (Precision::Fp32, _) => None,
-        (Precision::Fp16, _) => Some(Box::new(Fp16)),
+        (Precision::Fp32, _) => Box::new(Fp32),
+        (Precision::Fp16, _) => Box::new(Fp16),
         (Precision::Int8, Role::Layer | Role::Table) | (Precision::Int4, Role::Table) => {
-            Some(Box::<Int8>::default())
+            Box::<Int8>::default()
         }
-        (Precision::Int4, Role::Layer) => Some(Box::<Int4>::default()),
+        (Precision::Int4, Role::Layer) => Box::<Int4>::default(),
     }
 }
 

@@ -1,7 +1,6 @@
-//! The operators of our own that graphs of small precisions use, in the domain [`DOMAIN`].
+//! The operators of our own that the graphs of bundles use, in the domain [`DOMAIN`].
 //!
-//! ONNX Runtime's operators for small weights copy them into a layout of their own when a model is
-//! loaded, round activations with one scale for all rows, or saturate on processors without dot
+//! ONNX Runtime's operators copy weights into a layout of their own when a model is loaded, and those for small weights round activations with one scale for all rows, or saturate on processors without dot
 //! products. These read packed weights where `weights.bin` is mapped, give each row its own scale,
 //! and compute the same integers on every processor ([`int8`]): a bundle works anywhere.
 //!
@@ -15,13 +14,13 @@
 //! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
 //! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
-//! Weights are cut into [`panels`]; what a panel holds is the format's: [`fp16`], [`int8`], [`int4`].
+//! Weights are cut into [`panels`]; what a panel holds is the format's: [`float`], [`int8`], [`int4`].
 //! A new format is one file and one line in [`domain`].
 
 pub mod activation;
 pub mod attention;
 pub mod embedding;
-pub mod fp16;
+pub mod float;
 pub mod int4;
 pub mod int8;
 pub mod linear;
@@ -34,7 +33,7 @@ pub mod rows;
 use ort::operator::OperatorDomain;
 
 use self::embedding::Embedding;
-use self::fp16::Fp16;
+use self::float::{Fp16, Fp32};
 use self::int4::Int4;
 use self::int8::Int8;
 use self::linear::Linear;
@@ -47,6 +46,8 @@ pub fn domain() -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(Linear::<Int8>::default())?
         .add(Embedding::<Int8>::default())?
+        .add(Linear::<Fp32>::default())?
+        .add(Embedding::<Fp32>::default())?
         .add(Linear::<Fp16>::default())?
         .add(Embedding::<Fp16>::default())?
         .add(Linear::<Int4>::default())?

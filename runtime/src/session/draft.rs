@@ -10,8 +10,7 @@ use crate::bundle::io;
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 
-/// Loaded when it is first used: weights that stock operators pack are as much memory again as the
-/// decoder's.
+/// Loaded when it is first used: most decodings have no drafts.
 pub(super) struct DraftGraph {
     /// Where it is; none in a bundle from before there were drafts.
     path: Option<PathBuf>,

@@ -4,6 +4,18 @@
 pub(crate) mod exp;
 pub(crate) mod lanes;
 
+/// Has the processor fetch the cache line at an address, which need not be one that can be read.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which every x86-64 takes, and which touches nothing that a program can see.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks one at run time.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $body:ident;) => {

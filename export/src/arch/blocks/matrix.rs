@@ -77,9 +77,12 @@ impl Matrix {
         role: Role,
     ) -> Result<Self> {
         let dims = [size_out, size_in];
-        let form = match packing(b.weights.precision(), role) {
-            None => Form::Plain(b.weight(name, &dims)?),
-            Some(mut packing) => Form::Packed(Packed::of(b, name, dims, &mut *packing)?),
+        let form = match b.is_portable() {
+            true => Form::Plain(b.weight(name, &dims)?),
+            false => {
+                let mut packing = packing(b.weights.precision(), role);
+                Form::Packed(Packed::of(b, name, dims, &mut *packing)?)
+            }
         };
         Ok(Self {
             form,

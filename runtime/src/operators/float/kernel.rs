@@ -1,0 +1,255 @@
+//! The product.
+
+use std::ops::Range;
+
+use half::f16;
+
+use super::Weight;
+use crate::operators::activation::Activation;
+use crate::operators::panels::PANEL;
+use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
+use crate::simd::prefetch;
+
+/// Most rows of a tile, whose sums stay in registers.
+const TILE: usize = 6;
+/// Panels of a tile, where there are registers for them.
+const WIDE: usize = 4;
+/// Inputs whose weights stay in the first-level cache while tiles pass. Few enough that rows of a tile which are a power of
+/// two apart do not drive each other out of it.
+const INPUTS: usize = 64;
+/// Weights that are fetched ahead, in inputs: beyond a page's end the processor does not by itself.
+const AHEAD: usize = 32;
+
+/// `activation(x · weightsᵀ + bias)` of some panels.
+pub(crate) struct Product<'a, W> {
+    /// `[rows, size_in]`
+    pub(crate) x: &'a [f32],
+    pub(crate) size_in: usize,
+    /// `[panels, size_in]`
+    pub(crate) weights: &'a [[W; PANEL]],
+    /// One for each panel.
+    pub(crate) biases: &'a [[f32; PANEL]],
+    /// Applied to every output.
+    pub(crate) activation: Activation,
+}
+
+dispatch_lanes! {
+    /// Multiplies with float32: `products` are `[rows, panels]`.
+    pub(super) fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) = f32_body;
+}
+
+dispatch_lanes! {
+    /// Multiplies with float16: `products` are `[rows, panels]`.
+    pub(super) fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) = f16_body;
+}
+
+#[inline(always)]
+fn f32_body<L: Lanes>(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) {
+    multiply::<L, f32>(product, products);
+}
+
+#[inline(always)]
+fn f16_body<L: Lanes>(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) {
+    multiply::<L, f16>(product, products);
+}
+
+#[inline(always)]
+fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, products: &mut [[f32; PANEL]]) {
+    const { assert!(LANES == PANEL) };
+    let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
+    assert!(
+        product.x.len() == rows * product.size_in
+            && product.weights.len() == panels * product.size_in
+            && products.len() == rows * panels,
+        "rows and panels as long as their inputs"
+    );
+    products.fill([0.0; PANEL]);
+    let tile = rows.div_ceil(rows.div_ceil(TILE).max(1)).max(1);
+    for first in (0..product.size_in).step_by(INPUTS) {
+        let inputs = first..(first + INPUTS).min(product.size_in);
+        for start in (0..rows).step_by(tile) {
+            let count = tile.min(rows - start);
+            if panels == WIDE && L::SUMS >= WIDE * TILE {
+                let place = (start, 0);
+                // SAFETY: the tile lies within the rows and panels whose lengths were just checked.
+                unsafe {
+                    match count {
+                        1 => add::<L, W, 1, WIDE>(product, place, inputs.clone(), products),
+                        2 => add::<L, W, 2, WIDE>(product, place, inputs.clone(), products),
+                        3 => add::<L, W, 3, WIDE>(product, place, inputs.clone(), products),
+                        4 => add::<L, W, 4, WIDE>(product, place, inputs.clone(), products),
+                        5 => add::<L, W, 5, WIDE>(product, place, inputs.clone(), products),
+                        _ => add::<L, W, TILE, WIDE>(product, place, inputs.clone(), products),
+                    }
+                }
+                continue;
+            }
+            for panel in 0..panels {
+                let place = (start, panel);
+                // SAFETY: as above.
+                unsafe {
+                    match count {
+                        1 => add::<L, W, 1, 1>(product, place, inputs.clone(), products),
+                        2 => add::<L, W, 2, 1>(product, place, inputs.clone(), products),
+                        3 => add::<L, W, 3, 1>(product, place, inputs.clone(), products),
+                        4 => add::<L, W, 4, 1>(product, place, inputs.clone(), products),
+                        5 => add::<L, W, 5, 1>(product, place, inputs.clone(), products),
+                        _ => add::<L, W, TILE, 1>(product, place, inputs.clone(), products),
+                    }
+                }
+            }
+        }
+    }
+    for products in products.chunks_exact_mut(panels) {
+        for (product_, bias) in products.iter_mut().zip(product.biases) {
+            let mut finished = *product_;
+            for (value, bias) in finished.iter_mut().zip(bias) {
+                *value += bias;
+            }
+            product.activation.apply(&mut finished);
+            *product_ = finished;
+        }
+    }
+}
+
+/// Adds what some inputs make to the products of `R` rows and `P` panels, from the row and the panel `place` on.
+///
+/// # Safety
+///
+/// There are that many rows of `x` and of `products`, that many panels of weights, and that many inputs.
+#[inline(always)]
+unsafe fn add<L: Lanes, W: Weight, const R: usize, const P: usize>(
+    product: &Product<'_, W>,
+    (start, first): (usize, usize),
+    inputs: Range<usize>,
+    products: &mut [[f32; PANEL]],
+) {
+    let (panels, size_in) = (product.biases.len(), product.size_in);
+    let products = &mut products[start * panels + first..];
+    let mut sums = [[L::splat(0.0); P]; R];
+    for (row, sums) in sums.iter_mut().enumerate() {
+        for (sums, products) in sums.iter_mut().zip(&products[row * panels..]) {
+            *sums = L::load(products);
+        }
+    }
+    // SAFETY: rows and panels are there, as the caller promises; a prefetch may point anywhere.
+    unsafe {
+        let x = product.x.as_ptr().add(start * size_in);
+        let weights = product.weights.as_ptr().add(first * size_in);
+        for input in inputs {
+            let mut of_panels = [L::splat(0.0); P];
+            for (panel, of_panel) in of_panels.iter_mut().enumerate() {
+                let weights = weights.add(panel * size_in + input);
+                prefetch(weights.wrapping_add(AHEAD));
+                *of_panel = W::load(&*weights);
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = L::splat(*x.add(row * size_in + input));
+                for (sums, weights) in sums.iter_mut().zip(of_panels) {
+                    *sums = sums.add_product(x, weights);
+                }
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        for (sums, products) in sums.iter().zip(&mut products[row * panels..]) {
+            sums.store(products);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::lanes::Portable;
+
+    const PANELS: usize = 4;
+
+    /// Rows, weights in panels, and the exact products.
+    #[allow(clippy::type_complexity, reason = "three lists")]
+    fn example(count: usize, size_in: usize) -> (Vec<f32>, Vec<[f16; PANEL]>, Vec<[f64; PANEL]>) {
+        let number = |index: usize| ((index * 7919 % 1009) as f32 - 504.0) / 256.0;
+        let x: Vec<f32> = (0..count * size_in).map(number).collect();
+        let weights: Vec<[f16; PANEL]> = (0..PANELS * size_in)
+            .map(|input| {
+                std::array::from_fn(|output| f16::from_f32(number(input * 31 + output * 17 + 5)))
+            })
+            .collect();
+        let mut exact = Vec::new();
+        for x in x.chunks(size_in) {
+            for weights in weights.chunks(size_in) {
+                exact.push(std::array::from_fn(|output| {
+                    let terms = x.iter().zip(weights);
+                    terms
+                        .map(|(&x, weights)| f64::from(x) * weights[output].to_f64())
+                        .sum()
+                }));
+            }
+        }
+        (x, weights, exact)
+    }
+
+    fn product<'a, W>(
+        x: &'a [f32],
+        size_in: usize,
+        weights: &'a [[W; PANEL]],
+        biases: &'a [[f32; PANEL]],
+    ) -> Product<'a, W> {
+        Product {
+            x,
+            size_in,
+            weights,
+            biases,
+            activation: Activation::Relu,
+        }
+    }
+
+    #[test]
+    fn products_are_right_and_each_rows_own() {
+        let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
+        let biases = [bias; PANELS];
+        for (rows, size_in) in [(1, 1), (2, 2), (5, 3), (13, 64), (19, 193)] {
+            let (x, halves, exact) = example(rows, size_in);
+            let singles: Vec<[f32; PANEL]> =
+                halves.iter().map(|half| half.map(f16::to_f32)).collect();
+            for panels in [PANELS, 1] {
+                let (biases, halves) = (&biases[..panels], &halves[..panels * size_in]);
+                let mut all = vec![[0.0; PANEL]; rows * panels];
+                multiply_f16(&product(&x, size_in, halves, biases), &mut all);
+                for (index, products) in all.iter().enumerate() {
+                    let exact = &exact[index / panels * PANELS + index % panels];
+                    for ((product, exact), bias) in products.iter().zip(exact).zip(&bias) {
+                        let exact = (exact + f64::from(*bias)).max(0.0);
+                        let error = (f64::from(*product) - exact).abs();
+                        assert!(error < 1e-5 * size_in as f64, "{product} and not {exact}");
+                    }
+                }
+                let mut of_singles = vec![[0.0; PANEL]; rows * panels];
+                let singles = &singles[..panels * size_in];
+                multiply_f32(&product(&x, size_in, singles, biases), &mut of_singles);
+                assert_eq!(of_singles, all, "halves are exact in float32");
+                for (row, together) in all.chunks_exact(panels).enumerate() {
+                    let mut alone = vec![[0.0; PANEL]; panels];
+                    let x = &x[row * size_in..][..size_in];
+                    multiply_f16(&product(x, size_in, halves, biases), &mut alone);
+                    assert_eq!(alone, together, "row {row} alone");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_rust_finds_the_same_within_rounding() {
+        let (x, weights, exact) = example(5, 77);
+        let mut products = vec![[0.0; PANEL]; 5 * PANELS];
+        let mut of_all = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
+        of_all.activation = Activation::Identity;
+        f16_body::<Portable>(&of_all, &mut products);
+        for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
+            assert!(
+                (f64::from(*product) - exact).abs() < 1e-3,
+                "{product} and not {exact}"
+            );
+        }
+    }
+}
