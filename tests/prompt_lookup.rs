@@ -1,6 +1,7 @@
 //! `prompt_lookup_num_tokens`: what greedy search gives, in fewer decoder steps where text is copied.
 //!
-//! Several tokens of a step have the very bits that a step each gives them.
+//! Where attention is an operator of our own, several tokens of a step have the very bits that a step each gives
+//! them; with stock operators, which add up in another order, the last of them may differ.
 
 mod common;
 
@@ -135,7 +136,11 @@ fn tokens_of_one_step_score_as_with_a_step_each() {
                 .map(|first| distance(&mut summarizer, &source, first))
                 .fold(0.0, f32::max);
             println!("{model} {precision}: {most:.1e}");
-            if most != 0.0 {
+            let tolerance = match precision.has_own_attention() {
+                true => 0.0,
+                false => 5e-6,
+            };
+            if most.is_nan() || most > tolerance {
                 failures.push(format!("{model} {precision} differs by {most:.1e}"));
             }
         }

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 /// Bytes that a thread reads: far beyond any cache.
 const READ_BYTES: usize = 256 << 20;
+/// Places that a thread reads at in turn: one after the other alone, and memory gives less.
+const STREAMS: usize = 4;
 /// Times that each measurement is made; the best counts, since nothing is quicker than the machine.
 const ROUNDS: usize = 5;
 /// Steps of an arithmetic loop.
@@ -52,9 +54,14 @@ fn bytes_per_second(threads: usize) -> f64 {
             for part in &memory {
                 scope.spawn(|| {
                     let mut lanes = [0u64; 16];
-                    for words in part.chunks_exact(lanes.len()) {
-                        for (lane, word) in lanes.iter_mut().zip(words) {
-                            *lane ^= word;
+                    let (streams, _) =
+                        part.as_chunks::<{ READ_BYTES / size_of::<u64>() / STREAMS }>();
+                    for index in (0..streams[0].len()).step_by(lanes.len()) {
+                        for stream in streams {
+                            let words = &stream[index..index + lanes.len()];
+                            for (lane, word) in lanes.iter_mut().zip(words) {
+                                *lane ^= word;
+                            }
                         }
                     }
                     black_box(lanes)
@@ -138,7 +145,8 @@ fn multiply_add<const LANES: usize>() -> f64 {
 mod x86 {
     use std::arch::x86_64::{
         _mm256_add_epi32, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
-        _mm256_set1_epi16, _mm512_dpbusd_epi32, _mm512_set1_epi8,
+        _mm256_set1_epi16, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps,
+        _mm512_setzero_ps,
     };
     use std::hint::black_box;
 
@@ -146,7 +154,18 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn fp32_avx512() -> f64 {
-        multiply_add::<16>()
+        let (factor, term) = (
+            _mm512_set1_ps(black_box(0.5)),
+            _mm512_set1_ps(black_box(1.0)),
+        );
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, term);
+            }
+        }
+        black_box(sums);
+        (2 * STEPS * SUMS * 16) as f64
     }
 
     #[target_feature(enable = "avx2,fma")]

@@ -65,7 +65,7 @@ impl<'a, 'c> Builder<'a, 'c> {
 
     /// Whether attention over a source is an operator of our own.
     pub fn has_own_attention(&self) -> bool {
-        !self.is_portable()
+        !self.is_portable() && self.weights.precision().has_own_attention()
     }
 
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.

@@ -25,6 +25,12 @@ impl Precision {
     /// Every precision, most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Int8, Self::Int4];
 
+    /// Whether attention and norms are operators of our own too. (float32 bundles keep to stock operators there, whose
+    /// rounding is nearest to transformers'.)
+    pub fn has_own_attention(self) -> bool {
+        self != Self::Fp32
+    }
+
     /// Its name on the command line and in a manifest.
     pub fn name(self) -> &'static str {
         match self {

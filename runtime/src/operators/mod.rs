@@ -1,6 +1,7 @@
 //! The operators of our own that the graphs of bundles use, in the domain [`DOMAIN`].
 //!
-//! ONNX Runtime's operators copy weights into a layout of their own when a model is loaded, and those for small weights round activations with one scale for all rows, or saturate on processors without dot
+//! ONNX Runtime's operators copy weights into a layout of their own when a model is loaded; those for
+//! small weights round activations with one scale for all rows, or saturate on processors without dot
 //! products. These read packed weights where `weights.bin` is mapped, give each row its own scale,
 //! and compute the same integers on every processor ([`int8`]): a bundle works anywhere.
 //!
