@@ -99,7 +99,13 @@ fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
 /// The same bits, whatever the number of threads and of documents beside it.
 #[test]
 fn logits_do_not_depend_on_threads_or_neighbours() {
-    let exported = Exported::with_precision("pegasus-debian.tar.gz", Precision::Int8).unwrap();
+    for precision in [Precision::Fp16, Precision::Int8, Precision::Int4] {
+        check_threads_and_neighbours(precision);
+    }
+}
+
+fn check_threads_and_neighbours(precision: Precision) {
+    let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
     let bundle = Bundle::open(exported.path()).unwrap();
     // Lengths that end within a tile, a block of keys and a part of a thread's.
     let sources: Vec<Vec<u32>> = [203, 64, 1]
@@ -141,7 +147,7 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
             for (&document, logits) in documents.iter().zip(logits(threads, documents)) {
                 assert!(
                     logits == alone[document],
-                    "{threads} threads, document {document} of {documents:?}"
+                    "{precision}, {threads} threads, document {document} of {documents:?}"
                 );
             }
         }

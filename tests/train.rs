@@ -334,6 +334,8 @@ fn scripts_of_a_repository_are_recorded_by_their_commit() {
         git(&["commit", "--quiet", "--message", name]);
         git(&["rev-parse", "HEAD"])
     };
+    fs::create_dir(repo.join("source")).unwrap();
+    fs::write(repo.join("source/run_summarization.py"), "").unwrap();
     let first = commit("run_summarization.py");
     git(&["tag", "v1"]);
     let second = commit("later.py");
@@ -363,6 +365,9 @@ fn scripts_of_a_repository_are_recorded_by_their_commit() {
         assert_eq!(tags["epitome:git-commit"], **found, "{reference:?}");
         assert_eq!(tags["epitome:git-repo"], repo.display().to_string());
     }
+    // The file's own source_dir is one of the repository, where a flag names that.
+    let of_file = request(stage.job().arg("--git-repo").arg(&repo));
+    assert_eq!(tags(&of_file)["epitome:git-commit"], second);
     stage.plan([completed()]);
     let output = run(&mut of_repo(&["--git-branch", "v1"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -399,7 +404,9 @@ fn what_cannot_be_is_told_before_anything_is_sent() {
         1,
         &["cannot read the settings", "none.toml"],
     );
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
+        (&["--entry-point", "../job.toml"], "is not below source_dir"),
+        (&["--checkpoint-local-path", "/opt/ml/kept"], "give both"),
         (&["--entry-point", "gone.py"], "gone.py' does not exist"),
         (&["--output-path", "/tmp"], "output_path must be an s3://"),
         (&["--job-name", "a_b"], "cannot name a job"),

@@ -43,7 +43,7 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
 
 struct Probe<'a> {
     shape: &'a ModelShape,
-    /// For several tokens in one step, which standard operators attend to.
+    /// For several tokens in one step: none where the operators are our own.
     draft_tolerance: f32,
     progress: &'a dyn Progress,
 }

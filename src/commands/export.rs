@@ -40,8 +40,8 @@ pub(crate) struct Arguments {
     /// What to write
     #[arg(long, value_enum, default_value_t = Layout::Bundle)]
     layout: Layout,
-    /// How precisely weights are kept: fp16 takes half the room and loses nothing, int8 a quarter, int4 the least, and both are
-    /// faster (docs/precisions.md)
+    /// How precisely weights are kept: fp16 takes half the room and loses next to nothing, int8 a quarter, int4 the least, and
+    /// both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
     /// Leave out loading what was written and proving it sound

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::aws_progress::{StateLines, waiting};
 use crate::failure::Usage;
-use crate::{sending, training_job};
+use crate::{interrupt, sending, training_job};
 use scripts::Scripts;
 use settings::SettingFlags;
 
@@ -49,7 +49,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let client = Client::connect()?;
     // What cannot be is told before anything is fetched or sent.
     spec.request(client.region())?;
-    let scripts = Scripts::find(&mut spec)?;
+    // A repository may take a while, and is removed again.
+    let scripts = waiting(|| Scripts::find(&mut spec));
+    stop_where_asked()?;
+    let scripts = scripts?;
     let request = spec.request(client.region())?;
     let packed = scripts.pack()?;
     if arguments.dry_run {
@@ -63,12 +66,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )));
     }
     sending::file(packed.path(), &spec.source_url()?.parse()?)?;
+    stop_where_asked()?;
     TrainingJob::create(&client, &request)?;
     eprintln!("Started training job {name}");
     if !arguments.no_wait {
         follow(&client, name, arguments)?;
     }
     Ok(writeln!(stdout(), "{name}")?)
+}
+
+/// Ends the command where Ctrl-C was pressed.
+fn stop_where_asked() -> Result<()> {
+    if interrupt::requested() {
+        bail!(epitome_export::Error::Interrupted);
+    }
+    Ok(())
 }
 
 /// Shows how the job gets on, and what its model is.

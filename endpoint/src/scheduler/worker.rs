@@ -29,9 +29,8 @@ pub(super) fn run(shared: &Arc<Shared>, open: &OpenEngine) {
             Ok(mut engine) => {
                 backoff = BACKOFF.0;
                 shared.worker_started();
-                let closed = serve(shared, &mut *engine);
-                shared.worker_stopped();
-                if closed {
+                if serve(shared, &mut *engine) {
+                    shared.worker_stopped();
                     return;
                 }
             }
@@ -60,6 +59,8 @@ fn serve(shared: &Shared, engine: &mut dyn Engine) -> bool {
                 "a worker panicked and is started again"
             );
             shared.metrics.worker_panicked();
+            // Before anyone is told, so that whoever is finds the server as it is.
+            shared.worker_stopped();
             running.fail_unfinished(&ApiError::WorkerFailed);
             return false;
         }

@@ -2,8 +2,8 @@
 //!
 //! ONNX Runtime's operators copy weights into a layout of their own when a model is loaded; those for
 //! small weights round activations with one scale for all rows, or saturate on processors without dot
-//! products. These read packed weights where `weights.bin` is mapped, give each row its own scale,
-//! and compute the same integers on every processor ([`int8`]): a bundle works anywhere.
+//! products. These read packed weights where `weights.bin` is mapped, give each row its own scale
+//! where activations are rounded, and compute the same integers on every processor ([`int8`]): a bundle works anywhere.
 //!
 //! | operator | computes |
 //! | --- | --- |
@@ -16,7 +16,7 @@
 //! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
 //! Weights are cut into [`panels`]; what a panel holds is the format's: [`float`], [`int8`], [`int4`].
-//! A new format is one file and one line in [`domain`].
+//! A new format is a module here, its lines in [`domain`], and a packing in `epitome-export`.
 
 pub mod activation;
 pub mod attention;

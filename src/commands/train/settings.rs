@@ -83,7 +83,7 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "s3://...")]
     checkpoint_s3_uri: Option<String>,
     /// Where the container has them [default: /opt/ml/checkpoints]
-    #[arg(long, value_name = "DIR", requires = "checkpoint_s3_uri")]
+    #[arg(long, value_name = "DIR")]
     checkpoint_local_path: Option<String>,
     /// An environment variable of the container; may come several times
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
@@ -96,7 +96,7 @@ pub(super) struct SettingFlags {
 /// The settings of the file, if there is one, with those of the flags in their places.
 pub(super) fn read(file: Option<&Path>, flags: &SettingFlags) -> Result<TrainingSpec> {
     let mut spec = match file {
-        Some(file) => from_file(file)?,
+        Some(file) => from_file(file, flags)?,
         None => TrainingSpec::default(),
     };
     flags.set(&mut spec)?;
@@ -106,7 +106,7 @@ pub(super) fn read(file: Option<&Path>, flags: &SettingFlags) -> Result<Training
     Ok(spec)
 }
 
-fn from_file(path: &Path) -> Result<TrainingSpec> {
+fn from_file(path: &Path, flags: &SettingFlags) -> Result<TrainingSpec> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the settings in '{}'", path.display()))?;
     let mut spec: TrainingSpec = toml::from_str(&text).map_err(|error| {
@@ -118,13 +118,15 @@ fn from_file(path: &Path) -> Result<TrainingSpec> {
             error.message()
         ))
     })?;
-    if spec.git_config.is_none() {
+    if spec.git_config.is_none() && flags.git_repo.is_none() {
         // As with every file that names others: from where it is, not from where the command runs.
         let folder = path.parent().unwrap_or(Path::new(""));
         match (&mut spec.source_dir, &mut spec.entry_point) {
             (Some(source), _) => *source = folder.join(&source),
-            (None, Some(entry)) => *entry = folder.join(&entry).display().to_string(),
-            (None, None) => {}
+            (None, Some(entry)) if flags.source_dir.is_none() => {
+                *entry = folder.join(&entry).display().to_string();
+            }
+            _ => {}
         }
     }
     Ok(spec)

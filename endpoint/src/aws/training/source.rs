@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,6 +20,12 @@ pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<
         || PathBuf::from(entry_point),
         |folder| folder.join(entry_point),
     );
+    let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if folder.is_some() && !Path::new(entry_point).components().all(stays) {
+        return Err(AwsError::Invalid(format!(
+            "the entry point '{entry_point}' is not below source_dir: give its path from there"
+        )));
+    }
     if !entry.is_file() {
         return Err(AwsError::Invalid(format!(
             "the entry point '{}' does not exist: give a script, relative to source_dir where that is given",

@@ -201,6 +201,10 @@ impl TrainingSpec {
                 config["LocalPath"] = path.as_str().into();
             }
             add("CheckpointConfig", config);
+        } else if self.checkpoint_local_path.is_some() {
+            return Err(AwsError::Invalid(
+                "checkpoint_local_path is where checkpoint_s3_uri's checkpoints are: give both, or neither".into(),
+            ));
         }
         if !self.environment.is_empty() {
             add("Environment", json!(self.environment));

@@ -1,4 +1,4 @@
-//! `Linear`: a linear layer over packed weights, an operator for each [`Format`].
+//! `Linear`: a linear layer over packed weights, an operator for each `Format`.
 
 mod format;
 
