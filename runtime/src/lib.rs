@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | [`bundle`] | the folder an exported model lies in, its manifest, the names of its graphs' inputs |
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
-//! | [`operators`] | the operators of our own that the graphs of small precisions use |
+//! | [`operators`] | the operators of our own that graphs use |
 //! | [`session`] | encoder and decoder, and the cache that never moves |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
 //! | [`tokenizer`] | text to tokens and back |

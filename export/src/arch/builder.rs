@@ -63,9 +63,9 @@ impl<'a, 'c> Builder<'a, 'c> {
         self.layout == Layout::Optimum
     }
 
-    /// Whether attention over a source is an operator of our own.
-    pub fn has_own_attention(&self) -> bool {
-        !self.is_portable() && self.weights.precision().has_own_attention()
+    /// Whether norms are operators of our own.
+    pub fn has_own_norms(&self) -> bool {
+        !self.is_portable() && self.weights.precision().has_own_norms()
     }
 
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.

@@ -9,8 +9,6 @@ pub const ATTENTION_MASK: &str = "attention_mask";
 pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
 /// int32 `[1]`, decoder: tokens in the cache before this step.
 pub const PAST_LENGTH: &str = "past_length";
-/// int32 `[1]`, decoder, where self-attention is a stock operator.
-pub const BEAM_WIDTH: &str = "beam_width";
 /// int32 `[batch, beams, max_length]`, decoder.
 pub const CACHE_INDIRECTION: &str = "cache_indirection";
 /// int32 `[batch, source]`, decoder.
@@ -18,12 +16,13 @@ pub const SOURCE_MASK: &str = "source_mask";
 /// float32 `[batch * beams, vocab]`, decoder.
 pub const LOGITS: &str = "logits";
 
-/// float32 `[batch, heads, source, head_size]`: made by the encoder, read by the decoder.
+/// float32 `[batch, heads, padded source, head_size]`: made by the encoder, read by the decoder, laid out by
+/// [`CrossMemory`](crate::operators::attention::CrossMemory).
 pub fn cross_key(layer: usize) -> String {
     format!("cross_key.{layer}")
 }
 
-/// float32 `[batch, heads, source, head_size]`: made by the encoder, read by the decoder.
+/// float32 `[batch, heads, padded source, row]`: made by the encoder, read by the decoder, likewise.
 pub fn cross_value(layer: usize) -> String {
     format!("cross_value.{layer}")
 }

@@ -25,9 +25,9 @@ impl Precision {
     /// Every precision, most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Int8, Self::Int4];
 
-    /// Whether attention and norms are operators of our own too. (float32 bundles keep to stock operators there, whose
-    /// rounding is nearest to transformers'.)
-    pub fn has_own_attention(self) -> bool {
+    /// Whether norms are operators of our own. (float32 bundles keep to the stock ones, whose rounding is nearest to
+    /// transformers'.)
+    pub fn has_own_norms(self) -> bool {
         self != Self::Fp32
     }
 

@@ -11,17 +11,13 @@ use crate::generation::{DraftModel, StepModel};
 /// Starts decodings.
 pub struct Decoder {
     session: Session,
-    /// Whether the graph has an input for the number of beams.
-    reads_beam_width: bool,
     draft: DraftGraph,
     shape: ModelShape,
 }
 
 impl Decoder {
     pub(super) fn new(session: Session, draft: DraftGraph, shape: ModelShape) -> Self {
-        let mut inputs = session.inputs().iter();
         Self {
-            reads_beam_width: inputs.any(|input| input.name() == io::BEAM_WIDTH),
             session,
             draft,
             shape,
@@ -96,8 +92,6 @@ struct StepBuffers {
     input_ids: ort::value::Tensor<i64>,
     /// int32 `[1]`.
     past_length: ort::value::Tensor<i32>,
-    /// int32 `[1]`; not every graph reads it.
-    beam_width: ort::value::Tensor<i32>,
     /// int32 `[documents, beams, max_length]`.
     indirection: ort::value::Tensor<i32>,
     /// float32 `[documents * beams, vocab]`.
@@ -113,7 +107,6 @@ impl StepBuffers {
                 std::iter::repeat_n(0, documents * beams),
             )?,
             past_length: filled(&[1], [0])?,
-            beam_width: filled(&[1], [beams as i32])?,
             indirection: filled(
                 &[documents, beams, max_length],
                 std::iter::repeat_n(0, cells),
@@ -232,9 +225,6 @@ impl Decoding<'_> {
         let mut bind = || -> ort::Result<()> {
             binding.bind_input(io::INPUT_IDS, &steps.input_ids)?;
             binding.bind_input(io::PAST_LENGTH, &steps.past_length)?;
-            if self.decoder.reads_beam_width {
-                binding.bind_input(io::BEAM_WIDTH, &steps.beam_width)?;
-            }
             binding.bind_input(io::CACHE_INDIRECTION, &steps.indirection)?;
             binding.bind_input(io::SOURCE_MASK, &*mask)?;
             binding.bind_output(io::LOGITS, &mut steps.logits)?;

@@ -1,20 +1,9 @@
 //! What everything that works on whole rows of numbers shares: choosing an instruction set at run time, and the
 //! exponential, and lanes of numbers with fused multiplication.
 
+pub(crate) mod ahead;
 pub(crate) mod exp;
 pub(crate) mod lanes;
-
-/// Has the processor fetch the cache line at an address, which need not be one that can be read.
-#[inline(always)]
-pub(crate) fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which every x86-64 takes, and which touches nothing that a program can see.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
 
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks one at run time.
 macro_rules! dispatch {

@@ -2,7 +2,9 @@
 
 use epitome_runtime::operators::attention;
 
-use super::decoder_io::{DecoderInputs, EncoderInputs, LayerCache, Past, Window, append};
+use super::decoder_io::{
+    DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window, append,
+};
 use super::linear::linear;
 use super::plain_attention;
 use crate::arch::Builder;
@@ -83,35 +85,24 @@ impl Attention {
         inputs: &EncoderInputs,
         bias: Option<&Value>,
     ) -> Result<Value> {
-        if b.has_own_attention() {
+        let attended = if b.is_portable() {
+            let parts = self.project(b, name, x, |b, rows| {
+                split_heads(b, rows, &inputs.shape, self.heads)
+            })?;
+            let mask = inputs.score_mask(b);
+            let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
+            self.attend_plainly(b, &parts, &added)
+        } else {
             let parts = self.project(b, name, x, |_, rows| rows.clone())?;
             let node = b
                 .graph
                 .own(attention::SELF_ATTENTION)
                 .inputs(&parts)
                 .input(&inputs.mask)
+                .optional(bias)
                 .int(attention::HEADS, self.heads.count as i64)
                 .float(attention::SCALE, self.score_scale());
-            let attended = match bias {
-                Some(bias) => node.input(bias).output(),
-                None => node.output(),
-            };
-            return self.out_of_heads(b, name, &attended);
-        }
-        let portable = b.is_portable();
-        let parts = self.project(b, name, x, |b, rows| {
-            if portable {
-                return split_heads(b, rows, &inputs.shape, self.heads);
-            }
-            let shape = inputs.with_size(b, self.heads.hidden());
-            b.graph.node("Reshape").inputs([rows, &shape]).output()
-        })?;
-        let attended = if portable {
-            let mask = inputs.score_mask(b);
-            let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
-            self.attend_plainly(b, &parts, &added)
-        } else {
-            self.attend(b, parts.each_ref(), &inputs.mask, bias)
+            node.output()
         };
         self.out_of_heads(b, name, &attended)
     }
@@ -129,7 +120,7 @@ impl Attention {
         let names = self.names;
         let mut project = |part: &str, packed: &str| -> Result<Value> {
             let rows = self.into_heads(b, name, part, hidden_states)?;
-            if !b.has_own_attention() {
+            if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, self.heads));
             }
             Ok(b.graph
@@ -156,17 +147,11 @@ impl Attention {
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let attended = match &inputs.past {
-            _ if b.has_own_attention() => self.over_history(b, (name, x), inputs, cache)?,
-            Past::InPlace {
-                beam_width,
-                cache_indirection,
-            } => {
-                let beam_width = beam_width.as_ref().expect("of the stock operator");
-                let beams = [&inputs.past_length, beam_width, cache_indirection];
-                self.in_place(b, (name, x), beams, cache)?
+            Past::InPlace { .. } | Past::Buffered { .. } => {
+                self.over_history(b, (name, x), inputs, cache)?
             }
-            Past::Buffered { window, .. } | Past::Given { window, .. } => {
-                self.appended(b, (name, x), (inputs, window), cache)?
+            Past::Given { window, source } => {
+                self.appended(b, (name, x), (inputs, window, source), cache)?
             }
         };
         self.out_of_heads(b, name, &attended)
@@ -204,50 +189,18 @@ impl Attention {
         Ok(attended)
     }
 
-    /// One new token a row, over a cache that is written in place and follows the beams by index.
-    /// `beams` are past length, beam width and cache indirection.
-    fn in_place(
-        &self,
-        b: &mut Builder<'_, '_>,
-        (name, x): (&str, &Value),
-        beams: [&Value; 3],
-        cache: &mut LayerCache,
-    ) -> Result<Value> {
-        let token_shape = b.graph.int64s(&[-1, 1, self.heads.hidden() as i64]);
-        let [query, key, value] = self.project(b, name, x, |b, rows| {
-            let node = b.graph.node("Reshape").inputs([rows, &token_shape]);
-            node.output()
-        })?;
-        let mut node = b
-            .graph
-            .contrib("DecoderMaskedMultiHeadAttention")
-            .inputs([&query, &key, &value])
-            .skip(1) // mask_index
-            .optional(cache.bias.as_ref())
-            .inputs([&cache.past_key, &cache.past_value])
-            .inputs(beams)
-            .int("num_heads", self.heads.count as i64)
-            .int("past_present_share_buffer", 1);
-        if let Some(scale) = self.scale {
-            node = node.float("scale", scale);
-        }
-        let [attended, present_key, present_value] = node.outputs();
-        cache.present = Some((present_key, present_value));
-        Ok(rows(b, &attended, self.heads.hidden()))
-    }
-
     /// Several new tokens a row, behind those in the cache.
     fn appended(
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
-        (inputs, window): (&DecoderInputs, &Window),
+        (inputs, window, source): (&DecoderInputs, &Window, &Recomputed),
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let [query, key, value] = self.project(b, name, x, |b, rows| {
             split_heads(b, rows, &inputs.shape, self.heads)
         })?;
-        let [key, value] = append(b, &inputs.past, cache, [key, value]);
+        let [key, value] = append(b, source, cache, [key, value]);
         let unseen = window.unseen(b);
         let added: Vec<_> = cache.bias.iter().chain([&unseen]).collect();
         Ok(self.attend_plainly(b, &[query, key, value], &added))
@@ -293,7 +246,7 @@ impl Attention {
                 cache.cross_present = Some((key, value));
                 attended
             }
-            _ if b.has_own_attention() => b
+            _ => b
                 .graph
                 .own(attention::CROSS_ATTENTION)
                 .inputs([&query, &cache.cross_key, &cache.cross_value])
@@ -301,12 +254,6 @@ impl Attention {
                 .int(attention::HEADS, self.heads.count as i64)
                 .float(attention::SCALE, self.score_scale())
                 .output(),
-            _ => {
-                let shape = b.graph.shape(&inputs.shape, &[self.heads.hidden() as i64]);
-                let query = b.graph.node("Reshape").inputs([&query, &shape]).output();
-                let memory = [&query, &cache.cross_key, &cache.cross_value];
-                self.attend(b, memory, &inputs.source_mask, None)
-            }
         };
         self.out_of_heads(b, name, &attended)
     }
@@ -346,32 +293,6 @@ impl Attention {
             }
         };
         plain_attention::attend(b, [&query, key, value], added, self.heads)
-    }
-
-    /// Scaled dot-product attention with a padding mask, flattened to `[rows, heads * head_size]`.
-    fn attend(
-        &self,
-        b: &mut Builder<'_, '_>,
-        [query, key, value]: [&Value; 3],
-        mask: &Value,
-        bias: Option<&Value>,
-    ) -> Value {
-        let mut node = b
-            .graph
-            .contrib("MultiHeadAttention")
-            .inputs([query, key, value])
-            .skip(1) // bias of the projections
-            .input(mask)
-            .int("num_heads", self.heads.count as i64)
-            .float("mask_filter_value", MASKED);
-        if let Some(bias) = bias {
-            node = node.input(bias);
-        }
-        if let Some(scale) = self.scale {
-            node = node.float("scale", scale);
-        }
-        let attended = node.output();
-        rows(b, &attended, self.heads.hidden())
     }
 
     /// The projection `part`: `[rows, hidden]` to `[rows, heads * head_size]`.

@@ -12,7 +12,7 @@ use super::relative_bias::count_to;
 use super::transformer::Stack;
 use crate::arch::Builder;
 use crate::error::Result;
-use crate::onnx::graph::{Dim, Graph, Value};
+use crate::onnx::graph::{Dim, Value};
 use crate::onnx::proto::ElementType::{Float, Int32, Int64};
 
 /// The encoder's inputs.
@@ -110,7 +110,7 @@ pub fn encoder_outputs(
 }
 
 fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Heads) {
-    let [cross_key, cross_value] = cross_dims(b, heads);
+    let [cross_key, cross_value] = cross_dims(heads);
     for (layer, (key, value)) in memory.iter().enumerate() {
         let doc = format!("cross-attention of decoder layer {layer}");
         let pairs = [
@@ -169,8 +169,6 @@ pub struct DecoderInputs {
 pub enum Past {
     /// They stay where they are, and the one new token of each row is written behind them.
     InPlace {
-        /// int32 `[1]`; absent where attention is an operator of our own, which can tell.
-        beam_width: Option<Value>,
         /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
         cache_indirection: Value,
     },
@@ -178,8 +176,6 @@ pub enum Past {
     Buffered {
         /// The new tokens.
         window: Window,
-        /// int64 `[1]`: how many tokens the cache holds.
-        length: Value,
     },
     /// They are given, and handed back with those of several new tokens behind them (the portable
     /// layout).
@@ -238,11 +234,11 @@ pub struct Recomputed {
 
 impl DecoderInputs {
     /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`);
-    /// `past_of` says how those are come by, given the new tokens' window and `past`.
+    /// `past_of` says how those are come by, given the new tokens' window.
     pub(super) fn of_several(
         b: &mut Builder<'_, '_>,
         (input_ids, past, source_mask): (Value, Value, Value),
-        past_of: impl FnOnce(Window, Value) -> Past,
+        past_of: impl FnOnce(Window) -> Past,
     ) -> Self {
         b.graph.enter("positions");
         let shape = b.graph.node("Shape").input(&input_ids).output();
@@ -263,7 +259,7 @@ impl DecoderInputs {
             past_length,
             positions,
             source_mask,
-            past: past_of(Window { new, total }, past),
+            past: past_of(Window { new, total }),
         }
     }
 
@@ -276,49 +272,31 @@ impl DecoderInputs {
     }
 }
 
-/// Puts the new keys and values of one layer behind those in its cache, and leaves in the cache what
-/// is to be handed back. Gives all of them, `[batch, heads, past_length + columns, head_size]`.
+/// Puts the new keys and values of one layer behind those in its cache, where there is one, and leaves
+/// in the cache what is to be handed back, which is the same: all of them,
+/// `[batch, heads, past_length + columns, head_size]`.
 pub fn append(
     b: &mut Builder<'_, '_>,
-    past: &Past,
+    source: &Recomputed,
     cache: &mut LayerCache,
     new: [Value; 2],
 ) -> [Value; 2] {
     let graph = &mut b.graph;
-    let behind = |graph: &mut Graph, past: &Value, new: &Value| {
+    let outside = graph.begin_branch("cached");
+    let past = [&cache.past_key, &cache.past_value];
+    let mut behind = |(past, new): (&Value, &Value)| {
         let node = graph.node("Concat").inputs([past, new]);
         node.int("axis", 2).output()
     };
-    let [past_key, past_value] = [&cache.past_key, &cache.past_value];
-    let all = match past {
-        Past::InPlace { .. } => unreachable!("keys and values are written in place"),
-        Past::Buffered { length, .. } => {
-            let [from, axis] = [graph.int64s(&[0]), graph.int64s(&[2])];
-            let mut all = |buffer: &Value, new: &Value| {
-                let node = graph.node("Slice").inputs([buffer, &from, length, &axis]);
-                let past = node.output();
-                behind(graph, &past, new)
-            };
-            let all = [all(past_key, &new[0]), all(past_value, &new[1])];
-            let [key, value] = new;
-            cache.present = Some((key, value));
-            return all;
-        }
-        Past::Given { source, .. } => {
-            let outside = graph.begin_branch("cached");
-            let all = [
-                behind(graph, past_key, &new[0]),
-                behind(graph, past_value, &new[1]),
-            ];
-            let cached = graph.end_branch(outside, &all);
-            let outside = graph.begin_branch("first");
-            let first = graph.end_branch(outside, &new);
-            let node = graph.node("If").input(&source.use_cache);
-            node.branch("then_branch", cached)
-                .branch("else_branch", first)
-                .outputs()
-        }
-    };
+    let all: Vec<_> = past.into_iter().zip(&new).map(&mut behind).collect();
+    let cached = graph.end_branch(outside, &all);
+    let outside = graph.begin_branch("first");
+    let first = graph.end_branch(outside, &new);
+    let node = graph.node("If").input(&source.use_cache);
+    let all: [Value; 2] = node
+        .branch("then_branch", cached)
+        .branch("else_branch", first)
+        .outputs();
     let [key, value] = all.clone();
     cache.present = Some((key, value));
     all
@@ -331,9 +309,9 @@ pub struct LayerCache {
     pub past_key: Value,
     /// The same shape.
     pub past_value: Value,
-    /// float32 `[batch, heads, source, head_size]`.
+    /// float32 `[batch, heads, padded source, head_size]`; in the portable layout the source is not padded.
     pub cross_key: Value,
-    /// The same shape.
+    /// float32 `[batch, heads, padded source, row]`, likewise.
     pub cross_value: Value,
     /// float32 `[1, heads, columns or 1, past_length + new]`, added to the scores of self-attention.
     pub bias: Option<Value>,
@@ -358,8 +336,7 @@ pub fn decoder_inputs(
     };
     let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
     let heads = decoder.attention.heads;
-    let [cross_key, cross_value] = cross_dims(b, heads);
-    let own_attention = b.has_own_attention();
+    let [cross_key, cross_value] = cross_dims(heads);
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
@@ -369,18 +346,13 @@ pub fn decoder_inputs(
         &[Dim::size(1)],
         "tokens in the cache before these",
     );
-    let beams = (new == NewTokens::One).then(|| {
-        let beam_width = (!own_attention).then(|| {
-            let doc = "beams of each document";
-            graph.input(io::BEAM_WIDTH, Int32, &[Dim::size(1)], doc)
-        });
-        let cache_indirection = graph.input(
+    let cache_indirection = (new == NewTokens::One).then(|| {
+        graph.input(
             io::CACHE_INDIRECTION,
             Int32,
             &[batch.clone(), columns, Dim::name("max_length")],
             "the beam whose cache row holds each past token",
-        );
-        (beam_width, cache_indirection)
+        )
     });
     let source_mask = graph.input(
         io::SOURCE_MASK,
@@ -409,8 +381,8 @@ pub fn decoder_inputs(
             }
         })
         .collect();
-    let inputs = match beams {
-        Some((beam_width, cache_indirection)) => DecoderInputs {
+    let inputs = match cache_indirection {
+        Some(cache_indirection) => DecoderInputs {
             shape: graph.scoped("shapes", |graph| {
                 graph.node("Shape").input(&input_ids).output()
             }),
@@ -418,18 +390,15 @@ pub fn decoder_inputs(
             positions: past_length.clone(),
             past_length,
             source_mask,
-            past: Past::InPlace {
-                beam_width,
-                cache_indirection,
-            },
+            past: Past::InPlace { cache_indirection },
         },
         None => {
             let length = graph.scoped("positions", |graph| {
                 let node = graph.node("Cast").input(&past_length);
                 node.int("to", Int64 as i64).output()
             });
-            DecoderInputs::of_several(b, (input_ids, length, source_mask), |window, length| {
-                Past::Buffered { window, length }
+            DecoderInputs::of_several(b, (input_ids, length, source_mask), |window| {
+                Past::Buffered { window }
             })
         }
     };
@@ -486,18 +455,14 @@ fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
     ]
 }
 
-/// Shapes of cross-attention keys and values: as they are, or as [`attention::CrossMemory`] has them.
-fn cross_dims(b: &Builder<'_, '_>, heads: Heads) -> [[Dim; 4]; 2] {
-    let (positions, row) = match b.has_own_attention() {
-        false => ("source", heads.size),
-        true => ("padded_source", attention::memory_value_row(heads.size)),
-    };
-    [heads.size, row].map(|size| {
+/// Shapes of cross-attention keys and values, as [`attention::CrossMemory`] has them.
+fn cross_dims(heads: Heads) -> [[Dim; 4]; 2] {
+    [heads.size, attention::memory_value_row(heads.size)].map(|row| {
         [
             Dim::name("batch"),
             Dim::size(heads.count),
-            Dim::name(positions),
-            Dim::size(size),
+            Dim::name("padded_source"),
+            Dim::size(row),
         ]
     })
 }

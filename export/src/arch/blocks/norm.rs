@@ -40,7 +40,7 @@ pub struct Norm {
 impl Norm {
     /// Normalizes `x`, `[.., size]`, with the weights of the checkpoint prefix `name`.
     pub fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
-        if b.has_own_attention() {
+        if b.has_own_norms() {
             let [normalized] = self.own(b, name, x, None)?;
             return Ok(normalized);
         }
@@ -83,7 +83,7 @@ impl Norm {
             let sum = b.graph.node("Add").inputs([x, residual]).output();
             return Ok((self.apply(b, name, &sum)?, sum));
         }
-        if b.has_own_attention() {
+        if b.has_own_norms() {
             return Ok(match self.placement {
                 Placement::Pre => self.own(b, name, x, Some(residual))?.into(),
                 Placement::Post => {

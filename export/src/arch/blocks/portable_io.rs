@@ -123,7 +123,7 @@ pub(super) fn decoder_inputs(
         hidden_states,
         shape: source_shape,
     };
-    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window, _| {
+    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window| {
         Past::Given { window, source }
     });
     (inputs, caches)

@@ -7,8 +7,8 @@ use half::f16;
 use super::Weight;
 use crate::operators::activation::Activation;
 use crate::operators::panels::PANEL;
+use crate::simd::ahead::{Ahead, ByItself, Near, crosses_pages};
 use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
-use crate::simd::prefetch;
 
 /// Most rows of a tile, whose sums stay in registers.
 const TILE: usize = 6;
@@ -63,41 +63,12 @@ fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, products: &mut [[f32;
             && products.len() == rows * panels,
         "rows and panels as long as their inputs"
     );
-    products.fill([0.0; PANEL]);
-    let tile = rows.div_ceil(rows.div_ceil(TILE).max(1)).max(1);
-    for first in (0..product.size_in).step_by(INPUTS) {
-        let inputs = first..(first + INPUTS).min(product.size_in);
-        for start in (0..rows).step_by(tile) {
-            let count = tile.min(rows - start);
-            if panels == WIDE && L::SUMS >= WIDE * TILE {
-                let place = (start, 0);
-                // SAFETY: the tile lies within the rows and panels whose lengths were just checked.
-                unsafe {
-                    match count {
-                        1 => add::<L, W, 1, WIDE>(product, place, inputs.clone(), products),
-                        2 => add::<L, W, 2, WIDE>(product, place, inputs.clone(), products),
-                        3 => add::<L, W, 3, WIDE>(product, place, inputs.clone(), products),
-                        4 => add::<L, W, 4, WIDE>(product, place, inputs.clone(), products),
-                        5 => add::<L, W, 5, WIDE>(product, place, inputs.clone(), products),
-                        _ => add::<L, W, TILE, WIDE>(product, place, inputs.clone(), products),
-                    }
-                }
-                continue;
-            }
-            for panel in 0..panels {
-                let place = (start, panel);
-                // SAFETY: as above.
-                unsafe {
-                    match count {
-                        1 => add::<L, W, 1, 1>(product, place, inputs.clone(), products),
-                        2 => add::<L, W, 2, 1>(product, place, inputs.clone(), products),
-                        3 => add::<L, W, 3, 1>(product, place, inputs.clone(), products),
-                        4 => add::<L, W, 4, 1>(product, place, inputs.clone(), products),
-                        5 => add::<L, W, 5, 1>(product, place, inputs.clone(), products),
-                        _ => add::<L, W, TILE, 1>(product, place, inputs.clone(), products),
-                    }
-                }
-            }
+    // SAFETY: the lengths are those just checked.
+    unsafe {
+        if crosses_pages() {
+            add_all::<L, W, ByItself>(product, rows, products);
+        } else {
+            add_all::<L, W, Near>(product, rows, products);
         }
     }
     for products in products.chunks_exact_mut(panels) {
@@ -112,48 +83,127 @@ fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, products: &mut [[f32;
     }
 }
 
-/// Adds what some inputs make to the products of `R` rows and `P` panels, from the row and the panel `place` on.
+/// Sums of all rows and panels, tile by tile.
 ///
 /// # Safety
 ///
-/// There are that many rows of `x` and of `products`, that many panels of weights, and that many inputs.
+/// There are that many rows of `x`, and as many of `products`.
 #[inline(always)]
-unsafe fn add<L: Lanes, W: Weight, const R: usize, const P: usize>(
+unsafe fn add_all<L: Lanes, W: Weight, A: Ahead>(
+    product: &Product<'_, W>,
+    rows: usize,
+    products: &mut [[f32; PANEL]],
+) {
+    let (panels, size_in) = (product.biases.len(), product.size_in);
+    let tile = rows.div_ceil(rows.div_ceil(TILE).max(1)).max(1);
+    // Where there is one tile, nothing needs to stay in a cache.
+    let at_once = if rows > tile { INPUTS } else { size_in };
+    for first in (0..size_in).step_by(at_once) {
+        let inputs = first..(first + at_once).min(size_in);
+        for start in (0..rows).step_by(tile) {
+            let count = tile.min(rows - start);
+            // The first tile brings what the others find in the cache.
+            // SAFETY: the tile lies within the rows and panels that the caller promises.
+            unsafe {
+                if start == 0 {
+                    add_rows::<L, W, A>(product, start..start + count, inputs.clone(), products);
+                } else {
+                    let rows = start..start + count;
+                    add_rows::<L, W, ByItself>(product, rows, inputs.clone(), products);
+                }
+            }
+        }
+    }
+    debug_assert_eq!(products.len(), rows * panels);
+}
+
+/// Adds what some inputs make to the products of a tile's rows, [`TILE`] at most.
+///
+/// # Safety
+///
+/// There are those rows of `x` and of `products`, and those inputs.
+#[inline(always)]
+unsafe fn add_rows<L: Lanes, W: Weight, A: Ahead>(
+    product: &Product<'_, W>,
+    rows: Range<usize>,
+    inputs: Range<usize>,
+    products: &mut [[f32; PANEL]],
+) {
+    macro_rules! add {
+        ($panels:literal at $first:expr) => {{
+            let (place, inputs) = ((rows.start, $first), inputs.clone());
+            match rows.len() {
+                1 => add::<L, W, A, 1, $panels>(product, place, inputs, products),
+                2 => add::<L, W, A, 2, $panels>(product, place, inputs, products),
+                3 => add::<L, W, A, 3, $panels>(product, place, inputs, products),
+                4 => add::<L, W, A, 4, $panels>(product, place, inputs, products),
+                5 => add::<L, W, A, 5, $panels>(product, place, inputs, products),
+                _ => add::<L, W, A, TILE, $panels>(product, place, inputs, products),
+            }
+        }};
+    }
+    let panels = product.biases.len();
+    // SAFETY: as the caller promises; the panels are those that there are.
+    unsafe {
+        if panels == WIDE && L::SUMS >= WIDE * TILE {
+            add!(4 at 0);
+        } else {
+            for panel in 0..panels {
+                add!(1 at panel);
+            }
+        }
+    }
+}
+
+/// Adds what some inputs make to the products of `R` rows and `P` panels, from the row and the panel `place` on. The first
+/// inputs find nothing there.
+///
+/// # Safety
+///
+/// There are that many rows of `x` and of `products`, that many panels of weights, and those inputs.
+#[inline(always)]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "iterators over slices of registers copy them through memory"
+)]
+unsafe fn add<L: Lanes, W: Weight, A: Ahead, const R: usize, const P: usize>(
     product: &Product<'_, W>,
     (start, first): (usize, usize),
     inputs: Range<usize>,
     products: &mut [[f32; PANEL]],
 ) {
     let (panels, size_in) = (product.biases.len(), product.size_in);
-    let products = &mut products[start * panels + first..];
-    let mut sums = [[L::splat(0.0); P]; R];
-    for (row, sums) in sums.iter_mut().enumerate() {
-        for (sums, products) in sums.iter_mut().zip(&products[row * panels..]) {
-            *sums = L::load(products);
-        }
-    }
-    // SAFETY: rows and panels are there, as the caller promises; a prefetch may point anywhere.
+    // SAFETY: rows and panels are there, as the caller promises.
     unsafe {
         let x = product.x.as_ptr().add(start * size_in);
         let weights = product.weights.as_ptr().add(first * size_in);
-        for input in inputs {
-            let mut of_panels = [L::splat(0.0); P];
-            for (panel, of_panel) in of_panels.iter_mut().enumerate() {
-                let weights = weights.add(panel * size_in + input);
-                prefetch(weights.wrapping_add(AHEAD));
-                *of_panel = W::load(&*weights);
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = L::splat(*x.add(row * size_in + input));
-                for (sums, weights) in sums.iter_mut().zip(of_panels) {
-                    *sums = sums.add_product(x, weights);
+        let products = products.as_mut_ptr().add(start * panels + first);
+        let mut sums = [[L::splat(0.0); P]; R];
+        if inputs.start > 0 {
+            for row in 0..R {
+                for panel in 0..P {
+                    sums[row][panel] = L::load(&*products.add(row * panels + panel));
                 }
             }
         }
-    }
-    for (row, sums) in sums.iter().enumerate() {
-        for (sums, products) in sums.iter().zip(&mut products[row * panels..]) {
-            sums.store(products);
+        for input in inputs {
+            let mut of_panels = [L::splat(0.0); P];
+            for panel in 0..P {
+                let weights = weights.add(panel * size_in + input);
+                A::fetch(weights.wrapping_add(AHEAD));
+                of_panels[panel] = W::load(&*weights);
+            }
+            for row in 0..R {
+                let x = L::splat(*x.add(row * size_in + input));
+                for panel in 0..P {
+                    sums[row][panel] = sums[row][panel].add_product(x, of_panels[panel]);
+                }
+            }
+        }
+        for row in 0..R {
+            for panel in 0..P {
+                sums[row][panel].store(&mut *products.add(row * panels + panel));
+            }
         }
     }
 }

@@ -6,12 +6,13 @@ use std::ops::Range;
 
 use ort::operator::{ComputeContext, KernelContext};
 
-use super::{Instructions, MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
+use super::{Instructions, MOST_ROWS, MOST_SUMS, Shape, Sums, Tile};
 use crate::operators::activation::Activation;
 use crate::operators::linear::{self, ACTIVATION_BITS, Format, Table, integer};
 use crate::operators::panels::{GROUP, PANEL, packed_shape, padded_inputs};
 use crate::operators::parallel::Disjoint;
 use crate::operators::rows::{QuantizedRows, RowScale};
+use crate::simd::ahead::{Ahead, Near};
 use crate::simd::dispatch;
 
 /// Name of the linear layer in a graph.
@@ -89,6 +90,7 @@ impl Format for Int8 {
         y: &Disjoint<'_, f32>,
     ) {
         let (scales, sums) = layer.columns.split_at(layer.columns.len() / 2);
+        let (scales, sums) = (scales.as_chunks().0, sums.as_chunks().0);
         let layer = Layer {
             packed: layer.packed,
             scales,
@@ -124,8 +126,8 @@ impl Table for Int8 {
 /// What the threads share of a layer.
 struct Layer<'a> {
     packed: &'a [i8],
-    scales: &'a [f32],
-    sums: &'a [f32],
+    scales: &'a [[f32; PANEL]],
+    sums: &'a [[f32; PANEL]],
     bias: Option<&'a [f32]>,
     size_out: usize,
     bits: u32,
@@ -143,7 +145,7 @@ impl Layer<'_> {
     unsafe fn apply(&self, rows: &QuantizedRows, panels: Range<usize>, y: &Disjoint<'_, f32>) {
         let stride = rows.stride();
         let block = (ROW_BYTES / (stride * self.shape.rows)).max(1);
-        let mut sums: Sums = Default::default();
+        let mut sums: Sums = [[0; PANEL]; MOST_SUMS];
         for start in (0..rows.tiles()).step_by(block) {
             let tiles = start..(start + block).min(rows.tiles());
             let mut panel = panels.start;
@@ -152,9 +154,11 @@ impl Layer<'_> {
                     left if left < self.shape.panels => 1,
                     _ => self.shape.panels,
                 };
-                let columns: [_; MOST_PANELS] = std::array::from_fn(|index| {
-                    (index < count).then(|| self.columns(panel + index))
-                });
+                // They lie far from the weights, and a product would wait for them.
+                for next in panel + count..panel + 2 * count {
+                    Near::fetch(self.scales.as_ptr().wrapping_add(next));
+                    Near::fetch(self.sums.as_ptr().wrapping_add(next));
+                }
                 for tile in tiles.clone() {
                     let places = rows.rows_of(tile);
                     let tile = Tile {
@@ -166,15 +170,16 @@ impl Layer<'_> {
                         panels: count,
                     };
                     self.instructions.multiply(&tile, &mut sums);
-                    for (index, columns) in columns[..count].iter().flatten().enumerate() {
+                    let scales = &rows.scales()[places.clone()];
+                    for index in 0..count {
+                        let columns = self.columns(panel + index);
                         let mut outputs: [&mut [f32]; MOST_ROWS] = Default::default();
                         for (row, output) in places.clone().zip(&mut outputs) {
                             let at = row * self.size_out + (panel + index) * PANEL;
                             // SAFETY: within the panel's columns, as the caller promises.
                             *output = unsafe { y.part(at..at + columns.count) };
                         }
-                        let scales = &rows.scales()[places.clone()];
-                        finish(&sums[index..], count, scales, columns, &mut outputs);
+                        finish(&sums[index..], count, scales, &columns, &mut outputs);
                     }
                 }
                 panel += count;
@@ -182,18 +187,13 @@ impl Layer<'_> {
         }
     }
 
-    fn columns(&self, panel: usize) -> Columns {
+    fn columns(&self, panel: usize) -> Columns<'_> {
         let first = panel * PANEL;
         let count = PANEL.min(self.size_out - first);
-        let of = |values: &[f32]| std::array::from_fn(|column| values[first + column]);
-        let mut bias = [0.0; PANEL];
-        if let Some(values) = self.bias {
-            bias[..count].copy_from_slice(&values[first..first + count]);
-        }
         Columns {
-            scales: of(self.scales),
-            sums: of(self.sums),
-            bias,
+            scales: &self.scales[panel],
+            sums: &self.sums[panel],
+            bias: self.bias.map(|bias| &bias[first..first + count]),
             count,
             activation: self.activation,
         }
@@ -201,10 +201,10 @@ impl Layer<'_> {
 }
 
 /// What turns the sums of a panel into outputs.
-struct Columns {
-    scales: [f32; PANEL],
-    sums: [f32; PANEL],
-    bias: [f32; PANEL],
+struct Columns<'a> {
+    scales: &'a [f32; PANEL],
+    sums: &'a [f32; PANEL],
+    bias: Option<&'a [f32]>,
     /// Columns that are no padding.
     count: usize,
     activation: Activation,
@@ -215,15 +215,22 @@ fn finish_body(
     sums: &[[i32; PANEL]],
     panels: usize,
     rows: &[RowScale],
-    columns: &Columns,
+    columns: &Columns<'_>,
     outputs: &mut [&mut [f32]],
 ) {
+    let mut bias = [0.0; PANEL];
+    if let Some(values) = columns.bias {
+        match values.first_chunk() {
+            Some(whole) => bias = *whole,
+            None => bias[..values.len()].copy_from_slice(values),
+        }
+    }
     let rows = sums.iter().step_by(panels).zip(rows).zip(outputs);
     for ((sums, row), output) in rows {
         let mut finished = [0.0; PANEL];
         for column in 0..PANEL {
             let sum = row.scale * sums[column] as f32 + row.least * columns.sums[column];
-            finished[column] = sum * columns.scales[column] + columns.bias[column];
+            finished[column] = sum * columns.scales[column] + bias[column];
         }
         columns.activation.apply(&mut finished);
         match output.first_chunk_mut() {
@@ -240,7 +247,7 @@ dispatch! {
         sums: &[[i32; PANEL]],
         panels: usize,
         rows: &[RowScale],
-        columns: &Columns,
+        columns: &Columns<'_>,
         outputs: &mut [&mut [f32]],
     ) = finish_body;
 }

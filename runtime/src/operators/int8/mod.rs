@@ -20,6 +20,7 @@ pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 #[allow(unused_imports, reason = "named in documentation")]
 use super::panels::GROUP;
 use super::panels::{BLOCK, PANEL};
+use crate::simd::ahead::crosses_pages;
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
 pub const FOUR_FIT: u32 = 14;
@@ -141,6 +142,8 @@ impl Instructions {
         };
         let rows = rows.div_ceil(rows.div_ceil(most).max(1));
         let panels = match (self, rows) {
+            (Self::Avx512Vnni, 0..=6) if crosses_pages() => 1,
+            (Self::Avx512Vnni, 7..=8) if crosses_pages() => 3,
             (Self::Avx512Vnni, 0..=6) => MOST_PANELS,
             (Self::Avx512Vnni, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,

@@ -4,17 +4,25 @@ use std::arch::x86_64::*;
 
 use super::{FOUR_FIT, MOST_PANELS, Sums, TWO_FIT, Tile};
 use crate::operators::panels::{BLOCK, GROUP, PANEL};
+use crate::simd::ahead::{Ahead, ByItself, Far, Near, crosses_pages};
 
 /// Bytes of each panel that are fetched ahead: beyond a page's end the processor does not by itself.
 const AHEAD: usize = 1536;
 /// The same for AVX-512, which is done sooner with what is there.
 const WIDE_AHEAD: usize = 2048;
 
-/// Calls `$kernel` made for the tile's rows and panels, which must be among those listed.
+/// Calls `$kernel` made for the tile's rows and panels, which must be among those listed, and for a way to fetch ahead
+/// where there are several.
 macro_rules! by_shape {
     ($tile:ident, $sums:ident, $kernel:ident; $($rows:literal x $panels:literal)*) => {
         match ($tile.rows, $tile.panels) {
             $(($rows, $panels) => $kernel::<$rows, $panels>($tile, $sums),)*
+            other => panic!("a tile of {other:?} rows and panels"),
+        }
+    };
+    ($tile:ident, $sums:ident, $kernel:ident, $ahead:ident; $($rows:literal x $panels:literal)*) => {
+        match ($tile.rows, $tile.panels) {
+            $(($rows, $panels) => $kernel::<$ahead, $rows, $panels>($tile, $sums),)*
             other => panic!("a tile of {other:?} rows and panels"),
         }
     };
@@ -52,12 +60,23 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     );
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
     unsafe {
-        by_shape!(
-            tile, sums, avx512_vnni_tile;
-            1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
-            1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4
-            1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
-        );
+        match (crosses_pages(), tile.panels) {
+            (true, 1) => by_shape!(
+                tile, sums, avx512_vnni_tile, ByItself;
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
+            ),
+            (true, _) => by_shape!(
+                tile, sums, avx512_vnni_tile, Far;
+                1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
+                1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3
+            ),
+            (false, _) => by_shape!(
+                tile, sums, avx512_vnni_tile, Near;
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
+                1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4
+                1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
+            ),
+        }
     }
 }
 
@@ -198,7 +217,10 @@ unsafe fn avx_vnni_tile<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &
 ///
 /// As [`Tile::check`] has it, and `R` and `P` are the tile's rows and panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn avx512_vnni_tile<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
+unsafe fn avx512_vnni_tile<A: Ahead, const R: usize, const P: usize>(
+    tile: &Tile<'_>,
+    sums: &mut Sums,
+) {
     const { assert!(P <= MOST_PANELS) };
     let (inputs, panels) = (tile.activations.as_ptr(), tile.weights.as_ptr());
     let mut acc = [[_mm512_setzero_si512(); P]; R];
@@ -216,7 +238,7 @@ unsafe fn avx512_vnni_tile<const R: usize, const P: usize>(tile: &Tile<'_>, sums
                 let mut weights = [_mm512_setzero_si512(); P];
                 for (panel, weights) in weights.iter_mut().enumerate() {
                     let place = panels.add(panel * panel_size + input * PANEL);
-                    _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(ahead));
+                    A::fetch(place.wrapping_add(ahead));
                     *weights = _mm512_loadu_si512(place.cast());
                 }
                 let inputs = inputs.add(input * R).cast::<i32>();
