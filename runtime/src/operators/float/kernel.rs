@@ -7,18 +7,29 @@ use half::f16;
 use super::Weight;
 use crate::operators::activation::Activation;
 use crate::operators::panels::PANEL;
-use crate::simd::ahead::{Ahead, ByItself, Near, crosses_pages};
+use crate::simd::ahead::{Ahead, ByItself, Far, Near, crosses_pages};
 use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
 
-/// Most rows of a tile, whose sums stay in registers.
-const TILE: usize = 6;
-/// Panels of a tile, where there are registers for them.
-const WIDE: usize = 4;
+/// Most rows of a tile, whose sums stay in registers, of one panel or, where there are registers for them, of [`FEW_PANELS`].
+const FEW_ROWS: usize = 6;
+const FEW_PANELS: usize = 4;
+/// The same of more rows, where there are registers for three panels.
+const MANY_ROWS: usize = 8;
+const MANY_PANELS: usize = 3;
 /// Inputs whose weights stay in the first-level cache while tiles pass. Few enough that rows of a tile which are a power of
 /// two apart do not drive each other out of it.
 const INPUTS: usize = 64;
 /// Weights that are fetched ahead, in inputs: beyond a page's end the processor does not by itself.
 const AHEAD: usize = 32;
+
+/// Panels that so many rows are best multiplied with at a time.
+pub(super) fn panels_at_a_time(rows: usize) -> usize {
+    if rows <= FEW_ROWS {
+        FEW_PANELS
+    } else {
+        MANY_PANELS
+    }
+}
 
 /// `activation(x · weightsᵀ + bias)` of some panels.
 pub(crate) struct Product<'a, W> {
@@ -65,10 +76,10 @@ fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, products: &mut [[f32;
     );
     // SAFETY: the lengths are those just checked.
     unsafe {
-        if crosses_pages() {
-            add_all::<L, W, ByItself>(product, rows, products);
-        } else {
-            add_all::<L, W, Near>(product, rows, products);
+        match (crosses_pages(), rows > FEW_ROWS) {
+            (false, _) => add_all::<L, W, Near>(product, rows, products),
+            (true, false) => add_all::<L, W, ByItself>(product, rows, products),
+            (true, true) => add_all::<L, W, Far>(product, rows, products),
         }
     }
     for products in products.chunks_exact_mut(panels) {
@@ -94,30 +105,38 @@ unsafe fn add_all<L: Lanes, W: Weight, A: Ahead>(
     rows: usize,
     products: &mut [[f32; PANEL]],
 ) {
-    let (panels, size_in) = (product.biases.len(), product.size_in);
-    let tile = rows.div_ceil(rows.div_ceil(TILE).max(1)).max(1);
+    let size_in = product.size_in;
+    let most = if is_wide::<L>() && rows > FEW_ROWS {
+        MANY_ROWS
+    } else {
+        FEW_ROWS
+    };
+    let tile = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
     // Where there is one tile, nothing needs to stay in a cache.
     let at_once = if rows > tile { INPUTS } else { size_in };
     for first in (0..size_in).step_by(at_once) {
         let inputs = first..(first + at_once).min(size_in);
         for start in (0..rows).step_by(tile) {
-            let count = tile.min(rows - start);
-            // The first tile brings what the others find in the cache.
-            // SAFETY: the tile lies within the rows and panels that the caller promises.
+            let rows = start..(start + tile).min(rows);
+            // SAFETY: the tile lies within the rows that the caller promises.
             unsafe {
+                // The first tile brings what the others find in the cache.
                 if start == 0 {
-                    add_rows::<L, W, A>(product, start..start + count, inputs.clone(), products);
+                    add_rows::<L, W, A>(product, rows, inputs.clone(), products);
                 } else {
-                    let rows = start..start + count;
                     add_rows::<L, W, ByItself>(product, rows, inputs.clone(), products);
                 }
             }
         }
     }
-    debug_assert_eq!(products.len(), rows * panels);
 }
 
-/// Adds what some inputs make to the products of a tile's rows, [`TILE`] at most.
+/// Whether there are registers for the sums of several panels.
+const fn is_wide<L: Lanes>() -> bool {
+    L::SUMS >= FEW_ROWS * FEW_PANELS && L::SUMS >= MANY_ROWS * MANY_PANELS
+}
+
+/// Adds what some inputs make to the products of a tile's rows.
 ///
 /// # Safety
 ///
@@ -130,26 +149,29 @@ unsafe fn add_rows<L: Lanes, W: Weight, A: Ahead>(
     products: &mut [[f32; PANEL]],
 ) {
     macro_rules! add {
-        ($panels:literal at $first:expr) => {{
-            let (place, inputs) = ((rows.start, $first), inputs.clone());
+        ($first:expr; $($rows:literal x $panels:literal)*) => {
             match rows.len() {
-                1 => add::<L, W, A, 1, $panels>(product, place, inputs, products),
-                2 => add::<L, W, A, 2, $panels>(product, place, inputs, products),
-                3 => add::<L, W, A, 3, $panels>(product, place, inputs, products),
-                4 => add::<L, W, A, 4, $panels>(product, place, inputs, products),
-                5 => add::<L, W, A, 5, $panels>(product, place, inputs, products),
-                _ => add::<L, W, A, TILE, $panels>(product, place, inputs, products),
+                $($rows => {
+                    add::<L, W, A, $rows, $panels>(product, (rows.start, $first), inputs.clone(), products);
+                })*
+                _ => unreachable!("a tile of {} rows", rows.len()),
             }
-        }};
+        };
     }
     let panels = product.biases.len();
     // SAFETY: as the caller promises; the panels are those that there are.
     unsafe {
-        if panels == WIDE && L::SUMS >= WIDE * TILE {
-            add!(4 at 0);
-        } else {
-            for panel in 0..panels {
-                add!(1 at panel);
+        match panels {
+            FEW_PANELS if is_wide::<L>() && rows.len() <= FEW_ROWS => {
+                add!(0; 1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4);
+            }
+            MANY_PANELS if is_wide::<L>() => {
+                add!(0; 1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3);
+            }
+            _ => {
+                for panel in 0..panels {
+                    add!(panel; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
+                }
             }
         }
     }
@@ -213,7 +235,7 @@ mod tests {
     use super::*;
     use crate::simd::lanes::Portable;
 
-    const PANELS: usize = 4;
+    const PANELS: usize = FEW_PANELS;
 
     /// Rows, weights in panels, and the exact products.
     #[allow(clippy::type_complexity, reason = "three lists")]
@@ -262,7 +284,7 @@ mod tests {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
                 halves.iter().map(|half| half.map(f16::to_f32)).collect();
-            for panels in [PANELS, 1] {
+            for panels in [PANELS, MANY_PANELS, 2, 1] {
                 let (biases, halves) = (&biases[..panels], &halves[..panels * size_in]);
                 let mut all = vec![[0.0; PANEL]; rows * panels];
                 multiply_f16(&product(&x, size_in, halves, biases), &mut all);

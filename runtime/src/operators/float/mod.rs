@@ -12,7 +12,7 @@ use half::f16;
 use ort::operator::{ComputeContext, KernelContext};
 use ort::value::PrimitiveTensorElementType;
 
-use self::kernel::{Product, multiply_f16, multiply_f32};
+use self::kernel::{Product, multiply_f16, multiply_f32, panels_at_a_time};
 use super::linear::{Format, Layer, Table};
 use super::panels::{PANEL, panels};
 use super::parallel::Disjoint;
@@ -28,8 +28,8 @@ pub const LINEAR_FP16: &str = "LinearFp16";
 pub const EMBEDDING_FP16: &str = "EmbeddingFp16";
 
 /// Rows that pass the panels together: whole tiles.
-const ROWS: usize = 60;
-/// Panels that pass together.
+const ROWS: usize = 64;
+/// Most panels that pass together.
 const PANELS: usize = 4;
 
 /// Shape of the packed tensor of an `[size_out, size_in]` matrix.
@@ -122,10 +122,11 @@ impl<W: Weight> Format for Float<W> {
     unsafe fn apply(layer: &Layer<'_, Self>, (): &(), panels: Range<usize>, y: &Disjoint<'_, f32>) {
         let size_in = layer.size_in;
         let mut products = [[0.0; PANEL]; ROWS * PANELS];
+        let together = panels_at_a_time(layer.count);
         for start in (0..layer.count).step_by(ROWS) {
             let rows = ROWS.min(layer.count - start);
-            for first in panels.clone().step_by(PANELS) {
-                let group = first..(first + PANELS).min(panels.end);
+            for first in panels.clone().step_by(together) {
+                let group = first..(first + together).min(panels.end);
                 let mut biases = [[0.0; PANEL]; PANELS];
                 let mut counts = [0; PANELS];
                 for (index, panel) in group.clone().enumerate() {

@@ -22,8 +22,8 @@ pub const ACTIVATION_BITS: &str = "activation_bits";
 /// Attribute, string: name of an [`Activation`].
 pub const ACTIVATION: &str = "activation";
 
-/// Panels that one thread takes at a time.
-const PANELS_A_PART: usize = 8;
+/// Panels that one thread takes at a time: as many whole tiles, of three panels or of four.
+const PANELS_A_PART: usize = 12;
 
 /// The operator: float32 `x` of `[.., size_in]`, weights and float32 `columns` of
 /// `[_, padded size_out]` as the format has them, and, if there is one, a float32 bias of `size_out`
