@@ -16,6 +16,7 @@ pub(crate) use self::layer::Int4;
 pub use self::layer::LINEAR;
 use super::int8::Instructions;
 use super::panels::{GROUP, PANEL, panels};
+use crate::simd::ahead::crosses_pages;
 
 /// Inputs of a block.
 pub const BLOCK: usize = 32;
@@ -57,9 +58,10 @@ const MOST_PRODUCTS: usize = 16;
 type Products = [[f32; PANEL]; MOST_PRODUCTS];
 
 /// Panels of a tile of so many rows: where there are few, several panels are read at once, since memory gives
-/// more to several streams.
+/// more to several streams, unless the processor fetches ahead of one as well and there is little to do meanwhile.
 fn panels_at_once(instructions: Instructions, rows: usize) -> usize {
     match (instructions, rows) {
+        (Instructions::Avx512Vnni, 1..=2) if crosses_pages() => 1,
         (Instructions::Avx512Vnni, 1..=4) => MOST_PANELS,
         (Instructions::Avx512Vnni, _) => 2,
         _ => 1,

@@ -4,17 +4,18 @@ use std::arch::x86_64::*;
 
 use super::{BLOCK, BLOCK_BYTES, INTEGERS, LEASTS, Products, Tile};
 use crate::operators::panels::{GROUP, PANEL};
+use crate::simd::ahead::{Ahead, ByItself, Near, crosses_pages};
 
 /// Bytes of a panel that are fetched ahead: beyond a page's end the processor does not by itself.
 const AHEAD: usize = 1536;
 /// Bytes of integers of two groups of inputs.
 const PAIR: usize = GROUP * PANEL;
 
-/// Calls a kernel made for a number of rows and panels.
+/// Calls a kernel made for a number of rows and panels, and for a way to fetch ahead.
 macro_rules! by_shape {
-    ($tile:ident, $products:ident, $kernel:ident; $($rows:literal x $panels:literal)*) => {
+    ($tile:ident, $products:ident, $kernel:ident, $ahead:ident; $($rows:literal x $panels:literal)*) => {
         match ($tile.rows, $tile.panels) {
-            $(($rows, $panels) => $kernel::<$rows, $panels>($tile, $products),)*
+            $(($rows, $panels) => $kernel::<$ahead, $rows, $panels>($tile, $products),)*
             (rows, panels) => panic!("a tile of {rows} rows and {panels} panels"),
         }
     };
@@ -31,7 +32,7 @@ pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
     assert!(has_avx2());
     // SAFETY: the processor has AVX2, FMA and F16C, and the caller checked the tile.
     unsafe {
-        by_shape!(tile, products, avx2_tile; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
+        by_shape!(tile, products, avx2_tile, Near; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
     }
 }
 
@@ -43,12 +44,19 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
     );
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
     unsafe {
-        by_shape!(
-            tile, products, avx512_vnni_tile;
-            1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
-            1 x 4 2 x 4 3 x 4 4 x 4
-            1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
-        );
+        if crosses_pages() && tile.panels == 1 {
+            by_shape!(
+                tile, products, avx512_vnni_tile, ByItself;
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+            );
+        } else {
+            by_shape!(
+                tile, products, avx512_vnni_tile, Near;
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+                1 x 4 2 x 4 3 x 4 4 x 4
+                1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
+            );
+        }
     }
 }
 
@@ -56,7 +64,10 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
 ///
 /// As [`Tile::check`] has it, and `R` and `P` are the tile's rows and panels, `P` being 1.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2_tile<const R: usize, const P: usize>(tile: &Tile<'_>, products: &mut Products) {
+unsafe fn avx2_tile<A: Ahead, const R: usize, const P: usize>(
+    tile: &Tile<'_>,
+    products: &mut Products,
+) {
     const { assert!(P == 1) };
     let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
@@ -69,8 +80,8 @@ unsafe fn avx2_tile<const R: usize, const P: usize>(tile: &Tile<'_>, products: &
             // SAFETY: all reads stay within the block, and within the inputs of each row, of which there
             // are `blocks` blocks; a prefetch may point anywhere.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + half * 64).cast());
-                _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + 128 + half * 64).cast());
+                A::fetch(block.wrapping_add(AHEAD + half * 64));
+                A::fetch(block.wrapping_add(AHEAD + 128 + half * 64));
                 for twice in 0..2 {
                     // Eight products of 255 and 15 at most, in 16 bits: 8 * 255 * 15 < 2^15.
                     let mut narrow = [_mm256_setzero_si256(); R];
@@ -122,7 +133,7 @@ unsafe fn avx2_tile<const R: usize, const P: usize>(tile: &Tile<'_>, products: &
 ///
 /// As [`Tile::check`] has it, and `R` and `P` are the tile's rows and panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn avx512_vnni_tile<const R: usize, const P: usize>(
+unsafe fn avx512_vnni_tile<A: Ahead, const R: usize, const P: usize>(
     tile: &Tile<'_>,
     products: &mut Products,
 ) {
@@ -138,7 +149,7 @@ unsafe fn avx512_vnni_tile<const R: usize, const P: usize>(
             // are `blocks` blocks; a prefetch may point anywhere.
             unsafe {
                 for line in 0..BLOCK_BYTES / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + line * 64).cast());
+                    A::fetch(block.wrapping_add(AHEAD + line * 64));
                 }
                 for pair in 0..BLOCK / GROUP / 2 {
                     let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
