@@ -13,7 +13,6 @@ use crate::machine::{Machine, Versions};
 use crate::plot::{Figure, Panel, Series, escape, render};
 use crate::report::replace;
 use crate::results::Results;
-use crate::statistics::median;
 
 /// The figures of a commit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,12 +61,11 @@ impl Entry {
                 *count as f64 / 1e6,
             );
         }
-        for (probe, looks) in &baseline.time {
-            add(
-                probe.to_string(),
-                "times the calibration load",
-                median(looks).exp(),
-            );
+        for &probe in baseline.time.keys() {
+            if let Some(normal) = baseline.normal(probe) {
+                let value = normal.centre.exp();
+                add(probe.to_string(), "times the calibration load", value);
+            }
         }
         for point in &results.points {
             let name = point.setting.to_string();

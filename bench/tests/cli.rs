@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use epitome_bench::gate::baseline::{Baseline, LOOKS};
+use epitome_bench::gate::look::Times;
 use epitome_bench::gate::probe::Name;
 use epitome_bench::history::{Entry, Value};
 use epitome_bench::machine::{Build, Machine, Versions};
@@ -62,14 +63,14 @@ fn a_closed_pipe_is_no_failure() {
 
 /// A baseline of counts that this program could have made.
 fn baseline() -> Baseline {
+    let times = Times {
+        work: 1.0,
+        load: 1.0,
+    };
     Baseline {
-        format: 2,
-        calibration: epitome_bench::gate::calibration::VERSION,
-        machine: Machine::this(),
-        versions: Versions::default(),
-        build: Build::this(),
-        time: [(Name::SearchLoop, vec![0.0; LOOKS])].into(),
+        time: [(Name::SearchLoop, vec![times; LOOKS])].into(),
         instructions: [(Name::SearchLoop, 1)].into(),
+        ..Baseline::empty()
     }
 }
 

@@ -21,10 +21,10 @@ pub(crate) struct Arguments {
     runs: usize,
 }
 
-/// Prints the figures of a look.
+/// Prints one process's part of a look.
 pub(crate) fn look(arguments: &Arguments) -> Result<()> {
-    let look = look::take(&arguments.probe, &arguments.bundle, &look::planted()?)?;
-    say(&serde_json::to_string(&look)?)
+    let glance = look::glance(&arguments.probe, &arguments.bundle, &look::planted()?)?;
+    say(&serde_json::to_string(&glance)?)
 }
 
 /// Works, for callgrind to count.

@@ -7,18 +7,21 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::calibration;
-use super::decision::Normal;
+use super::decision::{FEWEST_LOOKS, Normal};
 use super::instructions::{self, Counts};
-use super::look::{Look, MOST_DISTURBED, take_apart};
+use super::look::{self, Times};
 use super::probe::Name;
 use crate::error::{Error, Result};
 use crate::machine::{Build, Machine, Versions};
 use crate::report::replace;
 
 /// Version of the format of a baseline.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Looks that a new baseline is made from.
 pub const LOOKS: usize = 30;
+/// By how much of itself a calibration load may be slower or quicker than the baseline's. Beyond, the machine is in another
+/// state (a neighbour in its caches, another clock), in which work and load do not slow down alike.
+const STEADY: f64 = 0.03;
 
 /// A baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +36,8 @@ pub struct Baseline {
     pub versions: Versions,
     /// How the program was built that measured it.
     pub build: Build,
-    /// Logarithms of ratios of time, look by look.
-    pub time: BTreeMap<Name, Vec<f64>>,
+    /// Times, look by look.
+    pub time: BTreeMap<Name, Vec<Times>>,
     /// Instructions.
     pub instructions: Counts,
 }
@@ -60,23 +63,31 @@ impl Baseline {
         measures: Measures,
         told: &dyn Fn(&str),
     ) -> Result<Self> {
-        let mut time: BTreeMap<Name, Vec<f64>> = BTreeMap::new();
-        let mut looks = if measures.time { LOOKS } else { 0 };
-        let mut disturbed = 0;
-        while looks > 0 {
-            told(&format!("look {} of {LOOKS}", LOOKS - looks + 1));
-            let look = take_apart(probes, bundle, &[])?;
-            if look.is_trusted() {
-                add(&mut time, &look);
-                looks -= 1;
-            } else {
-                disturbed += 1;
+        let mut time: BTreeMap<Name, Vec<Times>> = BTreeMap::new();
+        if measures.time {
+            for number in 1..=LOOKS {
+                told(&format!("look {number} of {LOOKS}"));
+                for (probe, times) in look::take(probes, bundle, &[])? {
+                    time.entry(probe).or_default().push(times);
+                }
             }
-            if disturbed > MOST_DISTURBED {
-                return Err(Error::Settings(format!(
-                    "times cannot be trusted here: other work took the processor from {disturbed} looks; \
-                     measure when the machine is less busy, or by instructions"
-                )));
+            for &probe in probes {
+                let looks = time.get(&probe).map_or(&[][..], Vec::as_slice);
+                let steady = steady(looks).count();
+                if steady >= FEWEST_LOOKS {
+                    continue;
+                }
+                let problem = format!(
+                    "times of {probe} cannot be trusted here: its calibration load was steady in {steady} of {LOOKS} \
+                     looks only"
+                );
+                if !measures.instructions {
+                    return Err(Error::Settings(format!(
+                        "{problem}; measure when the machine is less busy, or by instructions"
+                    )));
+                }
+                told(&format!("{problem}; they are left out"));
+                time.remove(&probe);
             }
         }
         let mut instructions = Counts::new();
@@ -86,14 +97,23 @@ impl Baseline {
             instructions.extend(counts.into_iter().flatten());
         }
         Ok(Self {
+            time,
+            instructions,
+            ..Self::empty()
+        })
+    }
+
+    /// One that holds nothing yet.
+    pub fn empty() -> Self {
+        Self {
             format: FORMAT,
             calibration: calibration::VERSION,
             machine: Machine::this(),
             versions: Versions::current(),
             build: Build::this(),
-            time,
-            instructions,
-        })
+            time: BTreeMap::new(),
+            instructions: Counts::new(),
+        }
     }
 
     /// Reads one.
@@ -157,22 +177,64 @@ impl Baseline {
         })
     }
 
-    /// What times of a probe are when nothing has changed; none when too little is known.
+    /// What figures of a probe are when nothing has changed; none when too little is known.
     pub fn normal(&self, probe: Name) -> Option<Normal> {
-        Normal::of(self.time.get(&probe)?)
+        let figures: Vec<f64> = steady(self.time.get(&probe)?).map(Times::figure).collect();
+        Normal::of(&figures)
+    }
+
+    /// Whether a look at a probe found the machine in the state it was in for this baseline.
+    pub fn is_steady(&self, probe: Name, times: Times) -> bool {
+        let looks = self.time.get(&probe).map_or(&[][..], Vec::as_slice);
+        is_near(times, quickest_load(looks))
     }
 }
 
-/// Adds a look's figures to those of others.
-pub(super) fn add(figures: &mut BTreeMap<Name, Vec<f64>>, look: &Look) {
-    for (&probe, &figure) in &look.figures {
-        figures.entry(probe).or_default().push(figure);
-    }
+/// The looks of a baseline that found the machine in its best state.
+fn steady(looks: &[Times]) -> impl Iterator<Item = Times> {
+    let quickest = quickest_load(looks);
+    looks
+        .iter()
+        .copied()
+        .filter(move |times| is_near(*times, quickest))
+}
+
+fn quickest_load(looks: &[Times]) -> f64 {
+    looks
+        .iter()
+        .map(|times| times.load)
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn is_near(times: Times, load: f64) -> bool {
+    (times.load / load - 1.0).abs() <= STEADY
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TIMES: Times = Times {
+        work: 8e-3,
+        load: 1e-3,
+    };
+
+    #[test]
+    fn looks_at_a_machine_in_another_state_do_not_count() {
+        let with_load = |load| Times { load, ..TIMES };
+        let mut baseline = baseline();
+        assert!(baseline.is_steady(Name::SearchLoop, with_load(1.02e-3)));
+        assert!(!baseline.is_steady(Name::SearchLoop, with_load(1.04e-3)));
+        assert!(!baseline.is_steady(Name::SearchLoop, with_load(0.96e-3)));
+        assert!(!baseline.is_steady(Name::DecoderStep, TIMES));
+        let looks = baseline.time.get_mut(&Name::SearchLoop).expect("there");
+        looks.extend([with_load(2e-3); LOOKS]);
+        let normal = baseline.normal(Name::SearchLoop).expect("enough looks");
+        assert_eq!(normal.centre, 8.0_f64.ln());
+        let looks = baseline.time.get_mut(&Name::SearchLoop).expect("there");
+        looks.push(with_load(0.5e-3));
+        assert_eq!(baseline.normal(Name::SearchLoop), None);
+    }
 
     fn baseline() -> Baseline {
         Baseline {
@@ -184,7 +246,7 @@ mod tests {
             },
             versions: Versions::default(),
             build: Build::this(),
-            time: [(Name::SearchLoop, vec![0.5; LOOKS])].into(),
+            time: [(Name::SearchLoop, vec![TIMES; LOOKS])].into(),
             instructions: [(Name::DecoderStep, 1000)].into(),
         }
     }

@@ -1,4 +1,7 @@
-//! One look at the time that probes take, in a process of its own.
+//! One look at the time that probes take, in processes of their own.
+//!
+//! Where a process happens to lie in memory makes it up to an eighth slower, as does a neighbour on the machine for
+//! minutes on end. Both can only make it slower, so a look is several processes, and takes the quickest of each time.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -22,26 +25,46 @@ const QUICK: f64 = 0.1;
 /// processes that a study starts, and by nothing else.
 pub const PLANT_VARIABLE: &str = "EPITOME_BENCH_PLANT";
 
-/// The share of the time that a look must have had a processor to itself. Below, whoever had it in
+/// Processes of a look.
+pub const PROCESSES: usize = 5;
+/// The share of the time that a process must have had a processor to itself. Below, whoever had it in
 /// between has emptied the caches too, and ratios tell of them.
 const TRUSTED: f64 = 0.9;
 /// Looks that a measurement may lose to others before it gives up.
 pub const MOST_DISTURBED: usize = 10;
 
-/// What one look saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Look {
-    /// The logarithm of each probe's time over that of its calibration load.
-    pub figures: BTreeMap<Name, f64>,
-    /// The share of the time, 0 to 1, that the look was on a processor.
-    pub share: f64,
+/// The quickest times of a probe and of its calibration load, in seconds on a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// A round of the probe.
+    pub work: f64,
+    /// A run of the load.
+    pub load: f64,
 }
 
-impl Look {
-    /// Whether its figures tell of the work, and not of what else the machine does.
-    pub fn is_trusted(&self) -> bool {
-        self.share >= TRUSTED
+impl Times {
+    /// The logarithm of their ratio.
+    pub fn figure(self) -> f64 {
+        (self.work / self.load).ln()
     }
+
+    fn quickest(self, other: Self) -> Self {
+        Self {
+            work: self.work.min(other.work),
+            load: self.load.min(other.load),
+        }
+    }
+}
+
+/// The times of each probe. A look that others kept from a processor throughout has none.
+pub type Look = BTreeMap<Name, Times>;
+
+/// What one process saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Glance {
+    times: Look,
+    /// The share of the time, 0 to 1, that the process was on a processor.
+    share: f64,
 }
 
 /// Times pieces of work, and after each a run of the calibration load.
@@ -70,11 +93,13 @@ impl<'a> Timing<'a> {
         self.position = 0;
     }
 
-    /// The logarithm of a round's time over that of a calibration load. What counts of both are their
-    /// quickest tenth: others can only make a run slower, and some of many runs escape them.
-    fn figure(&self) -> f64 {
-        let round: f64 = self.pieces.iter().map(|runs| quantile(runs, QUICK)).sum();
-        (round / quantile(&self.loads, QUICK)).ln()
+    /// What counts is the quickest tenth of the runs: others can only make a run slower, and some of many
+    /// runs escape them.
+    fn times(&self) -> Times {
+        Times {
+            work: self.pieces.iter().map(|runs| quantile(runs, QUICK)).sum(),
+            load: quantile(&self.loads, QUICK),
+        }
     }
 }
 
@@ -94,15 +119,15 @@ impl Meter for Timing<'_> {
     }
 }
 
-/// Takes a look from within this process. The pieces of a probe's work and runs of its calibration
+/// Looks from within this process. The pieces of a probe's work and runs of its calibration
 /// load take turns, so that whatever slows the machine down slows both. All work is on this thread.
 ///
 /// # Errors
 ///
 /// [`Error::Runtime`] when a model cannot be loaded or fails.
-pub fn take(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Look> {
+pub fn glance(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Glance> {
     let calibration = Calibration::new();
-    let mut figures = BTreeMap::new();
+    let mut times = BTreeMap::new();
     let (mut on_processor, mut in_all) = (Duration::ZERO, Duration::ZERO);
     for &name in probes {
         let mut probe = Probe::new(name, bundle, plants)?;
@@ -116,25 +141,37 @@ pub fn take(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Look> {
         }
         on_processor += clock::now() - start;
         in_all += wall.elapsed();
-        figures.insert(name, timing.figure());
+        times.insert(name, timing.times());
     }
-    Ok(Look {
-        figures,
+    Ok(Glance {
+        times,
         share: on_processor.as_secs_f64() / in_all.as_secs_f64().max(f64::MIN_POSITIVE),
     })
 }
 
-/// Takes a look in a new process of this program, which must know the command `look`.
+/// Takes a look: [`PROCESSES`] of this program, which must know the command `look`.
 ///
 /// # Errors
 ///
-/// [`Error::Process`] when it fails.
-pub fn take_apart(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Look> {
-    let output = own_process("look", probes, bundle, plants)?;
-    serde_json::from_slice(&output).map_err(|error| Error::Process {
-        command: "look".into(),
-        problem: format!("it answered no figures: {error}"),
-    })
+/// [`Error::Process`] when one fails.
+pub fn take(probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Look> {
+    let mut look = Look::new();
+    for _ in 0..PROCESSES {
+        let output = own_process("look", probes, bundle, plants)?;
+        let glance: Glance = serde_json::from_slice(&output).map_err(|error| Error::Process {
+            command: "look".into(),
+            problem: format!("it answered no times: {error}"),
+        })?;
+        if glance.share < TRUSTED {
+            continue;
+        }
+        for (probe, times) in glance.times {
+            look.entry(probe)
+                .and_modify(|quickest| *quickest = quickest.quickest(times))
+                .or_insert(times);
+        }
+    }
+    Ok(look)
 }
 
 fn own_process(command: &str, probes: &[Name], bundle: &Path, plants: &[Plant]) -> Result<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! Weights as floating-point numbers: as they are, or rounded to half precision.
 
+use std::marker::PhantomData;
+
 use epitome_runtime::operators::float;
 use half::f16;
 
@@ -7,51 +9,51 @@ use super::Packing;
 use crate::arch::Side;
 use crate::onnx::proto::ElementType;
 
-/// Packs float32 weights, which need nothing beside them.
-#[derive(Debug, Default)]
-pub(super) struct Fp32;
+/// How a weight is stored, and what multiplies with such weights.
+pub(super) trait Element {
+    const LINEAR: &'static str;
+    const EMBEDDING: &'static str;
+    const TYPE: ElementType;
+    /// The greatest magnitude.
+    const LIMIT: f32;
 
-impl Packing for Fp32 {
-    fn linear(&self) -> &'static str {
-        float::LINEAR_FP32
-    }
+    /// Appends a weight, rounded where it has to be.
+    fn append(weight: f32, packed: &mut Vec<u8>);
+}
 
-    fn embedding(&self) -> Option<&'static str> {
-        Some(float::EMBEDDING_FP32)
-    }
+impl Element for f32 {
+    const LINEAR: &'static str = float::LINEAR_FP32;
+    const EMBEDDING: &'static str = float::EMBEDDING_FP32;
+    const TYPE: ElementType = ElementType::Float;
+    const LIMIT: f32 = f32::MAX;
 
-    fn attributes(&self, _: Side) -> Vec<(&'static str, i64)> {
-        Vec::new()
-    }
-
-    fn element_type(&self) -> ElementType {
-        ElementType::Float
-    }
-
-    fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
-        float::packed_shape(size_out, size_in).to_vec()
-    }
-
-    fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>) {
-        interleave(rows, size_in, packed, f32::to_le_bytes);
-    }
-
-    fn columns(&self) -> Vec<f32> {
-        Vec::new()
+    fn append(weight: f32, packed: &mut Vec<u8>) {
+        packed.extend(weight.to_le_bytes());
     }
 }
 
-/// Packs float16 weights, which need nothing beside them.
-#[derive(Debug, Default)]
-pub(super) struct Fp16;
+impl Element for f16 {
+    const LINEAR: &'static str = float::LINEAR_FP16;
+    const EMBEDDING: &'static str = float::EMBEDDING_FP16;
+    const TYPE: ElementType = ElementType::Float16;
+    const LIMIT: f32 = 65_504.0;
 
-impl Packing for Fp16 {
+    fn append(weight: f32, packed: &mut Vec<u8>) {
+        packed.extend(f16::from_f32(weight).to_le_bytes());
+    }
+}
+
+/// Packs weights as `E`, which need nothing beside them.
+#[derive(Debug, Default)]
+pub(super) struct Float<E>(PhantomData<E>);
+
+impl<E: Element> Packing for Float<E> {
     fn linear(&self) -> &'static str {
-        float::LINEAR_FP16
+        E::LINEAR
     }
 
     fn embedding(&self) -> Option<&'static str> {
-        Some(float::EMBEDDING_FP16)
+        Some(E::EMBEDDING)
     }
 
     fn attributes(&self, _: Side) -> Vec<(&'static str, i64)> {
@@ -59,40 +61,29 @@ impl Packing for Fp16 {
     }
 
     fn limit(&self) -> f32 {
-        f16::MAX.to_f32()
+        E::LIMIT
     }
 
     fn element_type(&self) -> ElementType {
-        ElementType::Float16
+        E::TYPE
     }
 
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
         float::packed_shape(size_out, size_in).to_vec()
     }
 
+    /// For each input in turn, the weights of all outputs.
     fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>) {
-        interleave(rows, size_in, packed, |weight| {
-            f16::from_f32(weight).to_le_bytes()
-        });
+        packed.reserve(E::TYPE.size() * rows.len());
+        for input in 0..size_in {
+            for row in rows.chunks_exact(size_in) {
+                E::append(row[input], packed);
+            }
+        }
     }
 
     fn columns(&self) -> Vec<f32> {
         Vec::new()
-    }
-}
-
-/// Appends, for each input in turn, the weights of all outputs.
-fn interleave<const N: usize>(
-    rows: &[f32],
-    size_in: usize,
-    packed: &mut Vec<u8>,
-    bytes: impl Fn(f32) -> [u8; N],
-) {
-    packed.reserve(N * rows.len());
-    for input in 0..size_in {
-        for row in rows.chunks_exact(size_in) {
-            packed.extend(bytes(row[input]));
-        }
     }
 }
 
@@ -109,7 +100,7 @@ mod tests {
             .map(|index| index as f32 / 7.0)
             .collect();
         let mut packed = Vec::new();
-        Fp16.panel(&rows, size_in, &mut packed);
+        Float::<f16>::default().panel(&rows, size_in, &mut packed);
         let expected = float::packed_shape(PANEL, size_in)
             .iter()
             .product::<usize>();

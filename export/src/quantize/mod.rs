@@ -8,8 +8,9 @@ mod int8;
 
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::panels::PANEL;
+use half::f16;
 
-use self::float::{Fp16, Fp32};
+use self::float::Float;
 use self::int4::Int4;
 use self::int8::Int8;
 use crate::arch::Side;
@@ -28,8 +29,8 @@ pub enum Role {
 /// How a bundle of this precision packs matrices of this role.
 pub fn packing(precision: Precision, role: Role) -> Box<dyn Packing> {
     match (precision, role) {
-        (Precision::Fp32, _) => Box::new(Fp32),
-        (Precision::Fp16, _) => Box::new(Fp16),
+        (Precision::Fp32, _) => Box::<Float<f32>>::default(),
+        (Precision::Fp16, _) => Box::<Float<f16>>::default(),
         (Precision::Int8, Role::Layer | Role::Table) | (Precision::Int4, Role::Table) => {
             Box::<Int8>::default()
         }

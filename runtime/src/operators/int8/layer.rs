@@ -90,16 +90,10 @@ impl Format for Int8 {
         y: &Disjoint<'_, f32>,
     ) {
         let (scales, sums) = layer.columns.split_at(layer.columns.len() / 2);
-        let (scales, sums) = (scales.as_chunks().0, sums.as_chunks().0);
         let layer = Layer {
-            packed: layer.packed,
-            scales,
-            sums,
-            bias: layer.bias,
-            size_out: layer.size_out,
-            bits: layer.format.activation_bits + layer.format.weight_bits,
-            activation: layer.activation,
-            instructions: layer.format.instructions,
+            linear: layer,
+            scales: scales.as_chunks().0,
+            sums: sums.as_chunks().0,
             shape: layer.format.instructions.shape(layer.count),
         };
         // SAFETY: the caller promises the same.
@@ -125,14 +119,11 @@ impl Table for Int8 {
 
 /// What the threads share of a layer.
 struct Layer<'a> {
-    packed: &'a [i8],
+    linear: &'a linear::Layer<'a, Int8>,
+    /// One of each column of a panel.
     scales: &'a [[f32; PANEL]],
+    /// Likewise.
     sums: &'a [[f32; PANEL]],
-    bias: Option<&'a [f32]>,
-    size_out: usize,
-    bits: u32,
-    activation: Activation,
-    instructions: Instructions,
     shape: Shape,
 }
 
@@ -144,6 +135,12 @@ impl Layer<'_> {
     /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
     unsafe fn apply(&self, rows: &QuantizedRows, panels: Range<usize>, y: &Disjoint<'_, f32>) {
         let stride = rows.stride();
+        let linear::Layer {
+            format,
+            packed,
+            size_out,
+            ..
+        } = *self.linear;
         let block = (ROW_BYTES / (stride * self.shape.rows)).max(1);
         let mut sums: Sums = [[0; PANEL]; MOST_SUMS];
         for start in (0..rows.tiles()).step_by(block) {
@@ -165,17 +162,17 @@ impl Layer<'_> {
                         activations: &rows.bytes_from(places.start)[..places.len() * stride],
                         rows: places.len(),
                         stride,
-                        bits: self.bits,
-                        weights: &self.packed[panel * PANEL * stride..][..count * PANEL * stride],
+                        bits: format.activation_bits + format.weight_bits,
+                        weights: &packed[panel * PANEL * stride..][..count * PANEL * stride],
                         panels: count,
                     };
-                    self.instructions.multiply(&tile, &mut sums);
+                    format.instructions.multiply(&tile, &mut sums);
                     let scales = &rows.scales()[places.clone()];
                     for index in 0..count {
                         let columns = self.columns(panel + index);
                         let mut outputs: [&mut [f32]; MOST_ROWS] = Default::default();
                         for (row, output) in places.clone().zip(&mut outputs) {
-                            let at = row * self.size_out + (panel + index) * PANEL;
+                            let at = row * size_out + (panel + index) * PANEL;
                             // SAFETY: within the panel's columns, as the caller promises.
                             *output = unsafe { y.part(at..at + columns.count) };
                         }
@@ -189,13 +186,14 @@ impl Layer<'_> {
 
     fn columns(&self, panel: usize) -> Columns<'_> {
         let first = panel * PANEL;
-        let count = PANEL.min(self.size_out - first);
+        let count = PANEL.min(self.linear.size_out - first);
+        let bias = self.linear.bias;
         Columns {
             scales: &self.scales[panel],
             sums: &self.sums[panel],
-            bias: self.bias.map(|bias| &bias[first..first + count]),
+            bias: bias.map(|bias| &bias[first..first + count]),
             count,
-            activation: self.activation,
+            activation: self.linear.activation,
         }
     }
 }
