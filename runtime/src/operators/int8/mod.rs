@@ -133,7 +133,8 @@ impl Instructions {
     ///
     /// A tile's sums stay in registers, and as many of them as there are registers hide how long a
     /// dot product takes. Many rows share what is read of a panel; where there are few, several panels
-    /// are read at once, since memory gives more to several streams.
+    /// are read at once, since memory gives more to several streams, unless the processor fetches ahead of one as well and
+    /// there is little to do meanwhile.
     pub fn shape(self, rows: usize) -> Shape {
         let most = match self {
             Self::Portable | Self::Avx2 | Self::DotProd => 4,
@@ -142,8 +143,8 @@ impl Instructions {
         };
         let rows = rows.div_ceil(rows.div_ceil(most).max(1));
         let panels = match (self, rows) {
-            (Self::Avx512Vnni, 0..=6) if crosses_pages() => 1,
-            (Self::Avx512Vnni, 7..=8) if crosses_pages() => 3,
+            (Self::Avx512Vnni, 0..=3) if crosses_pages() => 1,
+            (Self::Avx512Vnni, 4..=8) if crosses_pages() => 3,
             (Self::Avx512Vnni, 0..=6) => MOST_PANELS,
             (Self::Avx512Vnni, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,
