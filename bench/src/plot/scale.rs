@@ -28,8 +28,11 @@ pub(super) fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> (f64,
     if low > high {
         return (0.0, 1.0);
     }
+    if low == 0.0 && high == 0.0 {
+        return (0.0, 1.0);
+    }
     let air = match high - low {
-        0.0 => high.abs().max(1.0) * 0.1,
+        0.0 => high.abs() * 0.1,
         width => width * 0.05,
     };
     if from_zero && low >= 0.0 {
@@ -87,5 +90,6 @@ mod tests {
         let (low, high) = range([5.0, 5.0].into_iter(), false);
         assert!(low < 5.0 && high > 5.0);
         assert_eq!(range([3.0, f64::NAN, 9.0].into_iter(), true).0, 0.0);
+        assert_eq!(range([0.0, 0.0].into_iter(), false), (0.0, 1.0));
     }
 }

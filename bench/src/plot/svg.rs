@@ -173,11 +173,16 @@ impl<'a> Plot<'a> {
         self.axes(out);
         if let Some((x, text)) = &self.panel.limit {
             let x = self.x(*x);
+            // On the side where there is room for it.
+            let (anchor, place) = match x > self.size.0 / 2.0 {
+                true => ("end", x - 4.0),
+                false => ("start", x + 4.0),
+            };
             let _ = write!(
                 out,
-                "<path class=\"limit\" d=\"M{x:.1} 0V{:.1}\"/><text class=\"small\" x=\"{:.1}\" y=\"10\">{}</text>",
+                "<path class=\"limit\" d=\"M{x:.1} 0V{:.1}\"/>\
+                 <text class=\"small\" text-anchor=\"{anchor}\" x=\"{place:.1}\" y=\"10\">{}</text>",
                 self.size.1,
-                x + 4.0,
                 escape(text)
             );
         }
@@ -358,6 +363,19 @@ mod tests {
             rest = &rest[start + end + 1..];
         }
         open.is_empty() && !rest.contains('>')
+    }
+
+    #[test]
+    fn a_limits_text_stays_within_the_panel() {
+        for (limit, anchor) in [(-0.9, "start"), (2.4, "end")] {
+            let mut figure = figure();
+            figure.panels[0].limit = Some((limit, "limit".into()));
+            figure.panels.truncate(1);
+            let text = render(&figure);
+            let (before, _) = text.split_once(">limit<").expect("the text");
+            let tag = &before[before.rfind('<').expect("its tag")..];
+            assert!(tag.contains(&format!("text-anchor=\"{anchor}\"")), "{tag}");
+        }
     }
 
     #[test]

@@ -185,7 +185,12 @@ fn share_range(panels: &mut [Panel]) {
         return;
     }
     let air = if high > low { 0.06 * (high - low) } else { 1.0 };
-    let low = if from_zero { 0.0 } else { low - air };
+    let low = match low {
+        0.0.. if from_zero => 0.0,
+        // What is never negative has no axis below zero.
+        0.0.. => (low - air).max(0.0),
+        _ => low - air,
+    };
     for panel in panels {
         panel.y_range = Some((low, high + air));
     }
