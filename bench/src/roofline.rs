@@ -46,13 +46,13 @@ impl Roofline {
 }
 
 fn bytes_per_second(threads: usize) -> f64 {
-    let memory: Vec<MmapMut> = (0..threads as u8)
-        .map(|fill| {
+    let memory: Vec<MmapMut> = (0..threads)
+        .map(|thread| {
             let mut memory = MmapMut::map_anon(READ_BYTES).expect("memory to read");
             // Large pages, as a file's may be; where there are none, small ones do.
             #[cfg(target_os = "linux")]
             let _ = memory.advise(memmap2::Advice::HugePage);
-            memory.fill(fill + 1);
+            memory.fill((thread % 255) as u8 + 1);
             memory
         })
         .collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use epitome_bench::gate::baseline::Baseline;
-use epitome_bench::gate::run::{Gate, is_alarm, is_disturbed, table};
+use epitome_bench::gate::run::{Gate, is_alarm, table, untold};
 use epitome_bench::machine::{Build, Machine};
 
 use super::{Scope, say, trained};
@@ -63,15 +63,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         );
     }
     let alarm = is_alarm(&findings);
-    if is_disturbed(&findings) {
-        bail!("the machine is too busy for times to be compared: try later, or --by instructions");
-    }
     let verdict = if alarm {
         "Slower than the baseline. Where that is what the change is meant to cost, make the baseline \
          again with `baseline` and commit it with the change."
     } else {
         "Nothing got slower."
     };
+    let untold = untold(&findings);
+    if !alarm && !untold.is_empty() {
+        say(&table(&findings))?;
+        let names: Vec<String> = untold.iter().map(ToString::to_string).collect();
+        bail!(
+            "the machine is too busy for times of {} to be compared: try later, or --by instructions",
+            names.join(", ")
+        );
+    }
     say(&format!("{}{verdict}", table(&findings)))?;
     Ok(alarm)
 }

@@ -14,6 +14,8 @@
 //!   half of which must be nearer to "slower".
 //! * After [`MOST_LOOKS`] looks there is no alarm.
 //!
+//! An alarm has to come of two such tests, some seconds apart ([`by_time`](super::run::by_time)).
+//!
 //! Looks that scatter more than those of the baseline count for less: `s` is the greater of both. With five
 //! probes that is at most one false alarm in two hundred runs.
 

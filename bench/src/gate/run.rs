@@ -1,5 +1,6 @@
 //! A run of the gate.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 use std::thread;
@@ -226,10 +227,14 @@ pub fn is_alarm(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.alarm)
 }
 
-/// Whether every finding is of looks that other work disturbed, so that nothing was compared.
-pub fn is_disturbed(findings: &[Finding]) -> bool {
-    let disturbed = |finding: &Finding| finding.measure == Measure::Disturbed;
-    findings.iter().all(disturbed)
+/// The probes that nothing is known of: other work disturbed all looks, and their instructions were not counted.
+pub fn untold(findings: &[Finding]) -> Vec<Name> {
+    let told = |probe| {
+        let mut of_probe = findings.iter().filter(|finding| finding.probe == probe);
+        of_probe.any(|finding| finding.measure != Measure::Disturbed)
+    };
+    let probes: BTreeSet<Name> = findings.iter().map(|finding| finding.probe).collect();
+    probes.into_iter().filter(|&probe| !told(probe)).collect()
 }
 
 /// The findings as a table.
@@ -344,6 +349,37 @@ mod tests {
     }
 
     #[test]
+    fn an_alarm_that_cannot_be_looked_at_anew_is_untold() {
+        let mut looks = 0;
+        let findings = by_time(
+            &baseline(),
+            &mut |probes| {
+                looks += 1;
+                let load = if looks <= 4 { 1.0 } else { 1.5 };
+                let of = |&probe: &Name| match probe {
+                    Name::SearchLoop => (probe, times(8.0 * 1.06 * load, load)),
+                    _ => (probe, times(8.0, 1.0)),
+                };
+                Ok(probes.iter().map(of).collect())
+            },
+            &mut || {},
+        );
+        let mut findings = findings.expect("looks do not fail");
+        assert!(!is_alarm(&findings));
+        assert_eq!(untold(&findings), [Name::SearchLoop]);
+        let counted = Finding {
+            measure: Measure::Instructions,
+            ..findings
+                .iter()
+                .find(|finding| finding.probe == Name::SearchLoop)
+                .expect("there")
+                .clone()
+        };
+        findings.push(counted);
+        assert_eq!(untold(&findings), []);
+    }
+
+    #[test]
     fn looks_at_a_machine_in_another_state_tell_nothing() {
         let mut looks = 0;
         let findings = by_time(
@@ -358,7 +394,9 @@ mod tests {
             &mut || panic!("there is no alarm to look at"),
         );
         let findings = findings.expect("looks do not fail");
-        assert!(is_disturbed(&findings) && !is_alarm(&findings));
+        let both = [Name::SearchLoop, Name::DecoderStep];
+        assert_eq!(untold(&findings).len(), both.len());
+        assert!(!is_alarm(&findings));
         assert_eq!(looks, MOST_DISTURBED + 1);
     }
 }

@@ -456,11 +456,6 @@ impl<'g> NodeBuilder<'g> {
         self
     }
 
-    /// Leaves the next `count` inputs out.
-    pub fn skip(self, count: usize) -> Self {
-        (0..count).fold(self, |node, _| node.optional(None))
-    }
-
     /// An integer attribute.
     pub fn int(self, name: &str, value: i64) -> Self {
         self.attribute(AttributeProto {

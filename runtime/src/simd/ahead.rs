@@ -2,7 +2,8 @@
 //!
 //! A processor notices such a loop by itself and fetches ahead, but most do not go beyond the end of a page. Where a loop reads
 //! several places in turn, a page of each ends at a time, and asking for what comes then is worth an instruction a cache line.
-//! AMD's since Zen 4 do go on, and there the instruction costs more than it saves (measured: docs/performance.md).
+//! AMD's since Zen 4 do go on: there a loop with little else to do is quickest without the instruction, and one with more to
+//! do with lines brought into the second-level cache (measured: docs/performance.md).
 
 /// Whether, and where to, a loop has the processor fetch what it will read.
 pub(crate) trait Ahead {

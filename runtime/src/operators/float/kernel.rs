@@ -168,6 +168,9 @@ unsafe fn add_rows<L: Lanes, W: Weight, A: Ahead>(
             MANY_PANELS if is_wide::<L>() => {
                 add!(0; 1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3);
             }
+            2 if is_wide::<L>() => {
+                add!(0; 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2);
+            }
             _ => {
                 for panel in 0..panels {
                     add!(panel; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
@@ -280,7 +283,17 @@ mod tests {
     fn products_are_right_and_each_rows_own() {
         let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
         let biases = [bias; PANELS];
-        for (rows, size_in) in [(1, 1), (2, 2), (5, 3), (13, 64), (19, 193)] {
+        let few = (1..=9).map(|rows| (rows, 70));
+        let sizes = [
+            (1, 1),
+            (2, 2),
+            (5, 3),
+            (13, 64),
+            (16, 65),
+            (19, 193),
+            (65, 7),
+        ];
+        for (rows, size_in) in few.chain(sizes) {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
                 halves.iter().map(|half| half.map(f16::to_f32)).collect();

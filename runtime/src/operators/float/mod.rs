@@ -27,7 +27,7 @@ pub const LINEAR_FP16: &str = "LinearFp16";
 /// Name of the embedding of float16 in a graph.
 pub const EMBEDDING_FP16: &str = "EmbeddingFp16";
 
-/// Rows that pass the panels together: whole tiles.
+/// Rows that pass the panels together: whole tiles of eight rows.
 const ROWS: usize = 64;
 /// Most panels that pass together.
 const PANELS: usize = 4;

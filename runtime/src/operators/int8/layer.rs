@@ -148,8 +148,9 @@ impl Layer<'_> {
             let mut panel = panels.start;
             while panel < panels.end {
                 let count = match panels.end - panel {
-                    left if left < self.shape.panels => 1,
-                    _ => self.shape.panels,
+                    left if left >= self.shape.panels => self.shape.panels,
+                    1 => 1,
+                    _ => 2,
                 };
                 // They lie far from the weights, and a product would wait for them.
                 for next in panel + count..panel + 2 * count {

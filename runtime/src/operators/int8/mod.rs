@@ -47,7 +47,7 @@ pub type Sums = [[i32; PANEL]; MOST_SUMS];
 pub struct Shape {
     /// Rows of a tile; the last one may have less.
     pub rows: usize,
-    /// Panels of a tile; where that many are not left, tiles have one.
+    /// Panels of a tile; where that many are not left, tiles have two or one.
     pub panels: usize,
 }
 

@@ -22,8 +22,13 @@ pub const ACTIVATION_BITS: &str = "activation_bits";
 /// Attribute, string: name of an [`Activation`].
 pub const ACTIVATION: &str = "activation";
 
-/// Panels that one thread takes at a time: as many whole tiles, of three panels or of four.
-const PANELS_A_PART: usize = 12;
+/// Panels that one thread takes at a time: whole tiles, of four panels or of three, where there are many parts.
+const fn panels_a_part(panels: usize) -> usize {
+    match panels {
+        192.. => 12,
+        _ => 8,
+    }
+}
 
 /// The operator: float32 `x` of `[.., size_in]`, weights and float32 `columns` of
 /// `[_, padded size_out]` as the format has them, and, if there is one, a float32 bias of `size_out`
@@ -133,7 +138,8 @@ impl<F: Format> Kernel for LinearKernel<F> {
         let y = Disjoint::new(y);
         let rows = &self.rows;
         let work = count * size_in * size_out;
-        share(context, panels(size_out), PANELS_A_PART, work, |panels| {
+        let count = panels(size_out);
+        share(context, count, panels_a_part(count), work, |panels| {
             // SAFETY: each panel's columns are written by the one thread that has the panel.
             unsafe { F::apply(&layer, rows, panels, &y) };
         })
