@@ -73,8 +73,7 @@ impl Baseline {
                 }
             }
             for &probe in probes {
-                let looks = time.get(&probe).map_or(&[][..], Vec::as_slice);
-                let steady = steady(looks).count();
+                let steady = steady(looks_at(&time, probe)).count();
                 if steady >= FEWEST_LOOKS {
                     continue;
                 }
@@ -186,15 +185,19 @@ impl Baseline {
 
     /// What figures of a probe are when nothing has changed; none when too little is known.
     pub fn normal(&self, probe: Name) -> Option<Normal> {
-        let figures: Vec<f64> = steady(self.time.get(&probe)?).map(Times::figure).collect();
-        Normal::of(&figures)
+        let looks = steady(looks_at(&self.time, probe));
+        Normal::of(&looks.map(Times::figure).collect::<Vec<_>>())
     }
 
     /// Whether a look at a probe found the machine in the state it was in for this baseline.
     pub fn is_steady(&self, probe: Name, times: Times) -> bool {
-        let looks = self.time.get(&probe).map_or(&[][..], Vec::as_slice);
-        is_near(times, quick_load(looks))
+        is_near(times, quick_load(looks_at(&self.time, probe)))
     }
+}
+
+/// The looks at a probe; none where it was not looked at.
+fn looks_at(time: &BTreeMap<Name, Vec<Times>>, probe: Name) -> &[Times] {
+    time.get(&probe).map_or(&[], Vec::as_slice)
 }
 
 /// The looks of a baseline that found the machine in its best state.

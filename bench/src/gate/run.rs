@@ -316,23 +316,28 @@ mod tests {
         Times { work, load }
     }
 
-    /// The alarms that come of looks at which the search loop takes as long as `work` says of their number,
-    /// and how often there was a pause.
-    fn alarms(work: impl Fn(usize) -> f64) -> (Vec<Name>, usize) {
+    /// What comes of looks at which a probe takes as long as `times` says of their number and of the probe; how many looks
+    /// there were, and how many pauses.
+    fn looked_at(times: impl Fn(usize, Name) -> Times) -> (Vec<Finding>, usize, usize) {
         let (mut looks, mut pauses) = (0, 0);
         let findings = by_time(
             &baseline(),
             &mut |probes| {
                 looks += 1;
-                let look = probes.iter().map(|&probe| match probe {
-                    Name::SearchLoop => (probe, times(work(looks), 1.0)),
-                    _ => (probe, times(8.0, 1.0)),
-                });
+                let look = probes.iter().map(|&probe| (probe, times(looks, probe)));
                 Ok(look.collect())
             },
             &mut || pauses += 1,
         );
-        let findings = findings.expect("looks do not fail");
+        (findings.expect("looks do not fail"), looks, pauses)
+    }
+
+    /// The alarms where the search loop takes as long as `work` says of a look's number, and how often there was a pause.
+    fn alarms(work: impl Fn(usize) -> f64) -> (Vec<Name>, usize) {
+        let (findings, _, pauses) = looked_at(|look, probe| match probe {
+            Name::SearchLoop => times(work(look), 1.0),
+            _ => times(8.0, 1.0),
+        });
         let alarms = findings.iter().filter(|finding| finding.alarm);
         (alarms.map(|finding| finding.probe).collect(), pauses)
     }
@@ -350,21 +355,13 @@ mod tests {
 
     #[test]
     fn an_alarm_that_cannot_be_looked_at_anew_is_untold() {
-        let mut looks = 0;
-        let findings = by_time(
-            &baseline(),
-            &mut |probes| {
-                looks += 1;
-                let load = if looks <= 4 { 1.0 } else { 1.5 };
-                let of = |&probe: &Name| match probe {
-                    Name::SearchLoop => (probe, times(8.0 * 1.06 * load, load)),
-                    _ => (probe, times(8.0, 1.0)),
-                };
-                Ok(probes.iter().map(of).collect())
-            },
-            &mut || {},
-        );
-        let mut findings = findings.expect("looks do not fail");
+        let (mut findings, _, _) = looked_at(|look, probe| {
+            let load = if look <= 4 { 1.0 } else { 1.5 };
+            match probe {
+                Name::SearchLoop => times(8.0 * 1.06 * load, load),
+                _ => times(8.0, 1.0),
+            }
+        });
         assert!(!is_alarm(&findings));
         assert_eq!(untold(&findings), [Name::SearchLoop]);
         let counted = Finding {
@@ -381,19 +378,8 @@ mod tests {
 
     #[test]
     fn looks_at_a_machine_in_another_state_tell_nothing() {
-        let mut looks = 0;
-        let findings = by_time(
-            &baseline(),
-            &mut |probes| {
-                looks += 1;
-                Ok(probes
-                    .iter()
-                    .map(|&probe| (probe, times(16.0, 1.5)))
-                    .collect())
-            },
-            &mut || panic!("there is no alarm to look at"),
-        );
-        let findings = findings.expect("looks do not fail");
+        let (findings, looks, pauses) = looked_at(|_, _| times(16.0, 1.5));
+        assert_eq!(pauses, 0, "there is no alarm to look at");
         let both = [Name::SearchLoop, Name::DecoderStep];
         assert_eq!(untold(&findings).len(), both.len());
         assert!(!is_alarm(&findings));

@@ -20,31 +20,24 @@ impl Ahead for ByItself {
 }
 
 /// Into the first-level cache.
-pub(crate) struct Near;
+pub(crate) type Near = IntoCache<1>;
+/// Into the second-level cache.
+pub(crate) type Far = IntoCache<2>;
 
-impl Ahead for Near {
+/// Into the cache of a level, 1 or 2.
+pub(crate) struct IntoCache<const LEVEL: u8>;
+
+impl<const LEVEL: u8> Ahead for IntoCache<LEVEL> {
     #[inline(always)]
     fn fetch<T>(address: *const T) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint, which every x86-64 takes, and which touches nothing that a program can see.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
-    }
-}
-
-/// Into the second-level cache.
-pub(crate) struct Far;
-
-impl Ahead for Far {
-    #[inline(always)]
-    fn fetch<T>(address: *const T) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+            use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+            match LEVEL {
+                1 => _mm_prefetch::<_MM_HINT_T0>(address.cast()),
+                _ => _mm_prefetch::<_MM_HINT_T1>(address.cast()),
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
