@@ -11,6 +11,20 @@ use crate::simd::dispatch;
 /// Rows that one thread rounds at a time.
 const ROWS_A_PART: usize = 16;
 
+/// Bytes of a cache line, which tiles begin at.
+const LINE: usize = 64;
+
+/// How rows lie in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Inputs of a row, padding included: a multiple of the group.
+    pub stride: usize,
+    /// Rows of a tile; the last may have less.
+    pub rows: usize,
+    /// Inputs of a row that lie side by side: 4 or 64.
+    pub group: usize,
+}
+
 /// How a row's integers turn back: `x = scale * integer + least`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowScale {
@@ -26,32 +40,33 @@ pub struct RowScale {
 /// Rows that are multiplied together lie together, as [`Tile`](super::int8::Tile) has it.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizedRows {
-    /// A tile after the other.
+    /// A tile after the other, from the place of the first on.
     bytes: Vec<u8>,
+    first: usize,
     scales: Vec<RowScale>,
-    stride: usize,
-    /// Rows of a tile; the last may have less.
-    tile: usize,
+    layout: Layout,
 }
 
 impl QuantizedRows {
-    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, padded with zeros to `stride`,
-    /// in tiles of `tile` rows.
+    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, padded with zeros.
     pub(crate) fn fill(
         &mut self,
         context: &ComputeContext,
         x: &[f32],
         size: usize,
-        stride: usize,
-        tile: usize,
+        layout: Layout,
         bits: u32,
     ) -> ort::Result<()> {
         let count = x.len() / size;
-        (self.stride, self.tile) = (stride, tile);
-        self.bytes.resize(count * stride, 0);
+        let Layout {
+            stride, rows: tile, ..
+        } = layout;
+        self.layout = layout;
+        self.bytes.resize(count * stride + LINE, 0);
+        self.first = self.bytes.as_ptr().align_offset(LINE);
         self.scales.resize(count, RowScale::default());
         let (bytes, scales) = (
-            Disjoint::new(&mut self.bytes),
+            Disjoint::new(&mut self.bytes[self.first..]),
             Disjoint::new(&mut self.scales),
         );
         let tiles_a_part = ROWS_A_PART.div_ceil(tile);
@@ -70,7 +85,12 @@ impl QuantizedRows {
                     };
                     let x = x[rows.start * size..rows.end * size].chunks_exact(size);
                     for (place, (row, scale)) in x.zip(scales).enumerate() {
-                        *scale = quantize(row, bits, bytes, place, rows.len());
+                        let place = Place {
+                            row: place,
+                            rows: rows.len(),
+                            group: layout.group,
+                        };
+                        *scale = quantize(row, bits, bytes, place);
                     }
                 }
             },
@@ -79,22 +99,22 @@ impl QuantizedRows {
 
     /// Inputs of a row, padding included.
     pub fn stride(&self) -> usize {
-        self.stride
+        self.layout.stride
     }
 
     /// How many tiles.
     pub fn tiles(&self) -> usize {
-        self.scales.len().div_ceil(self.tile)
+        self.scales.len().div_ceil(self.layout.rows)
     }
 
     /// The rows of a tile.
     pub fn rows_of(&self, tile: usize) -> Range<usize> {
-        rows_of(tile, self.tile, self.scales.len())
+        rows_of(tile, self.layout.rows, self.scales.len())
     }
 
     /// The integers of the rows from `first` on, which is the first of a tile.
     pub fn bytes_from(&self, first: usize) -> &[u8] {
-        &self.bytes[first * self.stride..]
+        &self.bytes[self.first + first * self.layout.stride..]
     }
 
     /// The scales of all rows.
@@ -108,13 +128,24 @@ fn rows_of(index: usize, tile: usize, count: usize) -> Range<usize> {
     index * tile..((index + 1) * tile).min(count)
 }
 
+/// Where a row lies in a tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its number.
+    pub row: usize,
+    /// Rows of the tile.
+    pub rows: usize,
+    /// Inputs of a row that lie side by side: 4 or 64.
+    pub group: usize,
+}
+
 /// Numbers looked at side by side: what two AVX-512 registers hold, as one waits for itself.
 const LANES: usize = 32;
 /// Numbers that are rounded before they are put in their places.
 const AT_ONCE: usize = 512;
 
 #[inline(always)]
-fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: usize, rows: usize) -> RowScale {
+fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: Place) -> RowScale {
     let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let mut infinite = [0u32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -134,7 +165,8 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: usize, rows: u
     }
     look(rest);
     if row.is_empty() || infinite.iter().any(|&lane| lane != 0) {
-        for group in bytes.chunks_mut(GROUP).skip(place).step_by(rows) {
+        let groups = bytes.chunks_mut(place.group);
+        for group in groups.skip(place.row).step_by(place.rows) {
             group.fill(0);
         }
         return RowScale {
@@ -155,8 +187,24 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: usize, rows: u
     // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
     const ROUND: f32 = (3u32 << 22) as f32;
     let round = |value: f32| (((value - least) * inverse + ROUND).to_bits() & 0xff) as u8;
+    match place.group {
+        GROUP => put::<GROUP>(row, round, bytes, place),
+        LINE => put::<LINE>(row, round, bytes, place),
+        other => panic!("groups of {other} inputs"),
+    }
+    RowScale { scale, least }
+}
+
+/// Puts a row's integers in their places, and zeros behind them.
+#[inline(always)]
+fn put<const GROUP: usize>(
+    row: &[f32],
+    round: impl Fn(f32) -> u8,
+    bytes: &mut [u8],
+    place: Place,
+) {
     let groups = bytes.as_chunks_mut::<GROUP>().0;
-    let mut at = place;
+    let mut at = place.row;
     let mut integers = [0; AT_ONCE];
     for part in row.chunks(AT_ONCE) {
         // Two loops, so that the first is one of whole registers.
@@ -167,26 +215,23 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: usize, rows: u
         let filled = part.len().div_ceil(GROUP);
         for integers in &integers.as_chunks::<GROUP>().0[..filled] {
             groups[at] = *integers;
-            at += rows;
+            at += place.rows;
         }
     }
     while at < groups.len() {
         groups[at] = [0; GROUP];
-        at += rows;
+        at += place.rows;
     }
-    RowScale { scale, least }
 }
 
 dispatch! {
     /// Rounds a row to unsigned integers of `bits` bits, 8 at most, between its least and its
-    /// greatest value. `bytes` are a tile of `rows` rows, of which the row is number `place`; behind its
-    /// inputs come zeros.
+    /// greatest value. `bytes` are a tile; behind the row's inputs come zeros.
     pub fn quantize(
         row: &[f32],
         bits: u32,
         bytes: &mut [u8],
-        place: usize,
-        rows: usize,
+        place: Place,
     ) -> RowScale = quantize_body;
 }
 
@@ -197,16 +242,22 @@ mod tests {
 
     #[test]
     fn rows_lie_group_by_group_and_come_back_within_half_a_step() {
-        for (size, rows) in [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12)] {
-            let stride = padded_inputs(size);
+        let sizes = [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12), (600, 7)];
+        for ((size, rows), group) in sizes.into_iter().flat_map(|size| [(size, GROUP), (size, LINE)]) {
+            let stride = padded_inputs(size).next_multiple_of(group);
             let mut bytes = vec![7; rows * stride];
-            for place in 0..rows {
+            for number in 0..rows {
                 let row: Vec<f32> = (0..size)
-                    .map(|index| ((index * 31 + place * 17) % 23) as f32 - 9.5)
+                    .map(|index| ((index * 31 + number * 17) % 23) as f32 - 9.5)
                     .collect();
-                let scale = quantize(&row, 8, &mut bytes, place, rows);
+                let place = Place {
+                    row: number,
+                    rows,
+                    group,
+                };
+                let scale = quantize(&row, 8, &mut bytes, place);
                 for index in 0..stride {
-                    let at = (index / GROUP * rows + place) * GROUP + index % GROUP;
+                    let at = (index / group * rows + number) * group + index % group;
                     let back = f32::from(bytes[at]) * scale.scale + scale.least;
                     match row.get(index) {
                         Some(value) => assert!((value - back).abs() <= 0.5001 * scale.scale),
@@ -220,8 +271,13 @@ mod tests {
     #[test]
     fn a_row_that_is_not_finite_spoils_no_other() {
         let mut bytes = vec![7; 2 * 8];
-        let fine = quantize(&[1.0, 2.0, 3.0], 8, &mut bytes, 1, 2);
-        let spoilt = quantize(&[1.0, f32::INFINITY, 3.0], 8, &mut bytes, 0, 2);
+        let place = |row| Place {
+            row,
+            rows: 2,
+            group: GROUP,
+        };
+        let fine = quantize(&[1.0, 2.0, 3.0], 8, &mut bytes, place(1));
+        let spoilt = quantize(&[1.0, f32::INFINITY, 3.0], 8, &mut bytes, place(0));
         assert!(spoilt.scale.is_nan() && fine.scale.is_finite());
         assert_eq!(bytes, [0, 0, 0, 0, 0, 128, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }

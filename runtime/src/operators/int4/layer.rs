@@ -11,9 +11,9 @@ use super::{
 use crate::operators::activation::Activation;
 use crate::operators::int8::Instructions;
 use crate::operators::linear::{ACTIVATION_BITS, Format, Layer, integer};
-use crate::operators::panels::PANEL;
+use crate::operators::panels::{GROUP, PANEL};
 use crate::operators::parallel::Disjoint;
-use crate::operators::rows::{QuantizedRows, RowScale};
+use crate::operators::rows::{Layout, QuantizedRows, RowScale};
 use crate::simd::dispatch;
 
 /// Name of the linear layer in a graph.
@@ -70,9 +70,13 @@ impl Format for Int4 {
         size_in: usize,
         rows: &mut Rows,
     ) -> ort::Result<()> {
-        let stride = blocks(size_in) * BLOCK;
+        let layout = Layout {
+            stride: blocks(size_in) * BLOCK,
+            rows: 1,
+            group: GROUP,
+        };
         rows.rounded
-            .fill(context, x, size_in, stride, 1, self.activation_bits)?;
+            .fill(context, x, size_in, layout, self.activation_bits)?;
         let inputs = rows.rounded.bytes_from(0).as_chunks::<BLOCK>().0;
         rows.sums.resize(inputs.len(), 0.0);
         sum_blocks(inputs, &mut rows.sums);

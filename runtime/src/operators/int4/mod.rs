@@ -62,8 +62,8 @@ type Products = [[f32; PANEL]; MOST_PRODUCTS];
 fn panels_at_once(instructions: Instructions, rows: usize) -> usize {
     match (instructions, rows) {
         (Instructions::Avx512Vnni, 1..=2) if crosses_pages() => 1,
-        (Instructions::Avx512Vnni, 1..=4) => MOST_PANELS,
-        (Instructions::Avx512Vnni, _) => 2,
+        (Instructions::Avx512Vnni | Instructions::Amx, 1..=4) => MOST_PANELS,
+        (Instructions::Avx512Vnni | Instructions::Amx, _) => 2,
         _ => 1,
     }
 }
@@ -108,7 +108,7 @@ fn multiply(instructions: Instructions, tile: &Tile<'_>, products: &mut Products
     tile.check();
     match instructions {
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512Vnni => x86_64::avx512_vnni(tile, products),
+        Instructions::Avx512Vnni | Instructions::Amx => x86_64::avx512_vnni(tile, products),
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx2 | Instructions::AvxVnni if x86_64::has_avx2() => {
             x86_64::avx2(tile, products);

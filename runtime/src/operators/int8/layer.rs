@@ -11,7 +11,7 @@ use crate::operators::activation::Activation;
 use crate::operators::linear::{self, ACTIVATION_BITS, Format, Table, integer};
 use crate::operators::panels::{GROUP, PANEL, packed_shape, padded_inputs};
 use crate::operators::parallel::Disjoint;
-use crate::operators::rows::{QuantizedRows, RowScale};
+use crate::operators::rows::{Layout, QuantizedRows, RowScale};
 use crate::simd::ahead::{Ahead, Near};
 use crate::simd::dispatch;
 
@@ -73,14 +73,13 @@ impl Format for Int8 {
         size_in: usize,
         rows: &mut QuantizedRows,
     ) -> ort::Result<()> {
-        rows.fill(
-            context,
-            x,
-            size_in,
-            padded_inputs(size_in),
-            self.instructions.shape(x.len() / size_in).rows,
-            self.activation_bits,
-        )
+        let shape = self.instructions.shape(x.len() / size_in);
+        let layout = Layout {
+            stride: padded_inputs(size_in).next_multiple_of(shape.group),
+            rows: shape.rows,
+            group: shape.group,
+        };
+        rows.fill(context, x, size_in, layout, self.activation_bits)
     }
 
     unsafe fn apply(
@@ -134,14 +133,15 @@ impl Layer<'_> {
     ///
     /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
     unsafe fn apply(&self, rows: &QuantizedRows, panels: Range<usize>, y: &Disjoint<'_, f32>) {
-        let stride = rows.stride();
         let linear::Layer {
             format,
             packed,
+            size_in,
             size_out,
             ..
         } = *self.linear;
-        let block = (ROW_BYTES / (stride * self.shape.rows)).max(1);
+        let stride = padded_inputs(size_in);
+        let block = (ROW_BYTES / (rows.stride() * self.shape.rows)).max(1);
         let mut sums: Sums = [[0; PANEL]; MOST_SUMS];
         for start in (0..rows.tiles()).step_by(block) {
             let tiles = start..(start + block).min(rows.tiles());
@@ -160,8 +160,10 @@ impl Layer<'_> {
                 for tile in tiles.clone() {
                     let places = rows.rows_of(tile);
                     let tile = Tile {
-                        activations: &rows.bytes_from(places.start)[..places.len() * stride],
+                        activations: &rows.bytes_from(places.start)
+                            [..places.len() * rows.stride()],
                         rows: places.len(),
+                        group: self.shape.group,
                         stride,
                         bits: format.activation_bits + format.weight_bits,
                         weights: &packed[panel * PANEL * stride..][..count * PANEL * stride],

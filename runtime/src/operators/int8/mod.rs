@@ -7,6 +7,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod layer;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -17,9 +19,7 @@ use std::sync::OnceLock;
 pub(crate) use self::layer::Int8;
 pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 
-#[allow(unused_imports, reason = "named in documentation")]
-use super::panels::GROUP;
-use super::panels::{BLOCK, PANEL};
+use super::panels::{BLOCK, GROUP, PANEL};
 use crate::simd::ahead::crosses_pages;
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
@@ -27,11 +27,13 @@ pub const FOUR_FIT: u32 = 14;
 /// Bits of both factors together, of which two products can be added in 16 bits.
 pub const TWO_FIT: u32 = 15;
 /// Most rows of a tile.
-pub const MOST_ROWS: usize = 12;
+pub const MOST_ROWS: usize = 32;
 /// Most panels of a tile.
 pub const MOST_PANELS: usize = 4;
 /// Most sums of a tile, in panels: rows times panels.
-const MOST_SUMS: usize = 24;
+const MOST_SUMS: usize = 64;
+/// Most rows of a tile of AVX-512, whose sums are registers of 16.
+const AVX512_ROWS: usize = 12;
 
 /// Greatest magnitude of a weight of `bits` bits: symmetrical, so that the sign costs nothing.
 pub const fn weight_limit(bits: u32) -> i8 {
@@ -49,17 +51,21 @@ pub struct Shape {
     pub rows: usize,
     /// Panels of a tile; where that many are not left, tiles have two or one.
     pub panels: usize,
+    /// Inputs of a row that lie side by side: [`GROUP`], or the 64 that an instruction on matrices takes.
+    pub group: usize,
 }
 
 /// Some rows of activations and the panels they are multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile<'a> {
-    /// The inputs of all rows, group by group: for each group of [`GROUP`] inputs, those of every row in
-    /// turn. `rows * stride` bytes.
+    /// The inputs of all rows, group by group: for each group of inputs, those of every row in
+    /// turn; whatever it is, where the last is not filled.
     pub activations: &'a [u8],
     /// How many rows.
     pub rows: usize,
-    /// Inputs of a row: a multiple of [`BLOCK`].
+    /// Inputs of a group: what [`Shape`] has.
+    pub group: usize,
+    /// Inputs of an output: a multiple of [`BLOCK`].
     pub stride: usize,
     /// Bits of an activation and of a weight together, 16 at most; a weight of `b` bits lies within
     /// [`weight_limit`].
@@ -75,7 +81,7 @@ impl Tile<'_> {
     fn check(&self) {
         assert!(
             self.stride.is_multiple_of(BLOCK)
-                && self.activations.len() == self.rows * self.stride
+                && self.activations.len() == self.rows * self.stride.next_multiple_of(self.group)
                 && self.weights.len() == self.panels * self.stride * PANEL,
             "rows and panels as long as the stride says"
         );
@@ -93,6 +99,8 @@ pub enum Instructions {
     AvxVnni,
     /// x86-64 with the 512-bit dot products of AVX-512 VNNI.
     Avx512Vnni,
+    /// x86-64 with the matrix instructions of AMX, for many rows, and AVX-512 VNNI.
+    Amx,
     /// AArch64 with the dot products of Armv8.2.
     DotProd,
 }
@@ -120,6 +128,9 @@ impl Instructions {
                 && is_x86_feature_detected!("avx512vnni")
             {
                 found.push(Self::Avx512Vnni);
+                if amx::available() {
+                    found.push(Self::Amx);
+                }
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -136,20 +147,28 @@ impl Instructions {
     /// are read at once, since memory gives more to several streams, unless the processor fetches ahead of one as well and
     /// there is little to do meanwhile.
     pub fn shape(self, rows: usize) -> Shape {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Amx && rows > AVX512_ROWS {
+            return amx::shape(rows);
+        }
         let most = match self {
             Self::Portable | Self::Avx2 | Self::DotProd => 4,
             Self::AvxVnni => 6,
-            Self::Avx512Vnni => MOST_ROWS,
+            Self::Avx512Vnni | Self::Amx => AVX512_ROWS,
         };
         let rows = rows.div_ceil(rows.div_ceil(most).max(1));
         let panels = match (self, rows) {
             (Self::Avx512Vnni, 0..=3) if crosses_pages() => 1,
             (Self::Avx512Vnni, 4..=8) if crosses_pages() => 3,
-            (Self::Avx512Vnni, 0..=6) => MOST_PANELS,
-            (Self::Avx512Vnni, _) | (Self::AvxVnni, 0..=3) => 2,
+            (Self::Avx512Vnni | Self::Amx, 0..=6) => MOST_PANELS,
+            (Self::Avx512Vnni | Self::Amx, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,
         };
-        Shape { rows, panels }
+        Shape {
+            rows,
+            panels,
+            group: GROUP,
+        }
     }
 
     /// Multiplies a tile; sums beyond the tile's are left alone.
@@ -161,13 +180,16 @@ impl Instructions {
     pub fn multiply(self, tile: &Tile<'_>, sums: &mut Sums) {
         tile.check();
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx if tile.group == amx::STEP => amx::multiply(tile, sums),
+            _ if tile.group != GROUP => panic!("groups of {} inputs", tile.group),
             Self::Portable => portable::multiply(tile, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86_64::avx2(tile, sums),
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => x86_64::avx_vnni(tile, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => x86_64::avx512_vnni(tile, sums),
+            Self::Avx512Vnni | Self::Amx => x86_64::avx512_vnni(tile, sums),
             #[cfg(target_arch = "aarch64")]
             Self::DotProd => aarch64::dot_product(tile, sums),
             #[allow(unreachable_patterns, reason = "those of other architectures")]

@@ -3,11 +3,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::operators::panels::position;
 
+/// Most inputs of a row that any instruction set wants side by side.
+const MOST_GROUP: usize = 64;
+
 /// One of the tile's sums, a product at a time.
 fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
     (0..tile.stride)
         .map(|input| {
-            let at = (input / GROUP * tile.rows + row) * GROUP + input % GROUP;
+            let at = (input / tile.group * tile.rows + row) * tile.group + input % tile.group;
             let weights = &tile.weights[panel * tile.stride * PANEL..];
             i32::from(tile.activations[at]) * i32::from(weights[position(output, input)])
         })
@@ -22,8 +25,9 @@ fn check(rows: usize, stride: usize, bits: u32, activations: &[u8], weights: &[i
         for rows in [rows.min(shape.rows), 1 + (rows - 1) % shape.rows] {
             for panels in [shape.panels, 1] {
                 let tile = Tile {
-                    activations: &activations[..rows * stride],
+                    activations: &activations[..rows * stride.next_multiple_of(shape.group)],
                     rows,
+                    group: shape.group,
                     stride,
                     bits,
                     weights: &weights[..panels * stride * PANEL],
@@ -66,7 +70,8 @@ proptest! {
             (state >> 32) as u32
         };
         let stride = blocks * BLOCK;
-        let activations: Vec<u8> = (0..rows * stride).map(|_| (random() % (1 << activation_bits)) as u8).collect();
+        let size = rows * stride.next_multiple_of(MOST_GROUP);
+        let activations: Vec<u8> = (0..size).map(|_| (random() % (1 << activation_bits)) as u8).collect();
         let limit = i32::from(weight_limit(weight_bits));
         let weights: Vec<i8> = (0..MOST_PANELS * stride * PANEL)
             .map(|_| (random() % (2 * limit as u32 + 1)) as i32 - limit)
@@ -82,8 +87,8 @@ fn nothing_saturates_at_the_extremes() {
         let most = ((1u32 << activation_bits) - 1) as u8;
         let limit = weight_limit(weight_bits);
         for weight in [-limit, limit] {
-            let stride = 512;
-            let activations = vec![most; MOST_ROWS * stride];
+            let stride = 512_usize;
+            let activations = vec![most; MOST_ROWS * stride.next_multiple_of(MOST_GROUP)];
             let weights = vec![weight; MOST_PANELS * stride * PANEL];
             check(
                 MOST_ROWS,
@@ -102,6 +107,7 @@ fn a_short_panel_is_noticed() {
     let tile = Tile {
         activations: &[0; 16],
         rows: 1,
+        group: GROUP,
         stride: 16,
         bits: 16,
         weights: &[0; 16],

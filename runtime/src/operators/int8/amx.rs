@@ -1,0 +1,212 @@
+//! The product with the tile registers of x86-64's AMX.
+//!
+//! A tile register is sixteen lines of 64 bytes: [`STEP`] inputs of sixteen rows, or those of a panel, which
+//! lie in memory as the instruction wants them. (Intel 64 and IA-32 Architectures Software Developer's Manual, `TDPBUSD`.)
+
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+
+use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
+use crate::operators::panels::PANEL;
+
+/// Inputs that one instruction takes of each row.
+pub(super) const STEP: usize = 64;
+/// Rows of a tile register.
+const LINES: usize = 16;
+/// Bytes of a tile register.
+const REGISTER: usize = LINES * STEP;
+
+/// The tiles that many rows are cut into: as many sums as there are registers for beside the factors.
+pub(super) fn shape(rows: usize) -> Shape {
+    let rows = rows.div_ceil(rows.div_ceil(MOST_ROWS));
+    Shape {
+        rows,
+        panels: if rows > LINES { 2 } else { 4 },
+        group: STEP,
+    }
+}
+
+/// Whether the processor has the instructions and the operating system lets this process use them, which it
+/// has to be asked for.
+pub(super) fn available() -> bool {
+    /// Bits of the features that the operating system keeps: a tile's configuration, and what it holds.
+    const STATE: u64 = 1 << 17 | 1 << 18;
+    // AMX-TILE and AMX-INT8.
+    const FEATURES: u32 = 1 << 24 | 1 << 25;
+    #[target_feature(enable = "xsave")]
+    fn kept() -> u64 {
+        // SAFETY: the processor has the instruction, as the caller saw to.
+        unsafe { _xgetbv(0) }
+    }
+    if !is_x86_feature_detected!("xsave") || __cpuid(0).eax < 7 {
+        return false;
+    }
+    // SAFETY: the processor has the instruction, as just detected.
+    __cpuid_count(7, 0).edx & FEATURES == FEATURES && unsafe { kept() } & STATE == STATE && permitted()
+}
+
+/// Asks the operating system for the tile registers' use.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    /// `ARCH_REQ_XCOMP_PERM` of Linux's `asm/prctl.h`.
+    const REQUEST: i32 = 0x1023;
+    /// Number of the state that tile registers are.
+    const TILE_DATA: i32 = 18;
+    // SAFETY: a system call without addresses.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// How many lines the tile registers have, and how long they are, as `LDTILECFG` reads it.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    line_bytes: [u16; 16],
+    lines: [u8; 16],
+}
+
+impl Configuration {
+    /// Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. The activations of 5, whose sums are 2 and 3, are
+    /// those of the rows beyond the first sixteen; where there are none, all sums are of the first.
+    fn of(rows: usize) -> Self {
+        let mut lines = [0; 16];
+        let (first, second) = (rows.min(LINES) as u8, rows.saturating_sub(LINES) as u8);
+        let beyond = if second > 0 { second } else { first };
+        lines[..8].copy_from_slice(&[first, first, beyond, beyond, first, beyond, 16, 16]);
+        let mut line_bytes = [0; 16];
+        line_bytes[..8].fill(STEP as u16);
+        Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            line_bytes,
+            lines,
+        }
+    }
+}
+
+/// Writes one loop over a tile's inputs: the registers and places of its activations, and for each panel the register
+/// and place of its weights, and which sums they make with which activations, and where those go.
+macro_rules! product {
+    (
+        $product:ident;
+        rows: $($of_rows:literal at $rows_at:literal),+;
+        $(panel $panel:ident in $weights:literal at $tail_at:literal: $($sum:literal += $by:literal to $sum_at:literal),+;)+
+    ) => {{
+        let Product { configuration, activations, activations_step, panels, tails, steps, sums, sums_line } = $product;
+        let [$($panel,)+ ..] = panels;
+        // SAFETY: as the caller has it: the loop reads `steps` times the rows' and panels' lines, and once, where there
+        // are tails, the last of the rows' and the tails', and writes as many lines of sums as there are rows. No tile
+        // register is in use elsewhere.
+        unsafe {
+            asm!(
+                "ldtilecfg [{configuration}]",
+                $($(concat!("tilezero tmm", $sum),)+)+
+                "2:",
+                $(concat!("tileloadd tmm", $of_rows, ", [{activations} + {line} + ", $rows_at, "]"),)+
+                $(
+                    concat!("tileloadd tmm", $weights, ", [{", stringify!($panel), "} + {line}]"),
+                    $(concat!("tdpbusd tmm", $sum, ", tmm", $by, ", tmm", $weights),)+
+                    concat!("add {", stringify!($panel), "}, 1024"),
+                )+
+                "add {activations}, {step}",
+                "dec {steps}",
+                "jnz 2b",
+                "test {tails}, {tails}",
+                "jz 3f",
+                $(concat!("lea {", stringify!($panel), "}, [{tails} + ", $tail_at, "]"),)+
+                "xor {tails:e}, {tails:e}",
+                "inc {steps}",
+                "jmp 2b",
+                "3:",
+                $($(concat!("tilestored [{sums} + {sums_line} + ", $sum_at, "], tmm", $sum),)+)+
+                "tilerelease",
+                configuration = in(reg) &raw const configuration,
+                activations = inout(reg) activations => _,
+                step = in(reg) activations_step,
+                $($panel = inout(reg) $panel => _,)+
+                tails = inout(reg) tails => _,
+                steps = inout(reg) steps => _,
+                line = in(reg) STEP,
+                sums = in(reg) sums,
+                sums_line = in(reg) sums_line,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }};
+}
+
+/// What a loop is given.
+struct Product {
+    configuration: Configuration,
+    /// Those of the rows, and from one step to the next.
+    activations: *const u8,
+    activations_step: usize,
+    /// The weights of each panel.
+    panels: [*const i8; MOST_PANELS],
+    /// What comes behind the last step, a register for each panel; null where nothing does.
+    tails: *const i8,
+    /// At least one.
+    steps: usize,
+    /// Where sums go, and from those of a row to the next row's.
+    sums: *mut i32,
+    sums_line: usize,
+}
+
+pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
+    let (rows, panels) = (tile.rows, tile.panels);
+    let panel_size = tile.stride * PANEL;
+    let mut product = Product {
+        configuration: Configuration::of(rows),
+        activations: tile.activations.as_ptr(),
+        activations_step: rows * STEP,
+        panels: [tile.weights.as_ptr(); MOST_PANELS],
+        tails: std::ptr::null(),
+        steps: tile.stride / STEP,
+        sums: sums.as_mut_ptr().cast(),
+        sums_line: panels * PANEL * size_of::<i32>(),
+    };
+    for (index, panel) in product.panels[..panels].iter_mut().enumerate() {
+        *panel = tile.weights[index * panel_size..].as_ptr();
+    }
+    let mut tails = [[0; REGISTER]; MOST_PANELS];
+    let rest = tile.stride % STEP * PANEL;
+    if rest > 0 {
+        for (tail, panel) in tails.iter_mut().zip(tile.weights.chunks_exact(panel_size)) {
+            tail[..rest].copy_from_slice(&panel[panel_size - rest..]);
+        }
+        product.tails = tails.as_ptr().cast();
+    }
+    if product.steps == 0 {
+        product.steps = 1;
+        product.tails = std::ptr::null();
+        for (panel, tail) in product.panels.iter_mut().zip(&tails) {
+            *panel = tail.as_ptr();
+        }
+    }
+    match (rows, panels) {
+        (0..=LINES, 1) => product!(product; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
+        (0..=LINES, 2) => product!(product; rows: 4 at 0;
+            panel b0 in 6 at 0: 0 += 4 to 0;
+            panel b1 in 7 at 1024: 1 += 4 to 64;),
+        (0..=LINES, 4) => product!(product; rows: 4 at 0;
+            panel b0 in 6 at 0: 0 += 4 to 0;
+            panel b1 in 7 at 1024: 1 += 4 to 64;
+            panel b2 in 6 at 2048: 2 += 4 to 128;
+            panel b3 in 7 at 3072: 3 += 4 to 192;),
+        (_, 1) => product!(product; rows: 4 at 0, 5 at 1024;
+            panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 1024;),
+        (_, 2) => product!(product; rows: 4 at 0, 5 at 1024;
+            panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 2048;
+            panel b1 in 7 at 1024: 1 += 4 to 64, 3 += 5 to 2112;),
+        other => panic!("a tile of {other:?} rows and panels"),
+    }
+}
