@@ -56,9 +56,47 @@ impl<'a, T> Disjoint<'a, T> {
     ///
     /// No other part that overlaps it is in use.
     #[allow(clippy::mut_from_ref, reason = "what the type is for")]
+    #[inline]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: within the slice, as just checked, and in no other use, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Columns of a matrix that several threads write, one row at a time.
+pub(crate) struct Columns<'a, T> {
+    matrix: &'a Disjoint<'a, T>,
+    first: usize,
+    count: usize,
+    stride: usize,
+}
+
+impl<'a, T> Columns<'a, T> {
+    /// `count` columns of rows of `stride`, the first row's from `first` on.
+    ///
+    /// # Safety
+    ///
+    /// No other part of the matrix that overlaps them is in use as long as they are.
+    pub(crate) unsafe fn new(
+        matrix: &'a Disjoint<'a, T>,
+        first: usize,
+        count: usize,
+        stride: usize,
+    ) -> Self {
+        Self {
+            matrix,
+            first,
+            count,
+            stride,
+        }
+    }
+
+    /// Those of a row.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
+        let at = self.first + row * self.stride;
+        // SAFETY: within the columns, which nothing else uses, and of which one row is lent at a time.
+        unsafe { self.matrix.part(at..at + self.count) }
     }
 }

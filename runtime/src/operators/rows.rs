@@ -1,6 +1,6 @@
 //! Activations as small integers, each row on its own.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use ort::operator::ComputeContext;
 
@@ -12,7 +12,7 @@ use crate::simd::dispatch;
 const ROWS_A_PART: usize = 16;
 
 /// Bytes of a cache line, which tiles begin at.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// How rows lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,15 +34,40 @@ pub struct RowScale {
     pub least: f32,
 }
 
+/// Bytes that begin with a cache line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lines {
+    bytes: Vec<u8>,
+    first: usize,
+    len: usize,
+}
+
+impl Lines {
+    /// Makes them as many; what they are is left open.
+    pub(crate) fn resize(&mut self, len: usize) -> &mut [u8] {
+        self.bytes.resize(len + LINE, 0);
+        self.first = self.bytes.as_ptr().align_offset(LINE);
+        self.len = len;
+        &mut self.bytes[self.first..][..len]
+    }
+}
+
+impl Deref for Lines {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.first..][..self.len]
+    }
+}
+
 /// Rows of unsigned integers of a few bits, each with its own scale: a row never depends on its
 /// neighbours.
 ///
 /// Rows that are multiplied together lie together, as [`Tile`](super::int8::Tile) has it.
 #[derive(Clone, Debug, Default)]
 pub struct QuantizedRows {
-    /// A tile after the other, from the place of the first on.
-    bytes: Vec<u8>,
-    first: usize,
+    /// A tile after the other.
+    bytes: Lines,
     scales: Vec<RowScale>,
     layout: Layout,
 }
@@ -62,11 +87,9 @@ impl QuantizedRows {
             stride, rows: tile, ..
         } = layout;
         self.layout = layout;
-        self.bytes.resize(count * stride + LINE, 0);
-        self.first = self.bytes.as_ptr().align_offset(LINE);
         self.scales.resize(count, RowScale::default());
         let (bytes, scales) = (
-            Disjoint::new(&mut self.bytes[self.first..]),
+            Disjoint::new(self.bytes.resize(count * stride)),
             Disjoint::new(&mut self.scales),
         );
         let tiles_a_part = ROWS_A_PART.div_ceil(tile);
@@ -114,7 +137,7 @@ impl QuantizedRows {
 
     /// The integers of the rows from `first` on, which is the first of a tile.
     pub fn bytes_from(&self, first: usize) -> &[u8] {
-        &self.bytes[self.first + first * self.layout.stride..]
+        &self.bytes[first * self.layout.stride..]
     }
 
     /// The scales of all rows.
@@ -127,6 +150,9 @@ impl QuantizedRows {
 fn rows_of(index: usize, tile: usize, count: usize) -> Range<usize> {
     index * tile..((index + 1) * tile).min(count)
 }
+
+/// Adding this leaves no bits behind the point, so the lowest bits are the value rounded to even.
+pub(crate) const ROUND: f32 = (3u32 << 22) as f32;
 
 /// Where a row lies in a tile.
 #[derive(Clone, Copy, Debug)]
@@ -174,8 +200,18 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: Place) -> RowS
             least: f32::NAN,
         };
     }
-    let least = low.into_iter().fold(f32::INFINITY, f32::min);
-    let most = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    // Half with half: one by one takes longer than a short row.
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            let (near, far) = (low[lane], low[lane + width]);
+            low[lane] = if far < near { far } else { near };
+            let (near, far) = (high[lane], high[lane + width]);
+            high[lane] = if far > near { far } else { near };
+        }
+    }
+    let ([least, ..], [most, ..]) = (low, high);
     let steps = ((1u32 << bits) - 1) as f32;
     let scale = (most - least) / steps;
     // A row of one value: every integer is 0.
@@ -184,20 +220,23 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: Place) -> RowS
     } else {
         0.0
     };
-    // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
-    const ROUND: f32 = (3u32 << 22) as f32;
     let round = |value: f32| (((value - least) * inverse + ROUND).to_bits() & 0xff) as u8;
-    match place.group {
-        GROUP => put::<GROUP>(row, round, bytes, place),
-        LINE => put::<LINE>(row, round, bytes, place),
-        other => panic!("groups of {other} inputs"),
-    }
+    put(row, round, bytes, place);
     RowScale { scale, least }
 }
 
-/// Puts a row's integers in their places, and zeros behind them.
+/// Puts the integers of a row of a tile in their places, and zeros behind them.
 #[inline(always)]
-fn put<const GROUP: usize>(
+pub(crate) fn put(row: &[f32], round: impl Fn(f32) -> u8, bytes: &mut [u8], place: Place) {
+    match place.group {
+        GROUP => put_groups::<GROUP>(row, round, bytes, place),
+        LINE => put_groups::<LINE>(row, round, bytes, place),
+        other => panic!("groups of {other} inputs"),
+    }
+}
+
+#[inline(always)]
+fn put_groups<const GROUP: usize>(
     row: &[f32],
     round: impl Fn(f32) -> u8,
     bytes: &mut [u8],
@@ -243,7 +282,10 @@ mod tests {
     #[test]
     fn rows_lie_group_by_group_and_come_back_within_half_a_step() {
         let sizes = [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12), (600, 7)];
-        for ((size, rows), group) in sizes.into_iter().flat_map(|size| [(size, GROUP), (size, LINE)]) {
+        for ((size, rows), group) in sizes
+            .into_iter()
+            .flat_map(|size| [(size, GROUP), (size, LINE)])
+        {
             let stride = padded_inputs(size).next_multiple_of(group);
             let mut bytes = vec![7; rows * stride];
             for number in 0..rows {

@@ -5,6 +5,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::sync::LazyLock;
 
 use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
 use crate::operators::panels::PANEL;
@@ -29,6 +30,12 @@ pub(super) fn shape(rows: usize) -> Shape {
 /// Whether the processor has the instructions and the operating system lets this process use them, which it
 /// has to be asked for.
 pub(super) fn available() -> bool {
+    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_instructions() && permitted());
+    *AVAILABLE
+}
+
+/// Whether processor and operating system have what it takes.
+fn has_instructions() -> bool {
     /// Bits of the features that the operating system keeps: a tile's configuration, and what it holds.
     const STATE: u64 = 1 << 17 | 1 << 18;
     // AMX-TILE and AMX-INT8.
@@ -42,7 +49,7 @@ pub(super) fn available() -> bool {
         return false;
     }
     // SAFETY: the processor has the instruction, as just detected.
-    __cpuid_count(7, 0).edx & FEATURES == FEATURES && unsafe { kept() } & STATE == STATE && permitted()
+    __cpuid_count(7, 0).edx & FEATURES == FEATURES && unsafe { kept() } & STATE == STATE
 }
 
 /// Asks the operating system for the tile registers' use.
@@ -95,7 +102,7 @@ impl Configuration {
 /// and place of its weights, and which sums they make with which activations, and where those go.
 macro_rules! product {
     (
-        $product:ident;
+        $product:expr;
         rows: $($of_rows:literal at $rows_at:literal),+;
         $(panel $panel:ident in $weights:literal at $tail_at:literal: $($sum:literal += $by:literal to $sum_at:literal),+;)+
     ) => {{
@@ -109,7 +116,7 @@ macro_rules! product {
                 "ldtilecfg [{configuration}]",
                 $($(concat!("tilezero tmm", $sum),)+)+
                 "2:",
-                $(concat!("tileloadd tmm", $of_rows, ", [{activations} + {line} + ", $rows_at, "]"),)+
+                $(concat!("tileloaddt1 tmm", $of_rows, ", [{activations} + {line} + ", $rows_at, "]"),)+
                 $(
                     concat!("tileloadd tmm", $weights, ", [{", stringify!($panel), "} + {line}]"),
                     $(concat!("tdpbusd tmm", $sum, ", tmm", $by, ", tmm", $weights),)+
@@ -144,7 +151,7 @@ macro_rules! product {
     }};
 }
 
-/// What a loop is given.
+/// What a loop is given. Its pointers are those of a checked tile and of as many sums.
 struct Product {
     configuration: Configuration,
     /// Those of the rows, and from one step to the next.
@@ -161,8 +168,34 @@ struct Product {
     sums_line: usize,
 }
 
+impl Product {
+    fn run(self, rows: usize, panels: usize) {
+        match (rows, panels) {
+            (0..=LINES, 1) => product!(self; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
+            (0..=LINES, 2) => product!(self; rows: 4 at 0;
+                panel b0 in 6 at 0: 0 += 4 to 0;
+                panel b1 in 7 at 1024: 1 += 4 to 64;),
+            (0..=LINES, 4) => product!(self; rows: 4 at 0;
+                panel b0 in 6 at 0: 0 += 4 to 0;
+                panel b1 in 7 at 1024: 1 += 4 to 64;
+                panel b2 in 6 at 2048: 2 += 4 to 128;
+                panel b3 in 7 at 3072: 3 += 4 to 192;),
+            (_, 1) => product!(self; rows: 4 at 0, 5 at 1024;
+                panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 1024;),
+            (_, 2) => product!(self; rows: 4 at 0, 5 at 1024;
+                panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 2048;
+                panel b1 in 7 at 1024: 1 += 4 to 64, 3 += 5 to 2112;),
+            other => panic!("a tile of {other:?} rows and panels"),
+        }
+    }
+}
+
 pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
     let (rows, panels) = (tile.rows, tile.panels);
+    assert!(
+        available() && (1..=MOST_ROWS).contains(&rows),
+        "tile registers, and 1 to {MOST_ROWS} rows"
+    );
     let panel_size = tile.stride * PANEL;
     let mut product = Product {
         configuration: Configuration::of(rows),
@@ -177,36 +210,19 @@ pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
     for (index, panel) in product.panels[..panels].iter_mut().enumerate() {
         *panel = tile.weights[index * panel_size..].as_ptr();
     }
-    let mut tails = [[0; REGISTER]; MOST_PANELS];
     let rest = tile.stride % STEP * PANEL;
-    if rest > 0 {
-        for (tail, panel) in tails.iter_mut().zip(tile.weights.chunks_exact(panel_size)) {
-            tail[..rest].copy_from_slice(&panel[panel_size - rest..]);
-        }
+    if rest == 0 {
+        return product.run(rows, panels);
+    }
+    let mut tails = [[0; REGISTER]; MOST_PANELS];
+    for (tail, panel) in tails.iter_mut().zip(tile.weights.chunks_exact(panel_size)) {
+        tail[..rest].copy_from_slice(&panel[panel_size - rest..]);
+    }
+    if product.steps > 0 {
         product.tails = tails.as_ptr().cast();
-    }
-    if product.steps == 0 {
+    } else {
         product.steps = 1;
-        product.tails = std::ptr::null();
-        for (panel, tail) in product.panels.iter_mut().zip(&tails) {
-            *panel = tail.as_ptr();
-        }
+        product.panels = std::array::from_fn(|panel| tails[panel].as_ptr());
     }
-    match (rows, panels) {
-        (0..=LINES, 1) => product!(product; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
-        (0..=LINES, 2) => product!(product; rows: 4 at 0;
-            panel b0 in 6 at 0: 0 += 4 to 0;
-            panel b1 in 7 at 1024: 1 += 4 to 64;),
-        (0..=LINES, 4) => product!(product; rows: 4 at 0;
-            panel b0 in 6 at 0: 0 += 4 to 0;
-            panel b1 in 7 at 1024: 1 += 4 to 64;
-            panel b2 in 6 at 2048: 2 += 4 to 128;
-            panel b3 in 7 at 3072: 3 += 4 to 192;),
-        (_, 1) => product!(product; rows: 4 at 0, 5 at 1024;
-            panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 1024;),
-        (_, 2) => product!(product; rows: 4 at 0, 5 at 1024;
-            panel b0 in 6 at 0: 0 += 4 to 0, 2 += 5 to 2048;
-            panel b1 in 7 at 1024: 1 += 4 to 64, 3 += 5 to 2112;),
-        other => panic!("a tile of {other:?} rows and panels"),
-    }
+    product.run(rows, panels);
 }

@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use ort::operator::{ComputeContext, KernelContext};
 
-use super::{Instructions, MOST_ROWS, MOST_SUMS, Shape, Sums, Tile};
+use super::{Instructions, MOST_SUMS, Shape, Sums, Tile};
 use crate::operators::activation::Activation;
 use crate::operators::linear::{self, ACTIVATION_BITS, Format, Table, integer};
 use crate::operators::panels::{GROUP, PANEL, packed_shape, padded_inputs};
-use crate::operators::parallel::Disjoint;
-use crate::operators::rows::{Layout, QuantizedRows, RowScale};
-use crate::simd::ahead::{Ahead, Near};
+use crate::operators::parallel::{Columns, Disjoint};
+use crate::operators::rows::{LINE, Layout, QuantizedRows, RowScale};
+use crate::simd::ahead::{Ahead, Far, Near};
 use crate::simd::dispatch;
 
 /// Name of the linear layer in a graph.
@@ -147,39 +147,42 @@ impl Layer<'_> {
             let tiles = start..(start + block).min(rows.tiles());
             let mut panel = panels.start;
             while panel < panels.end {
-                let count = match panels.end - panel {
-                    left if left >= self.shape.panels => self.shape.panels,
-                    1 => 1,
-                    _ => 2,
-                };
+                let count = self.shape.take(panels.end - panel);
                 // They lie far from the weights, and a product would wait for them.
                 for next in panel + count..panel + 2 * count {
                     Near::fetch(self.scales.as_ptr().wrapping_add(next));
                     Near::fetch(self.sums.as_ptr().wrapping_add(next));
                 }
-                for tile in tiles.clone() {
+                let group_size = count * PANEL * stride;
+                let next = packed
+                    .as_ptr()
+                    .wrapping_add((panel + count) * PANEL * stride);
+                for (index, tile) in tiles.clone().enumerate() {
+                    if tiles.len() > 1 {
+                        // A part of the panels that come next with each tile.
+                        let part = group_size.div_ceil(tiles.len());
+                        for at in (index * part..(index + 1) * part).step_by(LINE) {
+                            Far::fetch(next.wrapping_add(at));
+                        }
+                    }
                     let places = rows.rows_of(tile);
                     let tile = Tile {
-                        activations: &rows.bytes_from(places.start)
-                            [..places.len() * rows.stride()],
+                        activations: &rows.bytes_from(places.start)[..places.len() * rows.stride()],
                         rows: places.len(),
                         group: self.shape.group,
                         stride,
                         bits: format.activation_bits + format.weight_bits,
-                        weights: &packed[panel * PANEL * stride..][..count * PANEL * stride],
+                        weights: &packed[panel * PANEL * stride..][..group_size],
                         panels: count,
                     };
                     format.instructions.multiply(&tile, &mut sums);
                     let scales = &rows.scales()[places.clone()];
                     for index in 0..count {
                         let columns = self.columns(panel + index);
-                        let mut outputs: [&mut [f32]; MOST_ROWS] = Default::default();
-                        for (row, output) in places.clone().zip(&mut outputs) {
-                            let at = row * size_out + (panel + index) * PANEL;
-                            // SAFETY: within the panel's columns, as the caller promises.
-                            *output = unsafe { y.part(at..at + columns.count) };
-                        }
-                        finish(&sums[index..], count, scales, &columns, &mut outputs);
+                        let first = places.start * size_out + (panel + index) * PANEL;
+                        // SAFETY: the panel's columns, as the caller promises.
+                        let outputs = unsafe { Columns::new(y, first, columns.count, size_out) };
+                        finish(&sums[index..], count, scales, &columns, outputs);
                     }
                 }
                 panel += count;
@@ -187,14 +190,12 @@ impl Layer<'_> {
         }
     }
 
-    fn columns(&self, panel: usize) -> Columns<'_> {
-        let first = panel * PANEL;
-        let count = PANEL.min(self.linear.size_out - first);
-        let bias = self.linear.bias;
-        Columns {
+    fn columns(&self, panel: usize) -> OfPanel<'_> {
+        let (count, bias) = self.linear.biases(panel);
+        OfPanel {
             scales: &self.scales[panel],
             sums: &self.sums[panel],
-            bias: bias.map(|bias| &bias[first..first + count]),
+            bias,
             count,
             activation: self.linear.activation,
         }
@@ -202,10 +203,10 @@ impl Layer<'_> {
 }
 
 /// What turns the sums of a panel into outputs.
-struct Columns<'a> {
+struct OfPanel<'a> {
     scales: &'a [f32; PANEL],
     sums: &'a [f32; PANEL],
-    bias: Option<&'a [f32]>,
+    bias: [f32; PANEL],
     /// Columns that are no padding.
     count: usize,
     activation: Activation,
@@ -216,27 +217,38 @@ fn finish_body(
     sums: &[[i32; PANEL]],
     panels: usize,
     rows: &[RowScale],
-    columns: &Columns<'_>,
-    outputs: &mut [&mut [f32]],
+    columns: &OfPanel<'_>,
+    outputs: Columns<'_, f32>,
 ) {
-    let mut bias = [0.0; PANEL];
-    if let Some(values) = columns.bias {
-        match values.first_chunk() {
-            Some(whole) => bias = *whole,
-            None => bias[..values.len()].copy_from_slice(values),
-        }
+    // Loops of their own: one with both ways to write would copy a number of bytes that is not known.
+    if columns.count == PANEL {
+        finish_rows::<true>(sums, panels, rows, columns, outputs);
+    } else {
+        finish_rows::<false>(sums, panels, rows, columns, outputs);
     }
-    let rows = sums.iter().step_by(panels).zip(rows).zip(outputs);
-    for ((sums, row), output) in rows {
+}
+
+#[inline(always)]
+fn finish_rows<const WHOLE: bool>(
+    sums: &[[i32; PANEL]],
+    panels: usize,
+    rows: &[RowScale],
+    columns: &OfPanel<'_>,
+    mut outputs: Columns<'_, f32>,
+) {
+    for (index, row) in rows.iter().enumerate() {
+        let sums = &sums[index * panels];
         let mut finished = [0.0; PANEL];
         for column in 0..PANEL {
             let sum = row.scale * sums[column] as f32 + row.least * columns.sums[column];
-            finished[column] = sum * columns.scales[column] + bias[column];
+            finished[column] = sum * columns.scales[column] + columns.bias[column];
         }
         columns.activation.apply(&mut finished);
-        match output.first_chunk_mut() {
-            Some(output) => *output = finished,
-            None => output.copy_from_slice(&finished[..output.len()]),
+        let output = outputs.row(index);
+        if WHOLE {
+            output.as_chunks_mut().0[0] = finished;
+        } else {
+            output.copy_from_slice(&finished[..output.len()]);
         }
     }
 }
@@ -248,7 +260,7 @@ dispatch! {
         sums: &[[i32; PANEL]],
         panels: usize,
         rows: &[RowScale],
-        columns: &Columns<'_>,
-        outputs: &mut [&mut [f32]],
+        columns: &OfPanel<'_>,
+        outputs: Columns<'_, f32>,
     ) = finish_body;
 }

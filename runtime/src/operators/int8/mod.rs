@@ -31,7 +31,7 @@ pub const MOST_ROWS: usize = 32;
 /// Most panels of a tile.
 pub const MOST_PANELS: usize = 4;
 /// Most sums of a tile, in panels: rows times panels.
-const MOST_SUMS: usize = 64;
+pub(crate) const MOST_SUMS: usize = 64;
 /// Most rows of a tile of AVX-512, whose sums are registers of 16.
 const AVX512_ROWS: usize = 12;
 
@@ -53,6 +53,17 @@ pub struct Shape {
     pub panels: usize,
     /// Inputs of a row that lie side by side: [`GROUP`], or the 64 that an instruction on matrices takes.
     pub group: usize,
+}
+
+impl Shape {
+    /// Panels of the next tile where so many are left, one at least.
+    pub fn take(self, left: usize) -> usize {
+        match left {
+            _ if left >= self.panels => self.panels,
+            1 => 1,
+            _ => 2,
+        }
+    }
 }
 
 /// Some rows of activations and the panels they are multiplied with.

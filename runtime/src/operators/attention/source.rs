@@ -1,0 +1,238 @@
+//! The encoder's attention: each document over itself.
+
+use std::cell::RefCell;
+
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
+use super::rounded::{self, Rounding};
+use super::{FLOAT, MASK, heads, mismatch, padded, scale};
+use crate::operators::linear::{ACTIVATION_BITS, integer};
+use crate::operators::parallel::{Columns, Disjoint, share};
+use crate::operators::{input, optional_input};
+
+/// Name of [`SelfAttention`] in a graph.
+pub const SELF_ATTENTION: &str = "SelfAttention";
+
+/// Queries that share a pass over float keys: whole tiles, whose scores stay in the second-level cache.
+const QUERIES: usize = 48;
+
+/// The operator: float32 queries, keys and values of `[batch * source, heads * size]`, an int32 mask
+/// `[batch, source]` and, if there is one, a float32 bias `[1 or batch, 1 or heads, source, source]` added to the
+/// scores, to float32 `[batch * source, heads * size]`.
+///
+/// With the attribute [`ACTIVATION_BITS`] it multiplies integers, as layers do that round their inputs: [`rounded`].
+#[derive(Clone, Copy, Debug)]
+pub struct SelfAttention;
+
+impl Operator for SelfAttention {
+    type Kernel<'attr> = SelfAttentionKernel;
+
+    fn name(&self) -> &str {
+        SELF_ATTENTION
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let bias = OperatorInput::optional(TensorElementType::Float32);
+        [FLOAT, FLOAT, FLOAT, MASK, bias]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<SelfAttentionKernel> {
+        let rounding = match context.get::<i64>(ACTIVATION_BITS) {
+            None => None,
+            Some(_) => Some(Rounding::of(integer(context, ACTIVATION_BITS, 2..9)? as u32)),
+        };
+        Ok(SelfAttentionKernel {
+            heads: heads(context)?,
+            scale: scale(context)?,
+            rounding,
+        })
+    }
+}
+
+/// What is added to scores: `[1 or batch, 1 or heads, source, source]`.
+#[derive(Clone, Copy)]
+struct Bias<'a> {
+    values: &'a [f32],
+    /// Numbers from one document and head to the next; 0 where they share.
+    strides: [usize; 2],
+}
+
+impl<'a> Bias<'a> {
+    fn of(
+        dims: &[usize],
+        values: &'a [f32],
+        [batch, heads, source]: [usize; 3],
+    ) -> ort::Result<Self> {
+        let scores = [batch, heads, source, source];
+        let &[documents, of_heads, rows, columns] = dims else {
+            return Err(mismatch("bias and scores", &[dims, &scores]));
+        };
+        let fits = [rows, columns] == [source; 2]
+            && [1, batch].contains(&documents)
+            && [1, heads].contains(&of_heads);
+        if !fits {
+            return Err(mismatch("bias and scores", &[dims, &scores]));
+        }
+        let plane = source * source;
+        let stride = |count, size| if count == 1 { 0 } else { size };
+        Ok(Self {
+            values,
+            strides: [stride(documents, of_heads * plane), stride(of_heads, plane)],
+        })
+    }
+
+    /// What belongs to this document and head.
+    fn of_head(self, place: [usize; 2]) -> &'a [f32] {
+        let offsets = place.iter().zip(self.strides);
+        &self.values[offsets.map(|(at, stride)| at * stride).sum()..]
+    }
+}
+
+/// One head of a document.
+pub(super) struct Source<'a> {
+    /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the head's.
+    pub(super) queries: &'a [f32],
+    pub(super) keys: &'a [f32],
+    pub(super) values: &'a [f32],
+    pub(super) stride: usize,
+    /// Size of the head.
+    pub(super) size: usize,
+    /// How many queries, keys and values.
+    pub(super) rows: usize,
+    pub(super) visible: Visible<'a>,
+    /// Added to the scores: `[rows, rows]`.
+    pub(super) bias: Option<&'a [f32]>,
+    /// What scores are multiplied with.
+    pub(super) scale: f32,
+}
+
+/// The self-attention of an encoder's layer.
+pub struct SelfAttentionKernel {
+    heads: usize,
+    scale: f32,
+    rounding: Option<Rounding>,
+}
+
+impl Kernel for SelfAttentionKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, queries) = input::<f32>(context, 0)?;
+        let (key_dims, keys) = input::<f32>(context, 1)?;
+        let (value_dims, values) = input::<f32>(context, 2)?;
+        let (mask_dims, mask) = input::<i32>(context, 3)?;
+        let bias = optional_input::<f32>(context, 4)?;
+        let heads = self.heads;
+        let wrong = || {
+            let shapes = [&shape[..], &key_dims, &value_dims, &mask_dims];
+            mismatch("queries, keys, values and mask", &shapes)
+        };
+        let (&[rows, hidden], &[batch, source]) = (shape.as_slice(), mask_dims.as_slice()) else {
+            return Err(wrong());
+        };
+        let size = hidden / heads;
+        if hidden != heads * size
+            || rows != batch * source
+            || key_dims != shape
+            || value_dims != shape
+        {
+            return Err(wrong());
+        }
+        if self.rounding.is_some() && source > rounded::MOST_POSITIONS {
+            return Err(ort::Error::new(format!(
+                "a document of {source} tokens, where rounded attention takes {} at most",
+                rounded::MOST_POSITIONS
+            )));
+        }
+        let bias = bias
+            .map(|(dims, bias)| Bias::of(&dims, bias, [batch, heads, source]))
+            .transpose()?;
+        let mut output = context
+            .output(0, [rows as i64, hidden as i64])?
+            .ok_or_else(|| ort::Error::new("there is no output"))?;
+        let (_, attended) = output.try_extract_tensor_mut::<f32>()?;
+        if attended.is_empty() {
+            return Ok(());
+        }
+        let attended = Disjoint::new(attended);
+        let work = 2 * rows * source * hidden;
+        share(context, batch * heads, 1, work, |parts| {
+            for part in parts {
+                let (document, head) = (part / heads, part % heads);
+                let first = document * source * hidden + head * size;
+                let of_head = first..(document + 1) * source * hidden;
+                let source = Source {
+                    queries: &queries[of_head.clone()],
+                    keys: &keys[of_head.clone()],
+                    values: &values[of_head],
+                    stride: hidden,
+                    size,
+                    rows: source,
+                    visible: Visible::of(&mask[document * source..][..source]),
+                    bias: bias.map(|bias| bias.of_head([document, head])),
+                    scale: self.scale,
+                };
+                // SAFETY: these columns of the document's rows are this part's alone.
+                let mut to = unsafe { Columns::new(&attended, first, size, hidden) };
+                let put = |row: usize, result: &[f32]| to.row(row).copy_from_slice(&result[..size]);
+                match self.rounding {
+                    None => attend_floats(&source, put),
+                    Some(rounding) => rounded::attend(&source, rounding, put),
+                }
+            }
+        })
+    }
+}
+
+/// Room that each thread keeps.
+#[derive(Default)]
+struct Room {
+    scratch: Scratch,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+/// Attends with all of a head's queries; `put` gets the number of each and its result.
+fn attend_floats(source: &Source<'_>, mut put: impl FnMut(usize, &[f32])) {
+    thread_local! {
+        static ROOM: RefCell<Room> = RefCell::default();
+    }
+    let &Source {
+        stride, size, rows, ..
+    } = source;
+    ROOM.with_borrow_mut(|room| {
+        room.keys.resize(padded(rows) * size, 0.0);
+        room.values.resize(rows * value_row(size), 0.0);
+        pack_keys(source.keys, stride, size, &mut room.keys);
+        pack_values(source.values, stride, size, &mut room.values);
+        for first in (0..rows).step_by(QUERIES) {
+            let count = QUERIES.min(rows - first);
+            let head = Head {
+                queries: &source.queries[first * stride..],
+                rows: count,
+                stride,
+                size,
+                keys: &room.keys,
+                values: &room.values,
+                visible: source.visible,
+                bias: source.bias.map(|bias| &bias[first * rows..]),
+                bias_stride: rows,
+                scale: source.scale,
+            };
+            attend(&head, &mut room.scratch);
+            let results = room.scratch.attended.chunks(value_row(size));
+            for (row, result) in results.take(count).enumerate() {
+                put(first + row, result);
+            }
+        }
+    });
+}
