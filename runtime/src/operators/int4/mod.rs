@@ -7,6 +7,8 @@
 //! Activations are rounded as [`int8`](super::int8)'s are. Within a block the integers are multiplied and summed exactly;
 //! the blocks' sums are added in float32, each row in the same order whatever rows stand beside it.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod layer;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -113,6 +115,10 @@ fn multiply(instructions: Instructions, tile: &Tile<'_>, products: &mut Products
         Instructions::Avx2 | Instructions::AvxVnni if x86_64::has_avx2() => {
             x86_64::avx2(tile, products);
         }
+        #[cfg(target_arch = "aarch64")]
+        Instructions::Neon => aarch64::neon(tile, products),
+        #[cfg(target_arch = "aarch64")]
+        Instructions::DotProd => aarch64::dot_product(tile, products),
         _ => portable::multiply(tile, products),
     }
 }

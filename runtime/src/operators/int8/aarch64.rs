@@ -6,68 +6,125 @@ use std::arch::{asm, is_aarch64_feature_detected};
 use super::{Sums, Tile};
 use crate::operators::panels::{GROUP, PANEL};
 
+/// Calls the kernel made for a way to add products and for the tile's rows.
+macro_rules! by_rows {
+    ($tile:ident, $sums:ident, $products:ident) => {
+        match $tile.rows {
+            1 => rows::<$products, 1>($tile, $sums),
+            2 => rows::<$products, 2>($tile, $sums),
+            3 => rows::<$products, 3>($tile, $sums),
+            4 => rows::<$products, 4>($tile, $sums),
+            other => panic!("a tile of {other} rows"),
+        }
+    };
+}
+
+pub(super) fn neon(tile: &Tile<'_>, sums: &mut Sums) {
+    assert!(tile.panels == 1);
+    // SAFETY: every AArch64 has NEON, and the caller checked the tile.
+    unsafe { by_rows!(tile, sums, Widened) }
+}
+
 pub(super) fn dot_product(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(is_aarch64_feature_detected!("dotprod") && tile.panels == 1);
     // SAFETY: the processor has the dot products, and the caller checked the tile.
-    unsafe {
-        match tile.rows {
-            1 => rows::<1>(tile, sums),
-            2 => rows::<2>(tile, sums),
-            3 => rows::<3>(tile, sums),
-            4 => rows::<4>(tile, sums),
-            other => panic!("a tile of {other} rows"),
+    unsafe { by_rows!(tile, sums, Dotted) }
+}
+
+/// How products of signed bytes are added.
+trait Products {
+    /// Adds the products of each four bytes to their sum. No weight is -128.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions.
+    unsafe fn add(acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t;
+
+    /// Adds each four bytes to their sum.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions.
+    unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t;
+}
+
+/// Two products at a time in 16 bits, where they fit: `2 * 128 * 127 < 2^15`.
+struct Widened;
+
+impl Products for Widened {
+    #[inline(always)]
+    unsafe fn add(acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: arithmetic on registers, with the instructions that the caller promises.
+        unsafe {
+            let low = vmull_s8(vget_low_s8(inputs), vget_low_s8(weights));
+            let high = vmull_high_s8(inputs, weights);
+            vpadalq_s16(acc, vpaddq_s16(low, high))
         }
     }
-}
 
-/// Adds the dot products of four signed bytes each.
-///
-/// # Safety
-///
-/// The processor has the feature `dotprod`.
-#[inline(always)]
-unsafe fn sdot(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: one instruction on registers. (Its intrinsic is not stable.)
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {acc:v}.4s, {a:v}.16b, {b:v}.16b",
-            acc = inout(vreg) acc,
-            a = in(vreg) a,
-            b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+    #[inline(always)]
+    unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: as above.
+        unsafe { vpadalq_s16(acc, vpaddlq_s8(weights)) }
     }
-    acc
+}
+
+/// With the dot products of Armv8.2, the feature `dotprod`.
+struct Dotted;
+
+impl Products for Dotted {
+    #[inline(always)]
+    unsafe fn add(mut acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: one instruction on registers, which the caller promises. (Its intrinsic is not stable.)
+        unsafe {
+            asm!(
+                ".arch_extension dotprod",
+                "sdot {acc:v}.4s, {inputs:v}.16b, {weights:v}.16b",
+                acc = inout(vreg) acc,
+                inputs = in(vreg) inputs,
+                weights = in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        acc
+    }
+
+    #[inline(always)]
+    unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: as the caller promises.
+        unsafe { Self::add(acc, weights, vdupq_n_s8(1)) }
+    }
 }
 
 /// # Safety
 ///
-/// The processor has the feature `dotprod`, the tile is as [`Tile::check`] has it, and `R` is
+/// The processor has the instructions of `P`, the tile is as [`Tile::check`] has it, `R` is
 /// `tile.rows`, and there is one panel.
 #[target_feature(enable = "neon")]
-unsafe fn rows<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
+unsafe fn rows<P: Products, const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
     let (inputs, panel) = (tile.activations.as_ptr(), tile.weights.as_ptr());
     // Unsigned activations are taken 128 lower, to fit a signed byte, and the weights' sums, 128
     // times, added again.
-    let (sign, ones) = (vdupq_n_u8(0x80), vdupq_n_s8(1));
+    let sign = vdupq_n_u8(0x80);
     let mut acc = [[vdupq_n_s32(0); 4]; R];
     let mut of_weights = [vdupq_n_s32(0); 4];
     for input in (0..tile.stride).step_by(GROUP) {
         // SAFETY: `input` stays below the stride, which is a multiple of a group and which both the
         // rows and the panel fill.
         unsafe {
-            let weights: [int8x16_t; 4] =
-                std::array::from_fn(|quarter| vld1q_s8(panel.add(input * PANEL + quarter * 16)));
+            let mut weights = [vdupq_n_s8(0); 4];
+            for (quarter, weights) in weights.iter_mut().enumerate() {
+                *weights = vld1q_s8(panel.add(input * PANEL + quarter * 16));
+            }
             for (sum, weights) in of_weights.iter_mut().zip(weights) {
-                *sum = sdot(*sum, weights, ones);
+                *sum = P::add_weights(*sum, weights);
             }
             for (row, acc) in acc.iter_mut().enumerate() {
                 let inputs = inputs.add(input * R + row * GROUP).cast::<u32>();
                 let inputs = vreinterpretq_u8_u32(vdupq_n_u32(inputs.read_unaligned()));
                 let inputs = vreinterpretq_s8_u8(veorq_u8(inputs, sign));
                 for (acc, weights) in acc.iter_mut().zip(weights) {
-                    *acc = sdot(*acc, inputs, weights);
+                    *acc = P::add(*acc, inputs, weights);
                 }
             }
         }

@@ -112,6 +112,8 @@ pub enum Instructions {
     Avx512Vnni,
     /// x86-64 with the matrix instructions of AMX, for many rows, and AVX-512 VNNI.
     Amx,
+    /// AArch64, all of which have NEON.
+    Neon,
     /// AArch64 with the dot products of Armv8.2.
     DotProd,
 }
@@ -145,8 +147,11 @@ impl Instructions {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("dotprod") {
-            found.push(Self::DotProd);
+        {
+            found.push(Self::Neon);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(Self::DotProd);
+            }
         }
         found
     }
@@ -163,7 +168,7 @@ impl Instructions {
             return amx::shape(rows);
         }
         let most = match self {
-            Self::Portable | Self::Avx2 | Self::DotProd => 4,
+            Self::Portable | Self::Avx2 | Self::Neon | Self::DotProd => 4,
             Self::AvxVnni => 6,
             Self::Avx512Vnni | Self::Amx => AVX512_ROWS,
         };
@@ -201,6 +206,8 @@ impl Instructions {
             Self::AvxVnni => x86_64::avx_vnni(tile, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni | Self::Amx => x86_64::avx512_vnni(tile, sums),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => aarch64::neon(tile, sums),
             #[cfg(target_arch = "aarch64")]
             Self::DotProd => aarch64::dot_product(tile, sums),
             #[allow(unreachable_patterns, reason = "those of other architectures")]
