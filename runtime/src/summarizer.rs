@@ -145,12 +145,16 @@ impl Summarizer {
         Self::open_with(path, &SessionOptions::default())
     }
 
-    /// Loads a bundle.
+    /// Loads a bundle: the tokenizer and the graphs side by side, as a large vocabulary takes as long as they do.
     pub fn open_with(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
         let bundle = Bundle::open(path)?;
-        let tokenizer = Tokenizer::of(&bundle)?;
         let settings = ModelSettings::of(&bundle)?;
-        let (encoder, decoder) = session::load(&bundle, options)?;
+        let (tokenizer, sessions) = std::thread::scope(|scope| {
+            let sessions = scope.spawn(|| session::load(&bundle, options));
+            let tokenizer = Tokenizer::of(&bundle);
+            (tokenizer, sessions.join().expect("loading does not panic"))
+        });
+        let (tokenizer, (encoder, decoder)) = (tokenizer?, sessions?);
         Ok(Self {
             bundle,
             tokenizer,

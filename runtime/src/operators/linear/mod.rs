@@ -3,6 +3,7 @@
 mod format;
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -33,8 +34,21 @@ const fn panels_a_part(panels: usize) -> usize {
 /// The operator: float32 `x` of `[.., size_in]`, weights and float32 `columns` of
 /// `[_, padded size_out]` as the format has them, and, if there is one, a float32 bias of `size_out`
 /// elements, to float32 `[.., size_out]`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Linear<F>(F);
+pub(crate) struct Linear<F: Format> {
+    rows: Rows<F>,
+}
+
+/// Room for the rows of an input: one for all layers of a session, which run one after another. It is kept from one
+/// run to the next, to save an allocation; a room for each layer would come to as much memory as a long source's
+/// keys and values.
+type Rows<F> = Arc<Mutex<<F as Format>::Rows>>;
+
+impl<F: Format> Default for Linear<F> {
+    fn default() -> Self {
+        let rows = Rows::<F>::default();
+        Self { rows }
+    }
+}
 
 impl<F: Format> Operator for Linear<F> {
     type Kernel<'attr> = LinearKernel<F>;
@@ -64,7 +78,7 @@ impl<F: Format> Operator for Linear<F> {
             activation: Activation::named(&activation).ok_or_else(|| {
                 ort::Error::new(format!("there is no activation function '{activation}'"))
             })?,
-            rows: F::Rows::default(),
+            rows: self.rows.clone(),
         })
     }
 }
@@ -86,8 +100,7 @@ pub(crate) struct LinearKernel<F: Format> {
     format: F,
     size_out: usize,
     activation: Activation,
-    /// Kept from one run to the next, to save an allocation.
-    rows: F::Rows,
+    rows: Rows<F>,
 }
 
 impl<F: Format> Kernel for LinearKernel<F> {
@@ -123,7 +136,9 @@ impl<F: Format> Kernel for LinearKernel<F> {
             return Ok(());
         }
         let count = x.len() / size_in;
-        self.format.prepare(context, x, size_in, &mut self.rows)?;
+        // Rows are made anew, whatever a run that failed left of them.
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        self.format.prepare(context, x, size_in, &mut rows)?;
         let layer = Layer {
             format: self.format,
             x,
@@ -136,7 +151,7 @@ impl<F: Format> Kernel for LinearKernel<F> {
             activation: self.activation,
         };
         let y = Disjoint::new(y);
-        let rows = &self.rows;
+        let rows = &*rows;
         let work = count * size_in * size_out;
         let count = panels(size_out);
         share(context, count, panels_a_part(count), work, |panels| {
