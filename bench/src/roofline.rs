@@ -5,6 +5,8 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
+#[cfg(target_arch = "x86_64")]
+use epitome_runtime::operators::int8::Instructions;
 use memmap2::MmapMut;
 use serde::Serialize;
 
@@ -125,6 +127,9 @@ fn fp32() -> f64 {
 fn int8() -> Option<fn() -> f64> {
     #[cfg(target_arch = "x86_64")]
     {
+        if Instructions::detect() == Instructions::Amx {
+            return Some(x86::int8_amx);
+        }
         if is_x86_feature_detected!("avx512vnni") {
             // SAFETY: the processor has the feature.
             return Some(|| unsafe { x86::int8_vnni() });
@@ -155,6 +160,7 @@ fn multiply_add<const LANES: usize>() -> f64 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use std::arch::asm;
     use std::arch::x86_64::{
         _mm256_add_epi32, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
         _mm256_set1_epi16, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps,
@@ -162,7 +168,7 @@ mod x86 {
     };
     use std::hint::black_box;
 
-    use super::{STEPS, SUMS, multiply_add};
+    use super::{Instructions, STEPS, SUMS, multiply_add};
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn fp32_avx512() -> f64 {
@@ -201,6 +207,42 @@ mod x86 {
         }
         black_box(sums);
         (2 * STEPS * SUMS * 32) as f64
+    }
+
+    /// Products of tile registers, four sums in turn.
+    pub(super) fn int8_amx() -> f64 {
+        /// What `LDTILECFG` reads: the palette, bytes of a line of each register, and their lines.
+        #[repr(align(64))]
+        struct Configuration([u8; 64]);
+
+        assert_eq!(Instructions::detect(), Instructions::Amx);
+        let mut configuration = Configuration([0; 64]);
+        configuration.0[0] = 1;
+        for register in 0..8 {
+            configuration.0[16 + 2 * register] = 64;
+            configuration.0[48 + register] = 16;
+        }
+        // SAFETY: the processor has the instructions, and the operating system lets this process use them: asking for
+        // it is a part of the detection. No tile register is in use elsewhere.
+        unsafe {
+            asm!(
+                "ldtilecfg [{configuration}]",
+                "2:",
+                "tdpbusd tmm0, tmm4, tmm5",
+                "tdpbusd tmm1, tmm4, tmm5",
+                "tdpbusd tmm2, tmm4, tmm5",
+                "tdpbusd tmm3, tmm4, tmm5",
+                "dec {steps}",
+                "jnz 2b",
+                "tilerelease",
+                configuration = in(reg) &raw const configuration,
+                steps = inout(reg) STEPS => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+        (2 * STEPS * 4 * 16 * 16 * 64) as f64
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]
