@@ -31,11 +31,6 @@ impl Precision {
         self != Self::Fp32
     }
 
-    /// Whether what is multiplied with weights is rounded to integers, and what the encoder's attention multiplies, too.
-    pub fn rounds_activations(self) -> bool {
-        matches!(self, Self::Int8 | Self::Int4)
-    }
-
     /// Its name on the command line and in a manifest.
     pub fn name(self) -> &'static str {
         match self {

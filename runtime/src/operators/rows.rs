@@ -36,7 +36,7 @@ pub struct RowScale {
 
 /// Bytes that begin with a cache line.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lines {
+struct Lines {
     bytes: Vec<u8>,
     first: usize,
     len: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Makes them as many; what they are is left open.
-    pub(crate) fn resize(&mut self, len: usize) -> &mut [u8] {
+    fn resize(&mut self, len: usize) -> &mut [u8] {
         self.bytes.resize(len + LINE, 0);
         self.first = self.bytes.as_ptr().align_offset(LINE);
         self.len = len;
@@ -152,7 +152,7 @@ fn rows_of(index: usize, tile: usize, count: usize) -> Range<usize> {
 }
 
 /// Adding this leaves no bits behind the point, so the lowest bits are the value rounded to even.
-pub(crate) const ROUND: f32 = (3u32 << 22) as f32;
+const ROUND: f32 = (3u32 << 22) as f32;
 
 /// Where a row lies in a tile.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +227,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: Place) -> RowS
 
 /// Puts the integers of a row of a tile in their places, and zeros behind them.
 #[inline(always)]
-pub(crate) fn put(row: &[f32], round: impl Fn(f32) -> u8, bytes: &mut [u8], place: Place) {
+fn put(row: &[f32], round: impl Fn(f32) -> u8, bytes: &mut [u8], place: Place) {
     match place.group {
         GROUP => put_groups::<GROUP>(row, round, bytes, place),
         LINE => put_groups::<LINE>(row, round, bytes, place),

@@ -1,7 +1,6 @@
 //! Attention: over the source in the encoder, over the cache and over the source in the decoder.
 
 use epitome_runtime::operators::attention;
-use epitome_runtime::operators::linear::ACTIVATION_BITS;
 
 use super::decoder_io::{
     DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window, append,
@@ -62,9 +61,6 @@ impl Projections {
     };
 }
 
-/// Bits that queries of the encoder are rounded to where layers round what they multiply: as many as keys have.
-const QUERY_BITS: i64 = 8;
-
 /// An attention layer: its sizes, the names of its weights and what scores are multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
@@ -106,10 +102,7 @@ impl Attention {
                 .optional(bias)
                 .int(attention::HEADS, self.heads.count as i64)
                 .float(attention::SCALE, self.score_scale());
-            match b.weights.precision().rounds_activations() {
-                true => node.int(ACTIVATION_BITS, QUERY_BITS).output(),
-                false => node.output(),
-            }
+            node.output()
         };
         self.out_of_heads(b, name, &attended)
     }

@@ -13,7 +13,6 @@
 mod cache;
 mod history;
 mod kernel;
-mod rounded;
 mod source;
 
 use std::cell::RefCell;

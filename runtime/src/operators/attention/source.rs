@@ -8,23 +8,19 @@ use ort::operator::{
 use ort::value::TensorElementType;
 
 use super::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
-use super::rounded::{self, Rounding};
 use super::{FLOAT, MASK, heads, mismatch, padded, scale};
-use crate::operators::linear::{ACTIVATION_BITS, integer};
 use crate::operators::parallel::{Columns, Disjoint, share};
 use crate::operators::{input, optional_input};
 
 /// Name of [`SelfAttention`] in a graph.
 pub const SELF_ATTENTION: &str = "SelfAttention";
 
-/// Queries that share a pass over float keys: whole tiles, whose scores stay in the second-level cache.
+/// Queries that share a pass over the keys: whole tiles, whose scores stay in the second-level cache.
 const QUERIES: usize = 48;
 
 /// The operator: float32 queries, keys and values of `[batch * source, heads * size]`, an int32 mask
 /// `[batch, source]` and, if there is one, a float32 bias `[1 or batch, 1 or heads, source, source]` added to the
 /// scores, to float32 `[batch * source, heads * size]`.
-///
-/// With the attribute [`ACTIVATION_BITS`] it multiplies integers, as layers do that round their inputs: [`rounded`].
 #[derive(Clone, Copy, Debug)]
 pub struct SelfAttention;
 
@@ -48,14 +44,9 @@ impl Operator for SelfAttention {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<SelfAttentionKernel> {
-        let rounding = match context.get::<i64>(ACTIVATION_BITS) {
-            None => None,
-            Some(_) => Some(Rounding::of(integer(context, ACTIVATION_BITS, 2..9)? as u32)),
-        };
         Ok(SelfAttentionKernel {
             heads: heads(context)?,
             scale: scale(context)?,
-            rounding,
         })
     }
 }
@@ -100,28 +91,27 @@ impl<'a> Bias<'a> {
 }
 
 /// One head of a document.
-pub(super) struct Source<'a> {
+struct Source<'a> {
     /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the head's.
-    pub(super) queries: &'a [f32],
-    pub(super) keys: &'a [f32],
-    pub(super) values: &'a [f32],
-    pub(super) stride: usize,
+    queries: &'a [f32],
+    keys: &'a [f32],
+    values: &'a [f32],
+    stride: usize,
     /// Size of the head.
-    pub(super) size: usize,
+    size: usize,
     /// How many queries, keys and values.
-    pub(super) rows: usize,
-    pub(super) visible: Visible<'a>,
+    rows: usize,
+    visible: Visible<'a>,
     /// Added to the scores: `[rows, rows]`.
-    pub(super) bias: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
     /// What scores are multiplied with.
-    pub(super) scale: f32,
+    scale: f32,
 }
 
 /// The self-attention of an encoder's layer.
 pub struct SelfAttentionKernel {
     heads: usize,
     scale: f32,
-    rounding: Option<Rounding>,
 }
 
 impl Kernel for SelfAttentionKernel {
@@ -146,12 +136,6 @@ impl Kernel for SelfAttentionKernel {
             || value_dims != shape
         {
             return Err(wrong());
-        }
-        if self.rounding.is_some() && source > rounded::MOST_POSITIONS {
-            return Err(ort::Error::new(format!(
-                "a document of {source} tokens, where rounded attention takes {} at most",
-                rounded::MOST_POSITIONS
-            )));
         }
         let bias = bias
             .map(|(dims, bias)| Bias::of(&dims, bias, [batch, heads, source]))
@@ -184,10 +168,7 @@ impl Kernel for SelfAttentionKernel {
                 // SAFETY: these columns of the document's rows are this part's alone.
                 let mut to = unsafe { Columns::new(&attended, first, size, hidden) };
                 let put = |row: usize, result: &[f32]| to.row(row).copy_from_slice(&result[..size]);
-                match self.rounding {
-                    None => attend_floats(&source, put),
-                    Some(rounding) => rounded::attend(&source, rounding, put),
-                }
+                attend_all(&source, put);
             }
         })
     }
@@ -202,7 +183,7 @@ struct Room {
 }
 
 /// Attends with all of a head's queries; `put` gets the number of each and its result.
-fn attend_floats(source: &Source<'_>, mut put: impl FnMut(usize, &[f32])) {
+fn attend_all(source: &Source<'_>, mut put: impl FnMut(usize, &[f32])) {
     thread_local! {
         static ROOM: RefCell<Room> = RefCell::default();
     }

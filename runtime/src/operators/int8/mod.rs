@@ -31,7 +31,7 @@ pub const MOST_ROWS: usize = 32;
 /// Most panels of a tile.
 pub const MOST_PANELS: usize = 4;
 /// Most sums of a tile, in panels: rows times panels.
-pub(crate) const MOST_SUMS: usize = 64;
+const MOST_SUMS: usize = 64;
 /// Most rows of a tile of AVX-512, whose sums are registers of 16.
 const AVX512_ROWS: usize = 12;
 
