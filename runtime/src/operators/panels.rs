@@ -10,6 +10,8 @@
 pub const PANEL: usize = 16;
 /// Inputs of an output that lie side by side.
 pub const GROUP: usize = 4;
+/// Activations of a row that lie side by side where an instruction multiplies matrices: sixteen groups.
+pub const MATRIX_GROUP: usize = 16 * GROUP;
 /// Inputs come in multiples of this: two groups, which the AVX2 kernel takes at once.
 pub const BLOCK: usize = 2 * GROUP;
 

@@ -4,7 +4,7 @@ use std::ops::{Deref, Range};
 
 use ort::operator::ComputeContext;
 
-use super::panels::GROUP;
+use super::panels::{GROUP, MATRIX_GROUP};
 use super::parallel::{Disjoint, share};
 use crate::simd::dispatch;
 
@@ -21,7 +21,7 @@ pub struct Layout {
     pub stride: usize,
     /// Rows of a tile; the last may have less.
     pub rows: usize,
-    /// Inputs of a row that lie side by side: 4 or 64.
+    /// Inputs of a row that lie side by side: [`GROUP`] or [`MATRIX_GROUP`].
     pub group: usize,
 }
 
@@ -35,7 +35,7 @@ pub struct RowScale {
 }
 
 /// Bytes that begin with a cache line.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Lines {
     bytes: Vec<u8>,
     first: usize,
@@ -64,7 +64,7 @@ impl Deref for Lines {
 /// neighbours.
 ///
 /// Rows that are multiplied together lie together, as [`Tile`](super::int8::Tile) has it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct QuantizedRows {
     /// A tile after the other.
     bytes: Lines,
@@ -151,9 +151,6 @@ fn rows_of(index: usize, tile: usize, count: usize) -> Range<usize> {
     index * tile..((index + 1) * tile).min(count)
 }
 
-/// Adding this leaves no bits behind the point, so the lowest bits are the value rounded to even.
-const ROUND: f32 = (3u32 << 22) as f32;
-
 /// Where a row lies in a tile.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -161,7 +158,7 @@ pub struct Place {
     pub row: usize,
     /// Rows of the tile.
     pub rows: usize,
-    /// Inputs of a row that lie side by side: 4 or 64.
+    /// Inputs of a row that lie side by side: [`GROUP`] or [`MATRIX_GROUP`].
     pub group: usize,
 }
 
@@ -220,29 +217,21 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], place: Place) -> RowS
     } else {
         0.0
     };
+    // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
+    const ROUND: f32 = (3u32 << 22) as f32;
     let round = |value: f32| (((value - least) * inverse + ROUND).to_bits() & 0xff) as u8;
-    put(row, round, bytes, place);
+    match place.group {
+        GROUP => put::<GROUP>(row, round, bytes, place),
+        MATRIX_GROUP => put::<MATRIX_GROUP>(row, round, bytes, place),
+        other => panic!("groups of {other} inputs"),
+    }
     RowScale { scale, least }
 }
 
 /// Puts the integers of a row of a tile in their places, and zeros behind them.
 #[inline(always)]
-fn put(row: &[f32], round: impl Fn(f32) -> u8, bytes: &mut [u8], place: Place) {
-    match place.group {
-        GROUP => put_groups::<GROUP>(row, round, bytes, place),
-        LINE => put_groups::<LINE>(row, round, bytes, place),
-        other => panic!("groups of {other} inputs"),
-    }
-}
-
-#[inline(always)]
-fn put_groups<const GROUP: usize>(
-    row: &[f32],
-    round: impl Fn(f32) -> u8,
-    bytes: &mut [u8],
-    place: Place,
-) {
-    let groups = bytes.as_chunks_mut::<GROUP>().0;
+fn put<const SIDE: usize>(row: &[f32], round: impl Fn(f32) -> u8, bytes: &mut [u8], place: Place) {
+    let groups = bytes.as_chunks_mut::<SIDE>().0;
     let mut at = place.row;
     let mut integers = [0; AT_ONCE];
     for part in row.chunks(AT_ONCE) {
@@ -251,14 +240,14 @@ fn put_groups<const GROUP: usize>(
             *integer = round(value);
         }
         integers[part.len()..].fill(0);
-        let filled = part.len().div_ceil(GROUP);
-        for integers in &integers.as_chunks::<GROUP>().0[..filled] {
+        let filled = part.len().div_ceil(SIDE);
+        for integers in &integers.as_chunks::<SIDE>().0[..filled] {
             groups[at] = *integers;
             at += place.rows;
         }
     }
     while at < groups.len() {
-        groups[at] = [0; GROUP];
+        groups[at] = [0; SIDE];
         at += place.rows;
     }
 }
@@ -284,7 +273,7 @@ mod tests {
         let sizes = [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12), (600, 7)];
         for ((size, rows), group) in sizes
             .into_iter()
-            .flat_map(|size| [(size, GROUP), (size, LINE)])
+            .flat_map(|size| [(size, GROUP), (size, MATRIX_GROUP)])
         {
             let stride = padded_inputs(size).next_multiple_of(group);
             let mut bytes = vec![7; rows * stride];

@@ -55,27 +55,6 @@ impl<'a> Visible<'a> {
         let holes = (mask.contains(&0) && some).then_some(mask);
         Self { length, holes }
     }
-
-    /// Adds a bias to a row of scores, and takes hidden positions from it, those behind the last among them.
-    #[inline(always)]
-    pub(super) fn bias(&self, scores: &mut [f32], bias: Option<&[f32]>) {
-        let (visible, behind) = scores.split_at_mut(self.length);
-        if let Some(bias) = bias {
-            for (score, bias) in visible.iter_mut().zip(bias) {
-                *score += bias;
-            }
-        }
-        if let Some(mask) = self.holes {
-            for (score, &visible) in visible.iter_mut().zip(mask) {
-                *score = if visible == 0 {
-                    f32::NEG_INFINITY
-                } else {
-                    *score
-                };
-            }
-        }
-        behind.fill(f32::NEG_INFINITY);
-    }
 }
 
 /// Room for what [`attend`] computes on the way.
@@ -147,8 +126,24 @@ fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
         }
     }
     for (index, weights) in weights.chunks_exact_mut(stride).enumerate() {
-        let bias = head.bias.map(|bias| &bias[index * head.bias_stride..]);
-        head.visible.bias(weights, bias);
+        let bias = head
+            .bias
+            .map(|bias| &bias[index * head.bias_stride..][..length]);
+        if let Some(bias) = bias {
+            for (weight, bias) in weights.iter_mut().zip(bias) {
+                *weight += bias;
+            }
+        }
+        if let Some(mask) = head.visible.holes {
+            for (weight, &visible) in weights.iter_mut().zip(mask) {
+                *weight = if visible == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    *weight
+                };
+            }
+        }
+        weights[length..].fill(f32::NEG_INFINITY);
         scratch.shares[index] = exponentials(weights);
     }
     attended.fill(0.0);

@@ -106,7 +106,7 @@ impl Format for Int4 {
                 let left = panels.end - panel;
                 let taken = if left < at_once { 1 } else { at_once };
                 let columns: [_; MOST_PANELS] =
-                    std::array::from_fn(|index| Columns::of(layer, panel + index.min(taken - 1)));
+                    std::array::from_fn(|index| OfPanel::of(layer, panel + index.min(taken - 1)));
                 for first in (start..end).step_by(MOST_ROWS) {
                     let tile_rows = MOST_ROWS.min(end - first);
                     let tile = Tile {
@@ -135,15 +135,15 @@ impl Format for Int4 {
 }
 
 /// What turns the products of a panel into outputs.
-struct Columns {
+struct OfPanel {
     sums: [f32; PANEL],
     bias: [f32; PANEL],
     activation: Activation,
-    /// Columns that are no padding.
+    /// OfPanel that are no padding.
     count: usize,
 }
 
-impl Columns {
+impl OfPanel {
     fn of(layer: &Layer<'_, Int4>, panel: usize) -> Self {
         let (count, bias) = layer.biases(panel);
         Self {
@@ -168,7 +168,7 @@ dispatch! {
 }
 
 #[inline(always)]
-fn finish_body(rows: &[RowScale], columns: &[Columns], products: &mut [[f32; PANEL]]) {
+fn finish_body(rows: &[RowScale], columns: &[OfPanel], products: &mut [[f32; PANEL]]) {
     for (products, row) in products.chunks_mut(columns.len()).zip(rows) {
         for (products, columns) in products.iter_mut().zip(columns) {
             for (output, product) in products.iter_mut().enumerate() {
@@ -182,5 +182,5 @@ fn finish_body(rows: &[RowScale], columns: &[Columns], products: &mut [[f32; PAN
 
 dispatch! {
     /// Adds what a row's least value and the bias make, and applies the activation function.
-    fn finish(rows: &[RowScale], columns: &[Columns], products: &mut [[f32; PANEL]]) = finish_body;
+    fn finish(rows: &[RowScale], columns: &[OfPanel], products: &mut [[f32; PANEL]]) = finish_body;
 }

@@ -1,6 +1,6 @@
 //! The product with the tile registers of x86-64's AMX.
 //!
-//! A tile register is sixteen lines of 64 bytes: [`STEP`] inputs of sixteen rows, or those of a panel, which
+//! A tile register is sixteen lines of 64 bytes: as many inputs of sixteen rows, or those of a panel, which
 //! lie in memory as the instruction wants them. (Intel 64 and IA-32 Architectures Software Developer's Manual, `TDPBUSD`.)
 
 use std::arch::asm;
@@ -8,10 +8,8 @@ use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::sync::LazyLock;
 
 use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
-use crate::operators::panels::PANEL;
+use crate::operators::panels::{MATRIX_GROUP as STEP, PANEL};
 
-/// Inputs that one instruction takes of each row.
-pub(super) const STEP: usize = 64;
 /// Rows of a tile register.
 const LINES: usize = 16;
 /// Bytes of a tile register.
@@ -56,9 +54,9 @@ fn has_instructions() -> bool {
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     /// `ARCH_REQ_XCOMP_PERM` of Linux's `asm/prctl.h`.
-    const REQUEST: i32 = 0x1023;
+    const REQUEST: libc::c_long = 0x1023;
     /// Number of the state that tile registers are.
-    const TILE_DATA: i32 = 18;
+    const TILE_DATA: libc::c_long = 18;
     // SAFETY: a system call without addresses.
     unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
 }
@@ -98,7 +96,8 @@ impl Configuration {
     }
 }
 
-/// Writes one loop over a tile's inputs: the registers and places of its activations, and for each panel the register
+/// Writes one loop over a tile's inputs (activations with the hint that they pass once, for which a tile's panels stay in
+/// the first-level cache: docs/performance.md): the registers and places of its activations, and for each panel the register
 /// and place of its weights, and which sums they make with which activations, and where those go.
 macro_rules! product {
     (
@@ -169,7 +168,11 @@ struct Product {
 }
 
 impl Product {
-    fn run(self, rows: usize, panels: usize) {
+    /// # Safety
+    ///
+    /// The tile registers are [`available`], there is a step, and the pointers are those of a checked tile of so many rows and
+    /// panels, of tails for each of these, and of their sums.
+    unsafe fn run(self, rows: usize, panels: usize) {
         match (rows, panels) {
             (0..=LINES, 1) => product!(self; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
             (0..=LINES, 2) => product!(self; rows: 4 at 0;
@@ -212,7 +215,8 @@ pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
     }
     let rest = tile.stride % STEP * PANEL;
     if rest == 0 {
-        return product.run(rows, panels);
+        // SAFETY: the tile is checked, and a stride that is a multiple of a step holds one at least.
+        return unsafe { product.run(rows, panels) };
     }
     let mut tails = [[0; REGISTER]; MOST_PANELS];
     for (tail, panel) in tails.iter_mut().zip(tile.weights.chunks_exact(panel_size)) {
@@ -224,5 +228,6 @@ pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
         product.steps = 1;
         product.panels = std::array::from_fn(|panel| tails[panel].as_ptr());
     }
-    product.run(rows, panels);
+    // SAFETY: the tile is checked, and there is a tail for each panel.
+    unsafe { product.run(rows, panels) };
 }

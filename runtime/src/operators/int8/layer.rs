@@ -159,7 +159,8 @@ impl Layer<'_> {
                     .wrapping_add((panel + count) * PANEL * stride);
                 for (index, tile) in tiles.clone().enumerate() {
                     if tiles.len() > 1 {
-                        // A part of the panels that come next with each tile.
+                        // A panel that is read for the first time comes from memory, which rows that pass it later hide: a
+                        // part of the panels that come next with each tile.
                         let part = group_size.div_ceil(tiles.len());
                         for at in (index * part..(index + 1) * part).step_by(LINE) {
                             Far::fetch(next.wrapping_add(at));

@@ -3,7 +3,8 @@
 //!
 //! Where the processor adds pairs of products in 16 bits (AVX2's `vpmaddubsw`), what the bits of both factors
 //! come to decides how: four products of [`FOUR_FIT`] bits fit, `4 * 127 * 63 < 2^15`, and two of
-//! [`TWO_FIT`], `2 * 127 * 127 < 2^15`; where even two could saturate, both factors are widened first.
+//! [`TWO_FIT`], `2 * 127 * 127 < 2^15`; where even two could saturate, both factors are widened first. (NEON without dot products adds two,
+//! too, of factors that are signed.)
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -19,7 +20,7 @@ use std::sync::OnceLock;
 pub(crate) use self::layer::Int8;
 pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 
-use super::panels::{BLOCK, GROUP, PANEL};
+use super::panels::{BLOCK, GROUP, MATRIX_GROUP, PANEL};
 use crate::simd::ahead::crosses_pages;
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
@@ -51,13 +52,13 @@ pub struct Shape {
     pub rows: usize,
     /// Panels of a tile; where that many are not left, tiles have two or one.
     pub panels: usize,
-    /// Inputs of a row that lie side by side: [`GROUP`], or the 64 that an instruction on matrices takes.
+    /// Inputs of a row that lie side by side: [`GROUP`] or [`MATRIX_GROUP`].
     pub group: usize,
 }
 
 impl Shape {
-    /// Panels of the next tile where so many are left, one at least.
-    pub fn take(self, left: usize) -> usize {
+    /// Panels of the next tile where so many are left, which is one at least.
+    fn take(self, left: usize) -> usize {
         match left {
             _ if left >= self.panels => self.panels,
             1 => 1,
@@ -69,8 +70,8 @@ impl Shape {
 /// Some rows of activations and the panels they are multiplied with.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile<'a> {
-    /// The inputs of all rows, group by group: for each group of inputs, those of every row in
-    /// turn; whatever it is, where the last is not filled.
+    /// The inputs of all rows, group by group: for each group of inputs, those of every row in turn.
+    /// `rows * stride.next_multiple_of(group)` bytes; what fills the last group may be anything, as it meets zeros.
     pub activations: &'a [u8],
     /// How many rows.
     pub rows: usize,
@@ -90,10 +91,15 @@ pub struct Tile<'a> {
 impl Tile<'_> {
     /// Everything the unchecked kernels rely on, the number of rows and panels left aside.
     fn check(&self) {
+        let padded = self.stride.checked_next_multiple_of(self.group);
+        let panel = self.stride.checked_mul(PANEL);
         assert!(
-            self.stride.is_multiple_of(BLOCK)
-                && self.activations.len() == self.rows * self.stride.next_multiple_of(self.group)
-                && self.weights.len() == self.panels * self.stride * PANEL,
+            self.stride > 0
+                && self.stride.is_multiple_of(BLOCK)
+                && padded.and_then(|row| row.checked_mul(self.rows))
+                    == Some(self.activations.len())
+                && panel.and_then(|panel| panel.checked_mul(self.panels))
+                    == Some(self.weights.len()),
             "rows and panels as long as the stride says"
         );
     }
@@ -197,7 +203,7 @@ impl Instructions {
         tile.check();
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx if tile.group == amx::STEP => amx::multiply(tile, sums),
+            Self::Amx if tile.group == MATRIX_GROUP => amx::multiply(tile, sums),
             _ if tile.group != GROUP => panic!("groups of {} inputs", tile.group),
             Self::Portable => portable::multiply(tile, sums),
             #[cfg(target_arch = "x86_64")]

@@ -3,9 +3,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::operators::panels::position;
 
-/// Most inputs of a row that any instruction set wants side by side.
-const MOST_GROUP: usize = 64;
-
 /// One of the tile's sums, a product at a time.
 fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
     (0..tile.stride)
@@ -70,7 +67,7 @@ proptest! {
             (state >> 32) as u32
         };
         let stride = blocks * BLOCK;
-        let size = rows * stride.next_multiple_of(MOST_GROUP);
+        let size = rows * stride.next_multiple_of(MATRIX_GROUP);
         let activations: Vec<u8> = (0..size).map(|_| (random() % (1 << activation_bits)) as u8).collect();
         let limit = i32::from(weight_limit(weight_bits));
         let weights: Vec<i8> = (0..MOST_PANELS * stride * PANEL)
@@ -88,7 +85,7 @@ fn nothing_saturates_at_the_extremes() {
         let limit = weight_limit(weight_bits);
         for weight in [-limit, limit] {
             let stride = 512_usize;
-            let activations = vec![most; MOST_ROWS * stride.next_multiple_of(MOST_GROUP)];
+            let activations = vec![most; MOST_ROWS * stride.next_multiple_of(MATRIX_GROUP)];
             let weights = vec![weight; MOST_PANELS * stride * PANEL];
             check(
                 MOST_ROWS,
