@@ -20,7 +20,9 @@ use std::sync::OnceLock;
 pub(crate) use self::layer::Int8;
 pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 
-use super::panels::{BLOCK, GROUP, MATRIX_GROUP, PANEL};
+#[cfg(target_arch = "x86_64")]
+use super::panels::MATRIX_GROUP;
+use super::panels::{BLOCK, GROUP, PANEL};
 use crate::simd::ahead::crosses_pages;
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
@@ -52,7 +54,7 @@ pub struct Shape {
     pub rows: usize,
     /// Panels of a tile; where that many are not left, tiles have two or one.
     pub panels: usize,
-    /// Inputs of a row that lie side by side: [`GROUP`] or [`MATRIX_GROUP`].
+    /// Inputs of a row that lie side by side: [`GROUP`] or `MATRIX_GROUP`.
     pub group: usize,
 }
 

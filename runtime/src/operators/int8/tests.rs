@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operators::panels::position;
+use crate::operators::panels::{MATRIX_GROUP, position};
 
 /// One of the tile's sums, a product at a time.
 fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
