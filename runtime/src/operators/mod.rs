@@ -18,6 +18,17 @@
 //! Weights are cut into [`panels`]; what a panel holds is the format's: [`float`], [`int8`], [`int4`].
 //! A new format is a module here, its lines in [`domain`], and a packing in `epitome-export`.
 
+/// Calls an AArch64 kernel made for a way to add products and for the tile's rows, which must be among those listed.
+#[cfg(target_arch = "aarch64")]
+macro_rules! by_rows {
+    ($kernel:ident::<$way:ident>($tile:ident, $to:ident); $($rows:literal)*) => {
+        match $tile.rows {
+            $($rows => $kernel::<$way, $rows>($tile, $to),)*
+            other => panic!("a tile of {other} rows"),
+        }
+    };
+}
+
 pub mod activation;
 pub mod attention;
 pub mod embedding;

@@ -13,26 +13,16 @@ const REGISTER: usize = 16;
 /// Registers of 32-bit numbers that the outputs of a panel fill.
 const QUARTERS: usize = 4;
 
-/// Calls the kernel made for a way to add up products and for the tile's rows.
-macro_rules! by_rows {
-    ($tile:ident, $products:ident, $dots:ident; $($rows:literal)*) => {
-        match $tile.rows {
-            $($rows => rows::<$dots, $rows>($tile, $products),)*
-            other => panic!("a tile of {other} rows"),
-        }
-    };
-}
-
 pub(super) fn neon(tile: &Tile<'_>, products: &mut Products) {
     assert!(tile.panels == 1);
     // SAFETY: every AArch64 has NEON, and the caller checked the tile.
-    unsafe { by_rows!(tile, products, Widened; 1 2 3 4 5 6 7 8) }
+    unsafe { by_rows!(rows::<Widened>(tile, products); 1 2 3 4 5 6 7 8) }
 }
 
 pub(super) fn dot_product(tile: &Tile<'_>, products: &mut Products) {
     assert!(is_aarch64_feature_detected!("dotprod") && tile.panels == 1);
     // SAFETY: the processor has the dot products, and the caller checked the tile.
-    unsafe { by_rows!(tile, products, Dotted; 1 2 3 4 5 6 7 8) }
+    unsafe { by_rows!(rows::<Dotted>(tile, products); 1 2 3 4 5 6 7 8) }
 }
 
 /// The sums of the products of a block's integers and a row's inputs, for a quarter of the outputs.

@@ -139,7 +139,7 @@ struct OfPanel {
     sums: [f32; PANEL],
     bias: [f32; PANEL],
     activation: Activation,
-    /// OfPanel that are no padding.
+    /// Columns that are no padding.
     count: usize,
 }
 

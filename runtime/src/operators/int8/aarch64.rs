@@ -6,29 +6,16 @@ use std::arch::{asm, is_aarch64_feature_detected};
 use super::{Sums, Tile};
 use crate::operators::panels::{GROUP, PANEL};
 
-/// Calls the kernel made for a way to add products and for the tile's rows.
-macro_rules! by_rows {
-    ($tile:ident, $sums:ident, $products:ident) => {
-        match $tile.rows {
-            1 => rows::<$products, 1>($tile, $sums),
-            2 => rows::<$products, 2>($tile, $sums),
-            3 => rows::<$products, 3>($tile, $sums),
-            4 => rows::<$products, 4>($tile, $sums),
-            other => panic!("a tile of {other} rows"),
-        }
-    };
-}
-
 pub(super) fn neon(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(tile.panels == 1);
     // SAFETY: every AArch64 has NEON, and the caller checked the tile.
-    unsafe { by_rows!(tile, sums, Widened) }
+    unsafe { by_rows!(rows::<Widened>(tile, sums); 1 2 3 4) }
 }
 
 pub(super) fn dot_product(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(is_aarch64_feature_detected!("dotprod") && tile.panels == 1);
     // SAFETY: the processor has the dot products, and the caller checked the tile.
-    unsafe { by_rows!(tile, sums, Dotted) }
+    unsafe { by_rows!(rows::<Dotted>(tile, sums); 1 2 3 4) }
 }
 
 /// How products of signed bytes are added.

@@ -3,8 +3,8 @@
 //!
 //! Where the processor adds pairs of products in 16 bits (AVX2's `vpmaddubsw`), what the bits of both factors
 //! come to decides how: four products of [`FOUR_FIT`] bits fit, `4 * 127 * 63 < 2^15`, and two of
-//! [`TWO_FIT`], `2 * 127 * 127 < 2^15`; where even two could saturate, both factors are widened first. (NEON without dot products adds two,
-//! too, of factors that are signed.)
+//! [`TWO_FIT`], `2 * 127 * 127 < 2^15`; where even two could saturate, both factors are widened first. (NEON
+//! without dot products adds two, too, of factors that are signed.)
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
