@@ -31,6 +31,24 @@ pub(crate) unsafe trait Lanes: Copy {
     fn add_product(self, a: Self, b: Self) -> Self;
     /// `self * other`
     fn times(self, other: Self) -> Self;
+    /// Computes a tile in a function of its own. In one function with all that surrounds it, and with tiles of other
+    /// shapes, its sums may be pushed out of the registers by any of them.
+    ///
+    /// # Safety
+    ///
+    /// As [`Tile::compute`] has it.
+    unsafe fn compute<T: Tile, const R: usize, const C: usize>(tile: T);
+}
+
+/// A piece of a matrix whose sums stay in registers while the terms pass.
+pub(crate) trait Tile {
+    /// Computes `R` rows of `C` times [`LANES`] columns. An implementation is `#[inline(always)]`, to be compiled for the
+    /// registers' instructions.
+    ///
+    /// # Safety
+    ///
+    /// As the implementation has it.
+    unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self);
 }
 
 /// Widens finite numbers: the exponent is mended by a multiplication, which normalizes what is subnormal, too.
@@ -86,6 +104,11 @@ unsafe impl Lanes for Portable {
     fn times(self, other: Self) -> Self {
         Self(std::array::from_fn(|lane| self.0[lane] * other.0[lane]))
     }
+    #[inline(never)]
+    unsafe fn compute<T: Tile, const R: usize, const C: usize>(tile: T) {
+        // SAFETY: as the caller promises.
+        unsafe { tile.compute::<Self, R, C>() }
+    }
 }
 
 /// Implements [`Lanes`] for `$count` registers of `$width` numbers.
@@ -94,7 +117,7 @@ macro_rules! registers {
     (
         $(#[$doc:meta])*
         $name:ident: $count:literal of $register:ty, $width:literal;
-        $sums:literal sums;
+        $sums:literal sums, $features:literal;
         $splat:expr, $load:expr, $load_half:expr, $store:expr, $add_product:expr, $times:expr
     ) => {
         $(#[$doc])*
@@ -150,6 +173,20 @@ macro_rules! registers {
                 }
                 product
             }
+            #[inline(always)]
+            unsafe fn compute<T: Tile, const R: usize, const C: usize>(tile: T) {
+                /// # Safety
+                ///
+                /// As [`Tile::compute`] has it.
+                #[target_feature(enable = $features)]
+                #[inline(never)]
+                unsafe fn compute<T: Tile, const R: usize, const C: usize>(tile: T) {
+                    // SAFETY: as the caller promises.
+                    unsafe { tile.compute::<$name, R, C>() }
+                }
+                // SAFETY: whoever uses these registers made sure of their instructions; the rest is the caller's promise.
+                unsafe { compute::<T, R, C>(tile) }
+            }
         }
     };
 }
@@ -160,18 +197,18 @@ mod x86_64 {
 
     use half::f16;
 
-    use super::{LANES, Lanes};
+    use super::{LANES, Lanes, Tile};
 
     registers! {
         /// AVX with FMA and conversion of half precision.
         Avx: 2 of __m256, 8;
-        6 sums;
+        6 sums, "avx2,fma,f16c";
         _mm256_set1_ps, _mm256_loadu_ps, widen_avx, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps
     }
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
-        24 sums;
+        24 sums, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c";
         _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
     }
 
@@ -208,12 +245,12 @@ mod aarch64 {
 
     use half::f16;
 
-    use super::{LANES, Lanes};
+    use super::{LANES, Lanes, Tile};
 
     registers! {
         /// NEON, which every AArch64 has.
         Neon: 4 of float32x4_t, 4;
-        6 sums;
+        6 sums, "neon";
         vdupq_n_f32, vld1q_f32, widen_neon, vst1q_f32, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
     }
 

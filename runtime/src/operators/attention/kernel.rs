@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::simd::exp::exp;
-use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
+use crate::simd::lanes::{LANES, Lanes, Tile, dispatch_lanes};
 
 /// Queries that are taken through keys and values together.
 const TILE: usize = 6;
@@ -73,29 +73,30 @@ pub(super) const fn value_row(size: usize) -> usize {
     size.next_multiple_of(LANES)
 }
 
-/// Runs a tile function for a number of rows and for as many [`Lanes`] side by side as there are
-/// registers: `$left` are what is left, and at least one is taken. Gives how many were.
-macro_rules! tile {
-    ($rows:expr, $left:expr, $function:ident::<$lanes:ident>$arguments:tt) => {
+/// Computes a tile of a number of rows and of as many [`Lanes`] side by side as there are registers: `$left` are what is
+/// left, and at least one is taken. Gives how many were.
+macro_rules! compute {
+    ($lanes:ident, $rows:expr, $left:expr, $tile:expr) => {
         match ($rows, $left) {
-            (1, 4..) => tile!($function::<$lanes, 1, 4>$arguments),
-            (2, 4..) if $lanes::SUMS >= 4 * TILE => tile!($function::<$lanes, 2, 4>$arguments),
-            (3, 4..) if $lanes::SUMS >= 4 * TILE => tile!($function::<$lanes, 3, 4>$arguments),
-            (4, 4..) if $lanes::SUMS >= 4 * TILE => tile!($function::<$lanes, 4, 4>$arguments),
-            (5, 4..) if $lanes::SUMS >= 4 * TILE => tile!($function::<$lanes, 5, 4>$arguments),
-            (TILE, 4..) if $lanes::SUMS >= 4 * TILE => tile!($function::<$lanes, TILE, 4>$arguments),
-            (2, 2..) => tile!($function::<$lanes, 2, 2>$arguments),
-            (3, 2..) => tile!($function::<$lanes, 3, 2>$arguments),
-            (1, _) => tile!($function::<$lanes, 1, 1>$arguments),
-            (2, _) => tile!($function::<$lanes, 2, 1>$arguments),
-            (3, _) => tile!($function::<$lanes, 3, 1>$arguments),
-            (4, _) => tile!($function::<$lanes, 4, 1>$arguments),
-            (5, _) => tile!($function::<$lanes, 5, 1>$arguments),
-            _ => tile!($function::<$lanes, TILE, 1>$arguments),
+            (1, 4..) => compute!($lanes, 1 x 4, $tile),
+            (2, 4..) if $lanes::SUMS >= 4 * TILE => compute!($lanes, 2 x 4, $tile),
+            (3, 4..) if $lanes::SUMS >= 4 * TILE => compute!($lanes, 3 x 4, $tile),
+            (4, 4..) if $lanes::SUMS >= 4 * TILE => compute!($lanes, 4 x 4, $tile),
+            (5, 4..) if $lanes::SUMS >= 4 * TILE => compute!($lanes, 5 x 4, $tile),
+            (TILE, 4..) if $lanes::SUMS >= 4 * TILE => compute!($lanes, TILE x 4, $tile),
+            (2, 2..) => compute!($lanes, 2 x 2, $tile),
+            (3, 2..) => compute!($lanes, 3 x 2, $tile),
+            (1, _) => compute!($lanes, 1 x 1, $tile),
+            (2, _) => compute!($lanes, 2 x 1, $tile),
+            (3, _) => compute!($lanes, 3 x 1, $tile),
+            (4, _) => compute!($lanes, 4 x 1, $tile),
+            (5, _) => compute!($lanes, 5 x 1, $tile),
+            _ => compute!($lanes, TILE x 1, $tile),
         }
     };
-    ($function:ident::<$lanes:ident, $rows:tt, $columns:tt>($($argument:expr),*)) => {{
-        $function::<$lanes, $rows, $columns>($($argument),*);
+    ($lanes:ident, $rows:tt x $columns:tt, $tile:expr) => {{
+        // SAFETY: these tiles check for themselves what they read and write.
+        unsafe { $lanes::compute::<_, $rows, $columns>($tile) };
         $columns
     }};
 }
@@ -117,11 +118,14 @@ fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
             let weights = &mut weights[rows.start * stride..];
             let mut block = first;
             while block < (first + BLOCKS).min(blocks) {
-                block += tile!(
-                    rows.len(),
-                    (first + BLOCKS).min(blocks) - block,
-                    scores::<L>(head, rows.start, block, weights, stride)
-                );
+                let tile = Scores {
+                    head,
+                    first: rows.start,
+                    first_block: block,
+                    weights,
+                    stride,
+                };
+                block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
             }
         }
     }
@@ -153,14 +157,15 @@ fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
             let weights = &weights[rows.start * stride..];
             let mut column = 0;
             while column < row {
-                let attended = &mut attended[rows.start * row + column..];
-                let values = &head.values[column..];
-                let done = tile!(
-                    rows.len(),
-                    (row - column) / LANES,
-                    weigh::<L>(weights, values, attended, positions.clone(), stride, row)
-                );
-                column += done * LANES;
+                let tile = Weigh {
+                    weights,
+                    values: &head.values[column..],
+                    attended: &mut attended[rows.start * row + column..],
+                    positions: positions.clone(),
+                    stride,
+                    row,
+                };
+                column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
             }
         }
     }
@@ -179,42 +184,50 @@ fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
         .map(move |first| first..(first + tile).min(rows))
 }
 
-/// Scores of `R` queries, from number `first` on, with `C` blocks of keys, from `first_block` on.
-#[inline(always)]
-fn scores<L: Lanes, const R: usize, const C: usize>(
-    head: &Head<'_>,
+/// Scores of queries, from number `first` on, with blocks of keys, from `first_block` on.
+struct Scores<'a> {
+    head: &'a Head<'a>,
     first: usize,
     first_block: usize,
-    weights: &mut [f32],
+    /// Of these queries and all keys: one row every `stride`.
+    weights: &'a mut [f32],
     stride: usize,
-) {
-    let rows: [&[f32]; R] =
-        std::array::from_fn(|row| &head.queries[(first + row) * head.stride..][..head.size]);
-    let block_size = head.size * LANES;
-    let keys = &head.keys[first_block * block_size..][..C * block_size];
-    let mut sums = [[L::splat(0.0); C]; R];
-    for index in 0..head.size {
-        // SAFETY: `index` is below the head's size, which is how long each row is and how many times
-        // [`LANES`] each of the `C` blocks is.
-        unsafe {
-            let mut of_blocks = [L::splat(0.0); C];
-            for (block, of_block) in of_blocks.iter_mut().enumerate() {
-                let keys = keys.as_ptr().add(block * block_size + index * LANES);
-                *of_block = L::load(&*keys.cast::<[f32; LANES]>());
-            }
-            for row in 0..R {
-                let query = L::splat(*rows[row].get_unchecked(index));
-                for block in 0..C {
-                    sums[row][block] = sums[row][block].add_product(query, of_blocks[block]);
+}
+
+impl Tile for Scores<'_> {
+    #[inline(always)]
+    unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self) {
+        let Self { head, stride, .. } = self;
+        let rows: [&[f32]; R] = std::array::from_fn(|row| {
+            &head.queries[(self.first + row) * head.stride..][..head.size]
+        });
+        let block_size = head.size * LANES;
+        let keys = &head.keys[self.first_block * block_size..][..C * block_size];
+        let mut sums = [[L::splat(0.0); C]; R];
+        for index in 0..head.size {
+            // SAFETY: `index` is below the head's size, which is how long each row is and how many times
+            // [`LANES`] each of the `C` blocks is.
+            unsafe {
+                let mut of_blocks = [L::splat(0.0); C];
+                for (block, of_block) in of_blocks.iter_mut().enumerate() {
+                    let keys = keys.as_ptr().add(block * block_size + index * LANES);
+                    *of_block = L::load(&*keys.cast::<[f32; LANES]>());
+                }
+                for row in 0..R {
+                    let query = L::splat(*rows[row].get_unchecked(index));
+                    for block in 0..C {
+                        sums[row][block] = sums[row][block].add_product(query, of_blocks[block]);
+                    }
                 }
             }
         }
-    }
-    for (row, sums) in sums.iter().enumerate() {
-        for (block, sums) in sums.iter().enumerate() {
-            let weights = weights[row * stride + (first_block + block) * LANES..].first_chunk_mut();
-            sums.times(L::splat(head.scale))
-                .store(weights.expect("whole blocks"));
+        for (row, sums) in sums.iter().enumerate() {
+            for (block, sums) in sums.iter().enumerate() {
+                let first = row * stride + (self.first_block + block) * LANES;
+                let weights = self.weights[first..].first_chunk_mut();
+                sums.times(L::splat(head.scale))
+                    .store(weights.expect("whole blocks"));
+            }
         }
     }
 }
@@ -249,49 +262,57 @@ fn exponentials(weights: &mut [f32]) -> f32 {
     1.0 / sums.iter().sum::<f32>()
 }
 
-/// Adds the values of some positions, weighted for `R` queries, to `C` times [`LANES`] columns.
-#[inline(always)]
-fn weigh<L: Lanes, const R: usize, const C: usize>(
-    weights: &[f32],
-    values: &[f32],
-    attended: &mut [f32],
-    positions: Range<usize>,
+/// Adds the values of some positions, weighted for each of the rows, to columns.
+struct Weigh<'a> {
+    /// One row every `stride`.
+    weights: &'a [f32],
     stride: usize,
+    /// The values, and what is to be added to: one row every `row`.
+    values: &'a [f32],
+    attended: &'a mut [f32],
     row: usize,
-) {
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &weights[row * stride..][..positions.end]);
-    assert!(
-        positions.is_empty() || values.len() >= (positions.end - 1) * row + C * LANES,
-        "whole rows of values"
-    );
-    let mut sums = [[L::splat(0.0); C]; R];
-    for (index, sums) in sums.iter_mut().enumerate() {
-        for (column, sums) in sums.iter_mut().enumerate() {
-            let attended = attended[index * row + column * LANES..].first_chunk();
-            *sums = L::load(attended.expect("whole rows"));
-        }
-    }
-    for position in positions {
-        // SAFETY: the values reach as far as just checked, and each row beyond the positions.
-        unsafe {
-            let mut of_columns = [L::splat(0.0); C];
-            for (column, of_column) in of_columns.iter_mut().enumerate() {
-                let values = values.as_ptr().add(position * row + column * LANES);
-                *of_column = L::load(&*values.cast::<[f32; LANES]>());
+    positions: Range<usize>,
+}
+
+impl Tile for Weigh<'_> {
+    #[inline(always)]
+    unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self) {
+        let Self { positions, row, .. } = self;
+        let rows: [&[f32]; R] =
+            std::array::from_fn(|row| &self.weights[row * self.stride..][..positions.end]);
+        assert!(
+            positions.is_empty() || self.values.len() >= (positions.end - 1) * row + C * LANES,
+            "whole rows of values"
+        );
+        let mut sums = [[L::splat(0.0); C]; R];
+        for (index, sums) in sums.iter_mut().enumerate() {
+            for (column, sums) in sums.iter_mut().enumerate() {
+                let attended = self.attended[index * row + column * LANES..].first_chunk();
+                *sums = L::load(attended.expect("whole rows"));
             }
-            for index in 0..R {
-                let weight = L::splat(*rows[index].get_unchecked(position));
-                for column in 0..C {
-                    sums[index][column] =
-                        sums[index][column].add_product(weight, of_columns[column]);
+        }
+        for position in positions {
+            // SAFETY: the values reach as far as just checked, and each row beyond the positions.
+            unsafe {
+                let mut of_columns = [L::splat(0.0); C];
+                for (column, of_column) in of_columns.iter_mut().enumerate() {
+                    let values = self.values.as_ptr().add(position * row + column * LANES);
+                    *of_column = L::load(&*values.cast::<[f32; LANES]>());
+                }
+                for index in 0..R {
+                    let weight = L::splat(*rows[index].get_unchecked(position));
+                    for column in 0..C {
+                        sums[index][column] =
+                            sums[index][column].add_product(weight, of_columns[column]);
+                    }
                 }
             }
         }
-    }
-    for (index, sums) in sums.iter().enumerate() {
-        for (column, sums) in sums.iter().enumerate() {
-            let attended = attended[index * row + column * LANES..].first_chunk_mut();
-            sums.store(attended.expect("whole rows"));
+        for (index, sums) in sums.iter().enumerate() {
+            for (column, sums) in sums.iter().enumerate() {
+                let attended = self.attended[index * row + column * LANES..].first_chunk_mut();
+                sums.store(attended.expect("whole rows"));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The product.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use half::f16;
@@ -8,7 +9,7 @@ use super::Weight;
 use crate::operators::activation::Activation;
 use crate::operators::panels::PANEL;
 use crate::simd::ahead::{Ahead, ByItself, Far, Near, crosses_pages};
-use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
+use crate::simd::lanes::{LANES, Lanes, Tile, dispatch_lanes};
 
 /// Most rows of a tile, whose sums stay in registers, of one panel or, where there are registers for them, of [`FEW_PANELS`].
 const FEW_ROWS: usize = 6;
@@ -149,14 +150,20 @@ unsafe fn add_rows<L: Lanes, W: Weight, A: Ahead>(
     products: &mut [[f32; PANEL]],
 ) {
     macro_rules! add {
-        ($first:expr; $($rows:literal x $panels:literal)*) => {
+        ($first_panel:expr; $($rows:literal x $panels:literal)*) => {{
+            let tile = Add::<W, A> {
+                product,
+                first_row: rows.start,
+                first_panel: $first_panel,
+                inputs: inputs.clone(),
+                products,
+                ahead: PhantomData,
+            };
             match rows.len() {
-                $($rows => {
-                    add::<L, W, A, $rows, $panels>(product, (rows.start, $first), inputs.clone(), products);
-                })*
+                $($rows => L::compute::<_, $rows, $panels>(tile),)*
                 _ => unreachable!("a tile of {} rows", rows.len()),
             }
-        };
+        }};
     }
     let panels = product.biases.len();
     // SAFETY: as the caller promises; the panels are those that there are.
@@ -180,54 +187,63 @@ unsafe fn add_rows<L: Lanes, W: Weight, A: Ahead>(
     }
 }
 
-/// Adds what some inputs make to the products of `R` rows and `P` panels, from the row and the panel `place` on. The first
-/// inputs find nothing there.
-///
-/// # Safety
-///
-/// There are that many rows of `x` and of `products`, that many panels of weights, and those inputs.
-#[inline(always)]
-#[allow(
-    clippy::needless_range_loop,
-    reason = "iterators over slices of registers copy them through memory"
-)]
-unsafe fn add<L: Lanes, W: Weight, A: Ahead, const R: usize, const P: usize>(
-    product: &Product<'_, W>,
-    (start, first): (usize, usize),
+/// Adds what some inputs make to the products of rows and panels, from these on. The first inputs find nothing there.
+struct Add<'a, 'p, W, A> {
+    product: &'a Product<'p, W>,
+    first_row: usize,
+    first_panel: usize,
     inputs: Range<usize>,
-    products: &mut [[f32; PANEL]],
-) {
-    let (panels, size_in) = (product.biases.len(), product.size_in);
-    // SAFETY: rows and panels are there, as the caller promises.
-    unsafe {
-        let x = product.x.as_ptr().add(start * size_in);
-        let weights = product.weights.as_ptr().add(first * size_in);
-        let products = products.as_mut_ptr().add(start * panels + first);
-        let mut sums = [[L::splat(0.0); P]; R];
-        if inputs.start > 0 {
-            for row in 0..R {
-                for panel in 0..P {
-                    sums[row][panel] = L::load(&*products.add(row * panels + panel));
+    products: &'a mut [[f32; PANEL]],
+    ahead: PhantomData<A>,
+}
+
+impl<W: Weight, A: Ahead> Tile for Add<'_, '_, W, A> {
+    /// # Safety
+    ///
+    /// There are that many rows of `x` and of `products`, that many panels of weights, and those inputs.
+    #[inline(always)]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "iterators over slices of registers copy them through memory"
+    )]
+    unsafe fn compute<L: Lanes, const R: usize, const P: usize>(self) {
+        let (panels, size_in) = (self.product.biases.len(), self.product.size_in);
+        // SAFETY: rows and panels are there, as the caller promises.
+        unsafe {
+            let x = self.product.x.as_ptr().add(self.first_row * size_in);
+            let weights = self
+                .product
+                .weights
+                .as_ptr()
+                .add(self.first_panel * size_in);
+            let products = self.products.as_mut_ptr();
+            let products = products.add(self.first_row * panels + self.first_panel);
+            let mut sums = [[L::splat(0.0); P]; R];
+            if self.inputs.start > 0 {
+                for row in 0..R {
+                    for panel in 0..P {
+                        sums[row][panel] = L::load(&*products.add(row * panels + panel));
+                    }
                 }
             }
-        }
-        for input in inputs {
-            let mut of_panels = [L::splat(0.0); P];
-            for panel in 0..P {
-                let weights = weights.add(panel * size_in + input);
-                A::fetch(weights.wrapping_add(AHEAD));
-                of_panels[panel] = W::load(&*weights);
-            }
-            for row in 0..R {
-                let x = L::splat(*x.add(row * size_in + input));
+            for input in self.inputs {
+                let mut of_panels = [L::splat(0.0); P];
                 for panel in 0..P {
-                    sums[row][panel] = sums[row][panel].add_product(x, of_panels[panel]);
+                    let weights = weights.add(panel * size_in + input);
+                    A::fetch(weights.wrapping_add(AHEAD));
+                    of_panels[panel] = W::load(&*weights);
+                }
+                for row in 0..R {
+                    let x = L::splat(*x.add(row * size_in + input));
+                    for panel in 0..P {
+                        sums[row][panel] = sums[row][panel].add_product(x, of_panels[panel]);
+                    }
                 }
             }
-        }
-        for row in 0..R {
-            for panel in 0..P {
-                sums[row][panel].store(&mut *products.add(row * panels + panel));
+            for row in 0..R {
+                for panel in 0..P {
+                    sums[row][panel].store(&mut *products.add(row * panels + panel));
+                }
             }
         }
     }
