@@ -31,6 +31,12 @@ impl Precision {
         self != Self::Fp32
     }
 
+    /// Whether the encoder's attention may split its factors, where a processor is quicker with the parts. (In float32
+    /// bundles a factor keeps all its bits.)
+    pub fn splits_attention(self) -> bool {
+        self != Self::Fp32
+    }
+
     /// Its name on the command line and in a manifest.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,22 +7,35 @@ const UNDERFLOW: f32 = -87.0;
 /// Above this the result overflows.
 const OVERFLOW: f32 = 88.0;
 
+/// ln 2 in two parts, of which the first has few enough bits that its product with a power is exact.
+#[allow(clippy::excessive_precision, reason = "as published")]
+pub(crate) const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+/// Coefficients of the polynomial, those of the highest power first, down to that of the second.
+#[allow(clippy::excessive_precision, reason = "as published")]
+pub(crate) const SERIES: [f32; 6] = [
+    1.987_569_15e-4,
+    1.398_199_95e-3,
+    8.333_451_9e-3,
+    4.166_579_6e-2,
+    1.666_666_55e-1,
+    5.000_000_1e-1,
+];
+
 /// e to the power of `x`, within 2 ulp for `x` in [-87, 88]; 0 below, infinity above, NaN for NaN.
 ///
 /// Cody-Waite reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial of degree 7 (the classic coefficients of Cephes),
 /// without fused multiplications, so that every machine computes the same bits.
 #[inline(always)]
-#[allow(clippy::excessive_precision, reason = "the published coefficients")]
 pub(crate) fn exp(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let power = rounded - ROUND;
-    let rest = x - power * 0.693_359_375 - power * -2.121_944_4e-4;
-    let mut series = 1.987_569_15e-4_f32;
-    series = series * rest + 1.398_199_95e-3;
-    series = series * rest + 8.333_451_9e-3;
-    series = series * rest + 4.166_579_6e-2;
-    series = series * rest + 1.666_666_55e-1;
-    series = series * rest + 5.000_000_1e-1;
+    let rest = x - power * LN_2[0] - power * LN_2[1];
+    let mut series = SERIES[0];
+    series = series * rest + SERIES[1];
+    series = series * rest + SERIES[2];
+    series = series * rest + SERIES[3];
+    series = series * rest + SERIES[4];
+    series = series * rest + SERIES[5];
     let mantissa = series * (rest * rest) + rest + 1.0;
     let scale = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
     let result = mantissa * scale;

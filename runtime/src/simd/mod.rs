@@ -2,6 +2,8 @@
 //! exponential, and lanes of numbers with fused multiplication.
 
 pub(crate) mod ahead;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod exp;
 pub(crate) mod lanes;
 

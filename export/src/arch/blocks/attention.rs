@@ -102,7 +102,10 @@ impl Attention {
                 .optional(bias)
                 .int(attention::HEADS, self.heads.count as i64)
                 .float(attention::SCALE, self.score_scale());
-            node.output()
+            match b.weights.precision().splits_attention() {
+                true => node.int(attention::SPLIT, 1).output(),
+                false => node.output(),
+            }
         };
         self.out_of_heads(b, name, &attended)
     }

@@ -6,7 +6,7 @@ use ort::operator::{
 use ort::value::TensorElementType;
 
 use super::history::{History, Tokens, attend};
-use super::{FLOAT, ROOM, heads, mismatch, scale};
+use super::{FLOAT, SCRATCH, heads, mismatch, scale};
 use crate::operators::parallel::{Disjoint, share};
 use crate::operators::{input, optional_input};
 
@@ -192,7 +192,7 @@ impl Kernel for CacheAttentionKernel {
         let work = 2 * sizes.rows * total * hidden;
         let parts = sizes.rows * sizes.heads;
         share(context, parts, 1, work, |parts| {
-            ROOM.with_borrow_mut(|room| {
+            SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
                     let (row, head) = (part / sizes.heads, part % sizes.heads);
                     // Where the sequence's new tokens start, and the document's rows of the cache.
@@ -229,7 +229,7 @@ impl Kernel for CacheAttentionKernel {
                     let at = row * hidden + column;
                     // SAFETY: the head's columns of the row are this part's alone.
                     let to = unsafe { attended.part(at..at + size) };
-                    attend(&history, &mut room.scratch.weights, to);
+                    attend(&history, &mut scratch.weights, to);
                 }
             });
         })?;

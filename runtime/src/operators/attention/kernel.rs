@@ -55,6 +55,27 @@ impl<'a> Visible<'a> {
         let holes = (mask.contains(&0) && some).then_some(mask);
         Self { length, holes }
     }
+
+    /// Adds a bias to a row of scores, and takes hidden positions from it, those behind the last among them.
+    #[inline(always)]
+    pub(super) fn bias(&self, scores: &mut [f32], bias: Option<&[f32]>) {
+        let (visible, behind) = scores.split_at_mut(self.length);
+        if let Some(bias) = bias {
+            for (score, bias) in visible.iter_mut().zip(bias) {
+                *score += bias;
+            }
+        }
+        if let Some(mask) = self.holes {
+            for (score, &visible) in visible.iter_mut().zip(mask) {
+                *score = if visible == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    *score
+                };
+            }
+        }
+        behind.fill(f32::NEG_INFINITY);
+    }
 }
 
 /// Room for what [`attend`] computes on the way.
@@ -130,24 +151,8 @@ fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
         }
     }
     for (index, weights) in weights.chunks_exact_mut(stride).enumerate() {
-        let bias = head
-            .bias
-            .map(|bias| &bias[index * head.bias_stride..][..length]);
-        if let Some(bias) = bias {
-            for (weight, bias) in weights.iter_mut().zip(bias) {
-                *weight += bias;
-            }
-        }
-        if let Some(mask) = head.visible.holes {
-            for (weight, &visible) in weights.iter_mut().zip(mask) {
-                *weight = if visible == 0 {
-                    f32::NEG_INFINITY
-                } else {
-                    *weight
-                };
-            }
-        }
-        weights[length..].fill(f32::NEG_INFINITY);
+        let bias = head.bias.map(|bias| &bias[index * head.bias_stride..]);
+        head.visible.bias(weights, bias);
         scratch.shares[index] = exponentials(weights);
     }
     attended.fill(0.0);
@@ -360,21 +365,21 @@ pub(super) fn pack_values(rows: &[f32], stride: usize, size: usize, packed: &mut
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    struct Example {
-        queries: Vec<f32>,
-        keys: Vec<f32>,
-        values: Vec<f32>,
-        mask: Vec<i32>,
-        bias: Vec<f32>,
+    pub(in super::super) struct Example {
+        pub(in super::super) queries: Vec<f32>,
+        pub(in super::super) keys: Vec<f32>,
+        pub(in super::super) values: Vec<f32>,
+        pub(in super::super) mask: Vec<i32>,
+        pub(in super::super) bias: Vec<f32>,
     }
 
     /// Numbers that look random.
-    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    pub(in super::super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
         (0..count as u32)
             .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
             .map(|number| number as f32 / 1000.0 - 2.0)
@@ -382,8 +387,8 @@ mod tests {
     }
 
     impl Example {
-        /// The result of a row in double precision.
-        fn exact(&self, row: usize, size: usize) -> Vec<f64> {
+        /// The result of a row in double precision, for scores multiplied with 0.5.
+        pub(in super::super) fn exact(&self, row: usize, size: usize) -> Vec<f64> {
             let positions = self.mask.len();
             let scores: Vec<f64> = (0..positions)
                 .map(|position| {

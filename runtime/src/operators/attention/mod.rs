@@ -10,9 +10,12 @@
 //!
 //! And the decoder's over what it generated so far, [`CacheAttention`].
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod cache;
 mod history;
 mod kernel;
+mod source;
 
 use std::cell::RefCell;
 
@@ -23,16 +26,15 @@ use ort::value::TensorElementType;
 
 pub use self::cache::{CACHE_ATTENTION, CacheAttention};
 use self::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
+pub use self::source::{SELF_ATTENTION, SPLIT, SelfAttention};
+use super::input;
 use super::parallel::{Disjoint, share};
-use super::{input, optional_input};
 use crate::simd::lanes::LANES;
 
 /// Name of [`CrossMemory`] in a graph.
 pub const CROSS_MEMORY: &str = "CrossMemory";
 /// Name of [`CrossAttention`] in a graph.
 pub const CROSS_ATTENTION: &str = "CrossAttention";
-/// Name of [`SelfAttention`] in a graph.
-pub const SELF_ATTENTION: &str = "SelfAttention";
 /// Attribute of all operators here, integer: heads.
 pub const HEADS: &str = "num_heads";
 /// Attribute of the attentions, float: what scores are multiplied with.
@@ -44,23 +46,12 @@ pub const KEYS: &str = "keys";
 /// The values.
 pub const VALUES: &str = "values";
 
-/// Queries of the encoder that share a pass over the keys: whole tiles, whose scores stay in the
-/// second-level cache.
-const QUERIES: usize = 48;
-
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
 
-/// Room that each thread keeps.
-#[derive(Default)]
-struct Room {
-    scratch: Scratch,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
 thread_local! {
-    static ROOM: RefCell<Room> = RefCell::default();
+    /// Room that each thread keeps.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 fn heads(context: &KernelContext<'_>) -> ort::Result<usize> {
@@ -251,7 +242,7 @@ impl Kernel for CrossAttentionKernel {
         let (of_keys, of_values) = (positions * size, positions * value_row(size));
         let work = 2 * rows * source * hidden;
         share(context, batch * heads, 1, work, |parts| {
-            ROOM.with_borrow_mut(|room| {
+            SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
                     let (document, head) = (part / heads, part % heads);
                     let first = document * beams;
@@ -267,173 +258,14 @@ impl Kernel for CrossAttentionKernel {
                         bias_stride: 0,
                         scale: self.scale,
                     };
-                    attend(&head, &mut room.scratch);
+                    attend(&head, scratch);
                     let column = part % heads * size;
-                    let results = room.scratch.attended.chunks(value_row(size));
+                    let results = scratch.attended.chunks(value_row(size));
                     for (row, result) in results.take(beams).enumerate() {
                         let at = (first + row) * hidden + column;
                         // SAFETY: these columns of the document's rows are this part's alone.
                         let to = unsafe { attended.part(at..at + size) };
                         to.copy_from_slice(&result[..size]);
-                    }
-                }
-            });
-        })
-    }
-}
-
-/// The operator: float32 queries, keys and values of `[batch * source, heads * size]`, an int32 mask
-/// `[batch, source]` and, if there is one, a float32 bias `[1 or batch, 1 or heads, source, source]` added to the
-/// scores, to float32 `[batch * source, heads * size]`.
-#[derive(Clone, Copy, Debug)]
-pub struct SelfAttention;
-
-impl Operator for SelfAttention {
-    type Kernel<'attr> = SelfAttentionKernel;
-
-    fn name(&self) -> &str {
-        SELF_ATTENTION
-    }
-
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let bias = OperatorInput::optional(TensorElementType::Float32);
-        [FLOAT, FLOAT, FLOAT, MASK, bias]
-    }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(
-        &self,
-        context: &KernelContext<'attr>,
-    ) -> ort::Result<SelfAttentionKernel> {
-        Ok(SelfAttentionKernel {
-            heads: heads(context)?,
-            scale: scale(context)?,
-        })
-    }
-}
-
-/// What is added to scores: `[1 or batch, 1 or heads, source, source]`.
-#[derive(Clone, Copy)]
-struct Bias<'a> {
-    values: &'a [f32],
-    /// Numbers from one document, head and row to the next; 0 where they share.
-    strides: [usize; 3],
-}
-
-impl<'a> Bias<'a> {
-    fn of(
-        dims: &[usize],
-        values: &'a [f32],
-        [batch, heads, source]: [usize; 3],
-    ) -> ort::Result<Self> {
-        let scores = [batch, heads, source, source];
-        let &[documents, of_heads, rows, columns] = dims else {
-            return Err(mismatch("bias and scores", &[dims, &scores]));
-        };
-        let fits = [rows, columns] == [source; 2]
-            && [1, batch].contains(&documents)
-            && [1, heads].contains(&of_heads);
-        if !fits {
-            return Err(mismatch("bias and scores", &[dims, &scores]));
-        }
-        let plane = source * source;
-        let stride = |count, size| if count == 1 { 0 } else { size };
-        Ok(Self {
-            values,
-            strides: [
-                stride(documents, of_heads * plane),
-                stride(of_heads, plane),
-                source,
-            ],
-        })
-    }
-
-    /// What belongs to this document, head and row, and to the rows behind it.
-    fn of_rows(self, place: [usize; 3]) -> &'a [f32] {
-        let offsets = place.iter().zip(self.strides);
-        &self.values[offsets.map(|(at, stride)| at * stride).sum()..]
-    }
-}
-
-/// The self-attention of an encoder's layer.
-pub struct SelfAttentionKernel {
-    heads: usize,
-    scale: f32,
-}
-
-impl Kernel for SelfAttentionKernel {
-    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let (shape, queries) = input::<f32>(context, 0)?;
-        let (key_dims, keys) = input::<f32>(context, 1)?;
-        let (value_dims, values) = input::<f32>(context, 2)?;
-        let (mask_dims, mask) = input::<i32>(context, 3)?;
-        let bias = optional_input::<f32>(context, 4)?;
-        let heads = self.heads;
-        let wrong = || {
-            let shapes = [&shape[..], &key_dims, &value_dims, &mask_dims];
-            mismatch("queries, keys, values and mask", &shapes)
-        };
-        let (&[rows, hidden], &[batch, source]) = (shape.as_slice(), mask_dims.as_slice()) else {
-            return Err(wrong());
-        };
-        let size = hidden / heads;
-        if hidden != heads * size
-            || rows != batch * source
-            || key_dims != shape
-            || value_dims != shape
-        {
-            return Err(wrong());
-        }
-        let bias = bias
-            .map(|(dims, bias)| Bias::of(&dims, bias, [batch, heads, source]))
-            .transpose()?;
-        let mut output = context
-            .output(0, [rows as i64, hidden as i64])?
-            .ok_or_else(|| ort::Error::new("there is no output"))?;
-        let (_, attended) = output.try_extract_tensor_mut::<f32>()?;
-        if attended.is_empty() {
-            return Ok(());
-        }
-        let attended = Disjoint::new(attended);
-        let work = 2 * rows * source * hidden;
-        share(context, batch * heads, 1, work, |parts| {
-            ROOM.with_borrow_mut(|room| {
-                for part in parts {
-                    let (document, index) = (part / heads, part % heads);
-                    let start = document * source * hidden;
-                    let (of_document, column) = (start..start + source * hidden, index * size);
-                    room.keys.resize(padded(source) * size, 0.0);
-                    room.values.resize(source * value_row(size), 0.0);
-                    let rows = &keys[of_document.clone()][column..];
-                    pack_keys(rows, hidden, size, &mut room.keys);
-                    let rows = &values[of_document.clone()][column..];
-                    pack_values(rows, hidden, size, &mut room.values);
-                    let visible = Visible::of(&mask[document * source..][..source]);
-                    for first in (0..source).step_by(QUERIES) {
-                        let rows = QUERIES.min(source - first);
-                        let head = Head {
-                            queries: &queries[of_document.clone()][first * hidden + column..],
-                            rows,
-                            stride: hidden,
-                            size,
-                            keys: &room.keys,
-                            values: &room.values,
-                            visible,
-                            bias: bias.map(|bias| bias.of_rows([document, index, first])),
-                            bias_stride: source,
-                            scale: self.scale,
-                        };
-                        attend(&head, &mut room.scratch);
-                        let results = room.scratch.attended.chunks(value_row(size));
-                        for (row, result) in results.take(rows).enumerate() {
-                            let at = start + (first + row) * hidden + column;
-                            // SAFETY: these columns of the document's rows are this part's alone.
-                            let to = unsafe { attended.part(at..at + size) };
-                            to.copy_from_slice(&result[..size]);
-                        }
                     }
                 }
             });

@@ -4,14 +4,11 @@
 //! lie in memory as the instruction wants them. (Intel 64 and IA-32 Architectures Software Developer's Manual, `TDPBUSD`.)
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
-use std::sync::LazyLock;
 
 use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
 use crate::operators::panels::{MATRIX_GROUP as STEP, PANEL};
+use crate::simd::amx::{self, Configuration, Factors, LINES};
 
-/// Rows of a tile register.
-const LINES: usize = 16;
 /// Bytes of a tile register.
 const REGISTER: usize = LINES * STEP;
 
@@ -25,75 +22,17 @@ pub(super) fn shape(rows: usize) -> Shape {
     }
 }
 
-/// Whether the processor has the instructions and the operating system lets this process use them, which it
-/// has to be asked for.
+/// Whether the processor has the instructions, and this process may use them.
 pub(super) fn available() -> bool {
-    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_instructions() && permitted());
-    *AVAILABLE
+    amx::available(Factors::Int8)
 }
 
-/// Whether processor and operating system have what it takes.
-fn has_instructions() -> bool {
-    /// Bits of the features that the operating system keeps: a tile's configuration, and what it holds.
-    const STATE: u64 = 1 << 17 | 1 << 18;
-    // AMX-TILE and AMX-INT8.
-    const FEATURES: u32 = 1 << 24 | 1 << 25;
-    #[target_feature(enable = "xsave")]
-    fn kept() -> u64 {
-        // SAFETY: the processor has the instruction, as the caller saw to.
-        unsafe { _xgetbv(0) }
-    }
-    if !is_x86_feature_detected!("xsave") || __cpuid(0).eax < 7 {
-        return false;
-    }
-    // SAFETY: the processor has the instruction, as just detected.
-    __cpuid_count(7, 0).edx & FEATURES == FEATURES && unsafe { kept() } & STATE == STATE
-}
-
-/// Asks the operating system for the tile registers' use.
-#[cfg(target_os = "linux")]
-fn permitted() -> bool {
-    /// `ARCH_REQ_XCOMP_PERM` of Linux's `asm/prctl.h`.
-    const REQUEST: libc::c_long = 0x1023;
-    /// Number of the state that tile registers are.
-    const TILE_DATA: libc::c_long = 18;
-    // SAFETY: a system call without addresses.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn permitted() -> bool {
-    false
-}
-
-/// How many lines the tile registers have, and how long they are, as `LDTILECFG` reads it.
-#[repr(C, align(64))]
-struct Configuration {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    line_bytes: [u16; 16],
-    lines: [u8; 16],
-}
-
-impl Configuration {
-    /// Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. The activations of 5, whose sums are 2 and 3, are
-    /// those of the rows beyond the first sixteen; where there are none, all sums are of the first.
-    fn of(rows: usize) -> Self {
-        let mut lines = [0; 16];
-        let (first, second) = (rows.min(LINES) as u8, rows.saturating_sub(LINES) as u8);
-        let beyond = if second > 0 { second } else { first };
-        lines[..8].copy_from_slice(&[first, first, beyond, beyond, first, beyond, 16, 16]);
-        let mut line_bytes = [0; 16];
-        line_bytes[..8].fill(STEP as u16);
-        Self {
-            palette: 1,
-            start_row: 0,
-            reserved: [0; 14],
-            line_bytes,
-            lines,
-        }
-    }
+/// Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. The activations of 5, whose sums are 2 and 3, are
+/// those of the rows beyond the first sixteen; where there are none, all sums are of the first.
+fn configuration(rows: usize) -> Configuration {
+    let (first, second) = (rows.min(LINES), rows.saturating_sub(LINES));
+    let beyond = if second > 0 { second } else { first };
+    Configuration::of([first, first, beyond, beyond, first, beyond, LINES, LINES])
 }
 
 /// Writes one loop over a tile's inputs (activations with the hint that they pass once, for which a tile's panels stay in
@@ -201,7 +140,7 @@ pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
     );
     let panel_size = tile.stride * PANEL;
     let mut product = Product {
-        configuration: Configuration::of(rows),
+        configuration: configuration(rows),
         activations: tile.activations.as_ptr(),
         activations_step: rows * STEP,
         panels: [tile.weights.as_ptr(); MOST_PANELS],

@@ -1,0 +1,100 @@
+//! The tile registers of x86-64's AMX.
+//!
+//! A tile register is up to sixteen lines of up to 64 bytes. (Intel 64 and IA-32 Architectures Software Developer's
+//! Manual, volume 1, chapter 18.)
+
+use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::sync::LazyLock;
+
+/// Lines of a tile register.
+pub(crate) const LINES: usize = 16;
+/// Bytes of a line.
+pub(crate) const LINE: usize = 64;
+
+/// What tile registers are multiplied as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Factors {
+    /// Bytes (`TDPBUSD`).
+    Int8,
+    /// bfloat16 (`TDPBF16PS`).
+    Bfloat16,
+}
+
+/// Whether the processor has the instructions and the operating system lets this process use them, which it
+/// has to be asked for.
+pub(crate) fn available(factors: Factors) -> bool {
+    static PERMITTED: LazyLock<bool> = LazyLock::new(|| are_kept() && are_permitted());
+    /// Bit of AMX-TILE.
+    const TILE: u32 = 1 << 24;
+    let bit = match factors {
+        Factors::Bfloat16 => 1 << 22,
+        Factors::Int8 => 1 << 25,
+    };
+    features() & (TILE | bit) == TILE | bit && *PERMITTED
+}
+
+/// The word of the processor's features in which AMX has its bits.
+fn features() -> u32 {
+    static FEATURES: LazyLock<u32> = LazyLock::new(|| match __cpuid(0).eax {
+        7.. => __cpuid_count(7, 0).edx,
+        _ => 0,
+    });
+    *FEATURES
+}
+
+/// Whether the operating system keeps tile registers for a process.
+fn are_kept() -> bool {
+    /// Bits of what it keeps: a tile's configuration, and what it holds.
+    const STATE: u64 = 1 << 17 | 1 << 18;
+    #[target_feature(enable = "xsave")]
+    fn kept() -> u64 {
+        // SAFETY: the processor has the instruction, as the caller saw to.
+        unsafe { _xgetbv(0) }
+    }
+    // SAFETY: the processor has the instruction, as just detected.
+    is_x86_feature_detected!("xsave") && unsafe { kept() } & STATE == STATE
+}
+
+/// Asks the operating system for the tile registers' use.
+#[cfg(target_os = "linux")]
+fn are_permitted() -> bool {
+    /// `ARCH_REQ_XCOMP_PERM` of Linux's `asm/prctl.h`.
+    const REQUEST: libc::c_long = 0x1023;
+    /// Number of the state that tile registers are.
+    const TILE_DATA: libc::c_long = 18;
+    // SAFETY: a system call without addresses.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn are_permitted() -> bool {
+    false
+}
+
+/// How many lines the tile registers have, and how long they are, as `LDTILECFG` reads it.
+#[repr(C, align(64))]
+pub(crate) struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    line_bytes: [u16; 16],
+    lines: [u8; 16],
+}
+
+impl Configuration {
+    /// Of eight registers with so many whole lines.
+    pub(crate) fn of(of_registers: [usize; 8]) -> Self {
+        let (mut lines, mut line_bytes) = ([0; 16], [0; 16]);
+        for (register, count) in of_registers.into_iter().enumerate() {
+            lines[register] = count as u8;
+            line_bytes[register] = LINE as u16;
+        }
+        Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            line_bytes,
+            lines,
+        }
+    }
+}
