@@ -430,6 +430,15 @@ fn a_damaged_bundle_is_noticed() {
     fails(&mut summarize(), 1, &["format 99"]);
     restore(&|root| {
         edit_json(&root.join("manifest.json"), |manifest| {
+            manifest["format"] = 2.into();
+        });
+    });
+    assert!(
+        run(&mut summarize()).status.success(),
+        "an older bundle is still read"
+    );
+    restore(&|root| {
+        edit_json(&root.join("manifest.json"), |manifest| {
             manifest["shape"]["head_size"] = 0.into();
         });
     });

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bundle::{FORMAT, OLDEST_FORMAT};
 use crate::generation::{GenerateError, ParameterError};
 
 /// The result of this library's functions.
@@ -50,7 +51,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The bundle is of a format this version does not read.
-    #[error("'{}' is of bundle format {found}, and this version reads format {}: export the model again", path.display(), crate::bundle::FORMAT)]
+    #[error("'{}' is of bundle format {found}, and this version reads {OLDEST_FORMAT} to {FORMAT}: export the model again with this version", path.display())]
     BundleFormat {
         /// The manifest.
         path: PathBuf,

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::precision::Precision;
 
-/// The bundle format this version writes and reads.
-pub const FORMAT: u32 = 2;
+/// The bundle format that this version writes: since 3, keys and values of the cross-attention are float16 in bundles that
+/// are not float32.
+pub const FORMAT: u32 = 3;
+/// The oldest that it reads.
+pub const OLDEST_FORMAT: u32 = 2;
 
 /// What an export is written for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use manifest::{FORMAT, FileRecord, Layout, Manifest, ModelShape, SourceRecord, Surplus, Tool};
+pub use manifest::{
+    FORMAT, FileRecord, Layout, Manifest, ModelShape, OLDEST_FORMAT, SourceRecord, Surplus, Tool,
+};
 pub use precision::Precision;
 
 use crate::error::{Error, Result};
@@ -159,7 +161,7 @@ impl Bundle {
 fn read_manifest(path: &Path) -> Result<Manifest> {
     let fields: Map<String, Value> = read_json(path)?;
     match fields.get("format").and_then(Value::as_u64) {
-        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) if (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format) => {}
         Some(format) => {
             return Err(Error::BundleFormat {
                 path: path.into(),

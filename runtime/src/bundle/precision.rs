@@ -37,6 +37,11 @@ impl Precision {
         self != Self::Fp32
     }
 
+    /// Whether keys and values of the decoder's cross-attention are kept in float16.
+    pub fn halves_memory(self) -> bool {
+        self != Self::Fp32
+    }
+
     /// Its name on the command line and in a manifest.
     pub fn name(self) -> &'static str {
         match self {

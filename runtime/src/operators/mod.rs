@@ -11,8 +11,8 @@
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`Norm`](norm::Norm) | a residual addition and the normalization behind it |
 //! | [`SelfAttention`](attention::SelfAttention) | the encoder's attention |
-//! | [`CrossMemory`](attention::CrossMemory) | keys or values of the decoder's cross-attention, once a document |
-//! | [`CrossAttention`](attention::CrossAttention) | the beams' attention over them |
+//! | [`CrossMemory`](attention::CROSS_MEMORY), in float32 and in float16 | keys or values of the decoder's cross-attention, once a document |
+//! | [`CrossAttention`](attention::CROSS_ATTENTION), likewise | the beams' attention over them |
 //! | [`CacheAttention`](attention::CacheAttention) | the decoder's attention over what it generated |
 //!
 //! Weights are cut into [`panels`]; what a panel holds is the format's: [`float`], [`int8`], [`int4`].
@@ -42,6 +42,7 @@ mod parallel;
 pub mod registration;
 pub mod rows;
 
+use half::f16;
 use ort::operator::OperatorDomain;
 
 use self::embedding::Embedding;
@@ -64,8 +65,10 @@ pub fn domain() -> ort::Result<OperatorDomain> {
         .add(Embedding::<Fp16>::default())?
         .add(Linear::<Int4>::default())?
         .add(norm::Norm)?
-        .add(attention::CrossMemory)?
-        .add(attention::CrossAttention)?
+        .add(attention::CrossMemory::<f32>::default())?
+        .add(attention::CrossAttention::<f32>::default())?
+        .add(attention::CrossMemory::<f16>::default())?
+        .add(attention::CrossAttention::<f16>::default())?
         .add(attention::SelfAttention)?
         .add(attention::CacheAttention)
 }

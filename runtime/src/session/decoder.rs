@@ -2,6 +2,7 @@
 
 use ort::session::{IoBinding, Session};
 
+use super::cross::{Cross, gather};
 use super::draft::DraftGraph;
 use super::{FloatTensor, SourceMemory, allocate, filled};
 use crate::bundle::{ModelShape, io};
@@ -33,7 +34,7 @@ impl Decoder {
         max_length: usize,
     ) -> Result<Decoding<'_>> {
         let mask = source_mask(&memories)?;
-        let layers = Cross::gather(memories, &self.shape)?
+        let layers = gather(memories)?
             .into_iter()
             .map(|cross| Layer::new(cross, beams, max_length, &self.shape))
             .collect::<Result<Vec<_>>>()?;
@@ -116,68 +117,6 @@ impl StepBuffers {
     }
 }
 
-/// Keys and values of one layer's cross-attention: float32 `[documents, heads, source, head_size]`.
-pub(super) struct Cross {
-    pub(super) key: FloatTensor,
-    pub(super) value: FloatTensor,
-}
-
-impl Cross {
-    /// The memories of several documents side by side, one [`Cross`] a layer. A single document's
-    /// is taken as it is.
-    fn gather(memories: Vec<SourceMemory>, shape: &ModelShape) -> Result<Vec<Self>> {
-        if let [_] = memories.as_slice() {
-            let cross = memories.into_iter().flat_map(|memory| memory.cross);
-            return Ok(cross.map(|(key, value)| Self { key, value }).collect());
-        }
-        (0..shape.decoder_layers)
-            .map(|layer| {
-                let side_by_side = |tensor: fn(&(FloatTensor, FloatTensor)) -> &FloatTensor| {
-                    let tensors = memories.iter().map(|memory| tensor(&memory.cross[layer]));
-                    Self::batch(&tensors.collect::<Vec<_>>())
-                };
-                let key = side_by_side(|(key, _)| key)?;
-                let value = side_by_side(|(_, value)| value)?;
-                Ok(Self { key, value })
-            })
-            .collect()
-    }
-}
-
-impl Cross {
-    /// Tensors of `[1, heads, length, size]` in one, each padded to the longest. (Lengths may be padded
-    /// already, to whole blocks of an operator's layout.)
-    fn batch(tensors: &[&FloatTensor]) -> Result<FloatTensor> {
-        let dims = |tensor: &FloatTensor| -> [usize; 4] {
-            std::array::from_fn(|axis| tensor.shape()[axis] as usize)
-        };
-        let longest = tensors.iter().map(|tensor| dims(tensor)[2]).max();
-        let [_, heads, _, size] = dims(tensors[0]);
-        let mut batch = allocate(&[tensors.len(), heads, longest.unwrap_or(0), size])?;
-        for (document, tensor) in tensors.iter().enumerate() {
-            place(&mut batch, tensor, document);
-        }
-        Ok(batch)
-    }
-}
-
-/// Copies one document's `[1, heads, length, head_size]` into its place in a padded batch; the
-/// padding is zeroed, since masked positions still take part in a product.
-fn place(batch: &mut FloatTensor, from: &FloatTensor, document: usize) {
-    let length = from.shape()[2] as usize;
-    let (shape, to) = batch.extract_tensor_mut();
-    let [heads, longest, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
-    let (_, from) = from.extract_tensor();
-    let to = &mut to[document * heads * longest * size..][..heads * longest * size];
-    for (to, from) in to
-        .chunks_exact_mut(longest * size)
-        .zip(from.chunks_exact(length * size))
-    {
-        to[..from.len()].copy_from_slice(from);
-        to[from.len()..].fill(0.0);
-    }
-}
-
 /// The caches of one layer.
 pub(super) struct Layer {
     pub(super) cross: Cross,
@@ -189,8 +128,12 @@ pub(super) struct Layer {
 
 impl Layer {
     fn new(cross: Cross, beams: usize, max_length: usize, shape: &ModelShape) -> Result<Self> {
-        let documents = cross.key.shape()[0] as usize;
-        let dims = [documents * beams, shape.heads, max_length, shape.head_size];
+        let dims = [
+            cross.documents() * beams,
+            shape.heads,
+            max_length,
+            shape.head_size,
+        ];
         Ok(Self {
             cross,
             past_key: allocate(&dims)?,
@@ -305,19 +248,16 @@ impl StepModel for Decoding<'_> {
             layers,
         } = &mut self.buffers;
         let mut smaller = StepBuffers::new(documents.len(), beams, self.max_length, vocab_size)?;
-        copy_rows(&steps.indirection, &mut smaller.indirection, documents);
+        let (_, table) = steps.indirection.extract_tensor();
+        copy_rows(table, &mut smaller.indirection, documents);
         *steps = smaller;
         let mut smaller = allocate(&[documents.len(), mask.shape()[1] as usize])?;
-        copy_rows(mask, &mut smaller, documents);
+        copy_rows(mask.extract_tensor().1, &mut smaller, documents);
         *mask = smaller;
         for layer in layers {
-            for cross in [&mut layer.cross.key, &mut layer.cross.value] {
-                let mut smaller = allocate(&kept_shape(cross, documents.len()))?;
-                copy_rows(cross, &mut smaller, documents);
-                *cross = smaller;
-            }
+            layer.cross.retain(documents)?;
             for past in [&mut layer.past_key, &mut layer.past_value] {
-                let mut smaller = allocate(&kept_shape(past, documents.len() * beams))?;
+                let mut smaller = allocate(&kept_shape(past.shape(), documents.len() * beams))?;
                 copy_past(past, &mut smaller, documents, beams, length);
                 *past = smaller;
             }
@@ -358,20 +298,19 @@ impl DraftModel for Decoding<'_> {
     }
 }
 
-/// The tensor's shape with another first dimension.
-fn kept_shape(tensor: &FloatTensor, rows: usize) -> Vec<usize> {
-    let rest = tensor.shape()[1..].iter().map(|&dim| dim as usize);
+/// A tensor's shape with another first dimension.
+pub(super) fn kept_shape(shape: &[i64], rows: usize) -> Vec<usize> {
+    let rest = shape[1..].iter().map(|&dim| dim as usize);
     std::iter::once(rows).chain(rest).collect()
 }
 
 /// Copies whole documents of a document-major tensor.
-fn copy_rows<T>(from: &ort::value::Tensor<T>, to: &mut ort::value::Tensor<T>, documents: &[usize])
+pub(super) fn copy_rows<T>(from: &[T], to: &mut ort::value::Tensor<T>, documents: &[usize])
 where
     T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Copy,
 {
     let (_, to) = to.extract_tensor_mut();
     let size = to.len() / documents.len();
-    let (_, from) = from.extract_tensor();
     for (to, &document) in to.chunks_exact_mut(size).zip(documents) {
         to.copy_from_slice(&from[document * size..][..size]);
     }

@@ -1,7 +1,9 @@
 //! The encoder.
 
 use ort::session::{Session, SessionOutputs};
+use ort::value::{DowncastableTarget, Value, ValueTypeMarker};
 
+use super::cross::Cross;
 use super::{FloatTensor, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
@@ -12,10 +14,9 @@ pub struct Encoder {
     shape: ModelShape,
 }
 
-/// What the decoder needs of a document: cross-attention keys and values of every decoder layer,
-/// each float32 `[1, heads, source, head_size]`.
+/// What the decoder needs of a document: cross-attention keys and values of every decoder layer.
 pub struct SourceMemory {
-    pub(super) cross: Vec<(FloatTensor, FloatTensor)>,
+    pub(super) cross: Vec<Cross>,
     pub(super) length: usize,
 }
 
@@ -27,10 +28,7 @@ impl SourceMemory {
 
     /// Whether every key and value is a finite number.
     pub fn is_finite(&self) -> bool {
-        let finite = |tensor: &FloatTensor| tensor.extract_tensor().1.iter().all(|v| v.is_finite());
-        self.cross
-            .iter()
-            .all(|(key, value)| finite(key) && finite(value))
+        self.cross.iter().all(Cross::is_finite)
     }
 }
 
@@ -46,10 +44,10 @@ impl Encoder {
         let mut outputs = self.run(&[token_ids])?;
         let cross = (0..layers)
             .map(|layer| {
-                Ok((
-                    take(&mut outputs, &io::cross_key(layer))?,
-                    take(&mut outputs, &io::cross_value(layer))?,
-                ))
+                Ok(Cross {
+                    key: take(&mut outputs, &io::cross_key(layer))?,
+                    value: take(&mut outputs, &io::cross_value(layer))?,
+                })
             })
             .collect::<Result<_>>()?;
         Ok(SourceMemory {
@@ -62,7 +60,7 @@ impl Encoder {
     /// shorter documents are padded to the longest, and their padded rows mean nothing.
     pub fn hidden_states(&mut self, sources: &[&[u32]]) -> Result<Vec<f32>> {
         let mut outputs = self.run(sources)?;
-        let tensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
+        let tensor: FloatTensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
         Ok(tensor.extract_tensor().1.to_vec())
     }
 
@@ -85,7 +83,10 @@ impl Encoder {
     }
 }
 
-fn take(outputs: &mut SessionOutputs<'_>, name: &str) -> Result<FloatTensor> {
+fn take<T>(outputs: &mut SessionOutputs<'_>, name: &str) -> Result<Value<T>>
+where
+    T: ValueTypeMarker + DowncastableTarget + ?Sized,
+{
     outputs
         .remove(name)
         .ok_or_else(|| Error::onnx_runtime("in the encoder", format!("no output '{name}'")))?

@@ -4,6 +4,7 @@
 //! - [`Decoder`] starts a [`Decoding`] of one or more documents, which makes one step at a time over
 //!   buffers that are bound once and never move.
 
+mod cross;
 mod decoder;
 mod draft;
 mod encoder;

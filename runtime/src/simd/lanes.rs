@@ -6,7 +6,10 @@
 //! Loops here and in what is written over this fill arrays one by one, for `std::array::from_fn` and `map` are not
 //! compiled for the instructions that their caller is, and pass registers through memory.
 
+use std::fmt::Debug;
+
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// Numbers of one [`Lanes`].
 pub(crate) const LANES: usize = 16;
@@ -61,6 +64,56 @@ fn widen(from: &[f16; LANES]) -> [f32; LANES] {
         let magnitude = f32::from_bits((bits & 0x7fff) << 13) * OFFSET;
         f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
     })
+}
+
+/// A number as it is stored.
+pub(crate) trait Stored: Copy + Debug + Default + Send + Sync + 'static {
+    /// Widens one.
+    fn widen(self) -> f32;
+    /// Widens as many as there are lanes.
+    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
+    /// The nearest numbers to as many others; a finite number is never taken for an infinite one.
+    fn store(from: &[f32], to: &mut [Self]);
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
+        L::load(from)
+    }
+
+    fn store(from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+}
+
+impl Stored for f16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    #[inline(always)]
+    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
+        L::load_half(from)
+    }
+
+    fn store(from: &[f32], to: &mut [Self]) {
+        let most = Self::MAX.to_f32();
+        let mut finite = [0.0; 8 * LANES];
+        for (from, to) in from.chunks(finite.len()).zip(to.chunks_mut(finite.len())) {
+            let finite = &mut finite[..from.len()];
+            for (finite, &value) in finite.iter_mut().zip(from) {
+                *finite = value.clamp(-most, most);
+            }
+            to.convert_from_f32_slice(finite);
+        }
+    }
 }
 
 /// Plain Rust.

@@ -126,8 +126,12 @@ impl Attention {
             if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, self.heads));
             }
+            let operator = match b.weights.precision().halves_memory() {
+                true => attention::CROSS_MEMORY_FP16,
+                false => attention::CROSS_MEMORY,
+            };
             Ok(b.graph
-                .own(attention::CROSS_MEMORY)
+                .own(operator)
                 .inputs([&rows, shape])
                 .int(attention::HEADS, self.heads.count as i64)
                 .string(attention::PART, packed)
@@ -249,14 +253,19 @@ impl Attention {
                 cache.cross_present = Some((key, value));
                 attended
             }
-            _ => b
-                .graph
-                .own(attention::CROSS_ATTENTION)
-                .inputs([&query, &cache.cross_key, &cache.cross_value])
-                .input(&inputs.source_mask)
-                .int(attention::HEADS, self.heads.count as i64)
-                .float(attention::SCALE, self.score_scale())
-                .output(),
+            _ => {
+                let operator = match b.weights.precision().halves_memory() {
+                    true => attention::CROSS_ATTENTION_FP16,
+                    false => attention::CROSS_ATTENTION,
+                };
+                b.graph
+                    .own(operator)
+                    .inputs([&query, &cache.cross_key, &cache.cross_value])
+                    .input(&inputs.source_mask)
+                    .int(attention::HEADS, self.heads.count as i64)
+                    .float(attention::SCALE, self.score_scale())
+                    .output()
+            }
         };
         self.out_of_heads(b, name, &attended)
     }

@@ -13,7 +13,7 @@ use super::transformer::Stack;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{Dim, Value};
-use crate::onnx::proto::ElementType::{Float, Int32, Int64};
+use crate::onnx::proto::ElementType::{self, Float, Float16, Int32, Int64};
 
 /// The encoder's inputs.
 pub struct EncoderInputs {
@@ -111,6 +111,7 @@ pub fn encoder_outputs(
 
 fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Heads) {
     let [cross_key, cross_value] = cross_dims(heads);
+    let kept = kept(b);
     for (layer, (key, value)) in memory.iter().enumerate() {
         let doc = format!("cross-attention of decoder layer {layer}");
         let pairs = [
@@ -119,8 +120,16 @@ fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Head
         ];
         for (name, value, dims, kind) in pairs {
             let doc = format!("{kind}, {doc}");
-            b.graph.output(&name, value, Float, dims, &doc);
+            b.graph.output(&name, value, kept, dims, &doc);
         }
+    }
+}
+
+/// What cross-attention keys and values are kept as.
+fn kept(b: &Builder<'_, '_>) -> ElementType {
+    match b.weights.precision().halves_memory() {
+        true => Float16,
+        false => Float,
     }
 }
 
@@ -337,6 +346,7 @@ pub fn decoder_inputs(
     let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
     let heads = decoder.attention.heads;
     let [cross_key, cross_value] = cross_dims(heads);
+    let kept = kept(b);
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
@@ -363,14 +373,18 @@ pub fn decoder_inputs(
     let past = past_dims(heads, "max_length");
     let caches = (0..decoder.layers)
         .map(|layer| {
-            let mut input = |name: String, dims: &[Dim], doc: &str| {
-                graph.input(&name, Float, dims, &format!("{doc} of layer {layer}"))
+            let mut input = |name: String, kind: ElementType, dims: &[Dim], doc: &str| {
+                graph.input(&name, kind, dims, &format!("{doc} of layer {layer}"))
             };
+            let mut past = |name, doc| input(name, Float, &past, doc);
+            let past_key = past(io::past_key(layer), "self-attention keys");
+            let past_value = past(io::past_value(layer), "self-attention values");
+            let mut cross = |name, dims, doc| input(name, kept, dims, doc);
             LayerCache {
-                past_key: input(io::past_key(layer), &past, "self-attention keys"),
-                past_value: input(io::past_value(layer), &past, "self-attention values"),
-                cross_key: input(io::cross_key(layer), &cross_key, "cross-attention keys"),
-                cross_value: input(
+                past_key,
+                past_value,
+                cross_key: cross(io::cross_key(layer), &cross_key, "cross-attention keys"),
+                cross_value: cross(
                     io::cross_value(layer),
                     &cross_value,
                     "cross-attention values",

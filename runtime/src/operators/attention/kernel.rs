@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use half::f16;
+
+use crate::simd::ahead::{Ahead, Near};
 use crate::simd::exp::exp;
-use crate::simd::lanes::{LANES, Lanes, Tile, dispatch_lanes};
+use crate::simd::lanes::{LANES, Lanes, Stored, Tile, dispatch_lanes};
 
 /// Queries that are taken through keys and values together.
 const TILE: usize = 6;
@@ -11,10 +14,12 @@ const TILE: usize = 6;
 const BLOCKS: usize = 4;
 /// Values that stay in the first-level cache for all queries.
 const POSITIONS: usize = 64;
+/// Rows of values that are fetched ahead.
+const AHEAD: usize = 8;
 
 /// One head: what its queries attend to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head<'a> {
+pub(super) struct Head<'a, E> {
     /// `[rows, stride]`, of which the first `size` columns are the head's.
     pub(super) queries: &'a [f32],
     pub(super) rows: usize,
@@ -22,9 +27,11 @@ pub(super) struct Head<'a> {
     /// Size of the head.
     pub(super) size: usize,
     /// Packed keys: `[blocks, size, LANES]`.
-    pub(super) keys: &'a [f32],
+    pub(super) keys: &'a [E],
     /// `[positions, size rounded up to LANES]`.
-    pub(super) values: &'a [f32],
+    pub(super) values: &'a [E],
+    /// Whether keys and values come from memory, and are fetched ahead.
+    pub(super) far: bool,
     pub(super) visible: Visible<'a>,
     /// Added to the scores: `[rows, positions]`, one row every `bias_stride`.
     pub(super) bias: Option<&'a [f32]>,
@@ -123,7 +130,7 @@ macro_rules! compute {
 }
 
 #[inline(always)]
-fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
+fn attend_body<L: Lanes, E: Stored>(head: &Head<'_, E>, scratch: &mut Scratch) {
     let length = head.visible.length;
     let stride = length.next_multiple_of(LANES);
     let row = value_row(head.size);
@@ -163,6 +170,7 @@ fn attend_body<L: Lanes>(head: &Head<'_>, scratch: &mut Scratch) {
             let mut column = 0;
             while column < row {
                 let tile = Weigh {
+                    far: head.far,
                     weights,
                     values: &head.values[column..],
                     attended: &mut attended[rows.start * row + column..],
@@ -190,8 +198,8 @@ fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Scores of queries, from number `first` on, with blocks of keys, from `first_block` on.
-struct Scores<'a> {
-    head: &'a Head<'a>,
+struct Scores<'a, E> {
+    head: &'a Head<'a, E>,
     first: usize,
     first_block: usize,
     /// Of these queries and all keys: one row every `stride`.
@@ -199,7 +207,7 @@ struct Scores<'a> {
     stride: usize,
 }
 
-impl Tile for Scores<'_> {
+impl<E: Stored> Tile for Scores<'_, E> {
     #[inline(always)]
     unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self) {
         let Self { head, stride, .. } = self;
@@ -216,7 +224,10 @@ impl Tile for Scores<'_> {
                 let mut of_blocks = [L::splat(0.0); C];
                 for (block, of_block) in of_blocks.iter_mut().enumerate() {
                     let keys = keys.as_ptr().add(block * block_size + index * LANES);
-                    *of_block = L::load(&*keys.cast::<[f32; LANES]>());
+                    if head.far {
+                        Near::fetch(keys.wrapping_add(C * block_size));
+                    }
+                    *of_block = E::load(&*keys.cast::<[E; LANES]>());
                 }
                 for row in 0..R {
                     let query = L::splat(*rows[row].get_unchecked(index));
@@ -268,18 +279,20 @@ fn exponentials(weights: &mut [f32]) -> f32 {
 }
 
 /// Adds the values of some positions, weighted for each of the rows, to columns.
-struct Weigh<'a> {
+struct Weigh<'a, E> {
     /// One row every `stride`.
     weights: &'a [f32],
     stride: usize,
     /// The values, and what is to be added to: one row every `row`.
-    values: &'a [f32],
+    values: &'a [E],
     attended: &'a mut [f32],
     row: usize,
     positions: Range<usize>,
+    /// As [`Head::far`].
+    far: bool,
 }
 
-impl Tile for Weigh<'_> {
+impl<E: Stored> Tile for Weigh<'_, E> {
     #[inline(always)]
     unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self) {
         let Self { positions, row, .. } = self;
@@ -302,7 +315,10 @@ impl Tile for Weigh<'_> {
                 let mut of_columns = [L::splat(0.0); C];
                 for (column, of_column) in of_columns.iter_mut().enumerate() {
                     let values = self.values.as_ptr().add(position * row + column * LANES);
-                    *of_column = L::load(&*values.cast::<[f32; LANES]>());
+                    if self.far {
+                        Near::fetch(values.wrapping_add(AHEAD * row));
+                    }
+                    *of_column = E::load(&*values.cast::<[E; LANES]>());
                 }
                 for index in 0..R {
                     let weight = L::splat(*rows[index].get_unchecked(position));
@@ -322,29 +338,56 @@ impl Tile for Weigh<'_> {
     }
 }
 
+/// How keys and values are stored.
+pub(super) trait Memory: Stored {
+    /// Attends: the results of all rows come to lie in `scratch`. Each row's is the same whatever rows are beside it.
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch);
+}
+
+impl Memory for f32 {
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
+        attend_f32(head, scratch);
+    }
+}
+
+impl Memory for f16 {
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
+        attend_f16(head, scratch);
+    }
+}
+
 dispatch_lanes! {
-    /// Attends: the results of all rows come to lie in `scratch`. Each row's is the same whatever
-    /// rows are beside it.
-    pub(super) fn attend(head: &Head<'_>, scratch: &mut Scratch) = attend_body;
+    /// [`Memory::attend`] over float32.
+    fn attend_f32(head: &Head<'_, f32>, scratch: &mut Scratch) = f32_body;
+}
+
+dispatch_lanes! {
+    /// [`Memory::attend`] over float16.
+    fn attend_f16(head: &Head<'_, f16>, scratch: &mut Scratch) = f16_body;
+}
+
+#[inline(always)]
+fn f32_body<L: Lanes>(head: &Head<'_, f32>, scratch: &mut Scratch) {
+    attend_body::<L, f32>(head, scratch);
+}
+
+#[inline(always)]
+fn f16_body<L: Lanes>(head: &Head<'_, f16>, scratch: &mut Scratch) {
+    attend_body::<L, f16>(head, scratch);
 }
 
 /// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
 /// zeros behind the last.
-pub(super) fn pack_keys(rows: &[f32], stride: usize, size: usize, packed: &mut [f32]) {
+pub(super) fn pack_keys<E: Stored>(rows: &[f32], stride: usize, size: usize, packed: &mut [E]) {
+    let mut keys = vec![E::default(); size];
     for (block, packed) in packed.chunks_exact_mut(size * LANES).enumerate() {
         for lane in 0..LANES {
             match rows.get((block * LANES + lane) * stride..) {
-                Some(row) if row.len() >= size => {
-                    for (packed, &value) in
-                        packed[lane..].iter_mut().step_by(LANES).zip(&row[..size])
-                    {
-                        *packed = value;
-                    }
-                }
-                _ => packed[lane..]
-                    .iter_mut()
-                    .step_by(LANES)
-                    .for_each(|packed| *packed = 0.0),
+                Some(row) if row.len() >= size => E::store(&row[..size], &mut keys),
+                _ => keys.fill(E::default()),
+            }
+            for (packed, &key) in packed[lane..].iter_mut().step_by(LANES).zip(&keys) {
+                *packed = key;
             }
         }
     }
@@ -352,14 +395,14 @@ pub(super) fn pack_keys(rows: &[f32], stride: usize, size: usize, packed: &mut [
 
 /// Copies the values of a head, one row of `rows` every `stride`, to rows of [`value_row`]; zeros in what
 /// that adds and behind the last.
-pub(super) fn pack_values(rows: &[f32], stride: usize, size: usize, packed: &mut [f32]) {
+pub(super) fn pack_values<E: Stored>(rows: &[f32], stride: usize, size: usize, packed: &mut [E]) {
     for (position, packed) in packed.chunks_exact_mut(value_row(size)).enumerate() {
-        packed.fill(0.0);
+        packed.fill(E::default());
         if let Some(row) = rows
             .get(position * stride..)
             .filter(|row| row.len() >= size)
         {
-            packed[..size].copy_from_slice(&row[..size]);
+            E::store(&row[..size], &mut packed[..size]);
         }
     }
 }
@@ -370,6 +413,7 @@ pub(super) mod tests {
 
     use super::*;
 
+    #[derive(Clone)]
     pub(in super::super) struct Example {
         pub(in super::super) queries: Vec<f32>,
         pub(in super::super) keys: Vec<f32>,
@@ -387,6 +431,19 @@ pub(super) mod tests {
     }
 
     impl Example {
+        /// With keys and values that are exact in float16.
+        fn in_halves(&self) -> Self {
+            let in_halves = |values: &[f32]| {
+                let values = values.iter().map(|&value| f16::from_f32(value).to_f32());
+                values.collect()
+            };
+            Self {
+                keys: in_halves(&self.keys),
+                values: in_halves(&self.values),
+                ..self.clone()
+            }
+        }
+
         /// The result of a row in double precision, for scores multiplied with 0.5.
         pub(in super::super) fn exact(&self, row: usize, size: usize) -> Vec<f64> {
             let positions = self.mask.len();
@@ -427,6 +484,56 @@ pub(super) mod tests {
         }
     }
 
+    /// Attends over a memory of this kind, which holds what the example does.
+    fn check<E: Memory>(
+        example: &Example,
+        rows: usize,
+        size: usize,
+        tolerance: f64,
+    ) -> Result<(), TestCaseError> {
+        let positions = example.mask.len();
+        let mut keys = vec![E::default(); positions.next_multiple_of(LANES) * size];
+        pack_keys(&example.keys, size, size, &mut keys);
+        let mut values = vec![E::default(); positions * value_row(size)];
+        pack_values(&example.values, size, size, &mut values);
+        let head = |first: usize, rows| Head {
+            queries: &example.queries[first * size..],
+            rows,
+            stride: size,
+            size,
+            keys: &keys,
+            values: &values,
+            far: rows > 1,
+            visible: Visible::of(&example.mask),
+            bias: Some(&example.bias[first * positions..]),
+            bias_stride: positions,
+            scale: 0.5,
+        };
+        let (mut together, mut alone) = (Scratch::default(), Scratch::default());
+        E::attend(&head(0, rows), &mut together);
+        let hidden = example.mask.iter().all(|&visible| visible == 0);
+        for (row, result) in together.attended.chunks(value_row(size)).enumerate() {
+            if !hidden {
+                for (value, exact) in result.iter().zip(example.exact(row, size)) {
+                    let error = (f64::from(*value) - exact).abs();
+                    prop_assert!(error < tolerance, "{value} and not {exact}");
+                }
+            }
+            prop_assert!(result.iter().all(|value| value.is_finite()));
+            E::attend(&head(row, 1), &mut alone);
+            prop_assert_eq!(result, &alone.attended[..value_row(size)]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn halves_of_large_numbers_stay_finite() {
+        let mut packed = [f16::ZERO; LANES];
+        pack_values(&[1e6, -1e6, 65504.0, 1.0], 4, 4, &mut packed);
+        let most = f16::MAX;
+        assert_eq!(packed[..4], [most, -most, most, f16::ONE]);
+    }
+
     proptest! {
         #[test]
         fn agrees_with_double_precision_and_row_by_row(
@@ -443,35 +550,8 @@ pub(super) mod tests {
                 mask,
                 bias: numbers(rows * positions, seed ^ 3),
             };
-            let mut keys = vec![f32::NAN; positions.next_multiple_of(LANES) * size];
-            pack_keys(&example.keys, size, size, &mut keys);
-            let mut values = vec![f32::NAN; positions * value_row(size)];
-            pack_values(&example.values, size, size, &mut values);
-            let head = |first: usize, rows| Head {
-                queries: &example.queries[first * size..],
-                rows,
-                stride: size,
-                size,
-                keys: &keys,
-                values: &values,
-                visible: Visible::of(&example.mask),
-                bias: Some(&example.bias[first * positions..]),
-                bias_stride: positions,
-                scale: 0.5,
-            };
-            let (mut together, mut alone) = (Scratch::default(), Scratch::default());
-            attend(&head(0, rows), &mut together);
-            let hidden = example.mask.iter().all(|&visible| visible == 0);
-            for (row, result) in together.attended.chunks(value_row(size)).enumerate() {
-                if !hidden {
-                    for (value, exact) in result.iter().zip(example.exact(row, size)) {
-                        prop_assert!((f64::from(*value) - exact).abs() < 1e-4, "{} {}", value, exact);
-                    }
-                }
-                prop_assert!(result.iter().all(|value| value.is_finite()));
-                attend(&head(row, 1), &mut alone);
-                prop_assert_eq!(result, &alone.attended[..value_row(size)]);
-            }
+            check::<f32>(&example, rows, size, 1e-4)?;
+            check::<f16>(&example.in_halves(), rows, size, 1e-4)?;
         }
     }
 }

@@ -9,7 +9,7 @@ use ort::value::TensorElementType;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::kernel::{Head, Scratch, Visible, attend, pack_keys, pack_values, value_row};
+use super::kernel::{Head, Memory, Scratch, Visible, pack_keys, pack_values, value_row};
 use super::{FLOAT, MASK, heads, mismatch, padded, scale};
 use crate::operators::parallel::{Columns, Disjoint, share};
 use crate::operators::{input, optional_input};
@@ -220,12 +220,13 @@ pub(super) fn attend_all(source: &Source<'_>, mut put: impl FnMut(usize, &[f32])
                 size,
                 keys: &room.keys,
                 values: &room.values,
+                far: false,
                 visible: source.visible,
                 bias: source.bias.map(|bias| &bias[first * rows..]),
                 bias_stride: rows,
                 scale: source.scale,
             };
-            attend(&head, &mut room.scratch);
+            f32::attend(&head, &mut room.scratch);
             let results = room.scratch.attended.chunks(value_row(size));
             for (row, result) in results.take(count).enumerate() {
                 put(first + row, result);

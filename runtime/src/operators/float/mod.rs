@@ -17,7 +17,7 @@ use self::kernel::{Product, multiply_f16, multiply_f32, panels_at_a_time};
 use super::linear::{Format, Layer, Table};
 use super::panels::{PANEL, panels};
 use super::parallel::Disjoint;
-use crate::simd::lanes::{LANES, Lanes};
+use crate::simd::lanes::Stored;
 
 /// Name of the linear layer over float32 weights in a graph.
 pub const LINEAR_FP32: &str = "LinearFp32";
@@ -39,17 +39,9 @@ pub const fn packed_shape(size_out: usize, size_in: usize) -> [usize; 3] {
 }
 
 /// A weight as it is stored.
-pub(crate) trait Weight:
-    PrimitiveTensorElementType + Copy + Debug + Default + Send + Sync + 'static
-{
+pub(crate) trait Weight: PrimitiveTensorElementType + Stored {
     const LINEAR: &'static str;
     const EMBEDDING: &'static str;
-
-    /// Widens one.
-    fn widen(self) -> f32;
-
-    /// Widens as many as there are lanes.
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
 
     /// Multiplies with [`Product`], where the processor's instructions are chosen.
     fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]);
@@ -59,16 +51,6 @@ impl Weight for f32 {
     const LINEAR: &'static str = LINEAR_FP32;
     const EMBEDDING: &'static str = EMBEDDING_FP32;
 
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self
-    }
-
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
-        L::load(from)
-    }
-
     fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
         multiply_f32(product, products);
     }
@@ -77,16 +59,6 @@ impl Weight for f32 {
 impl Weight for f16 {
     const LINEAR: &'static str = LINEAR_FP16;
     const EMBEDDING: &'static str = EMBEDDING_FP16;
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
-
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
-        L::load_half(from)
-    }
 
     fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
         multiply_f16(product, products);
