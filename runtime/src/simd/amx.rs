@@ -3,7 +3,10 @@
 //! A tile register is up to sixteen lines of up to 64 bytes. (Intel 64 and IA-32 Architectures Software Developer's
 //! Manual, volume 1, chapter 18.)
 
+use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 /// Lines of a tile register.
@@ -73,7 +76,7 @@ fn are_permitted() -> bool {
 
 /// How many lines the tile registers have, and how long they are, as `LDTILECFG` reads it.
 #[repr(C, align(64))]
-pub(crate) struct Configuration {
+struct Configuration {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -83,7 +86,7 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     /// Of eight registers with so many whole lines.
-    pub(crate) fn of(of_registers: [usize; 8]) -> Self {
+    fn of(of_registers: [usize; 8]) -> Self {
         let (mut lines, mut line_bytes) = ([0; 16], [0; 16]);
         for (register, count) in of_registers.into_iter().enumerate() {
             lines[register] = count as u8;
@@ -95,6 +98,71 @@ impl Configuration {
             reserved: [0; 14],
             line_bytes,
             lines,
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a [`Tiles`] of this thread has configured them.
+    static TAKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread's tile registers, released when this is dropped. To configure and release them takes as long as a fourth of a
+/// product.
+#[derive(Debug, Default)]
+pub(crate) struct Tiles {
+    lines: Option<[usize; 8]>,
+    /// They are the thread's.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl Tiles {
+    /// Gives eight registers so many whole lines each, at most [`LINES`], if they have not got them. What they hold is lost
+    /// where they are configured anew.
+    ///
+    /// # Panics
+    ///
+    /// When they are not [`available`] for these factors, there are more lines, or another [`Tiles`] of this thread has
+    /// configured them.
+    pub(crate) fn configure(&mut self, factors: Factors, lines: [usize; 8]) {
+        if self.lines == Some(lines) {
+            return;
+        }
+        assert!(
+            available(factors) && lines.iter().all(|lines| (1..=LINES).contains(lines)),
+            "tile registers for {factors:?}, of at most {LINES} lines"
+        );
+        if self.lines.is_none() {
+            assert!(!TAKEN.replace(true), "the thread's tile registers are free");
+        }
+        self.lines = Some(lines);
+        let configuration = Configuration::of(lines);
+        // SAFETY: there is the instruction, as just checked, and it reads a configuration that is valid.
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) &raw const configuration,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, readonly, preserves_flags)
+            );
+        }
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        if self.lines.is_some() {
+            TAKEN.set(false);
+            // SAFETY: there is the instruction, since the registers were configured.
+            unsafe {
+                asm!(
+                    "tilerelease",
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack, nomem, preserves_flags)
+                );
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 
 use super::source::Source;
-use crate::simd::amx::{self, Configuration, Factors, LINE, LINES};
+use crate::simd::amx::{self, Factors, LINE, LINES, Tiles};
 use crate::simd::exp::{LN_2, SERIES};
 use crate::simd::lanes::LANES;
 
@@ -96,7 +96,7 @@ fn attend_in(room: &mut Room, source: &Source<'_>, mut put: impl FnMut(usize, &[
     }
     // What each query's weights are to be multiplied with.
     let mut shares = [0.0; QUERIES];
-    let tiles = Tiles::new();
+    let mut tiles = Tiles::default();
     for first in (0..source.rows).step_by(QUERIES) {
         let count = QUERIES.min(source.rows - first);
         let queries = rows_of(&source.queries[first * source.stride..], count);
@@ -108,7 +108,7 @@ fn attend_in(room: &mut Room, source: &Source<'_>, mut put: impl FnMut(usize, &[
         for (block, keys) in room.keys.chunks_exact(of_size).enumerate() {
             for (square, queries) in room.queries.chunks_exact(of_size).enumerate().take(squares) {
                 let scores = &mut room.scores[square * SIDE * line + block * SIDE..];
-                tiles.multiply(queries, keys, scores, line);
+                multiply(&mut tiles, queries, keys, scores, line);
             }
         }
         for index in 0..count {
@@ -127,7 +127,7 @@ fn attend_in(room: &mut Room, source: &Source<'_>, mut put: impl FnMut(usize, &[
             let weights = room.weights.chunks_exact(of_length).enumerate();
             for (square, weights) in weights.take(squares) {
                 let attended = &mut room.attended[square * SIDE * row + block * SIDE..];
-                tiles.multiply(weights, values, attended, row);
+                multiply(&mut tiles, weights, values, attended, row);
             }
         }
         for (index, attended) in room.attended.chunks_exact_mut(row).enumerate().take(count) {
@@ -139,92 +139,73 @@ fn attend_in(room: &mut Room, source: &Source<'_>, mut put: impl FnMut(usize, &[
     }
 }
 
-/// The tile registers, from when they are configured until they are released.
-struct Tiles;
-
-impl Tiles {
-    /// Configures them for this thread, on a processor that has them.
-    fn new() -> Self {
-        let configuration = Configuration::of([LINES; 8]);
-        // SAFETY: whoever calls this made sure of the instruction, which reads the configuration.
-        unsafe {
-            asm!(
-                "ldtilecfg [{}]",
-                in(reg) &raw const configuration,
-                options(nostack, readonly, preserves_flags)
-            );
-        }
-        Self
-    }
-
-    /// Multiplies a row of squares with a column of as many, at least one, and writes the products, 32 every `line`.
-    fn multiply(&self, left: &[Square], right: &[Square], products: &mut [f32], line: usize) {
-        assert!(
-            left.len() == right.len()
-                && !left.is_empty()
-                && line >= SIDE
-                && products.len() >= (SIDE - 1) * line + SIDE,
-            "as many squares, and room for their products"
+/// Multiplies a row of squares with a column of as many, at least one, and writes the products, 32 every `line`.
+fn multiply(
+    tiles: &mut Tiles,
+    left: &[Square],
+    right: &[Square],
+    products: &mut [f32],
+    line: usize,
+) {
+    tiles.configure(Factors::Bfloat16, [LINES; 8]);
+    assert!(
+        left.len() == right.len()
+            && !left.is_empty()
+            && line >= SIDE
+            && products.len() >= (SIDE - 1) * line + SIDE,
+        "as many squares, and room for their products"
+    );
+    let products = products.as_mut_ptr();
+    // SAFETY: the loop reads as many squares as there are of both, then writes 32 lines of 32 products, as just
+    // checked. The registers are configured, and in no other use.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            "tileloadd tmm4, [{left} + {register_line}]",
+            "tileloadd tmm5, [{left} + {register_line} + 2048]",
+            "tileloadd tmm6, [{right} + {register_line}]",
+            "tileloadd tmm7, [{right} + {register_line} + 2048]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm6, [{right} + {register_line} + 1024]",
+            "tileloadd tmm7, [{right} + {register_line} + 3072]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm4, [{left} + {register_line} + 1024]",
+            "tileloadd tmm5, [{left} + {register_line} + 3072]",
+            "tileloadd tmm6, [{right} + {register_line}]",
+            "tileloadd tmm7, [{right} + {register_line} + 2048]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {left}, 4096",
+            "add {right}, 4096",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{upper} + {line}], tmm0",
+            "tilestored [{upper} + {line} + 64], tmm1",
+            "tilestored [{lower} + {line}], tmm2",
+            "tilestored [{lower} + {line} + 64], tmm3",
+            left = inout(reg) left.as_ptr() => _,
+            right = inout(reg) right.as_ptr() => _,
+            steps = inout(reg) left.len() => _,
+            register_line = in(reg) LINE,
+            upper = in(reg) products,
+            lower = in(reg) products.add(LINES * line),
+            line = in(reg) line * size_of::<f32>(),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
         );
-        let products = products.as_mut_ptr();
-        // SAFETY: the loop reads as many squares as there are of both, then writes 32 lines of 32 products, as just
-        // checked. The registers are configured, and in no other use.
-        unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
-                "tileloadd tmm4, [{left} + {register_line}]",
-                "tileloadd tmm5, [{left} + {register_line} + 2048]",
-                "tileloadd tmm6, [{right} + {register_line}]",
-                "tileloadd tmm7, [{right} + {register_line} + 2048]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{right} + {register_line} + 1024]",
-                "tileloadd tmm7, [{right} + {register_line} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{left} + {register_line} + 1024]",
-                "tileloadd tmm5, [{left} + {register_line} + 3072]",
-                "tileloadd tmm6, [{right} + {register_line}]",
-                "tileloadd tmm7, [{right} + {register_line} + 2048]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {left}, 4096",
-                "add {right}, 4096",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{upper} + {line}], tmm0",
-                "tilestored [{upper} + {line} + 64], tmm1",
-                "tilestored [{lower} + {line}], tmm2",
-                "tilestored [{lower} + {line} + 64], tmm3",
-                left = inout(reg) left.as_ptr() => _,
-                right = inout(reg) right.as_ptr() => _,
-                steps = inout(reg) left.len() => _,
-                register_line = in(reg) LINE,
-                upper = in(reg) products,
-                lower = in(reg) products.add(LINES * line),
-                line = in(reg) line * size_of::<f32>(),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        }
-    }
-}
-
-impl Drop for Tiles {
-    fn drop(&mut self) {
-        // SAFETY: there are such registers where this was made.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
     }
 }
 

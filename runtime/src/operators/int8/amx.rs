@@ -7,7 +7,7 @@ use std::arch::asm;
 
 use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
 use crate::operators::panels::{MATRIX_GROUP as STEP, PANEL};
-use crate::simd::amx::{self, Configuration, Factors, LINES};
+use crate::simd::amx::{self, Factors, LINES, Tiles};
 
 /// Bytes of a tile register.
 const REGISTER: usize = LINES * STEP;
@@ -29,10 +29,10 @@ pub(super) fn available() -> bool {
 
 /// Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. The activations of 5, whose sums are 2 and 3, are
 /// those of the rows beyond the first sixteen; where there are none, all sums are of the first.
-fn configuration(rows: usize) -> Configuration {
+fn lines(rows: usize) -> [usize; 8] {
     let (first, second) = (rows.min(LINES), rows.saturating_sub(LINES));
     let beyond = if second > 0 { second } else { first };
-    Configuration::of([first, first, beyond, beyond, first, beyond, LINES, LINES])
+    [first, first, beyond, beyond, first, beyond, LINES, LINES]
 }
 
 /// Writes one loop over a tile's inputs (activations with the hint that they pass once, for which a tile's panels stay in
@@ -44,14 +44,13 @@ macro_rules! product {
         rows: $($of_rows:literal at $rows_at:literal),+;
         $(panel $panel:ident in $weights:literal at $tail_at:literal: $($sum:literal += $by:literal to $sum_at:literal),+;)+
     ) => {{
-        let Product { configuration, activations, activations_step, panels, tails, steps, sums, sums_line } = $product;
+        let Product { activations, activations_step, panels, tails, steps, sums, sums_line } = $product;
         let [$($panel,)+ ..] = panels;
         // SAFETY: as the caller has it: the loop reads `steps` times the rows' and panels' lines, and once, where there
-        // are tails, the last of the rows' and the tails', and writes as many lines of sums as there are rows. No tile
-        // register is in use elsewhere.
+        // are tails, the last of the rows' and the tails', and writes as many lines of sums as there are rows. The tile
+        // registers are configured for these.
         unsafe {
             asm!(
-                "ldtilecfg [{configuration}]",
                 $($(concat!("tilezero tmm", $sum),)+)+
                 "2:",
                 $(concat!("tileloaddt1 tmm", $of_rows, ", [{activations} + {line} + ", $rows_at, "]"),)+
@@ -71,8 +70,6 @@ macro_rules! product {
                 "jmp 2b",
                 "3:",
                 $($(concat!("tilestored [{sums} + {sums_line} + ", $sum_at, "], tmm", $sum),)+)+
-                "tilerelease",
-                configuration = in(reg) &raw const configuration,
                 activations = inout(reg) activations => _,
                 step = in(reg) activations_step,
                 $($panel = inout(reg) $panel => _,)+
@@ -91,7 +88,6 @@ macro_rules! product {
 
 /// What a loop is given. Its pointers are those of a checked tile and of as many sums.
 struct Product {
-    configuration: Configuration,
     /// Those of the rows, and from one step to the next.
     activations: *const u8,
     activations_step: usize,
@@ -109,8 +105,8 @@ struct Product {
 impl Product {
     /// # Safety
     ///
-    /// The tile registers are [`available`], there is a step, and the pointers are those of a checked tile of so many rows and
-    /// panels, of tails for each of these, and of their sums.
+    /// The tile registers have the [`lines`] of so many rows, there is a step, and the pointers are those of a checked tile of
+    /// as many and of so many panels, of tails for each of these, and of their sums.
     unsafe fn run(self, rows: usize, panels: usize) {
         match (rows, panels) {
             (0..=LINES, 1) => product!(self; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
@@ -132,15 +128,15 @@ impl Product {
     }
 }
 
-pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
+pub(super) fn multiply(tiles: &mut Tiles, tile: &Tile<'_>, sums: &mut Sums) {
     let (rows, panels) = (tile.rows, tile.panels);
     assert!(
-        available() && (1..=MOST_ROWS).contains(&rows),
-        "tile registers, and 1 to {MOST_ROWS} rows"
+        (1..=MOST_ROWS).contains(&rows),
+        "1 to {MOST_ROWS} rows and not {rows}"
     );
+    tiles.configure(Factors::Int8, lines(rows));
     let panel_size = tile.stride * PANEL;
     let mut product = Product {
-        configuration: configuration(rows),
         activations: tile.activations.as_ptr(),
         activations_step: rows * STEP,
         panels: [tile.weights.as_ptr(); MOST_PANELS],

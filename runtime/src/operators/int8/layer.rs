@@ -142,6 +142,7 @@ impl Layer<'_> {
         } = *self.linear;
         let stride = padded_inputs(size_in);
         let block = (ROW_BYTES / (rows.stride() * self.shape.rows)).max(1);
+        let mut multiplier = format.instructions.multiplier();
         let mut sums: Sums = [[0; PANEL]; MOST_SUMS];
         for start in (0..rows.tiles()).step_by(block) {
             let tiles = start..(start + block).min(rows.tiles());
@@ -176,7 +177,7 @@ impl Layer<'_> {
                         weights: &packed[panel * PANEL * stride..][..group_size],
                         panels: count,
                     };
-                    format.instructions.multiply(&tile, &mut sums);
+                    multiplier.multiply(&tile, &mut sums);
                     let scales = &rows.scales()[places.clone()];
                     for index in 0..count {
                         let columns = self.columns(panel + index);

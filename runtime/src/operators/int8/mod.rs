@@ -24,6 +24,8 @@ pub use self::layer::{EMBEDDING, LINEAR, WEIGHT_BITS};
 use super::panels::MATRIX_GROUP;
 use super::panels::{BLOCK, GROUP, PANEL};
 use crate::simd::ahead::crosses_pages;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::amx::Tiles;
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
 pub const FOUR_FIT: u32 = 14;
@@ -195,31 +197,53 @@ impl Instructions {
         }
     }
 
+    /// What multiplies with them.
+    pub fn multiplier(self) -> Multiplier {
+        Multiplier {
+            instructions: self,
+            #[cfg(target_arch = "x86_64")]
+            tiles: Tiles::default(),
+        }
+    }
+}
+
+/// Multiplies tiles with a set of instructions. It keeps what these need from one tile to the next: a thread has one at a
+/// time.
+#[derive(Debug)]
+pub struct Multiplier {
+    instructions: Instructions,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Tiles,
+}
+
+impl Multiplier {
     /// Multiplies a tile; sums beyond the tile's are left alone.
     ///
     /// # Panics
     ///
-    /// When the processor lacks these instructions, or the tile is none of [`Self::shape`], or shorter
-    /// than it says.
-    pub fn multiply(self, tile: &Tile<'_>, sums: &mut Sums) {
+    /// When the processor lacks these instructions, or the tile is none of [`Instructions::shape`], or shorter
+    /// than it says, or another one of this thread is at work.
+    pub fn multiply(&mut self, tile: &Tile<'_>, sums: &mut Sums) {
         tile.check();
-        match self {
+        match self.instructions {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx if tile.group == MATRIX_GROUP => amx::multiply(tile, sums),
+            Instructions::Amx if tile.group == MATRIX_GROUP => {
+                amx::multiply(&mut self.tiles, tile, sums);
+            }
             _ if tile.group != GROUP => panic!("groups of {} inputs", tile.group),
-            Self::Portable => portable::multiply(tile, sums),
+            Instructions::Portable => portable::multiply(tile, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86_64::avx2(tile, sums),
+            Instructions::Avx2 => x86_64::avx2(tile, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => x86_64::avx_vnni(tile, sums),
+            Instructions::AvxVnni => x86_64::avx_vnni(tile, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Amx => x86_64::avx512_vnni(tile, sums),
+            Instructions::Avx512Vnni | Instructions::Amx => x86_64::avx512_vnni(tile, sums),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => aarch64::neon(tile, sums),
+            Instructions::Neon => aarch64::neon(tile, sums),
             #[cfg(target_arch = "aarch64")]
-            Self::DotProd => aarch64::dot_product(tile, sums),
+            Instructions::DotProd => aarch64::dot_product(tile, sums),
             #[allow(unreachable_patterns, reason = "those of other architectures")]
-            _ => panic!("{self:?} is of another architecture"),
+            other => panic!("{other:?} is of another architecture"),
         }
     }
 }

@@ -31,7 +31,7 @@ fn check(rows: usize, stride: usize, bits: u32, activations: &[u8], weights: &[i
                     panels,
                 };
                 let mut sums = [[-1; PANEL]; MOST_SUMS];
-                instructions.multiply(&tile, &mut sums);
+                instructions.multiplier().multiply(&tile, &mut sums);
                 for (index, sums) in sums.iter().enumerate() {
                     let (row, panel) = (index / panels, index % panels);
                     for (output, &sum) in sums.iter().enumerate() {
@@ -110,5 +110,7 @@ fn a_short_panel_is_noticed() {
         weights: &[0; 16],
         panels: 1,
     };
-    Instructions::Portable.multiply(&tile, &mut [[0; PANEL]; MOST_SUMS]);
+    Instructions::Portable
+        .multiplier()
+        .multiply(&tile, &mut [[0; PANEL]; MOST_SUMS]);
 }
