@@ -86,12 +86,10 @@ struct Configuration {
 
 impl Configuration {
     /// Of eight registers with so many whole lines.
-    fn of(of_registers: [usize; 8]) -> Self {
+    fn of(of_registers: [u8; 8]) -> Self {
         let (mut lines, mut line_bytes) = ([0; 16], [0; 16]);
-        for (register, count) in of_registers.into_iter().enumerate() {
-            lines[register] = count as u8;
-            line_bytes[register] = LINE as u16;
-        }
+        lines[..8].copy_from_slice(&of_registers);
+        line_bytes[..8].fill(LINE as u16);
         Self {
             palette: 1,
             start_row: 0,
@@ -111,7 +109,8 @@ thread_local! {
 /// product.
 #[derive(Debug, Default)]
 pub(crate) struct Tiles {
-    lines: Option<[usize; 8]>,
+    /// Of each register; 0 as long as they are not configured.
+    lines: [u8; 8],
     /// They are the thread's.
     not_send: PhantomData<*mut ()>,
 }
@@ -124,18 +123,28 @@ impl Tiles {
     ///
     /// When they are not [`available`] for these factors, there are more lines, or another [`Tiles`] of this thread has
     /// configured them.
-    pub(crate) fn configure(&mut self, factors: Factors, lines: [usize; 8]) {
-        if self.lines == Some(lines) {
-            return;
+    #[inline]
+    pub(crate) fn configure(&mut self, factors: Factors, lines: [u8; 8]) {
+        if self.lines != lines {
+            self.configure_anew(factors, lines);
         }
+    }
+
+    fn are_configured(&self) -> bool {
+        self.lines != [0; 8]
+    }
+
+    #[cold]
+    fn configure_anew(&mut self, factors: Factors, lines: [u8; 8]) {
+        let possible = |&lines: &u8| (1..=LINES).contains(&usize::from(lines));
         assert!(
-            available(factors) && lines.iter().all(|lines| (1..=LINES).contains(lines)),
+            available(factors) && lines.iter().all(possible),
             "tile registers for {factors:?}, of at most {LINES} lines"
         );
-        if self.lines.is_none() {
+        if !self.are_configured() {
             assert!(!TAKEN.replace(true), "the thread's tile registers are free");
         }
-        self.lines = Some(lines);
+        self.lines = lines;
         let configuration = Configuration::of(lines);
         // SAFETY: there is the instruction, as just checked, and it reads a configuration that is valid.
         unsafe {
@@ -152,7 +161,7 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
-        if self.lines.is_some() {
+        if self.are_configured() {
             TAKEN.set(false);
             // SAFETY: there is the instruction, since the registers were configured.
             unsafe {

@@ -9,7 +9,6 @@
 use std::fmt::Debug;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 /// Numbers of one [`Lanes`].
 pub(crate) const LANES: usize = 16;
@@ -30,6 +29,8 @@ pub(crate) unsafe trait Lanes: Copy {
     fn load_half(from: &[f16; LANES]) -> Self;
     /// Numbers to memory.
     fn store(self, to: &mut [f32; LANES]);
+    /// The nearest numbers to memory.
+    fn store_half(self, to: &mut [f16; LANES]);
     /// `a * b + self`
     fn add_product(self, a: Self, b: Self) -> Self;
     /// `self * other`
@@ -65,6 +66,48 @@ fn widen(from: &[f16; LANES]) -> [f32; LANES] {
         f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
     })
 }
+
+/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`], for each set of registers, and picks the
+/// widest at run time.
+macro_rules! dispatch_lanes {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident;) => {
+        $(#[$doc])*
+        $visibility fn $name($($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn avx($($argument: $type),*) {
+                    $body::<$crate::simd::lanes::Avx>($($argument),*)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+                fn avx512($($argument: $type),*) {
+                    $body::<$crate::simd::lanes::Avx512>($($argument),*)
+                }
+                if is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+                {
+                    if is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq")
+                        && is_x86_feature_detected!("avx512vl")
+                    {
+                        // SAFETY: the features that the function is compiled for were just detected.
+                        return unsafe { avx512($($argument),*) };
+                    }
+                    // SAFETY: the features that the function is compiled for were just detected.
+                    return unsafe { avx($($argument),*) };
+                }
+                $body::<$crate::simd::lanes::Portable>($($argument),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            $body::<$crate::simd::lanes::Neon>($($argument),*);
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            $body::<$crate::simd::lanes::Portable>($($argument),*);
+        }
+    };
+}
+pub(crate) use dispatch_lanes;
 
 /// A number as it is stored.
 pub(crate) trait Stored: Copy + Debug + Default + Send + Sync + 'static {
@@ -104,15 +147,26 @@ impl Stored for f16 {
     }
 
     fn store(from: &[f32], to: &mut [Self]) {
-        let most = Self::MAX.to_f32();
-        let mut finite = [0.0; 8 * LANES];
-        for (from, to) in from.chunks(finite.len()).zip(to.chunks_mut(finite.len())) {
-            let finite = &mut finite[..from.len()];
-            for (finite, &value) in finite.iter_mut().zip(from) {
-                *finite = value.clamp(-most, most);
-            }
-            to.convert_from_f32_slice(finite);
+        store_halves(from, to);
+    }
+}
+
+dispatch_lanes! {
+    /// [`Stored::store`] of float16.
+    fn store_halves(from: &[f32], to: &mut [f16]) = store_halves_body;
+}
+
+#[inline(always)]
+fn store_halves_body<L: Lanes>(from: &[f32], to: &mut [f16]) {
+    let most = f16::MAX.to_f32_const();
+    let (mut finite, mut halves) = ([0.0; LANES], [f16::ZERO; LANES]);
+    for (from, to) in from.chunks(LANES).zip(to.chunks_mut(LANES)) {
+        finite[..from.len()].copy_from_slice(from);
+        for value in &mut finite {
+            *value = value.clamp(-most, most);
         }
+        L::load(&finite).store_half(&mut halves);
+        to.copy_from_slice(&halves[..to.len()]);
     }
 }
 
@@ -148,6 +202,10 @@ unsafe impl Lanes for Portable {
         *to = self.0;
     }
     #[inline(always)]
+    fn store_half(self, to: &mut [f16; LANES]) {
+        *to = self.0.map(f16::from_f32);
+    }
+    #[inline(always)]
     fn add_product(self, a: Self, b: Self) -> Self {
         Self(std::array::from_fn(|lane| {
             a.0[lane] * b.0[lane] + self.0[lane]
@@ -171,7 +229,7 @@ macro_rules! registers {
         $(#[$doc:meta])*
         $name:ident: $count:literal of $register:ty, $width:literal;
         $sums:literal sums, $features:literal;
-        $splat:expr, $load:expr, $load_half:expr, $store:expr, $add_product:expr, $times:expr
+        $splat:expr, $load:expr, $load_half:expr, $store:expr, $store_half:expr, $add_product:expr, $times:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -206,6 +264,13 @@ macro_rules! registers {
                 for index in 0..$count {
                     // SAFETY: as above.
                     unsafe { $store(to.as_mut_ptr().add(index * $width), self.0[index]) };
+                }
+            }
+            #[inline(always)]
+            fn store_half(self, to: &mut [f16; LANES]) {
+                for index in 0..$count {
+                    // SAFETY: as above.
+                    unsafe { $store_half(to.as_mut_ptr().add(index * $width), self.0[index]) };
                 }
             }
             #[inline(always)]
@@ -256,13 +321,13 @@ mod x86_64 {
         /// AVX with FMA and conversion of half precision.
         Avx: 2 of __m256, 8;
         6 sums, "avx2,fma,f16c";
-        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_mul_ps
+        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, _mm256_storeu_ps, narrow_avx, _mm256_fmadd_ps, _mm256_mul_ps
     }
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
         24 sums, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c";
-        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_mul_ps
+        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, narrow_avx512, _mm512_fmadd_ps, _mm512_mul_ps
     }
 
     /// # Safety
@@ -278,6 +343,34 @@ mod x86_64 {
                 _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))),
             ])
         }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX and F16C, and there is room for eight.
+    #[inline(always)]
+    unsafe fn narrow_avx(to: *mut f16, from: __m256) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            _mm_storeu_si128(
+                to.cast(),
+                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from),
+            );
+        };
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX-512, and there is room for sixteen.
+    #[inline(always)]
+    unsafe fn narrow_avx512(to: *mut f16, from: __m512) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            _mm256_storeu_si256(
+                to.cast(),
+                _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from),
+            );
+        };
     }
 
     /// # Safety
@@ -304,7 +397,16 @@ mod aarch64 {
         /// NEON, which every AArch64 has.
         Neon: 4 of float32x4_t, 4;
         6 sums, "neon";
-        vdupq_n_f32, vld1q_f32, widen_neon, vst1q_f32, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+        vdupq_n_f32, vld1q_f32, widen_neon, vst1q_f32, narrow_neon, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+    }
+
+    /// # Safety
+    ///
+    /// The processor has NEON, and there is room for four.
+    #[inline(always)]
+    unsafe fn narrow_neon(to: *mut f16, from: float32x4_t) {
+        // SAFETY: as the caller promises.
+        unsafe { vst1_u16(to.cast(), vreinterpret_u16_f16(vcvt_f16_f32(from))) };
     }
 
     /// # Safety
@@ -325,44 +427,24 @@ mod aarch64 {
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::Neon;
 
-/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`], for each set of registers, and picks the
-/// widest at run time.
-macro_rules! dispatch_lanes {
-    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident;) => {
-        $(#[$doc])*
-        $visibility fn $name($($argument: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma,f16c")]
-                fn avx($($argument: $type),*) {
-                    $body::<$crate::simd::lanes::Avx>($($argument),*)
-                }
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-                fn avx512($($argument: $type),*) {
-                    $body::<$crate::simd::lanes::Avx512>($($argument),*)
-                }
-                if is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c")
-                {
-                    if is_x86_feature_detected!("avx512f")
-                        && is_x86_feature_detected!("avx512bw")
-                        && is_x86_feature_detected!("avx512dq")
-                        && is_x86_feature_detected!("avx512vl")
-                    {
-                        // SAFETY: the features that the function is compiled for were just detected.
-                        return unsafe { avx512($($argument),*) };
-                    }
-                    // SAFETY: the features that the function is compiled for were just detected.
-                    return unsafe { avx($($argument),*) };
-                }
-                $body::<$crate::simd::lanes::Portable>($($argument),*)
-            }
-            #[cfg(target_arch = "aarch64")]
-            $body::<$crate::simd::lanes::Neon>($($argument),*);
-            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-            $body::<$crate::simd::lanes::Portable>($($argument),*);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_the_nearest_finite_numbers() {
+        let numbers: Vec<f32> = (0..3000)
+            .map(|index| (index as f32 - 1500.0) * 1.7_f32.powi(index % 41 - 20))
+            .chain([0.0, -0.0, 1e-7, 65504.0, 65520.0, 1e9, -1e9])
+            .collect();
+        let nearest = |&number: &f32| f16::from_f32(number.clamp(-65504.0, 65504.0));
+        let expected: Vec<f16> = numbers.iter().map(nearest).collect();
+        for count in [0, 1, 15, 16, 17, numbers.len()] {
+            let mut halves = vec![f16::NAN; count];
+            f16::store(&numbers[..count], &mut halves);
+            assert_eq!(halves, expected[..count]);
+            store_halves_body::<Portable>(&numbers[..count], &mut halves);
+            assert_eq!(halves, expected[..count]);
         }
-    };
+    }
 }
-pub(crate) use dispatch_lanes;

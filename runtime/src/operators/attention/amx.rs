@@ -147,7 +147,7 @@ fn multiply(
     products: &mut [f32],
     line: usize,
 ) {
-    tiles.configure(Factors::Bfloat16, [LINES; 8]);
+    tiles.configure(Factors::Bfloat16, [LINES as u8; 8]);
     assert!(
         left.len() == right.len()
             && !left.is_empty()

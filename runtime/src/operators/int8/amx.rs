@@ -29,10 +29,10 @@ pub(super) fn available() -> bool {
 
 /// Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. The activations of 5, whose sums are 2 and 3, are
 /// those of the rows beyond the first sixteen; where there are none, all sums are of the first.
-fn lines(rows: usize) -> [usize; 8] {
+fn lines(rows: usize) -> [u8; 8] {
     let (first, second) = (rows.min(LINES), rows.saturating_sub(LINES));
     let beyond = if second > 0 { second } else { first };
-    [first, first, beyond, beyond, first, beyond, LINES, LINES]
+    [first, first, beyond, beyond, first, beyond, LINES, LINES].map(|lines| lines as u8)
 }
 
 /// Writes one loop over a tile's inputs (activations with the hint that they pass once, for which a tile's panels stay in
