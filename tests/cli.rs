@@ -439,6 +439,12 @@ fn a_damaged_bundle_is_noticed() {
     );
     restore(&|root| {
         edit_json(&root.join("manifest.json"), |manifest| {
+            manifest["format"] = 1.into();
+        });
+    });
+    fails(&mut summarize(), 1, &["format 1", "export the model again"]);
+    restore(&|root| {
+        edit_json(&root.join("manifest.json"), |manifest| {
             manifest["shape"]["head_size"] = 0.into();
         });
     });

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{Exported, fixture, tiny_checkpoints};
 use epitome_runtime::bundle::{Bundle, Precision};
 use epitome_runtime::generation::StepModel;
@@ -9,8 +11,8 @@ use epitome_runtime::session::{self, SessionOptions};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
 /// Logits of a few steps, given one beam.
-fn logits(exported: &Exported) -> Vec<f32> {
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
+    let mut summarizer = Summarizer::open(bundle).unwrap();
     let (encoder, decoder) = summarizer.sessions();
     let source: Vec<u32> = (3..20).collect();
     let memory = encoder.encode(&source).unwrap();
@@ -41,13 +43,13 @@ fn every_architecture_is_close_to_full_precision() {
     let mut failures = Vec::new();
     for name in tiny_checkpoints("") {
         let source = fixture("tiny").join(&name);
-        let full = logits(&Exported::of(&source));
+        let full = logits(Exported::of(&source).path());
         for precision in Precision::ALL.into_iter().skip(1) {
             match Exported::with_precision(&source, precision) {
                 Ok(exported) => {
                     let bundle = Bundle::open(exported.path()).unwrap();
                     assert_eq!(bundle.manifest().precision, precision);
-                    let distance = distance(&full, &logits(&exported));
+                    let distance = distance(&full, &logits(exported.path()));
                     println!("{name} {precision}: {distance:.1e}");
                     if distance.is_nan() || distance > tolerance(precision, &name) {
                         failures.push(format!("{name} {precision} is {distance:.1e} away"));
@@ -58,6 +60,25 @@ fn every_architecture_is_close_to_full_precision() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Keys and values of its cross-attention are float32.
+#[test]
+fn a_bundle_of_format_2_is_read_as_ever() {
+    let old = fixture("bundles/format-2");
+    assert_eq!(Bundle::open(&old).unwrap().manifest().format, 2);
+    let source = fixture("tiny/pegasus-relu");
+    let exported = Exported::with_precision(&source, Precision::Int8).unwrap();
+    let distance = distance(&logits(&old), &logits(exported.path()));
+    assert!(distance < 1e-4, "{distance:.1e} from today's export");
+    let mut summarizer = Summarizer::open(&old).unwrap();
+    let parameters = GenerationParameters::default();
+    let texts = ["one", "two and three"];
+    let together = summarizer.summarize(&texts, &parameters).unwrap();
+    for (text, together) in texts.iter().zip(&together) {
+        let alone = summarizer.summarize(&[text], &parameters).unwrap();
+        assert_eq!(alone[0].text(), together.text());
+    }
 }
 
 /// Largest [`distance`] of logits; wrong weights would be about 1 away.

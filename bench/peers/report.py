@@ -55,8 +55,9 @@ def floors(configuration, precision, limits):
     if linear is None:
         return None, None
     encoder = batch * (weights / linear + attention / limit["fp32_per_second"])
-    # The encoder's own result is read too: keys and values of cross-attention, in fp32.
-    cached = batch * 2 * shape.decoder_layers * shape.inner * source * 4
+    # The encoder's own result is read too: keys and values of cross-attention, in fp32 or in fp16.
+    kept = 4 if precision == "fp32" else 2
+    cached = batch * 2 * shape.decoder_layers * shape.inner * source * kept
     step = (shape.step_weights() * BYTES[precision] + cached) / limit["bytes_per_second"]
     return 1e3 * encoder, 1e3 * step
 

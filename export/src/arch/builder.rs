@@ -1,10 +1,12 @@
 //! A graph and the weights it draws on, together: what every block composes with.
 
 use epitome_runtime::bundle::Layout;
+use epitome_runtime::operators::attention;
 
 use super::weights::ModelWeights;
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
+use crate::onnx::proto::ElementType;
 
 /// The graph that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,17 @@ impl Side {
     }
 }
 
+/// How keys and values of the decoder's cross-attention are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// What they are.
+    pub element: ElementType,
+    /// The operator that lays them out.
+    pub packing: &'static str,
+    /// The operator that attends to them.
+    pub attention: &'static str,
+}
+
 /// The graph being written, and where its weights come from.
 pub struct Builder<'a, 'c> {
     /// The graph.
@@ -61,6 +74,23 @@ impl<'a, 'c> Builder<'a, 'c> {
     /// Whether the graph may have operators of the ONNX standard only.
     pub fn is_portable(&self) -> bool {
         self.layout == Layout::Optimum
+    }
+
+    /// How keys and values of the decoder's cross-attention are kept, in bundles.
+    pub fn memory(&self) -> Memory {
+        if self.weights.precision().halves_memory() {
+            Memory {
+                element: ElementType::Float16,
+                packing: attention::CROSS_MEMORY_FP16,
+                attention: attention::CROSS_ATTENTION_FP16,
+            }
+        } else {
+            Memory {
+                element: ElementType::Float,
+                packing: attention::CROSS_MEMORY,
+                attention: attention::CROSS_ATTENTION,
+            }
+        }
     }
 
     /// Whether norms are operators of our own.

@@ -16,13 +16,13 @@ pub const SOURCE_MASK: &str = "source_mask";
 /// float32 `[batch * beams, vocab]`, decoder.
 pub const LOGITS: &str = "logits";
 
-/// float32 `[batch, heads, padded source, head_size]`: made by the encoder, read by the decoder, laid out by
-/// [`CrossMemory`](crate::operators::attention::CrossMemory).
+/// float32, or float16 in bundles that are not fp32, `[batch, heads, padded source, head_size]`: made by the encoder, read by
+/// the decoder, laid out by [`CrossMemory`](crate::operators::attention::CROSS_MEMORY).
 pub fn cross_key(layer: usize) -> String {
     format!("cross_key.{layer}")
 }
 
-/// float32 `[batch, heads, padded source, row]`: made by the encoder, read by the decoder, likewise.
+/// `[batch, heads, padded source, row]`: made by the encoder, read by the decoder, likewise.
 pub fn cross_value(layer: usize) -> String {
     format!("cross_value.{layer}")
 }

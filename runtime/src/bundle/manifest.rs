@@ -32,7 +32,7 @@ impl Layout {
 /// The record in `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the bundle format: [`FORMAT`].
+    /// Version of the bundle format: [`OLDEST_FORMAT`] to [`FORMAT`].
     pub format: u32,
     /// What the export is written for; absent for a bundle.
     #[serde(skip_serializing_if = "Layout::is_bundle", default)]

@@ -54,9 +54,7 @@ impl Activation {
         match self {
             Self::Identity => {}
             Self::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Gelu => each(values, |x| {
-                0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-            }),
+            Self::Gelu => each(values, |x| 0.5 * x * (1.0 + erf_of_root_half(x))),
             Self::GeluTanh => each(values, |x| {
                 x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))
             }),
@@ -78,17 +76,29 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The error function, within 5e-7 (Abramowitz and Stegun, 7.1.26).
+/// `erf(x / sqrt(2))` within 4e-7: an odd rational function, fitted for the least greatest error on [-5.5, 5.5], beyond which
+/// the result is 1. (One of the exponential, such as Abramowitz and Stegun's 7.1.26, takes twice as many operations.)
 #[inline(always)]
-fn erf(x: f32) -> f32 {
-    let magnitude = x.abs();
-    let t = 1.0 / (1.0 + 0.327_591_1 * magnitude);
-    let mut series = 1.061_405_4_f32;
-    series = series * t - 1.453_152;
-    series = series * t + 1.421_413_7;
-    series = series * t - 0.284_496_74;
-    series = series * t + 0.254_829_6;
-    (1.0 - series * t * exp(-(magnitude * magnitude))).copysign(x)
+fn erf_of_root_half(x: f32) -> f32 {
+    let square = x * x;
+    let mut above = 4.549_868e-8_f32;
+    above = above * square + 1.270_426_3e-5;
+    above = above * square + 3.376_539_4e-4;
+    above = above * square + 9.354_537e-3;
+    above = above * square + 6.770_553_4e-2;
+    above = above * square + 7.978_844_6e-1;
+    let mut below = 1.197_504_2e-6_f32;
+    below = below * square + 7.364_794e-5;
+    below = below * square + 1.884_452_2e-3;
+    below = below * square + 2.864_594_2e-2;
+    below = below * square + 2.515_222e-1;
+    below = below * square + 1.0;
+    let within = x * above / below;
+    if x.abs() > 5.5 {
+        1.0_f32.copysign(x)
+    } else {
+        within
+    }
 }
 
 #[cfg(test)]

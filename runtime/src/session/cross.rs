@@ -10,7 +10,7 @@ use super::{SourceMemory, allocate};
 use crate::error::{Error, Result};
 
 /// Keys and values of one layer's cross-attention: float32 or float16, as the graphs have them, of
-/// `[documents, heads, source, head_size]`.
+/// `[documents, heads, padded source, head_size]` and `[documents, heads, padded source, row]`.
 pub(super) struct Cross {
     pub(super) key: DynTensor,
     pub(super) value: DynTensor,
@@ -27,6 +27,25 @@ macro_rules! by_element {
 }
 
 impl Cross {
+    /// Those of a document.
+    ///
+    /// # Errors
+    ///
+    /// When they are neither float32 nor float16.
+    pub(super) fn new(key: DynTensor, value: DynTensor) -> Result<Self> {
+        for tensor in [&key, &value] {
+            let kind = *tensor.data_type();
+            if !matches!(
+                kind,
+                TensorElementType::Float32 | TensorElementType::Float16
+            ) {
+                let problem = format!("keys and values are {kind}, and not float32 or float16");
+                return Err(Error::onnx_runtime("in the encoder", problem));
+            }
+        }
+        Ok(Self { key, value })
+    }
+
     /// Whether every key and value is a finite number.
     pub(super) fn is_finite(&self) -> bool {
         [&self.key, &self.value]
@@ -77,7 +96,8 @@ impl Element for f16 {}
 
 fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
     let extracted = tensor.try_extract_tensor::<T>();
-    let (_, elements) = extracted.map_err(|error| Error::onnx_runtime("in the encoder", error))?;
+    let failed = |error| Error::onnx_runtime("reading keys and values", error);
+    let (_, elements) = extracted.map_err(failed)?;
     Ok(elements)
 }
 
@@ -115,4 +135,68 @@ fn batch<T: Element>(tensors: &[&DynTensor]) -> Result<DynTensor> {
         }
     }
     Ok(batch.upcast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filled;
+    use super::*;
+
+    /// `[1, 2, length, 3]`, from `first` on.
+    fn tensor<T: Element>(length: usize, first: usize, of: fn(f32) -> T) -> DynTensor {
+        let values = (0..2 * length * 3).map(|index| of((first + index) as f32));
+        filled(&[1, 2, length, 3], values).unwrap().upcast()
+    }
+
+    fn check<T: Element + PartialEq>(of: fn(f32) -> T) {
+        let memory = |length, first| SourceMemory {
+            cross: vec![
+                Cross::new(tensor(length, first, of), tensor(length, first + 500, of)).unwrap(),
+            ],
+            length,
+        };
+        let mut gathered = gather(vec![memory(4, 0), memory(2, 100)]).unwrap();
+        let [cross] = gathered.as_mut_slice() else {
+            panic!("one layer");
+        };
+        assert_eq!(cross.documents(), 2);
+        assert!(cross.is_finite());
+        let number = |value: &T| -> f32 { (*value).into() };
+        let numbers = |tensor: &DynTensor| -> Vec<f32> {
+            elements::<T>(tensor).unwrap().iter().map(number).collect()
+        };
+        let range = |from: usize, count: usize| (from..from + count).map(|value| value as f32);
+        let padding = || std::iter::repeat_n(0.0, 6);
+        let second = |first: usize| {
+            let head = |head: usize| range(first + head * 6, 6).chain(padding());
+            head(0).chain(head(1)).collect::<Vec<_>>()
+        };
+        assert_eq!(cross.key.shape()[..], [2, 2, 4, 3]);
+        assert_eq!(
+            numbers(&cross.key),
+            [range(0, 24).collect(), second(100)].concat()
+        );
+        assert_eq!(numbers(&cross.value)[24..], second(600));
+        cross.retain(&[1]).unwrap();
+        assert_eq!(numbers(&cross.key), second(100));
+        assert_eq!(numbers(&cross.value), second(600));
+        let infinite = Cross::new(tensor(2, 0, of), tensor(2, 0, |_| f32::INFINITY)).unwrap();
+        assert!(!infinite.is_finite());
+    }
+
+    #[test]
+    fn documents_lie_side_by_side_and_leave() {
+        crate::library::OnnxRuntime::load().unwrap();
+        check::<f32>(|value| value);
+        check::<f16>(f16::from_f32);
+        let integers: Tensor<i64> = filled(&[1], [1]).unwrap();
+        let floats = tensor(1, 0, |value| value);
+        let Err(error) = Cross::new(floats, integers.upcast()) else {
+            panic!("integers are refused");
+        };
+        assert!(
+            error.to_string().contains("not float32 or float16"),
+            "{error}"
+        );
+    }
 }

@@ -14,7 +14,8 @@ pub struct Encoder {
     shape: ModelShape,
 }
 
-/// What the decoder needs of a document: cross-attention keys and values of every decoder layer.
+/// What the decoder needs of a document: cross-attention keys and values of every decoder layer, as
+/// [`io::cross_key`] and [`io::cross_value`] have them.
 pub struct SourceMemory {
     pub(super) cross: Vec<Cross>,
     pub(super) length: usize,
@@ -44,10 +45,8 @@ impl Encoder {
         let mut outputs = self.run(&[token_ids])?;
         let cross = (0..layers)
             .map(|layer| {
-                Ok(Cross {
-                    key: take(&mut outputs, &io::cross_key(layer))?,
-                    value: take(&mut outputs, &io::cross_value(layer))?,
-                })
+                let key = take(&mut outputs, &io::cross_key(layer))?;
+                Cross::new(key, take(&mut outputs, &io::cross_value(layer))?)
             })
             .collect::<Result<_>>()?;
         Ok(SourceMemory {

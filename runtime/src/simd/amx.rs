@@ -107,8 +107,9 @@ thread_local! {
 
 /// This thread's tile registers, released when this is dropped. To configure and release them takes as long as a fourth of a
 /// product.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tiles {
+    factors: Factors,
     /// Of each register; 0 as long as they are not configured.
     lines: [u8; 8],
     /// They are the thread's.
@@ -116,17 +117,26 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
+    /// Those for factors of a kind, which are not configured yet.
+    pub(crate) fn of(factors: Factors) -> Self {
+        Self {
+            factors,
+            lines: [0; 8],
+            not_send: PhantomData,
+        }
+    }
+
     /// Gives eight registers so many whole lines each, at most [`LINES`], if they have not got them. What they hold is lost
     /// where they are configured anew.
     ///
     /// # Panics
     ///
-    /// When they are not [`available`] for these factors, there are more lines, or another [`Tiles`] of this thread has
+    /// When they are not [`available`] for the factors, there are more lines, or another [`Tiles`] of this thread has
     /// configured them.
     #[inline]
-    pub(crate) fn configure(&mut self, factors: Factors, lines: [u8; 8]) {
+    pub(crate) fn configure(&mut self, lines: [u8; 8]) {
         if self.lines != lines {
-            self.configure_anew(factors, lines);
+            self.configure_anew(lines);
         }
     }
 
@@ -135,7 +145,8 @@ impl Tiles {
     }
 
     #[cold]
-    fn configure_anew(&mut self, factors: Factors, lines: [u8; 8]) {
+    fn configure_anew(&mut self, lines: [u8; 8]) {
+        let factors = self.factors;
         let possible = |&lines: &u8| (1..=LINES).contains(&usize::from(lines));
         assert!(
             available(factors) && lines.iter().all(possible),
@@ -173,5 +184,32 @@ impl Drop for Tiles {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_has_its_registers_once() {
+        if !available(Factors::Int8) {
+            return;
+        }
+        let mut first = Tiles::of(Factors::Int8);
+        first.configure([16; 8]);
+        first.configure([3; 8]);
+        let second = || Tiles::of(Factors::Int8).configure([16; 8]);
+        assert!(catch_unwind(second).is_err(), "they are taken");
+        drop(first);
+        second();
+        let too_many = || Tiles::of(Factors::Int8).configure([17; 8]);
+        assert!(
+            catch_unwind(too_many).is_err(),
+            "no register has so many lines"
+        );
+        second();
     }
 }

@@ -25,7 +25,7 @@ pub(crate) unsafe trait Lanes: Copy {
     fn splat(value: f32) -> Self;
     /// Numbers from memory.
     fn load(from: &[f32; LANES]) -> Self;
-    /// Finite numbers from memory, which are widened.
+    /// Numbers from memory, which are widened.
     fn load_half(from: &[f16; LANES]) -> Self;
     /// Numbers to memory.
     fn store(self, to: &mut [f32; LANES]);
@@ -55,15 +55,21 @@ pub(crate) trait Tile {
     unsafe fn compute<L: Lanes, const R: usize, const C: usize>(self);
 }
 
-/// Widens finite numbers: the exponent is mended by a multiplication, which normalizes what is subnormal, too.
+/// Widens numbers: the exponent is mended by a multiplication, which normalizes what is subnormal, too, and where it is the
+/// greatest, what is not finite stays so.
 #[inline(always)]
 fn widen(from: &[f16; LANES]) -> [f32; LANES] {
     /// 2^112, the difference of the exponents' offsets.
     const OFFSET: f32 = f32::from_bits((127 + 112) << 23);
     from.map(|half| {
         let bits = u32::from(half.to_bits());
-        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * OFFSET;
-        f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+        let magnitude = (f32::from_bits((bits & 0x7fff) << 13) * OFFSET).to_bits();
+        let magnitude = if bits & 0x7c00 == 0x7c00 {
+            magnitude | 0x7f80_0000
+        } else {
+            magnitude
+        };
+        f32::from_bits(magnitude | (bits & 0x8000) << 16)
     })
 }
 
@@ -115,7 +121,12 @@ pub(crate) trait Stored: Copy + Debug + Default + Send + Sync + 'static {
     fn widen(self) -> f32;
     /// Widens as many as there are lanes.
     fn load<L: Lanes>(from: &[Self; LANES]) -> L;
-    /// The nearest numbers to as many others; a finite number is never taken for an infinite one.
+    /// The nearest numbers to as many others; a finite number is never taken for an infinite one, and what is not finite
+    /// stays what it is.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
     fn store(from: &[f32], to: &mut [Self]);
 }
 
@@ -158,12 +169,18 @@ dispatch_lanes! {
 
 #[inline(always)]
 fn store_halves_body<L: Lanes>(from: &[f32], to: &mut [f16]) {
+    assert_eq!(from.len(), to.len(), "as many numbers");
     let most = f16::MAX.to_f32_const();
     let (mut finite, mut halves) = ([0.0; LANES], [f16::ZERO; LANES]);
     for (from, to) in from.chunks(LANES).zip(to.chunks_mut(LANES)) {
         finite[..from.len()].copy_from_slice(from);
         for value in &mut finite {
-            *value = value.clamp(-most, most);
+            let nearest = value.clamp(-most, most);
+            *value = if value.abs() < f32::INFINITY {
+                nearest
+            } else {
+                *value
+            };
         }
         L::load(&finite).store_half(&mut halves);
         to.copy_from_slice(&halves[..to.len()]);
@@ -437,7 +454,11 @@ mod tests {
             .map(|index| (index as f32 - 1500.0) * 1.7_f32.powi(index % 41 - 20))
             .chain([0.0, -0.0, 1e-7, 65504.0, 65520.0, 1e9, -1e9])
             .collect();
-        let nearest = |&number: &f32| f16::from_f32(number.clamp(-65504.0, 65504.0));
+        let numbers = [&numbers[..], &[f32::INFINITY, f32::NEG_INFINITY]].concat();
+        let nearest = |&number: &f32| match number.is_finite() {
+            true => f16::from_f32(number.clamp(-65504.0, 65504.0)),
+            false => f16::from_f32(number),
+        };
         let expected: Vec<f16> = numbers.iter().map(nearest).collect();
         for count in [0, 1, 15, 16, 17, numbers.len()] {
             let mut halves = vec![f16::NAN; count];
@@ -445,6 +466,20 @@ mod tests {
             assert_eq!(halves, expected[..count]);
             store_halves_body::<Portable>(&numbers[..count], &mut halves);
             assert_eq!(halves, expected[..count]);
+        }
+        let mut halves = [f16::ZERO];
+        f16::store(&[f32::NAN], &mut halves);
+        assert!(halves[0].is_nan());
+    }
+
+    #[test]
+    fn plain_rust_widens_every_half() {
+        for bits in 0..=u16::MAX {
+            let half = f16::from_bits(bits);
+            let mut widened = [0.0; LANES];
+            Portable::load_half(&[half; LANES]).store(&mut widened);
+            let same = widened[3] == half.to_f32();
+            assert!(same || half.is_nan() && widened[3].is_nan(), "{half}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What everything that works on whole rows of numbers shares: choosing an instruction set at run time, and the
-//! exponential, and lanes of numbers with fused multiplication.
+//! What everything that works on whole rows of numbers shares: choosing an instruction set at run time, the
+//! exponential, lanes of numbers with fused multiplication, and tile registers.
 
 pub(crate) mod ahead;
 #[cfg(target_arch = "x86_64")]

@@ -112,7 +112,7 @@ impl Attention {
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
     /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`, or what
-    /// [`attention::CrossMemory`] makes of them; `shape` is int64 `[batch, source]`.
+    /// [`attention::CROSS_MEMORY`] makes of them; `shape` is int64 `[batch, source]`.
     pub fn memory(
         &self,
         b: &mut Builder<'_, '_>,
@@ -126,10 +126,7 @@ impl Attention {
             if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, self.heads));
             }
-            let operator = match b.weights.precision().halves_memory() {
-                true => attention::CROSS_MEMORY_FP16,
-                false => attention::CROSS_MEMORY,
-            };
+            let operator = b.memory().packing;
             Ok(b.graph
                 .own(operator)
                 .inputs([&rows, shape])
@@ -254,10 +251,7 @@ impl Attention {
                 attended
             }
             _ => {
-                let operator = match b.weights.precision().halves_memory() {
-                    true => attention::CROSS_ATTENTION_FP16,
-                    false => attention::CROSS_ATTENTION,
-                };
+                let operator = b.memory().attention;
                 b.graph
                     .own(operator)
                     .inputs([&query, &cache.cross_key, &cache.cross_value])

@@ -13,7 +13,7 @@ use super::transformer::Stack;
 use crate::arch::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{Dim, Value};
-use crate::onnx::proto::ElementType::{self, Float, Float16, Int32, Int64};
+use crate::onnx::proto::ElementType::{self, Float, Int32, Int64};
 
 /// The encoder's inputs.
 pub struct EncoderInputs {
@@ -111,7 +111,7 @@ pub fn encoder_outputs(
 
 fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Heads) {
     let [cross_key, cross_value] = cross_dims(heads);
-    let kept = kept(b);
+    let kept = b.memory().element;
     for (layer, (key, value)) in memory.iter().enumerate() {
         let doc = format!("cross-attention of decoder layer {layer}");
         let pairs = [
@@ -122,14 +122,6 @@ fn cross_outputs(b: &mut Builder<'_, '_>, memory: &[(Value, Value)], heads: Head
             let doc = format!("{kind}, {doc}");
             b.graph.output(&name, value, kept, dims, &doc);
         }
-    }
-}
-
-/// What cross-attention keys and values are kept as.
-fn kept(b: &Builder<'_, '_>) -> ElementType {
-    match b.weights.precision().halves_memory() {
-        true => Float16,
-        false => Float,
     }
 }
 
@@ -346,7 +338,7 @@ pub fn decoder_inputs(
     let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
     let heads = decoder.attention.heads;
     let [cross_key, cross_value] = cross_dims(heads);
-    let kept = kept(b);
+    let kept = b.memory().element;
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
@@ -469,7 +461,7 @@ fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
     ]
 }
 
-/// Shapes of cross-attention keys and values, as [`attention::CrossMemory`] has them.
+/// Shapes of cross-attention keys and values, as [`attention::CROSS_MEMORY`] has them.
 fn cross_dims(heads: Heads) -> [[Dim; 4]; 2] {
     [heads.size, attention::memory_value_row(heads.size)].map(|row| {
         [

@@ -96,11 +96,12 @@ fn attend_in(room: &mut Room, source: &Source<'_>, mut put: impl FnMut(usize, &[
     }
     // What each query's weights are to be multiplied with.
     let mut shares = [0.0; QUERIES];
-    let mut tiles = Tiles::default();
+    let mut tiles = Tiles::of(Factors::Bfloat16);
     for first in (0..source.rows).step_by(QUERIES) {
         let count = QUERIES.min(source.rows - first);
         let queries = rows_of(&source.queries[first * source.stride..], count);
-        // Squares of queries; behind the last query there are zeros, and what they attend to is not looked at.
+        // Squares of queries: behind the last query there are zeros, and behind its weights whatever was there before. No
+        // row of a product depends on the others, and what comes of these is not looked at.
         let squares = count.div_ceil(SIDE);
         for (index, square) in room.queries[..squares * of_size].iter_mut().enumerate() {
             split_rows(&queries, [index / of_size, index % of_size], square);
@@ -147,7 +148,8 @@ fn multiply(
     products: &mut [f32],
     line: usize,
 ) {
-    tiles.configure(Factors::Bfloat16, [LINES as u8; 8]);
+    const { assert!(size_of::<Square>() == 4096 && size_of::<[u32; LINES]>() == LINE) };
+    tiles.configure([LINES as u8; 8]);
     assert!(
         left.len() == right.len()
             && !left.is_empty()

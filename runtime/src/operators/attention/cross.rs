@@ -14,15 +14,15 @@ use crate::operators::input;
 use crate::operators::parallel::{Disjoint, share};
 use crate::simd::ahead::crosses_pages;
 
-/// Name of [`CrossMemory`] of float32 in a graph.
+/// Name of the operator that lays out keys or values in float32, in a graph.
 pub const CROSS_MEMORY: &str = "CrossMemory";
 /// The same of float16.
 pub const CROSS_MEMORY_FP16: &str = "CrossMemoryFp16";
-/// Name of [`CrossAttention`] over float32 in a graph.
+/// Name of the attention over what [`CROSS_MEMORY`] makes, in a graph.
 pub const CROSS_ATTENTION: &str = "CrossAttention";
-/// The same over float16.
+/// The same over what [`CROSS_MEMORY_FP16`] makes.
 pub const CROSS_ATTENTION_FP16: &str = "CrossAttentionFp16";
-/// Attribute of [`CrossMemory`], string: [`KEYS`] or [`VALUES`].
+/// Attribute of [`CROSS_MEMORY`], string: [`KEYS`] or [`VALUES`].
 pub const PART: &str = "part";
 /// The keys.
 pub const KEYS: &str = "keys";
@@ -45,7 +45,7 @@ impl Kept for f16 {
     const ATTENTION: &'static str = CROSS_ATTENTION_FP16;
 }
 
-/// Row of the values in what [`CrossMemory`] makes, for heads of this size.
+/// Row of the values in what [`CROSS_MEMORY`] makes, for heads of this size.
 pub const fn memory_value_row(size: usize) -> usize {
     value_row(size)
 }

@@ -1,11 +1,13 @@
 //! Attention over a source: the encoder's own, and the decoder's over what the encoder left.
 //!
 //! Keys lie in blocks of sixteen positions, so that sixteen scores are summed side by side, and all
-//! rows of a tile share what is read. A row's result does not depend on the rows beside it: a beam's
+//! rows of a tile share what is read; the encoder's lie as AMX's tile registers want them where a processor multiplies
+//! bfloat16 in these, and the graph allows it ([`SPLIT`]). A row's result does not depend on the rows beside it: a beam's
 //! is the same bits alone, among others, and in a batch.
 //!
-//! - [`CrossMemory`](CROSS_MEMORY): keys or values of a decoder layer, laid out for its steps.
-//! - [`CrossAttention`](CROSS_ATTENTION): the beams of each document over its memory.
+//! - [`CrossMemory`](CROSS_MEMORY): keys or values of a decoder layer, laid out for its steps, in float32 or
+//!   [float16](CROSS_MEMORY_FP16).
+//! - [`CrossAttention`](CROSS_ATTENTION): the beams of each document over its memory, of [either](CROSS_ATTENTION_FP16).
 //! - [`SelfAttention`]: each document over itself.
 //!
 //! And the decoder's over what it generated so far, [`CacheAttention`].

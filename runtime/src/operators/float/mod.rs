@@ -5,7 +5,7 @@
 
 mod kernel;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -68,7 +68,7 @@ impl Weight for f16 {
 thread_local! {
     /// Room for the products of [`ROWS`] rows and [`PANELS`] panels, which each thread keeps: clearing it for every layer
     /// was a quarter of the instructions of a small model's step.
-    static PRODUCTS: RefCell<Vec<[f32; PANEL]>> = const { RefCell::new(Vec::new()) };
+    static PRODUCTS: Cell<Vec<[f32; PANEL]>> = const { Cell::new(Vec::new()) };
 }
 
 /// Weights of the shape [`packed_shape`], and nothing beside them.

@@ -7,7 +7,7 @@ use std::arch::asm;
 
 use super::{MOST_PANELS, MOST_ROWS, Shape, Sums, Tile};
 use crate::operators::panels::{MATRIX_GROUP as STEP, PANEL};
-use crate::simd::amx::{self, Factors, LINES, Tiles};
+use crate::simd::amx::{self, Factors, LINE, LINES, Tiles};
 
 /// Bytes of a tile register.
 const REGISTER: usize = LINES * STEP;
@@ -129,12 +129,13 @@ impl Product {
 }
 
 pub(super) fn multiply(tiles: &mut Tiles, tile: &Tile<'_>, sums: &mut Sums) {
+    const { assert!(STEP == LINE && PANEL == LINES) };
     let (rows, panels) = (tile.rows, tile.panels);
     assert!(
         (1..=MOST_ROWS).contains(&rows),
         "1 to {MOST_ROWS} rows and not {rows}"
     );
-    tiles.configure(Factors::Int8, lines(rows));
+    tiles.configure(lines(rows));
     let panel_size = tile.stride * PANEL;
     let mut product = Product {
         activations: tile.activations.as_ptr(),

@@ -25,7 +25,7 @@ use super::panels::MATRIX_GROUP;
 use super::panels::{BLOCK, GROUP, PANEL};
 use crate::simd::ahead::crosses_pages;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::amx::Tiles;
+use crate::simd::amx::{Factors, Tiles};
 
 /// Bits of both factors together, of which four products can be added in 16 bits.
 pub const FOUR_FIT: u32 = 14;
@@ -202,7 +202,7 @@ impl Instructions {
         Multiplier {
             instructions: self,
             #[cfg(target_arch = "x86_64")]
-            tiles: Tiles::default(),
+            tiles: Tiles::of(Factors::Int8),
         }
     }
 }

@@ -17,6 +17,7 @@ fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
 /// Multiplies rows and panels in the tiles that each instruction set wants.
 fn check(rows: usize, stride: usize, bits: u32, activations: &[u8], weights: &[i8]) {
     for instructions in Instructions::available() {
+        let mut multiplier = instructions.multiplier();
         let shape = instructions.shape(rows);
         assert!(shape.rows * rows.div_ceil(shape.rows) >= rows && shape.rows <= MOST_ROWS);
         for rows in [rows.min(shape.rows), 1 + (rows - 1) % shape.rows] {
@@ -31,7 +32,7 @@ fn check(rows: usize, stride: usize, bits: u32, activations: &[u8], weights: &[i
                     panels,
                 };
                 let mut sums = [[-1; PANEL]; MOST_SUMS];
-                instructions.multiplier().multiply(&tile, &mut sums);
+                multiplier.multiply(&tile, &mut sums);
                 for (index, sums) in sums.iter().enumerate() {
                     let (row, panel) = (index / panels, index % panels);
                     for (output, &sum) in sums.iter().enumerate() {
