@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Precision of the matrices of a bundle: linear layers and embedding tables. Everything else, which
-/// is little, is float32 always.
+/// is little, is float32, but for [what the cross-attention reads](Self::halves_memory).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
