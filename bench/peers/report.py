@@ -45,7 +45,8 @@ def loading(group):
 
 
 def floors(configuration, precision, limits):
-    """The least that encoder and step can take: weights to read, and operations to make, at the machine's best."""
+    """The least that encoder and step can take: weights to read, and operations to make, at the machine's best, which for
+    attention is counted as that of fp32."""
     model, threads, batch, source, _, _ = configuration
     if threads not in limits:
         return None, None

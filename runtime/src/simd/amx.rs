@@ -110,8 +110,8 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Tiles {
     factors: Factors,
-    /// Of each register; 0 as long as they are not configured.
-    lines: [u8; 8],
+    /// Of each register, once they are configured.
+    lines: Option<[u8; 8]>,
     /// They are the thread's.
     not_send: PhantomData<*mut ()>,
 }
@@ -121,7 +121,7 @@ impl Tiles {
     pub(crate) fn of(factors: Factors) -> Self {
         Self {
             factors,
-            lines: [0; 8],
+            lines: None,
             not_send: PhantomData,
         }
     }
@@ -131,17 +131,13 @@ impl Tiles {
     ///
     /// # Panics
     ///
-    /// When they are not [`available`] for the factors, there are more lines, or another [`Tiles`] of this thread has
+    /// When they are not [`available`] for the factors, a register has more lines or none, or another [`Tiles`] of this thread has
     /// configured them.
     #[inline]
     pub(crate) fn configure(&mut self, lines: [u8; 8]) {
-        if self.lines != lines {
+        if self.lines != Some(lines) {
             self.configure_anew(lines);
         }
-    }
-
-    fn are_configured(&self) -> bool {
-        self.lines != [0; 8]
     }
 
     #[cold]
@@ -152,10 +148,10 @@ impl Tiles {
             available(factors) && lines.iter().all(possible),
             "tile registers for {factors:?}, of at most {LINES} lines"
         );
-        if !self.are_configured() {
+        if self.lines.is_none() {
             assert!(!TAKEN.replace(true), "the thread's tile registers are free");
         }
-        self.lines = lines;
+        self.lines = Some(lines);
         let configuration = Configuration::of(lines);
         // SAFETY: there is the instruction, as just checked, and it reads a configuration that is valid.
         unsafe {
@@ -172,7 +168,7 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
-        if self.are_configured() {
+        if self.lines.is_some() {
             TAKEN.set(false);
             // SAFETY: there is the instruction, since the registers were configured.
             unsafe {
@@ -205,6 +201,8 @@ mod tests {
         assert!(catch_unwind(second).is_err(), "they are taken");
         drop(first);
         second();
+        let none = || Tiles::of(Factors::Int8).configure([0; 8]);
+        assert!(catch_unwind(none).is_err(), "every register has some");
         let too_many = || Tiles::of(Factors::Int8).configure([17; 8]);
         assert!(
             catch_unwind(too_many).is_err(),
