@@ -73,21 +73,21 @@ fn widen(from: &[f16; LANES]) -> [f32; LANES] {
     })
 }
 
-/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`], for each set of registers, and picks the
-/// widest at run time.
+/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`] and, where one is given, over `$element`, for each
+/// set of registers, and picks the widest at run time.
 macro_rules! dispatch_lanes {
-    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident;) => {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident $(of $element:ty)?;) => {
         $(#[$doc])*
         $visibility fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma,f16c")]
                 fn avx($($argument: $type),*) {
-                    $body::<$crate::simd::lanes::Avx>($($argument),*)
+                    $body::<$crate::simd::lanes::Avx $(, $element)?>($($argument),*)
                 }
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
                 fn avx512($($argument: $type),*) {
-                    $body::<$crate::simd::lanes::Avx512>($($argument),*)
+                    $body::<$crate::simd::lanes::Avx512 $(, $element)?>($($argument),*)
                 }
                 if is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
@@ -104,12 +104,12 @@ macro_rules! dispatch_lanes {
                     // SAFETY: the features that the function is compiled for were just detected.
                     return unsafe { avx($($argument),*) };
                 }
-                $body::<$crate::simd::lanes::Portable>($($argument),*)
+                $body::<$crate::simd::lanes::Portable $(, $element)?>($($argument),*)
             }
             #[cfg(target_arch = "aarch64")]
-            $body::<$crate::simd::lanes::Neon>($($argument),*);
+            $body::<$crate::simd::lanes::Neon $(, $element)?>($($argument),*);
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-            $body::<$crate::simd::lanes::Portable>($($argument),*);
+            $body::<$crate::simd::lanes::Portable $(, $element)?>($($argument),*);
         }
     };
 }

@@ -277,14 +277,20 @@ fn widen(halves: __m512i) -> [__m512i; 2] {
     ]
 }
 
+/// Stores a line of a register.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+fn store_line(line: &mut [u32; LINES], numbers: __m512i) {
+    // SAFETY: a line is as long.
+    unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), numbers) };
+}
+
 /// Stores a split line of a left factor.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn store(square: &mut Square, row: usize, split: [__m512i; 2]) {
     for (part, numbers) in split.into_iter().enumerate() {
-        let line = &mut square.0[row / LINES * 2 + part][row % LINES];
-        // SAFETY: a line is as long.
-        unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), numbers) };
+        store_line(&mut square.0[row / LINES * 2 + part][row % LINES], numbers);
     }
 }
 
@@ -376,9 +382,7 @@ fn split_values(rows: &Rows<'_>, [row, column]: [usize; 2], square: &mut Square)
             for (part, numbers) in split([first, second]).into_iter().enumerate() {
                 let [first, second] = widen(numbers);
                 let pairs = _mm512_or_si512(_mm512_srli_epi32::<16>(first), second);
-                let line = &mut square.0[half * 2 + part][pair];
-                // SAFETY: a line is as long.
-                unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), pairs) };
+                store_line(&mut square.0[half * 2 + part][pair], pairs);
             }
         }
     }

@@ -358,22 +358,12 @@ impl Memory for f16 {
 
 dispatch_lanes! {
     /// [`Memory::attend`] over float32.
-    fn attend_f32(head: &Head<'_, f32>, scratch: &mut Scratch) = f32_body;
+    fn attend_f32(head: &Head<'_, f32>, scratch: &mut Scratch) = attend_body of f32;
 }
 
 dispatch_lanes! {
     /// [`Memory::attend`] over float16.
-    fn attend_f16(head: &Head<'_, f16>, scratch: &mut Scratch) = f16_body;
-}
-
-#[inline(always)]
-fn f32_body<L: Lanes>(head: &Head<'_, f32>, scratch: &mut Scratch) {
-    attend_body::<L, f32>(head, scratch);
-}
-
-#[inline(always)]
-fn f16_body<L: Lanes>(head: &Head<'_, f16>, scratch: &mut Scratch) {
-    attend_body::<L, f16>(head, scratch);
+    fn attend_f16(head: &Head<'_, f16>, scratch: &mut Scratch) = attend_body of f16;
 }
 
 /// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
@@ -492,9 +482,11 @@ pub(super) mod tests {
         tolerance: f64,
     ) -> Result<(), TestCaseError> {
         let positions = example.mask.len();
-        let mut keys = vec![E::default(); positions.next_multiple_of(LANES) * size];
+        let mut unwritten = [E::default()];
+        E::store(&[f32::NAN], &mut unwritten);
+        let mut keys = vec![unwritten[0]; positions.next_multiple_of(LANES) * size];
         pack_keys(&example.keys, size, size, &mut keys);
-        let mut values = vec![E::default(); positions * value_row(size)];
+        let mut values = vec![unwritten[0]; positions * value_row(size)];
         pack_values(&example.values, size, size, &mut values);
         let head = |first: usize, rows| Head {
             queries: &example.queries[first * size..],

@@ -39,6 +39,7 @@ use crate::simd::lanes::LANES;
 pub const HEADS: &str = "num_heads";
 /// Attribute of the attentions, float: what scores are multiplied with.
 pub const SCALE: &str = "scale";
+
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
 

@@ -47,22 +47,12 @@ pub(crate) struct Product<'a, W> {
 
 dispatch_lanes! {
     /// Multiplies with float32: `products` are `[rows, panels]`.
-    pub(super) fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) = f32_body;
+    pub(super) fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) = multiply of f32;
 }
 
 dispatch_lanes! {
     /// Multiplies with float16: `products` are `[rows, panels]`.
-    pub(super) fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) = f16_body;
-}
-
-#[inline(always)]
-fn f32_body<L: Lanes>(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) {
-    multiply::<L, f32>(product, products);
-}
-
-#[inline(always)]
-fn f16_body<L: Lanes>(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) {
-    multiply::<L, f16>(product, products);
+    pub(super) fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) = multiply of f16;
 }
 
 #[inline(always)]
@@ -345,7 +335,7 @@ mod tests {
         let mut products = vec![[0.0; PANEL]; 5 * PANELS];
         let mut of_all = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
         of_all.activation = Activation::Identity;
-        f16_body::<Portable>(&of_all, &mut products);
+        multiply::<Portable, f16>(&of_all, &mut products);
         for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
             assert!(
                 (f64::from(*product) - exact).abs() < 1e-3,
