@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{
-    Bundle, DECODER, DRAFT, ENCODER, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST,
-    Manifest, Precision, SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
+    Bundle, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest, Precision,
+    SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -88,30 +88,6 @@ pub fn export(
     Ok(manifest)
 }
 
-/// Names of the graphs' files.
-struct GraphFiles {
-    encoder: &'static str,
-    decoder: &'static str,
-    weights: &'static str,
-}
-
-impl GraphFiles {
-    fn of(layout: Layout) -> Self {
-        match layout {
-            Layout::Bundle => Self {
-                encoder: ENCODER,
-                decoder: DECODER,
-                weights: WEIGHTS,
-            },
-            Layout::Optimum => Self {
-                encoder: optimum::ENCODER,
-                decoder: optimum::DECODER,
-                weights: optimum::WEIGHTS,
-            },
-        }
-    }
-}
-
 /// Writes every file but the manifest, which is returned.
 fn write(
     source: &Source,
@@ -125,28 +101,25 @@ fn write(
         ..
     } = *options;
     let config = ModelConfig::new(checkpoint.config().clone());
-    let architecture = arch::find(&config)?;
-    let names = GraphFiles::of(options.layout);
-    let file = WeightFile::create(folder, names.weights)?;
+    let family = arch::of(&config)?;
+    let model = (family.model)(family, &config)?;
+    let weights_name = match options.layout {
+        Layout::Bundle => WEIGHTS,
+        Layout::Optimum => optimum::names::WEIGHTS,
+    };
+    let file = WeightFile::create(folder, weights_name)?;
     let mut weights = ModelWeights::new(checkpoint, file, precision, progress);
     progress.start("Writing weights", weights.total_bytes());
-    let graphs = architecture.build(&config, options.layout, &mut weights)?;
+    let graphs = model.graphs(options.layout, &mut weights)?;
     let (bytes, sha256) = weights.finish()?;
-    let weights = FileRecord { bytes, sha256 };
-    let mut files = BTreeMap::from([(names.weights.to_owned(), weights)]);
-
-    let model_type = architecture.model_type();
-    let draft = graphs.draft.map(|graph| (DRAFT, graph));
+    let mut files = BTreeMap::from([(weights_name.to_owned(), FileRecord { bytes, sha256 })]);
     let mut written = vec![TOKENIZER, GENERATION_CONFIG];
-    for (name, graph) in [
-        (names.encoder, graphs.encoder),
-        (names.decoder, graphs.decoder),
-    ]
-    .into_iter()
-    .chain(draft)
-    {
+    for (name, graph) in graphs.files {
         written.push(name);
-        let properties = [("architecture", model_type), ("weights", names.weights)];
+        let properties = [
+            ("architecture", family.model_type),
+            ("weights", weights_name),
+        ];
         graph.write(&folder.join(name), &properties)?;
     }
     let tokenizer_notes = tokenizer::convert(
@@ -158,7 +131,7 @@ fn write(
             .unwrap_or(graphs.shape.vocab_size),
         &folder.join(TOKENIZER),
     )?;
-    let defaults = GenerationDefaults::of(checkpoint, architecture);
+    let defaults = GenerationDefaults::of(checkpoint, family);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
         if tokenizer_notes.surplus.is_some() {
@@ -178,7 +151,7 @@ fn write(
     Ok(Manifest {
         format: FORMAT,
         layout: options.layout,
-        architecture: model_type.into(),
+        architecture: family.model_type.into(),
         precision,
         tool: Tool {
             name: "epitome".into(),

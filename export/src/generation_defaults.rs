@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use epitome_runtime::GenerationParameters;
 use serde_json::{Map, Value};
 
-use crate::arch::Architecture;
+use crate::arch::Family;
 use crate::checkpoint::Checkpoint;
 
 /// Where transformers 4.26 and later keeps generation settings.
@@ -36,11 +36,12 @@ pub(crate) struct GenerationDefaults {
 
 impl GenerationDefaults {
     /// Merges what the checkpoint says: `generation_config.json`, or where there is none the
-    /// generation keys in `config.json` and, below them, those of transformers' configuration class;
-    /// over them `task_specific_params.summarization`, as transformers' summarization pipeline does.
-    pub(crate) fn of(checkpoint: &Checkpoint, architecture: &dyn Architecture) -> Self {
-        let class = architecture.generation_defaults();
-        let class = class
+    /// generation keys in `config.json` and, below them, those of transformers' configuration
+    /// class; over them `task_specific_params.summarization`, as transformers' summarization
+    /// pipeline does.
+    pub(crate) fn of(checkpoint: &Checkpoint, family: &Family) -> Self {
+        let class = family
+            .generation_defaults
             .iter()
             .map(|(key, id)| ((*key).to_owned(), Value::from(*id)))
             .collect();

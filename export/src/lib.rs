@@ -1,6 +1,6 @@
 //! Writes a checkpoint as a bundle.
 
-pub mod arch;
+mod arch;
 pub mod checkpoint;
 pub mod dataset;
 mod error;
@@ -10,10 +10,10 @@ pub mod fetch;
 #[cfg(test)]
 mod fuzz;
 mod generation_defaults;
-pub mod onnx;
+mod onnx;
 pub mod optimum;
 mod progress;
-pub mod quantize;
+mod quantize;
 pub mod source;
 mod staging;
 mod tokenizer;

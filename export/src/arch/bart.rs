@@ -4,50 +4,121 @@
 //! Agrees with `transformers/models/bart/modeling_bart.py`: post-norm layers, a norm over the
 //! embeddings, learned positions that start in the third row of their table.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
-use super::blocks::norm::Placement;
-use super::blocks::positions::Positions;
-use super::blocks::transformer::StackNames;
-use super::{Architecture, Graphs, ModelConfig, ModelWeights};
+use super::blocks::activation::Activation;
+use super::blocks::attention::{Attention, Projections};
+use super::blocks::heads::Heads;
+use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::positions::{PositionKind, PositionTable};
+use super::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
+use super::config::ModelConfig;
+use super::family::{Defaults, Family};
+use super::model::{EmbeddingNorm, Model};
 use crate::error::Result;
 
-/// `model_type` "bart".
-pub(super) struct Bart;
-
-const FAMILY: Family = Family {
+pub(super) static BART: Family = Family {
+    model_type: "bart",
     title: "BART",
+    tokenizer_class: "BartTokenizer",
+    generation_defaults: &[
+        ("bos_token_id", 0),
+        ("decoder_start_token_id", 2),
+        ("eos_token_id", 2),
+        ("forced_eos_token_id", 2),
+        ("pad_token_id", 1),
+    ],
     encoder: StackNames::bart("model.encoder"),
     decoder: StackNames::bart("model.decoder"),
-    tables: &TABLES,
+    tables: &[
+        "model.shared.weight",
+        "model.encoder.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        "lm_head.weight",
+    ],
     placement: Placement::Post,
     embedding_norm: EmbeddingNorm::Sum,
-    positions: Positions::Learned { offset: 2 },
-    defaults: Defaults::BART,
+    positions: Some(PositionKind::Learned { offset: 2 }),
+    defaults: DEFAULTS,
+    model,
 };
 
-impl Architecture for Bart {
-    fn model_type(&self) -> &'static str {
-        "bart"
-    }
+/// Those of `transformers/models/bart/configuration_bart.py`.
+pub(super) const DEFAULTS: Defaults = Defaults {
+    hidden: 1024,
+    vocab_size: 50265,
+    positions: 1024,
+    encoder: [12, 16, 4096],
+    decoder: [12, 16, 4096],
+    activation: "gelu",
+    scale_embedding: false,
+};
 
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[
-            ("bos_token_id", 0),
-            ("decoder_start_token_id", 2),
-            ("eos_token_id", 2),
-            ("forced_eos_token_id", 2),
-            ("pad_token_id", 1),
-        ]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(layout, weights)
-    }
+/// Reads a config.json with the fields of `BartConfig`.
+pub(super) fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let defaults = &family.defaults;
+    let hidden = config.size_or("d_model", defaults.hidden)?;
+    let activation =
+        Activation::from_config_or(config, "activation_function", defaults.activation)?;
+    let norm = Norm {
+        kind: NormKind::Layer,
+        size: hidden,
+        epsilon: 1e-5,
+        placement: family.placement,
+    };
+    let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
+        let count = config.heads_or(&format!("{side}_attention_heads"), heads, hidden)?;
+        Ok(Stack {
+            names,
+            layers: config.size_or(&format!("{side}_layers"), layers)?,
+            attention: Attention {
+                heads: Heads {
+                    count,
+                    size: hidden / count,
+                },
+                hidden,
+                names: Projections::BART,
+                scale: None,
+            },
+            feed_forward: FeedForward {
+                inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
+                activation,
+                names: FeedForwardNames::Plain(["fc1", "fc2"]),
+            },
+            norm,
+        })
+    };
+    let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    let positions = config.size_or("max_position_embeddings", defaults.positions)?;
+    let table = family.positions.map(|kind| PositionTable {
+        kind,
+        positions,
+        hidden,
+    });
+    let unused = [family.encoder, family.decoder].map(|stack| stack.below("version"));
+    Ok(Model {
+        title: family.title,
+        encoder: stack(family.encoder, "encoder", defaults.encoder)?,
+        encoder_layers: Box::new(|b, encoder, inputs, x| {
+            encoder.encoder(b, x, &mut |b, (_, name), x| {
+                let attention = &encoder.attention;
+                attention.encoder_self_attention(b, name, x, inputs, None)
+            })
+        }),
+        decoder: stack(family.decoder, "decoder", defaults.decoder)?,
+        tables: family.tables,
+        source_vocab_size: vocab_size,
+        vocab_size,
+        separate_tables: false,
+        embedding_scale: config
+            .flag("scale_embedding", defaults.scale_embedding)?
+            .then(|| (hidden as f32).sqrt()),
+        embedding_norm: family.embedding_norm,
+        source_positions: table,
+        target_positions: table,
+        target_bias: None,
+        max_source_positions: positions,
+        max_target_positions: positions,
+        output_scale: None,
+        tied_output: config.flag("tie_word_embeddings", true)?,
+        unused: unused.to_vec(),
+    })
 }

@@ -1,31 +1,56 @@
 //! BigBird-PEGASUS (Zaheer et al. 2020, "Big Bird: Transformers for Longer Sequences").
 //!
-//! Agrees with `transformers/models/bigbird_pegasus/modeling_bigbird_pegasus.py`: PEGASUS with learned
-//! positions from the first row of their table. With `attention_type: "block_sparse"` and a source
-//! long enough for it, a block of the encoder's tokens sees itself, its neighbours and the first and
-//! last block, which see everything; the random blocks are drawn in training only, and all of them are
-//! the first block otherwise, which therefore counts once more for each.
+//! Agrees with `transformers/models/bigbird_pegasus/modeling_bigbird_pegasus.py`: PEGASUS with
+//! learned positions from the first row of their table. With `attention_type: "block_sparse"` and a
+//! source long enough for it, a block of the encoder's tokens sees itself, its neighbours and the
+//! first and last block, which see everything; the random blocks are drawn in training only, and
+//! all of them are the first block otherwise, which therefore counts once more for each.
 //!
 //! transformers stays with full attention once it has seen a short source; here each source is
-//! treated as by a fresh model. The pattern is added to the scores of full attention: sources end at
-//! 4096 tokens, where that costs less than the linear layers.
+//! treated as by a fresh model. The pattern is added to the scores of full attention: sources end
+//! at 4096 tokens, where that costs less than the linear layers.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::attention::{MASKED, Projections};
-use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
-use super::blocks::decoder_io::EncoderInputs;
+use super::bart::{self, BART};
+use super::blocks::attention::Projections;
+use super::blocks::inputs::EncoderInputs;
 use super::blocks::norm::Placement;
-use super::blocks::positions::Positions;
-use super::blocks::relative_bias::count_to;
+use super::blocks::plain_attention::MASKED;
+use super::blocks::positions::PositionKind;
 use super::blocks::transformer::StackNames;
-use super::config::wrong;
-use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use super::builder::Builder;
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, Family};
+use super::model::{EmbeddingNorm, Model};
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// `model_type` "bigbird_pegasus".
-pub(super) struct BigBirdPegasus;
+pub(super) static BIGBIRD_PEGASUS: Family = Family {
+    model_type: "bigbird_pegasus",
+    title: "BigBird-PEGASUS",
+    tokenizer_class: "PegasusTokenizer",
+    generation_defaults: &[
+        ("bos_token_id", 2),
+        ("decoder_start_token_id", 2),
+        ("eos_token_id", 1),
+        ("pad_token_id", 0),
+    ],
+    encoder: names("model.encoder"),
+    decoder: names("model.decoder"),
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::None,
+    positions: Some(PositionKind::Learned { offset: 0 }),
+    defaults: Defaults {
+        vocab_size: 96103,
+        positions: 4096,
+        encoder: [16, 16, 4096],
+        decoder: [16, 16, 4096],
+        activation: "gelu_new",
+        scale_embedding: true,
+        ..bart::DEFAULTS
+    },
+    model,
+    ..BART
+};
 
 /// The closing norm goes by the name of another.
 const fn names(stack: &'static str) -> StackNames {
@@ -35,25 +60,6 @@ const fn names(stack: &'static str) -> StackNames {
     }
 }
 
-const FAMILY: Family = Family {
-    title: "BigBird-PEGASUS",
-    encoder: names("model.encoder"),
-    decoder: names("model.decoder"),
-    tables: &TABLES,
-    placement: Placement::Pre,
-    embedding_norm: EmbeddingNorm::None,
-    positions: Positions::Learned { offset: 0 },
-    defaults: Defaults {
-        vocab_size: 96103,
-        positions: 4096,
-        encoder: [16, 16, 4096],
-        decoder: [16, 16, 4096],
-        activation: "gelu_new",
-        scale_embedding: true,
-        ..Defaults::BART
-    },
-};
-
 /// Below the layer's `self_attn`.
 const PROJECTIONS: Projections = Projections {
     query: "self.query",
@@ -62,53 +68,31 @@ const PROJECTIONS: Projections = Projections {
     output: "output",
 };
 
-impl Architecture for BigBirdPegasus {
-    fn model_type(&self) -> &'static str {
-        "bigbird_pegasus"
-    }
-
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[
-            ("bos_token_id", 2),
-            ("decoder_start_token_id", 2),
-            ("eos_token_id", 1),
-            ("pad_token_id", 0),
-        ]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        let mut model = Model::new(config, &FAMILY)?;
-        model.encoder.attention.names = PROJECTIONS;
-        let field = "attention_type";
-        let pattern = match config.string_or(field, "block_sparse")? {
-            "original_full" => None,
-            "block_sparse" => Some(Pattern {
-                block_size: config.size_or("block_size", 64)?,
-                random_blocks: config.size_or("num_random_blocks", 3)?,
-            }),
-            other => {
-                return Err(wrong(
-                    field,
-                    format_args!("is '{other}', but must be original_full or block_sparse"),
-                ));
-            }
-        };
-        model.graphs_with(layout, weights, &|b, model, inputs, x| {
-            let bias = match &pattern {
-                Some(pattern) => Some(b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?),
-                None => None,
-            };
-            let attention = &model.encoder.attention;
-            model.encoder.encoder(b, x, &mut |b, (_, name), x| {
-                attention.over_source(b, name, x, inputs, bias.as_ref())
-            })
+fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::model(family, config)?;
+    model.encoder.attention.names = PROJECTIONS;
+    let field = "attention_type";
+    let pattern = match config.string_or(field, "block_sparse")? {
+        "original_full" => return Ok(model),
+        "block_sparse" => Pattern {
+            block_size: config.size_or("block_size", 64)?,
+            random_blocks: config.size_or("num_random_blocks", 3)?,
+        },
+        other => {
+            return Err(wrong(
+                field,
+                format_args!("is '{other}', but must be original_full or block_sparse"),
+            ));
+        }
+    };
+    model.encoder_layers = Box::new(move |b, encoder, inputs, x| {
+        let bias = b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?;
+        encoder.encoder(b, x, &mut |b, (_, name), x| {
+            let attention = &encoder.attention;
+            attention.encoder_self_attention(b, name, x, inputs, Some(&bias))
         })
-    }
+    });
+    Ok(model)
 }
 
 /// Which blocks see each other.
@@ -125,7 +109,7 @@ impl Pattern {
 
     /// What is added to the scores: float32 `[1, 1, source, source]`.
     fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-        let positions = count_to(&mut b.graph, &inputs.source_length);
+        let positions = b.graph.range(&inputs.source_length);
         let graph = &mut b.graph;
         let size = graph.int64_scalar(self.block_size as i64);
         let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];

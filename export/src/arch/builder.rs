@@ -10,7 +10,7 @@ use crate::onnx::proto::ElementType;
 
 /// The graph that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Runs once for each document, over all of its tokens: bound by arithmetic.
     Encoder,
     /// Runs for each token of a summary, over a few rows: bound by reading weights.
@@ -29,7 +29,7 @@ impl Side {
     /// Bits that activations are rounded to where weights are integers. Seven multiply faster on
     /// processors without dot products of bytes; where weights are what takes the time, eight are
     /// free.
-    pub fn activation_bits(self) -> i64 {
+    pub(crate) fn activation_bits(self) -> i64 {
         match self {
             Self::Encoder => 7,
             Self::Decoder => 8,
@@ -39,30 +39,35 @@ impl Side {
 
 /// How keys and values of the decoder's cross-attention are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// What they are.
-    pub element: ElementType,
+pub(crate) struct CrossKv {
+    /// Type of their elements.
+    pub(crate) element: ElementType,
     /// The operator that lays them out.
-    pub packing: &'static str,
+    pub(crate) packing: &'static str,
     /// The operator that attends to them.
-    pub attention: &'static str,
+    pub(crate) attention: &'static str,
 }
 
 /// The graph being written, and where its weights come from.
-pub struct Builder<'a, 'c> {
+pub(crate) struct Builder<'a, 'c> {
     /// The graph.
-    pub graph: Graph,
+    pub(crate) graph: Graph,
     /// Which graph it is.
-    pub side: Side,
+    pub(crate) side: Side,
     /// What the graph is written for.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The weights.
-    pub weights: &'a mut ModelWeights<'c>,
+    pub(crate) weights: &'a mut ModelWeights<'c>,
 }
 
 impl<'a, 'c> Builder<'a, 'c> {
     /// Starts a graph.
-    pub fn new(side: Side, doc: &str, layout: Layout, weights: &'a mut ModelWeights<'c>) -> Self {
+    pub(crate) fn new(
+        side: Side,
+        doc: &str,
+        layout: Layout,
+        weights: &'a mut ModelWeights<'c>,
+    ) -> Self {
         Self {
             graph: Graph::new(side.name(), doc),
             side,
@@ -72,20 +77,20 @@ impl<'a, 'c> Builder<'a, 'c> {
     }
 
     /// Whether the graph may have operators of the ONNX standard only.
-    pub fn is_portable(&self) -> bool {
+    pub(crate) fn is_portable(&self) -> bool {
         self.layout == Layout::Optimum
     }
 
     /// How keys and values of the decoder's cross-attention are kept, in bundles.
-    pub fn memory(&self) -> Memory {
+    pub(crate) fn cross_kv(&self) -> CrossKv {
         if self.weights.precision().halves_memory() {
-            Memory {
+            CrossKv {
                 element: ElementType::Float16,
                 packing: attention::CROSS_MEMORY_FP16,
                 attention: attention::CROSS_ATTENTION_FP16,
             }
         } else {
-            Memory {
+            CrossKv {
                 element: ElementType::Float,
                 packing: attention::CROSS_MEMORY,
                 attention: attention::CROSS_ATTENTION,
@@ -93,19 +98,19 @@ impl<'a, 'c> Builder<'a, 'c> {
         }
     }
 
-    /// Whether norms are operators of our own.
-    pub fn has_own_norms(&self) -> bool {
+    /// Whether norms are custom operators.
+    pub(crate) fn has_custom_norms(&self) -> bool {
         !self.is_portable() && self.weights.precision().has_own_norms()
     }
 
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.
-    pub fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
+    pub(crate) fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
         let stored = self.weights.store(name, dims)?;
         Ok(self.graph.weight(name, &stored))
     }
 
     /// A tensor of shape `dims` that is computed rather than read, as an initializer named `key`.
-    pub fn computed(
+    pub(crate) fn computed(
         &mut self,
         key: &str,
         dims: &[usize],
@@ -116,7 +121,7 @@ impl<'a, 'c> Builder<'a, 'c> {
     }
 
     /// Runs `body` with `name` in front of the node names it adds.
-    pub fn scoped<T>(
+    pub(crate) fn scoped<T>(
         &mut self,
         name: &str,
         body: impl FnOnce(&mut Self) -> Result<T>,

@@ -11,33 +11,38 @@ const LARGEST_SIZE: u64 = 1 << 24;
 
 /// The fields of config.json.
 #[derive(Clone, Debug)]
-pub struct ModelConfig(Map<String, Value>);
+pub(crate) struct ModelConfig(Map<String, Value>);
 
 impl ModelConfig {
     /// Wraps the parsed file.
-    pub fn new(fields: Map<String, Value>) -> Self {
+    pub(crate) fn new(fields: Map<String, Value>) -> Self {
         Self(fields)
     }
 
     /// A field as it stands; null counts as absent, as in transformers.
-    pub fn get(&self, field: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
     /// A positive size, or its default.
-    pub fn size_or(&self, field: &str, default: usize) -> Result<usize> {
+    pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize> {
         Ok(self.optional_size(field)?.unwrap_or(default))
     }
 
     /// A positive size, where there is one.
-    pub fn optional_size(&self, field: &str) -> Result<Option<usize>> {
+    pub(crate) fn optional_size(&self, field: &str) -> Result<Option<usize>> {
         self.get(field)
             .map(|value| size_of(field, value))
             .transpose()
     }
 
     /// Positive sizes: as many as there are `layers`, or one for all of them.
-    pub fn sizes_or(&self, field: &str, default: usize, layers: usize) -> Result<Vec<usize>> {
+    pub(crate) fn sizes_or(
+        &self,
+        field: &str,
+        default: usize,
+        layers: usize,
+    ) -> Result<Vec<usize>> {
         match self.get(field) {
             None => Ok(vec![default; layers]),
             Some(Value::Array(values)) if values.len() == layers => {
@@ -52,7 +57,7 @@ impl ModelConfig {
     }
 
     /// A number above 0, or its default.
-    pub fn positive_or(&self, field: &str, default: f32) -> Result<f32> {
+    pub(crate) fn positive_or(&self, field: &str, default: f32) -> Result<f32> {
         self.get(field).map_or(Ok(default), |value| {
             value
                 .as_f64()
@@ -68,7 +73,7 @@ impl ModelConfig {
     }
 
     /// A flag, or its default.
-    pub fn flag(&self, field: &str, default: bool) -> Result<bool> {
+    pub(crate) fn flag(&self, field: &str, default: bool) -> Result<bool> {
         self.get(field).map_or(Ok(default), |value| {
             value
                 .as_bool()
@@ -77,7 +82,7 @@ impl ModelConfig {
     }
 
     /// A token id, or its default.
-    pub fn token_or(&self, field: &str, default: u32, vocab_size: usize) -> Result<u32> {
+    pub(crate) fn token_or(&self, field: &str, default: u32, vocab_size: usize) -> Result<u32> {
         let Some(value) = self.get(field) else {
             return Ok(default);
         };
@@ -91,7 +96,7 @@ impl ModelConfig {
     }
 
     /// A text, or its default.
-    pub fn string_or<'a>(&'a self, field: &str, default: &'a str) -> Result<&'a str> {
+    pub(crate) fn string_or<'a>(&'a self, field: &str, default: &'a str) -> Result<&'a str> {
         match self.get(field) {
             Some(_) => self.string(field),
             None => Ok(default),
@@ -99,7 +104,7 @@ impl ModelConfig {
     }
 
     /// A text that must be there.
-    pub fn string(&self, field: &str) -> Result<&str> {
+    pub(crate) fn string(&self, field: &str) -> Result<&str> {
         let value = self.get(field).ok_or_else(|| wrong(field, "is missing"))?;
         value
             .as_str()
@@ -107,7 +112,7 @@ impl ModelConfig {
     }
 
     /// Attention heads that share `hidden` evenly.
-    pub fn heads_or(&self, field: &str, default: usize, hidden: usize) -> Result<usize> {
+    pub(crate) fn heads_or(&self, field: &str, default: usize, hidden: usize) -> Result<usize> {
         let heads = self.size_or(field, default)?;
         if hidden.is_multiple_of(heads) {
             Ok(heads)
@@ -117,11 +122,6 @@ impl ModelConfig {
                 format_args!("is {heads}, which does not divide the hidden size {hidden}"),
             ))
         }
-    }
-
-    /// All fields.
-    pub fn fields(&self) -> &Map<String, Value> {
-        &self.0
     }
 }
 

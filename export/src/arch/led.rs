@@ -6,26 +6,31 @@
 //! token has global attention, as when transformers is given no `global_attention_mask`, and as
 //! `run_summarization.py` trains it; the weights for that are left out.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::attention::{Attention, MASKED, Projections, split_heads};
-use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model};
-use super::blocks::decoder_io::EncoderInputs;
+use super::bart::{self, BART};
+use super::blocks::attention::{Attention, Projections};
+use super::blocks::heads::split_heads;
+use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::{Blocks, neighbours, within};
-use super::blocks::norm::Placement;
-use super::blocks::plain_attention::{scores, shares};
-use super::blocks::positions::Positions;
-use super::blocks::transformer::StackNames;
-use super::config::wrong;
-use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use super::blocks::plain_attention::{MASKED, probs, scores};
+use super::blocks::positions::PositionKind;
+use super::blocks::transformer::{Stack, StackNames};
+use super::builder::Builder;
+use super::config::{ModelConfig, wrong};
+use super::family::Family;
+use super::model::Model;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// `model_type` "led".
-pub(super) struct Led;
-
-const FAMILY: Family = Family {
+pub(super) static LED: Family = Family {
+    model_type: "led",
     title: "LED",
+    tokenizer_class: "LEDTokenizer",
+    generation_defaults: &[
+        ("bos_token_id", 0),
+        ("decoder_start_token_id", 2),
+        ("eos_token_id", 2),
+        ("pad_token_id", 1),
+    ],
     encoder: StackNames::bart("led.encoder"),
     decoder: StackNames::bart("led.decoder"),
     tables: &[
@@ -34,10 +39,9 @@ const FAMILY: Family = Family {
         "led.decoder.embed_tokens.weight",
         "lm_head.weight",
     ],
-    placement: Placement::Post,
-    embedding_norm: EmbeddingNorm::Sum,
-    positions: Positions::Learned { offset: 0 },
-    defaults: Defaults::BART,
+    positions: Some(PositionKind::Learned { offset: 0 }),
+    model,
+    ..BART
 };
 
 /// Below the layer's `self_attn`.
@@ -51,57 +55,49 @@ const PROJECTIONS: Projections = Projections {
 /// The projections of tokens with global attention.
 const GLOBAL: [&str; 3] = ["query_global", "key_global", "value_global"];
 
-impl Architecture for Led {
-    fn model_type(&self) -> &'static str {
-        "led"
-    }
-
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[
-            ("bos_token_id", 0),
-            ("decoder_start_token_id", 2),
-            ("eos_token_id", 2),
-            ("pad_token_id", 1),
-        ]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        let mut model = Model::new(config, &FAMILY)?;
-        model.encoder.attention.names = PROJECTIONS;
-        // Its configuration has no `scale_embedding`.
-        model.embedding_scale = None;
-        model.source_positions.positions =
-            config.size_or("max_encoder_position_embeddings", 16384)?;
-        model.target_positions.positions =
-            config.size_or("max_decoder_position_embeddings", 1024)?;
-        let windows = config.sizes_or("attention_window", 512, model.encoder.layers)?;
-        if let Some(odd) = windows.iter().find(|window| !window.is_multiple_of(2)) {
-            return Err(wrong(
-                "attention_window",
-                format_args!("holds {odd}, but must be even"),
-            ));
+fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::model(family, config)?;
+    model.encoder.attention.names = PROJECTIONS;
+    // Its configuration has no `scale_embedding`.
+    model.embedding_scale = None;
+    let tables = [
+        (
+            &mut model.source_positions,
+            &mut model.max_source_positions,
+            "encoder",
+            16384,
+        ),
+        (
+            &mut model.target_positions,
+            &mut model.max_target_positions,
+            "decoder",
+            1024,
+        ),
+    ];
+    for (table, most, side, default) in tables {
+        *most = config.size_or(&format!("max_{side}_position_embeddings"), default)?;
+        if let Some(table) = table {
+            table.positions = *most;
         }
-        for layer in 0..model.encoder.layers {
-            let name = model.encoder.names.layer(layer);
-            for part in GLOBAL
-                .iter()
-                .flat_map(|part| [(part, "weight"), (part, "bias")])
-            {
-                let (part, kind) = part;
-                weights.pass_over(&[&format!(
-                    "{name}.self_attn.longformer_self_attn.{part}.{kind}"
-                )]);
-            }
-        }
-        model.graphs_with(layout, weights, &|b, model, inputs, x| {
-            encoder(b, model, inputs, x, &windows)
-        })
     }
+    let windows = config.sizes_or("attention_window", 512, model.encoder.layers)?;
+    if let Some(odd) = windows.iter().find(|window| !window.is_multiple_of(2)) {
+        return Err(wrong(
+            "attention_window",
+            format_args!("holds {odd}, but must be even"),
+        ));
+    }
+    for layer in 0..model.encoder.layers {
+        let name = model.encoder.names.layer(layer);
+        for part in GLOBAL {
+            let weights = ["weight", "bias"]
+                .map(|kind| format!("{name}.self_attn.longformer_self_attn.{part}.{kind}"));
+            model.unused.extend(weights);
+        }
+    }
+    model.encoder_layers =
+        Box::new(move |b, encoder, inputs, x| layers(b, encoder, inputs, x, &windows));
+    Ok(model)
 }
 
 /// What the layers of one window share.
@@ -134,7 +130,7 @@ impl Window {
     ) -> Result<Value> {
         let heads = attention.heads;
         let mut project = |part: &str| -> Result<Value> {
-            let rows = attention.into_heads(b, name, part, x)?;
+            let rows = attention.project(b, name, part, x)?;
             let split = split_heads(b, &rows, &inputs.shape, heads);
             Ok(self.blocks.split(b, &split, heads))
         };
@@ -148,16 +144,16 @@ impl Window {
         let query = b.graph.node("Mul").inputs([&query, &scale]).output();
         let [key, value] = [key, value].map(|x| neighbours(b, &x, 3, 0.0));
         let scores = scores(b, &query, &key, 5);
-        let shares = shares(b, &scores, &[&self.band, &self.mask]);
-        let attended = b.graph.node("MatMul").inputs([&shares, &value]).output();
+        let probs = probs(b, &scores, &[&self.band, &self.mask]);
+        let attended = b.graph.node("MatMul").inputs([&probs, &value]).output();
         let attended = self.blocks.join(b, &attended, inputs, heads);
-        attention.out_of_heads(b, name, &attended)
+        attention.project_back(b, name, &attended)
     }
 }
 
-fn encoder(
+fn layers(
     b: &mut Builder<'_, '_>,
-    model: &Model,
+    encoder: &Stack,
     inputs: &EncoderInputs,
     x: &Value,
     windows: &[usize],
@@ -171,9 +167,8 @@ fn encoder(
             .map(|window| Window::new(b, inputs, *window))
             .collect())
     })?;
-    let attention = &model.encoder.attention;
-    model.encoder.encoder(b, x, &mut |b, (layer, name), x| {
+    encoder.encoder(b, x, &mut |b, (layer, name), x| {
         let window = sizes.partition_point(|size| *size < windows[layer]);
-        prepared[window].attend(b, (attention, name), x, inputs)
+        prepared[window].attend(b, (&encoder.attention, name), x, inputs)
     })
 }

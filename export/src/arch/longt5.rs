@@ -1,80 +1,67 @@
 //! LongT5 (Guo et al. 2021, "LongT5: Efficient Text-To-Text Transformer for Long Sequences").
 //!
-//! Agrees with `transformers/models/longt5/modeling_longt5.py`: T5, whose encoder sees `local_radius`
-//! tokens to either side and, with `encoder_attention_type: "transient-global"`, the sums of all whole
-//! blocks of `global_block_size` tokens, made anew in every layer. The last hidden states are scaled as
-//! in T5.
+//! Agrees with `transformers/models/longt5/modeling_longt5.py`: T5, whose encoder sees
+//! `local_radius` tokens to either side and, with `encoder_attention_type: "transient-global"`, the
+//! sums of all whole blocks of `global_block_size` tokens, made anew in every layer. The last
+//! hidden states are scaled as in T5.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::attention::{Attention, MASKED, rows, split_heads};
-use super::blocks::decoder_io::EncoderInputs;
+use super::blocks::attention::Attention;
+use super::blocks::heads::{flatten, split_heads};
+use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::{Blocks, neighbours, within};
-use super::blocks::plain_attention::{scores, shares};
-use super::blocks::relative_bias::count_to;
-use super::blocks::t5::{Biases, Defaults, Family, Model};
-use super::config::wrong;
-use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use super::blocks::plain_attention::{MASKED, probs, scores};
+use super::blocks::relative_bias::{BiasLayers, RelativeBias};
+use super::blocks::transformer::{Stack, StackNames};
+use super::builder::Builder;
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, Family};
+use super::model::Model;
+use super::t5::{self, T5};
 use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::{Float, Int64};
 
-/// `model_type` "longt5".
-pub(super) struct LongT5;
-
-const FAMILY: Family = Family {
+pub(super) static LONGT5: Family = Family {
+    model_type: "longt5",
     title: "LongT5",
     defaults: Defaults {
-        vocab_size: 32128,
-        inner: 2048,
-        layers: 6,
-        heads: 8,
-        feed_forward: "relu",
+        positions: 16384,
+        ..t5::DEFAULTS
     },
-    biases: Biases::First,
-    encoder_attention: "0.LocalSelfAttention",
-    source_limit: 16384,
+    model,
+    ..T5
 };
 
-impl Architecture for LongT5 {
-    fn model_type(&self) -> &'static str {
-        "longt5"
-    }
-
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[("eos_token_id", 1), ("pad_token_id", 0)]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        let field = "encoder_attention_type";
-        let kind = config.string_or(field, "local")?;
-        let mut family = FAMILY;
-        let global_block = match kind {
-            "local" => None,
-            "transient-global" => {
-                family.encoder_attention = "0.TransientGlobalSelfAttention";
-                Some(global_block(config)?)
-            }
-            _ => {
-                return Err(wrong(
-                    field,
-                    format_args!("is '{kind}', but must be local or transient-global"),
-                ));
-            }
-        };
-        let reach = config.size_or("local_radius", 127)?;
-        let scaled = config.flag("tie_word_embeddings", true)?;
-        let scaled = config.flag("scale_decoder_outputs", scaled)?;
-        let model = Model::new(config, &family, scaled)?;
-        model.graphs_with(layout, weights, &|b, model, inputs, x| {
-            encoder(b, (model, inputs), x, (reach, global_block))
-        })
-    }
+fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let layers = BiasLayers::First;
+    let mut model = t5::model(family, config, layers, t5::outputs_are_scaled(config)?)?;
+    let field = "encoder_attention_type";
+    let (attention, global_block) = match config.string_or(field, "local")? {
+        "local" => ("0.LocalSelfAttention", None),
+        "transient-global" => (
+            "0.TransientGlobalSelfAttention",
+            Some(global_block(config)?),
+        ),
+        kind => {
+            return Err(wrong(
+                field,
+                format_args!("is '{kind}', but must be local or transient-global"),
+            ));
+        }
+    };
+    model.encoder.names = StackNames {
+        self_attention: [attention, "0.layer_norm"],
+        ..family.encoder
+    };
+    let heads = model.encoder.attention.heads.count;
+    let sparse = Sparse {
+        reach: config.size_or("local_radius", 127)?,
+        global_block,
+        bias: RelativeBias::from_config(config, layers, heads, true)?,
+    };
+    model.encoder_layers =
+        Box::new(move |b, encoder, inputs, x| sparse.layers(b, encoder, inputs, x));
+    Ok(model)
 }
 
 /// Tokens of a global block. transformers numbers blocks by adding up their inverse, which is exact
@@ -91,42 +78,55 @@ fn global_block(config: &ModelConfig) -> Result<usize> {
     ))
 }
 
-fn encoder(
-    b: &mut Builder<'_, '_>,
-    (model, inputs): (&Model, &EncoderInputs),
-    x: &Value,
-    (reach, global_block): (usize, Option<usize>),
-) -> Result<Value> {
-    let stack = &model.encoder;
-    let name = model.bias_name(stack, 0);
-    let local = b.scoped("local", |b| Local::new(b, (model, inputs), reach, &name))?;
-    let globals = match global_block {
-        Some(size) => Some(b.scoped("globals", |b| {
-            let [attention, _] = stack.names.self_attention;
-            let name = format!(
-                "{}.{attention}.global_relative_attention_bias",
-                stack.names.layer(0)
-            );
-            Globals::new(b, (model, inputs), (size, &local.blocks), &name)
-        })?),
-        None => None,
-    };
-    stack.encoder(b, x, &mut |b, (_, name), x| {
-        let attention = &stack.attention;
-        let memory = match &globals {
-            Some(globals) => {
-                let sums = b.scoped("globals", |b| {
-                    let sums = globals.sums(b, inputs, x, stack.norm.size);
-                    stack
-                        .norm
-                        .apply(b, &format!("{name}.global_input_layer_norm"), &sums)
-                })?;
-                Some((globals, sums))
-            }
+/// Which tokens the encoder's see.
+struct Sparse {
+    /// Tokens to either side.
+    reach: usize,
+    /// Tokens of a block whose sum is seen by all, where there are such blocks.
+    global_block: Option<usize>,
+    bias: RelativeBias,
+}
+
+impl Sparse {
+    fn layers(
+        &self,
+        b: &mut Builder<'_, '_>,
+        encoder: &Stack,
+        inputs: &EncoderInputs,
+        x: &Value,
+    ) -> Result<Value> {
+        let name = self.bias.name(&encoder.names, 0);
+        let local = b.scoped("local", |b| {
+            Local::new(b, inputs, (self.reach, self.bias), &name)
+        })?;
+        let globals = match self.global_block {
+            Some(size) => Some(b.scoped("globals", |b| {
+                let [attention, _] = encoder.names.self_attention;
+                let name = format!(
+                    "{}.{attention}.global_relative_attention_bias",
+                    encoder.names.layer(0)
+                );
+                Globals::new(b, inputs, (size, &local.blocks), (self.bias, &name))
+            })?),
             None => None,
         };
-        local.attend(b, (attention, name), (x, inputs), memory)
-    })
+        encoder.encoder(b, x, &mut |b, (_, name), x| {
+            let attention = &encoder.attention;
+            let sums = match &globals {
+                Some(globals) => {
+                    let sums = b.scoped("globals", |b| {
+                        let sums = globals.sums(b, inputs, x, encoder.norm.size);
+                        encoder
+                            .norm
+                            .apply(b, &format!("{name}.global_input_layer_norm"), &sums)
+                    })?;
+                    Some((globals, sums))
+                }
+                None => None,
+            };
+            local.attend(b, (attention, name), (x, inputs), sums)
+        })
+    }
 }
 
 /// What all layers share of attention to the tokens near by.
@@ -141,15 +141,15 @@ struct Local {
 impl Local {
     fn new(
         b: &mut Builder<'_, '_>,
-        (model, inputs): (&Model, &EncoderInputs),
-        reach: usize,
+        inputs: &EncoderInputs,
+        (reach, bias): (usize, RelativeBias),
         name: &str,
     ) -> Result<Self> {
         let blocks = Blocks::new(b, inputs, reach + 1, 0);
         let mask = blocks.mask(b, inputs);
         let mask = neighbours(b, &mask, 4, MASKED);
         let relative = blocks.relative(b);
-        let bias = model.source_bias.look_up(b, name, &relative)?;
+        let bias = bias.look_up(b, name, &relative)?;
         let band = within(b, &relative, reach);
         let bias = b.graph.node("Add").inputs([&bias, &band]).output();
         let axes = b.graph.int64s(&[0, 2]);
@@ -168,7 +168,7 @@ impl Local {
     ) -> Result<Value> {
         let (heads, names) = (attention.heads, attention.names);
         let mut project = |part: &str| -> Result<Value> {
-            let rows = attention.into_heads(b, name, part, x)?;
+            let rows = attention.project(b, name, part, x)?;
             let split = split_heads(b, &rows, &inputs.shape, heads);
             Ok(self.blocks.split(b, &split, heads))
         };
@@ -186,12 +186,12 @@ impl Local {
             });
         let attended = match globals {
             None => {
-                let shares = shares(b, &near, &[]);
-                b.graph.node("MatMul").inputs([&shares, &value]).output()
+                let probs = probs(b, &near, &[]);
+                b.graph.node("MatMul").inputs([&probs, &value]).output()
             }
             Some((globals, states)) => {
                 let mut project = |part: &str| -> Result<Value> {
-                    let rows = attention.into_heads(b, name, part, &states)?;
+                    let rows = attention.project(b, name, part, &states)?;
                     Ok(globals.split_heads(b, &rows, attention))
                 };
                 let [global_key, global_value] = [project(names.key)?, project(names.value)?];
@@ -203,7 +203,7 @@ impl Local {
                     .inputs([&near, &far])
                     .int("axis", 4)
                     .output();
-                let shares = shares(b, &both, &[]);
+                let probs = probs(b, &both, &[]);
                 let graph = &mut b.graph;
                 let near = graph.int64s(&[3 * self.blocks.size as i64]);
                 let sizes = graph
@@ -213,7 +213,7 @@ impl Local {
                     .output();
                 let [of_near, of_far] = graph
                     .node("Split")
-                    .inputs([&shares, &sizes])
+                    .inputs([&probs, &sizes])
                     .int("axis", 4)
                     .outputs();
                 let from_near = graph.node("MatMul").inputs([&of_near, &value]).output();
@@ -225,7 +225,7 @@ impl Local {
             }
         };
         let attended = self.blocks.join(b, &attended, inputs, heads);
-        attention.out_of_heads(b, name, &attended)
+        attention.project_back(b, name, &attended)
     }
 }
 
@@ -245,9 +245,9 @@ struct Globals {
 impl Globals {
     fn new(
         b: &mut Builder<'_, '_>,
-        (model, inputs): (&Model, &EncoderInputs),
+        inputs: &EncoderInputs,
         (size, blocks): (usize, &Blocks),
-        name: &str,
+        (bias, name): (RelativeBias, &str),
     ) -> Result<Self> {
         let graph = &mut b.graph;
         let [size_value, one] = [graph.int64s(&[size as i64]), graph.int64s(&[1])];
@@ -256,7 +256,7 @@ impl Globals {
             .inputs([&inputs.source_length, &size_value])
             .output();
         let count = graph.node("Add").inputs([&count, &one]).output();
-        let numbers = count_to(&mut b.graph, &count);
+        let numbers = b.graph.range(&count);
         let of_token = block_of_token(b, inputs, size);
         let graph = &mut b.graph;
         let last = graph.int64s(&[2]);
@@ -286,7 +286,7 @@ impl Globals {
         let middle = graph.int64s(&[1, 2]);
         let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
         let relative = graph.node("Sub").inputs([&numbers, &column]).output();
-        let bias = model.source_bias.look_up(b, name, &relative)?;
+        let bias = bias.look_up(b, name, &relative)?;
         let bias = b
             .graph
             .node("Transpose")
@@ -313,7 +313,7 @@ impl Globals {
         let shape = inputs.with_size(b, hidden);
         let x = b.graph.node("Reshape").inputs([x, &shape]).output();
         let sums = b.graph.node("MatMul").inputs([&self.members, &x]).output();
-        rows(b, &sums, hidden)
+        flatten(b, &sums, hidden)
     }
 
     /// `[batch * globals, heads * head_size]` to `[batch, heads, 1, globals, head_size]`.
@@ -339,7 +339,7 @@ impl Globals {
 /// The whole block that each token belongs to, those behind the last one to that, padding and the
 /// tokens of a source without any to -1: int64 `[batch, source]`.
 fn block_of_token(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) -> Value {
-    let positions = count_to(&mut b.graph, &inputs.source_length);
+    let positions = b.graph.range(&inputs.source_length);
     let graph = &mut b.graph;
     let [size, final_token, one] = [
         graph.int64_scalar(size as i64),

@@ -1,11 +1,13 @@
-//! The architectures: each writes its own encoder and decoder graph from a checkpoint.
+//! The architectures: each is a [`Family`], which describes how its models differ from others.
 //!
-//! A new architecture is one new file here and one line in the list `ARCHITECTURES`; what they
-//! share (attention, normalization, the decoder's inputs and outputs) is in [`blocks`].
+//! A new architecture is one file here and one line in [`FAMILIES`]. A [`Family`] and a config.json
+//! make a [`model::Model`], which writes the graphs; [`blocks`] are what it is composed of.
 
-pub mod blocks;
+mod blocks;
 mod builder;
 mod config;
+mod family;
+mod model;
 mod weights;
 
 mod bart;
@@ -26,83 +28,45 @@ mod plbart;
 mod t5;
 mod umt5;
 
-use epitome_runtime::bundle::{Layout, ModelShape};
-
-pub use builder::{Builder, Side};
-pub use config::ModelConfig;
-pub use weights::ModelWeights;
+pub(crate) use config::ModelConfig;
+pub(crate) use family::Family;
+pub(crate) use weights::ModelWeights;
 
 use crate::error::{Error, Result};
-use crate::onnx::graph::Graph;
 
-/// Both graphs of a model, and the sizes the runtime needs to run them.
-pub struct Graphs {
-    /// Source tokens to cross-attention keys and values; in the portable layout to hidden states.
-    pub encoder: Graph,
-    /// One step of the decoder; in the portable layout of any number of tokens.
-    pub decoder: Graph,
-    /// A step of several tokens of one document, to verify drafts; the portable layout's decoder
-    /// takes several anyway.
-    pub draft: Option<Graph>,
-    /// Sizes of both.
-    pub shape: ModelShape,
-}
-
-/// A model family that can be exported.
-pub trait Architecture: Sync {
-    /// `model_type` in config.json.
-    fn model_type(&self) -> &'static str;
-
-    /// Generation settings that transformers' configuration class has where config.json is silent.
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[]
-    }
-
-    /// Writes both graphs; the weights stream into the weight file on the way.
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs>;
-}
-
-/// Every architecture, by name.
-const ARCHITECTURES: &[&dyn Architecture] = &[
-    &bart::Bart,
-    &bigbird_pegasus::BigBirdPegasus,
-    &blenderbot::Blenderbot,
-    &blenderbot_small::BlenderbotSmall,
-    &fsmt::Fsmt,
-    &led::Led,
-    &longt5::LongT5,
-    &m2m_100::M2m100,
-    &marian::Marian,
-    &mbart::Mbart,
-    &mt5::Mt5,
-    &mvp::Mvp,
-    &pegasus::Pegasus,
-    &pegasus_x::PegasusX,
-    &plbart::Plbart,
+/// Every architecture, by `model_type`.
+static FAMILIES: [&Family; 17] = [
+    &bart::BART,
+    &bigbird_pegasus::BIGBIRD_PEGASUS,
+    &blenderbot::BLENDERBOT,
+    &blenderbot_small::BLENDERBOT_SMALL,
+    &fsmt::FSMT,
+    &led::LED,
+    &longt5::LONGT5,
+    &m2m_100::M2M_100,
+    &marian::MARIAN,
+    &mbart::MBART,
+    &mt5::MT5,
+    &mvp::MVP,
+    &pegasus::PEGASUS,
+    &pegasus_x::PEGASUS_X,
+    &plbart::PLBART,
     &t5::T5,
-    &umt5::Umt5,
+    &umt5::UMT5,
 ];
 
+/// The architecture of this `model_type`, if it is known.
+pub(crate) fn find(model_type: &str) -> Option<&'static Family> {
+    FAMILIES
+        .into_iter()
+        .find(|known| known.model_type == model_type)
+}
+
 /// The architecture that config.json names.
-pub fn find(config: &ModelConfig) -> Result<&'static dyn Architecture> {
+pub(crate) fn of(config: &ModelConfig) -> Result<&'static Family> {
     let found = config.string("model_type")?;
-    ARCHITECTURES
-        .iter()
-        .find(|known| known.model_type() == found)
-        .copied()
-        .ok_or_else(|| {
-            let known = ARCHITECTURES
-                .iter()
-                .map(|known| known.model_type().into())
-                .collect();
-            Error::UnknownModelType {
-                found: found.into(),
-                known,
-            }
-        })
+    find(found).ok_or_else(|| Error::UnknownModelType {
+        found: found.into(),
+        known: FAMILIES.map(|known| known.model_type.into()).into(),
+    })
 }

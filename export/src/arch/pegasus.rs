@@ -5,49 +5,24 @@
 //! norm, sinusoidal positions (those of the checkpoint where it holds them, which matters for one
 //! saved in half precision; computed otherwise).
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
+use super::bart::BART;
 use super::blocks::norm::Placement;
-use super::blocks::positions::Positions;
-use super::blocks::transformer::StackNames;
-use super::{Architecture, Graphs, ModelConfig, ModelWeights};
-use crate::error::Result;
+use super::blocks::positions::PositionKind;
+use super::family::Family;
+use super::model::EmbeddingNorm;
 
-/// `model_type` "pegasus".
-pub(super) struct Pegasus;
-
-const FAMILY: Family = Family {
+pub(super) static PEGASUS: Family = Family {
+    model_type: "pegasus",
     title: "PEGASUS",
-    encoder: StackNames::bart("model.encoder"),
-    decoder: StackNames::bart("model.decoder"),
-    tables: &TABLES,
+    tokenizer_class: "PegasusTokenizer",
+    generation_defaults: &[
+        ("decoder_start_token_id", 0),
+        ("eos_token_id", 1),
+        ("forced_eos_token_id", 1),
+        ("pad_token_id", 0),
+    ],
     placement: Placement::Pre,
     embedding_norm: EmbeddingNorm::None,
-    positions: Positions::Sinusoidal,
-    defaults: Defaults::BART,
+    positions: Some(PositionKind::Sinusoidal),
+    ..BART
 };
-
-impl Architecture for Pegasus {
-    fn model_type(&self) -> &'static str {
-        "pegasus"
-    }
-
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[
-            ("decoder_start_token_id", 0),
-            ("eos_token_id", 1),
-            ("forced_eos_token_id", 1),
-            ("pad_token_id", 0),
-        ]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        Model::new(config, &FAMILY)?.graphs(layout, weights)
-    }
-}

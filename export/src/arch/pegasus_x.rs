@@ -6,87 +6,73 @@
 //! their block and the global tokens, global tokens see everything. In every second layer blocks
 //! begin half a block earlier.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::attention::{Attention, rows, split_heads};
-use super::blocks::bart::{Defaults, EmbeddingNorm, Family, Model, TABLES};
-use super::blocks::decoder_io::EncoderInputs;
+use super::bart::{self, BART};
+use super::blocks::attention::Attention;
+use super::blocks::heads::{flatten, split_heads};
+use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::Blocks;
 use super::blocks::norm::{Placement, ResidualStream};
-use super::blocks::plain_attention::{attend, scores, shares};
-use super::blocks::positions::Positions;
-use super::blocks::transformer::StackNames;
-use super::config::wrong;
-use super::{Architecture, Builder, Graphs, ModelConfig, ModelWeights};
+use super::blocks::plain_attention::{attend, probs, scores};
+use super::blocks::positions::PositionKind;
+use super::blocks::transformer::Stack;
+use super::builder::Builder;
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, Family};
+use super::model::{EmbeddingNorm, Model};
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// `model_type` "pegasus_x".
-pub(super) struct PegasusX;
-
-const FAMILY: Family = Family {
+pub(super) static PEGASUS_X: Family = Family {
+    model_type: "pegasus_x",
     title: "PEGASUS-X",
-    encoder: StackNames::bart("model.encoder"),
-    decoder: StackNames::bart("model.decoder"),
-    tables: &TABLES,
+    tokenizer_class: "PegasusTokenizer",
+    generation_defaults: &[
+        ("decoder_start_token_id", 0),
+        ("eos_token_id", 1),
+        ("forced_eos_token_id", 1),
+        ("pad_token_id", 0),
+    ],
     placement: Placement::Pre,
     embedding_norm: EmbeddingNorm::None,
-    positions: Positions::Computed,
+    positions: Some(PositionKind::Computed),
     defaults: Defaults {
         vocab_size: 96103,
         positions: 16384,
         encoder: [16, 16, 4096],
         decoder: [16, 16, 4096],
         scale_embedding: true,
-        ..Defaults::BART
+        ..bart::DEFAULTS
     },
+    model,
+    ..BART
 };
 
-impl Architecture for PegasusX {
-    fn model_type(&self) -> &'static str {
-        "pegasus_x"
+fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::model(family, config)?;
+    let globals = config.size_or("num_global_tokens", 32)?;
+    let block_size = config.size_or("block_size", 512)?;
+    let staggered = config.flag("stagger_local_blocks", true)?;
+    if !block_size.is_multiple_of(2) {
+        return Err(wrong(
+            "block_size",
+            format_args!("is {block_size}, but must be even"),
+        ));
     }
-
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[
-            ("decoder_start_token_id", 0),
-            ("eos_token_id", 1),
-            ("forced_eos_token_id", 1),
-            ("pad_token_id", 0),
-        ]
-    }
-
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        let model = Model::new(config, &FAMILY)?;
-        let globals = config.size_or("num_global_tokens", 32)?;
-        let block_size = config.size_or("block_size", 512)?;
-        let staggered = config.flag("stagger_local_blocks", true)?;
-        if !block_size.is_multiple_of(2) {
-            return Err(wrong(
-                "block_size",
-                format_args!("is {block_size}, but must be even"),
-            ));
-        }
-        model.graphs_with(layout, weights, &|b, model, inputs, x| {
-            let encoder = Encoder {
-                model,
-                inputs,
-                globals,
-                block_size,
-                staggered,
-            };
-            encoder.layers(b, x)
-        })
-    }
+    model.encoder_layers = Box::new(move |b, stack, inputs, x| {
+        let encoder = Encoder {
+            stack,
+            inputs,
+            globals,
+            block_size,
+            staggered,
+        };
+        encoder.layers(b, x)
+    });
+    Ok(model)
 }
 
 struct Encoder<'a> {
-    model: &'a Model,
+    stack: &'a Stack,
     inputs: &'a EncoderInputs,
     /// Global tokens.
     globals: usize,
@@ -110,11 +96,11 @@ struct Projected {
 
 impl Encoder<'_> {
     fn attention(&self) -> &Attention {
-        &self.model.encoder.attention
+        &self.stack.attention
     }
 
     fn layers(&self, b: &mut Builder<'_, '_>, x: &Value) -> Result<Value> {
-        let stack = &self.model.encoder;
+        let stack = self.stack;
         let (cuts, everything) = b.scoped("blocks", |b| {
             let mut cuts = vec![self.cut(b, 0)];
             if self.staggered {
@@ -142,7 +128,7 @@ impl Encoder<'_> {
                 let cut = &cuts[layer % cuts.len()];
                 let seen = b.scoped("tokens", |b| {
                     let seen = self.tokens_see(b, cut, &local, &global);
-                    self.attention().out_of_heads(b, &attention, &seen)
+                    self.attention().project_back(b, &attention, &seen)
                 })?;
                 tokens.add(b, &seen)?;
                 let hidden = self.attention().hidden;
@@ -154,7 +140,7 @@ impl Encoder<'_> {
                 }
                 b.scoped("globals", |b| {
                     let seen = self.globals_see(b, &everything, &local, &global);
-                    let seen = self.attention().out_of_heads(b, &attention, &seen)?;
+                    let seen = self.attention().project_back(b, &attention, &seen)?;
                     globals.add(b, &seen)?;
                     let inner = stack
                         .feed_forward
@@ -168,8 +154,8 @@ impl Encoder<'_> {
 
     /// Names of a stream's norms, in the order in which they run.
     fn norms(&self, attention_norm: &str) -> Vec<String> {
-        let names = &self.model.encoder.names;
-        (0..self.model.encoder.layers)
+        let names = &self.stack.names;
+        (0..self.stack.layers)
             .flat_map(|layer| {
                 [attention_norm, "final_layer_norm"]
                     .map(|norm| format!("{}.{norm}", names.layer(layer)))
@@ -208,7 +194,7 @@ impl Encoder<'_> {
     /// The global tokens of every document: `[batch * globals, hidden]`.
     fn start_of_globals(&self, b: &mut Builder<'_, '_>) -> Result<Value> {
         let hidden = self.attention().hidden;
-        let name = self.model.encoder.names.below("embed_global.weight");
+        let name = self.stack.names.below("embed_global.weight");
         let table = b.weight(&name, &[self.globals, hidden])?;
         let [from, to] = [b.graph.int64s(&[0]), b.graph.int64s(&[1])];
         let batch = b
@@ -218,7 +204,7 @@ impl Encoder<'_> {
             .output();
         let shape = b.graph.shape(&batch, &[self.globals as i64, hidden as i64]);
         let globals = b.graph.node("Expand").inputs([&table, &shape]).output();
-        Ok(rows(b, &globals, hidden))
+        Ok(flatten(b, &globals, hidden))
     }
 
     fn project_tokens(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Projected> {
@@ -250,7 +236,7 @@ impl Encoder<'_> {
     ) -> Result<Projected> {
         let attention = self.attention();
         let mut part = |part: &str| -> Result<Value> {
-            let rows = attention.into_heads(b, name, part, x)?;
+            let rows = attention.project(b, name, part, x)?;
             Ok(split(b, &rows))
         };
         let names = attention.names;
@@ -283,12 +269,12 @@ impl Encoder<'_> {
             .inputs([&to_globals, &to_block])
             .int("axis", 4)
             .output();
-        let shares = shares(b, &both, &[&cut.mask]);
+        let probs = probs(b, &both, &[&cut.mask]);
         let graph = &mut b.graph;
         let sizes = graph.int64s(&[self.globals as i64, self.block_size as i64]);
         let [of_globals, of_block] = graph
             .node("Split")
-            .inputs([&shares, &sizes])
+            .inputs([&probs, &sizes])
             .int("axis", 4)
             .outputs();
         let from_globals = graph

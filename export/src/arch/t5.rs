@@ -1,51 +1,199 @@
 //! T5 (Raffel et al. 2019, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
 //! Transformer"), T5 v1.1 and Flan-T5.
 //!
-//! Agrees with `transformers/models/t5/modeling_t5.py`. The last hidden states are scaled where
-//! config.json does not set `tie_word_embeddings` to false; transformers 5 ties in either case and
-//! keeps that choice as `scale_decoder_outputs`. An output table that differs from the embedding is
-//! used whatever config.json says.
+//! Agrees with `transformers/models/t5/modeling_t5.py`: pre-norm layers with root-mean-square
+//! norms, no biases, no positions but a relative bias in self-attention. The last hidden states are
+//! scaled where config.json does not set `tie_word_embeddings` to false; transformers 5 ties in
+//! either case and keeps that choice as `scale_decoder_outputs`. An output table that differs from
+//! the embedding is used whatever config.json says.
 
-use epitome_runtime::bundle::Layout;
-
-use super::blocks::t5::{Biases, Defaults, Family, Model};
-use super::{Architecture, Graphs, ModelConfig, ModelWeights};
+use super::blocks::activation::Activation;
+use super::blocks::attention::{Attention, Projections};
+use super::blocks::heads::Heads;
+use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::relative_bias::{BiasLayers, RelativeBias, relative_of_source};
+use super::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, Family};
+use super::model::{EmbeddingNorm, EncoderLayers, Model};
 use crate::error::Result;
 
-/// `model_type` "t5".
-pub(super) struct T5;
-
-const FAMILY: Family = Family {
+pub(super) static T5: Family = Family {
+    model_type: "t5",
     title: "T5",
-    defaults: Defaults {
-        vocab_size: 32128,
-        inner: 2048,
-        layers: 6,
-        heads: 8,
-        feed_forward: "relu",
+    tokenizer_class: "T5Tokenizer",
+    generation_defaults: &[("eos_token_id", 1), ("pad_token_id", 0)],
+    encoder: ENCODER,
+    decoder: StackNames {
+        stack: "decoder",
+        feed_forward: ["2.DenseReluDense", "2.layer_norm"],
+        ..ENCODER
     },
-    biases: Biases::First,
-    encoder_attention: "0.SelfAttention",
-    source_limit: 4096,
+    tables: &[
+        "shared.weight",
+        "encoder.embed_tokens.weight",
+        "decoder.embed_tokens.weight",
+        "lm_head.weight",
+    ],
+    placement: Placement::Pre,
+    embedding_norm: EmbeddingNorm::None,
+    positions: None,
+    defaults: DEFAULTS,
+    model: |family, config| {
+        let scaled_output = outputs_are_scaled(config)?;
+        model(family, config, BiasLayers::First, scaled_output)
+    },
 };
 
-impl Architecture for T5 {
-    fn model_type(&self) -> &'static str {
-        "t5"
-    }
+/// Names of the encoder's parts.
+pub(super) const ENCODER: StackNames = StackNames {
+    stack: "encoder",
+    layers: "block",
+    within: ".layer",
+    self_attention: ["0.SelfAttention", "0.layer_norm"],
+    cross_attention: ["1.EncDecAttention", "1.layer_norm"],
+    feed_forward: ["1.DenseReluDense", "1.layer_norm"],
+    closing_norm: "final_layer_norm",
+};
 
-    fn generation_defaults(&self) -> &'static [(&'static str, u32)] {
-        &[("eos_token_id", 1), ("pad_token_id", 0)]
-    }
+/// Those of `transformers/models/t5/configuration_t5.py`.
+pub(super) const DEFAULTS: Defaults = Defaults {
+    hidden: 512,
+    vocab_size: 32128,
+    positions: 4096,
+    encoder: [6, 8, 2048],
+    decoder: [6, 8, 2048],
+    activation: "relu",
+    scale_embedding: false,
+};
 
-    fn build(
-        &self,
-        config: &ModelConfig,
-        layout: Layout,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graphs> {
-        let scaled = config.flag("tie_word_embeddings", true)?;
-        let scaled = config.flag("scale_decoder_outputs", scaled)?;
-        Model::new(config, &FAMILY, scaled)?.graphs(layout, weights)
-    }
+/// A tensor of old checkpoints that nothing reads.
+const UNUSED: &str = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+/// Most tokens of a summary.
+const TARGET_LIMIT: usize = 4096;
+
+/// Whether the last hidden states are divided by the root of their size.
+pub(super) fn outputs_are_scaled(config: &ModelConfig) -> Result<bool> {
+    let scaled = config.flag("tie_word_embeddings", true)?;
+    config.flag("scale_decoder_outputs", scaled)
+}
+
+/// Reads a config.json with the fields of `T5Config`. `bias_layers` have relative biases of their
+/// own; with `scaled_output` the last hidden states are divided by the root of their size.
+pub(super) fn model(
+    family: &Family,
+    config: &ModelConfig,
+    bias_layers: BiasLayers,
+    scaled_output: bool,
+) -> Result<Model> {
+    let defaults = &family.defaults;
+    let hidden = config.size_or("d_model", defaults.hidden)?;
+    let [layers, heads, _] = defaults.encoder;
+    let heads = Heads {
+        count: config.size_or("num_heads", heads)?,
+        size: config.size_or("d_kv", 64)?,
+    };
+    let attention = Attention {
+        heads,
+        hidden,
+        names: Projections::T5,
+        scale: Some(1.0),
+    };
+    let norm = Norm {
+        kind: NormKind::RootMeanSquare,
+        size: hidden,
+        epsilon: config.positive_or("layer_norm_epsilon", 1e-6)?,
+        placement: family.placement,
+    };
+    let feed_forward = feed_forward(config, defaults)?;
+    let stack = |names, layers| Stack {
+        names,
+        layers,
+        attention,
+        feed_forward,
+        norm,
+    };
+    let layers = config.size_or("num_layers", layers)?;
+    let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    Ok(Model {
+        title: family.title,
+        encoder: stack(family.encoder, layers),
+        encoder_layers: full_attention(RelativeBias::from_config(
+            config,
+            bias_layers,
+            heads.count,
+            true,
+        )?),
+        decoder: stack(
+            family.decoder,
+            config.size_or("num_decoder_layers", layers)?,
+        ),
+        tables: family.tables,
+        source_vocab_size: vocab_size,
+        vocab_size,
+        separate_tables: false,
+        embedding_scale: None,
+        embedding_norm: family.embedding_norm,
+        source_positions: None,
+        target_positions: None,
+        target_bias: Some(RelativeBias::from_config(
+            config,
+            bias_layers,
+            heads.count,
+            false,
+        )?),
+        max_source_positions: defaults.positions,
+        max_target_positions: TARGET_LIMIT,
+        output_scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
+        tied_output: true,
+        unused: vec![UNUSED.into()],
+    })
+}
+
+/// `feed_forward_proj`: the name of an activation function, `gated-` before it where there is a
+/// gate.
+fn feed_forward(config: &ModelConfig, defaults: &Defaults) -> Result<FeedForward> {
+    const FIELD: &str = "feed_forward_proj";
+    let text = config.string_or(FIELD, defaults.activation)?;
+    let (gated, name) = match text.split_once('-') {
+        None => (false, text),
+        // What the T5 v1.1 checkpoints call gelu is the one with the hyperbolic tangent.
+        Some(("gated", "gelu")) => (true, "gelu_new"),
+        Some(("gated", name)) => (true, name),
+        Some(_) => {
+            return Err(wrong(
+                FIELD,
+                format_args!("is '{text}', but must be an activation function or gated-<one>"),
+            ));
+        }
+    };
+    Ok(FeedForward {
+        inner: config.size_or("d_ff", defaults.encoder[2])?,
+        activation: Activation::named(FIELD, name)?,
+        names: match gated {
+            true => FeedForwardNames::Gated(["wi_0", "wi_1", "wo"]),
+            false => FeedForwardNames::Plain(["wi", "wo"]),
+        },
+    })
+}
+
+/// The encoder's layers, with self-attention over the whole source.
+fn full_attention(bias: RelativeBias) -> EncoderLayers {
+    Box::new(move |b, encoder, inputs, x| {
+        let biases = b.scoped("relative_bias", |b| {
+            let relative = relative_of_source(b, inputs);
+            let own = match bias.layers {
+                BiasLayers::First => 1,
+                BiasLayers::Every => encoder.layers,
+            };
+            (0..own)
+                .map(|layer| bias.added(b, &bias.name(&encoder.names, layer), &relative))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        encoder.encoder(b, x, &mut |b, (layer, name), x| {
+            let bias = &biases[layer.min(biases.len() - 1)];
+            let attention = &encoder.attention;
+            attention.encoder_self_attention(b, name, x, inputs, Some(bias))
+        })
+    })
 }

@@ -13,14 +13,14 @@ use crate::onnx::weights::{StoredTensor, WeightFile};
 use crate::quantize::{Packer, Packing};
 
 /// A packed matrix in the weight file: its weights, and what belongs to its columns.
-pub struct PackedTensors {
+pub(crate) struct PackedTensors {
     /// Name of the weights.
-    pub weights_key: String,
+    pub(crate) weights_key: String,
     /// The weights.
-    pub weights: StoredTensor,
-    /// What belongs to the columns, float32 `[_, padded size_out]`, and its name; none where the format
-    /// needs nothing.
-    pub columns: Option<(String, StoredTensor)>,
+    pub(crate) weights: StoredTensor,
+    /// What belongs to the columns, float32 `[_, padded size_out]`, and its name; none where the
+    /// format needs nothing.
+    pub(crate) columns: Option<(String, StoredTensor)>,
 }
 
 /// A tensor on its way out of the checkpoint.
@@ -31,8 +31,8 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// Hands over the values in row-major order; fails where one is not finite, or when the export is
-    /// cancelled.
+    /// Hands over the values in row-major order; fails where one is not finite, or when the export
+    /// is cancelled.
     fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let element_bytes = self.tensor.dtype().size() as u64;
         self.tensor.write_f32(false, &mut |values| {
@@ -56,7 +56,7 @@ impl Values<'_> {
 }
 
 /// Reads tensors out of a checkpoint and stores them.
-pub struct ModelWeights<'a> {
+pub(crate) struct ModelWeights<'a> {
     checkpoint: &'a Checkpoint,
     file: WeightFile,
     precision: Precision,
@@ -68,7 +68,7 @@ pub struct ModelWeights<'a> {
 
 impl<'a> ModelWeights<'a> {
     /// Weights of `checkpoint`, to be stored in `file`, its matrices in `precision`.
-    pub fn new(
+    pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         file: WeightFile,
         precision: Precision,
@@ -85,7 +85,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Where the checkpoint lacks `name`: from here on reads `other` under that name.
-    pub fn read_as(&mut self, name: &str, other: &str) {
+    pub(crate) fn read_as(&mut self, name: &str, other: &str) {
         if !self.has(name) {
             self.instead.insert(name.into(), other.into());
         }
@@ -97,12 +97,12 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// The precision of the matrices.
-    pub fn precision(&self) -> Precision {
+    pub(crate) fn precision(&self) -> Precision {
         self.precision
     }
 
     /// Bytes of all tensors of the checkpoint.
-    pub fn total_bytes(&self) -> u64 {
+    pub(crate) fn total_bytes(&self) -> u64 {
         self.checkpoint.names().map(|name| self.bytes(name)).sum()
     }
 
@@ -113,12 +113,12 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Whether the checkpoint has a tensor of this name.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.checkpoint.tensor(name).is_some()
     }
 
     /// Stores the tensor `name`, which must have the shape `dims`, as float32.
-    pub fn store(&mut self, name: &str, dims: &[usize]) -> Result<StoredTensor> {
+    pub(crate) fn store(&mut self, name: &str, dims: &[usize]) -> Result<StoredTensor> {
         self.used.insert(self.in_checkpoint(name).into());
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
@@ -132,7 +132,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Stores the matrix `name`, which must have the shape `dims`, packed.
-    pub fn store_packed(
+    pub(crate) fn store_packed(
         &mut self,
         name: &str,
         dims: [usize; 2],
@@ -194,7 +194,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Whether both tensors are there and hold the same values.
-    pub fn same_values(&self, a: &str, b: &str) -> bool {
+    pub(crate) fn same_values(&self, a: &str, b: &str) -> bool {
         let [a, b] = [a, b].map(|name| self.in_checkpoint(name));
         a == b && self.has(a)
             || self.checkpoint.same_storage(a, b)
@@ -206,7 +206,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// The values of a small tensor of shape `dims`, to compute others from.
-    pub fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+    pub(crate) fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, dims)?;
         if tensor.first_non_finite().is_some() {
             return Err(Error::NotFinite {
@@ -234,7 +234,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Stores a tensor that is computed rather than read.
-    pub fn store_computed(
+    pub(crate) fn store_computed(
         &mut self,
         key: &str,
         dims: &[usize],
@@ -247,14 +247,14 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Whether the tensor is there and holds anything but zeros.
-    pub fn is_nonzero(&self, name: &str) -> bool {
+    pub(crate) fn is_nonzero(&self, name: &str) -> bool {
         self.checkpoint
             .tensor(name)
             .is_some_and(|tensor| tensor.to_f32().iter().any(|value| *value != 0.0))
     }
 
     /// Accounts for tensors the graphs do not need.
-    pub fn pass_over(&mut self, names: &[&str]) {
+    pub(crate) fn pass_over(&mut self, names: &[&str]) {
         for &name in names {
             if self.used.insert(name.into()) {
                 self.progress.advance(self.bytes(name));
@@ -263,7 +263,7 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// Ends the weight file, `(bytes, sha256)`, once every tensor of the checkpoint was used.
-    pub fn finish(self) -> Result<(u64, String)> {
+    pub(crate) fn finish(self) -> Result<(u64, String)> {
         let extra: Vec<String> = self
             .checkpoint
             .names()

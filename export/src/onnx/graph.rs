@@ -1,16 +1,4 @@
 //! Composing a graph: nodes with readable names, typed inputs and outputs, initializers.
-//!
-//! ```
-//! use epitome_export::onnx::graph::{Dim, Graph};
-//! use epitome_export::onnx::proto::ElementType;
-//!
-//! let mut graph = Graph::new("twice", "Doubles its input.");
-//! let x = graph.input("x", ElementType::Float, &[Dim::name("rows"), Dim::size(4)], "anything");
-//! let two = graph.scalar(2.0);
-//! let y = graph.scoped("layer", |g| g.node("Mul").inputs([&x, &two]).output());
-//! graph.output("y", &y, ElementType::Float, &[Dim::name("rows"), Dim::size(4)], "twice x");
-//! assert_eq!(graph.node_names().collect::<Vec<_>>(), ["layer/Mul"]);
-//! ```
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -30,18 +18,18 @@ use crate::error::{Error, Result};
 
 /// The result of a node, an input or an initializer: a named edge of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value(String);
+pub(crate) struct Value(String);
 
 impl Value {
     /// The name of the edge in the file.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0
     }
 }
 
 /// One dimension of an input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dim {
+pub(crate) enum Dim {
     /// Fixed by the model.
     Size(usize),
     /// Known when the graph runs; equal names are equal sizes.
@@ -50,12 +38,12 @@ pub enum Dim {
 
 impl Dim {
     /// A dimension known when the graph runs.
-    pub fn name(name: impl Into<String>) -> Self {
+    pub(crate) fn name(name: impl Into<String>) -> Self {
         Self::Name(name.into())
     }
 
     /// A dimension fixed by the model.
-    pub fn size(size: usize) -> Self {
+    pub(crate) fn size(size: usize) -> Self {
         Self::Size(size)
     }
 
@@ -76,29 +64,29 @@ impl Dim {
 }
 
 /// A branch of an `If`, made between [`Graph::begin_branch`] and [`Graph::end_branch`].
-pub struct Branch(GraphProto);
+pub(crate) struct Branch(GraphProto);
 
 /// What stands outside of a branch that is being written.
 #[must_use = "a branch ends with `end_branch`"]
-pub struct Outside {
+pub(crate) struct Outside {
     nodes: Vec<NodeProto>,
     shared: BTreeMap<String, Value>,
 }
 
 /// A graph under construction.
-pub struct Graph {
+pub(crate) struct Graph {
     proto: GraphProto,
     scope: Vec<String>,
     taken: HashMap<String, usize>,
     constants: BTreeMap<String, Value>,
     shared: BTreeMap<String, Value>,
     uses_contrib: bool,
-    uses_own: bool,
+    uses_custom: bool,
 }
 
 impl Graph {
     /// An empty graph.
-    pub fn new(name: &str, doc: &str) -> Self {
+    pub(crate) fn new(name: &str, doc: &str) -> Self {
         let proto = GraphProto {
             name: name.into(),
             doc_string: doc.into(),
@@ -111,12 +99,12 @@ impl Graph {
             constants: BTreeMap::new(),
             shared: BTreeMap::new(),
             uses_contrib: false,
-            uses_own: false,
+            uses_custom: false,
         }
     }
 
     /// Declares an input; `doc` says what it holds, the shape is added to it.
-    pub fn input(&mut self, name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> Value {
+    pub(crate) fn input(&mut self, name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> Value {
         self.proto.input.push(value_info(name, ty, shape, doc));
         self.taken.insert(name.into(), 1);
         Value(name.into())
@@ -126,7 +114,14 @@ impl Graph {
     ///
     /// The node that made the value is given the output's name where nothing else reads the value
     /// yet; otherwise an `Identity` carries it over.
-    pub fn output(&mut self, name: &str, value: &Value, ty: ElementType, shape: &[Dim], doc: &str) {
+    pub(crate) fn output(
+        &mut self,
+        name: &str,
+        value: &Value,
+        ty: ElementType,
+        shape: &[Dim],
+        doc: &str,
+    ) {
         let read = self.proto.node.iter().any(|node| reads(node, &value.0))
             || self
                 .proto
@@ -152,7 +147,7 @@ impl Graph {
     }
 
     /// Runs `body` with `name` in front of the names of all nodes it adds.
-    pub fn scoped<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn scoped<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
         self.scope.push(name.into());
         let result = body(self);
         self.scope.pop();
@@ -160,34 +155,34 @@ impl Graph {
     }
 
     /// Enters a scope that ends with [`leave`](Self::leave), where a closure would not borrow.
-    pub fn enter(&mut self, name: &str) {
+    pub(crate) fn enter(&mut self, name: &str) {
         self.scope.push(name.into());
     }
 
     /// Leaves the scope entered last.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.scope.pop();
     }
 
     /// Starts a node of the default operator set.
-    pub fn node(&mut self, op_type: &str) -> NodeBuilder<'_> {
+    pub(crate) fn node(&mut self, op_type: &str) -> NodeBuilder<'_> {
         NodeBuilder::new(self, op_type, "")
     }
 
     /// Starts a node of ONNX Runtime's contributed operators (`com.microsoft`).
-    pub fn contrib(&mut self, op_type: &str) -> NodeBuilder<'_> {
+    pub(crate) fn contrib(&mut self, op_type: &str) -> NodeBuilder<'_> {
         self.uses_contrib = true;
         NodeBuilder::new(self, op_type, CONTRIB_DOMAIN)
     }
 
-    /// Starts a node of our own operators ([`epitome_runtime::operators`]).
-    pub fn own(&mut self, op_type: &str) -> NodeBuilder<'_> {
-        self.uses_own = true;
+    /// Starts a node of our custom operators ([`epitome_runtime::operators`]).
+    pub(crate) fn custom(&mut self, op_type: &str) -> NodeBuilder<'_> {
+        self.uses_custom = true;
         NodeBuilder::new(self, op_type, operators::DOMAIN)
     }
 
     /// An initializer whose data lies in the weight file. The same name gives the same value.
-    pub fn weight(&mut self, name: &str, tensor: &StoredTensor) -> Value {
+    pub(crate) fn weight(&mut self, name: &str, tensor: &StoredTensor) -> Value {
         if !self.taken.contains_key(name) {
             self.taken.insert(name.into(), 1);
             self.proto.initializer.push(tensor.initializer(name));
@@ -196,7 +191,7 @@ impl Graph {
     }
 
     /// A float32 scalar, kept in the graph itself.
-    pub fn scalar(&mut self, value: f32) -> Value {
+    pub(crate) fn scalar(&mut self, value: f32) -> Value {
         self.constant(
             &format!("constant/{value}"),
             ElementType::Float,
@@ -206,19 +201,19 @@ impl Graph {
     }
 
     /// A float32 tensor of this shape, in which some dimension is 0.
-    pub fn no_floats(&mut self, dims: &[usize]) -> Value {
+    pub(crate) fn no_floats(&mut self, dims: &[usize]) -> Value {
         let name = format!("constant/empty{dims:?}").replace(", ", "_");
         self.constant(&name, ElementType::Float, dims, Vec::new())
     }
 
     /// A one-dimensional int64 tensor, kept in the graph itself.
-    pub fn int64s(&mut self, values: &[i64]) -> Value {
+    pub(crate) fn int64s(&mut self, values: &[i64]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
         self.list("constant/", ElementType::Int64, values, bytes.collect())
     }
 
     /// An int64 scalar, kept in the graph itself.
-    pub fn int64_scalar(&mut self, value: i64) -> Value {
+    pub(crate) fn int64_scalar(&mut self, value: i64) -> Value {
         self.constant(
             &format!("constant/int64/{value}"),
             ElementType::Int64,
@@ -228,7 +223,7 @@ impl Graph {
     }
 
     /// A one-dimensional int32 tensor, kept in the graph itself.
-    pub fn int32s(&mut self, values: &[i32]) -> Value {
+    pub(crate) fn int32s(&mut self, values: &[i32]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
         self.list(
             "constant/int32",
@@ -251,9 +246,16 @@ impl Graph {
         self.constant(&name, ty, &[values.len()], bytes)
     }
 
+    /// The numbers from 0 below `end`, which is int64 `[1]`.
+    pub(crate) fn range(&mut self, end: &Value) -> Value {
+        let [zero, one] = [self.int64_scalar(0), self.int64_scalar(1)];
+        let end = self.node("Squeeze").input(end).output();
+        self.node("Range").inputs([&zero, &end, &one]).output()
+    }
+
     /// A shape that ends in fixed sizes: `leading`, which is int64 `[n]`, and `sizes` behind it.
     /// The same parts give the same value.
-    pub fn shape(&mut self, leading: &Value, sizes: &[i64]) -> Value {
+    pub(crate) fn shape(&mut self, leading: &Value, sizes: &[i64]) -> Value {
         let key = format!("{}{sizes:?}", leading.name());
         self.shared("shapes", &key, |graph| {
             let sizes = graph.int64s(sizes);
@@ -264,7 +266,7 @@ impl Graph {
 
     /// What `body` computes, once for each `key`: what several layers share stands beside them, in
     /// `scope`, and not in the one that asked first.
-    pub fn shared(
+    pub(crate) fn shared(
         &mut self,
         scope: &str,
         key: &str,
@@ -299,7 +301,7 @@ impl Graph {
 
     /// Starts a branch of an `If`: what is added until [`end_branch`](Self::end_branch) goes into a
     /// graph of its own, which may read every value made before it.
-    pub fn begin_branch(&mut self, name: &str) -> Outside {
+    pub(crate) fn begin_branch(&mut self, name: &str) -> Outside {
         self.enter(name);
         Outside {
             nodes: std::mem::take(&mut self.proto.node),
@@ -309,7 +311,7 @@ impl Graph {
     }
 
     /// Ends a branch, which gives `outputs`.
-    pub fn end_branch(&mut self, outside: Outside, outputs: &[Value]) -> Branch {
+    pub(crate) fn end_branch(&mut self, outside: Outside, outputs: &[Value]) -> Branch {
         // A branch may only give what its own nodes made.
         let outputs: Vec<_> = outputs
             .iter()
@@ -338,20 +340,15 @@ impl Graph {
         Branch(graph)
     }
 
-    /// Names of the nodes, in the order in which they run.
-    pub fn node_names(&self) -> impl Iterator<Item = &str> {
-        self.proto.node.iter().map(|node| node.name.as_str())
-    }
-
     /// Encodes the model file, and writes it.
-    pub fn write(self, path: &Path, properties: &[(&str, &str)]) -> Result<()> {
+    pub(crate) fn write(self, path: &Path, properties: &[(&str, &str)]) -> Result<()> {
         let mut opset_import = vec![OperatorSetIdProto {
             domain: String::new(),
             version: OPSET,
         }];
         let domains = [
             (self.uses_contrib, CONTRIB_DOMAIN),
-            (self.uses_own, operators::DOMAIN),
+            (self.uses_custom, operators::DOMAIN),
         ];
         for (_, domain) in domains.iter().filter(|(used, _)| *used) {
             opset_import.push(OperatorSetIdProto {
@@ -422,7 +419,7 @@ fn value_info(name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> ValueInf
 
 /// A node under construction: inputs in order, attributes by name, then [`output`](Self::output).
 #[must_use = "a node is added by `output` or `outputs`"]
-pub struct NodeBuilder<'g> {
+pub(crate) struct NodeBuilder<'g> {
     graph: &'g mut Graph,
     proto: NodeProto,
 }
@@ -438,18 +435,18 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// The next input.
-    pub fn input(mut self, value: &Value) -> Self {
+    pub(crate) fn input(mut self, value: &Value) -> Self {
         self.proto.input.push(value.0.clone());
         self
     }
 
     /// The next inputs.
-    pub fn inputs<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
+    pub(crate) fn inputs<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
         values.into_iter().fold(self, Self::input)
     }
 
     /// The next input, or none in its place.
-    pub fn optional(mut self, value: Option<&Value>) -> Self {
+    pub(crate) fn optional(mut self, value: Option<&Value>) -> Self {
         self.proto
             .input
             .push(value.map(|value| value.0.clone()).unwrap_or_default());
@@ -457,7 +454,7 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// An integer attribute.
-    pub fn int(self, name: &str, value: i64) -> Self {
+    pub(crate) fn int(self, name: &str, value: i64) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
             i: Some(value),
@@ -467,7 +464,7 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// A float attribute.
-    pub fn float(self, name: &str, value: f32) -> Self {
+    pub(crate) fn float(self, name: &str, value: f32) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
             f: Some(value),
@@ -477,7 +474,7 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// A string attribute.
-    pub fn string(self, name: &str, value: &str) -> Self {
+    pub(crate) fn string(self, name: &str, value: &str) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
             s: Some(value.as_bytes().to_vec()),
@@ -487,7 +484,7 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// A list-of-integers attribute.
-    pub fn ints(self, name: &str, values: &[i64]) -> Self {
+    pub(crate) fn ints(self, name: &str, values: &[i64]) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
             ints: values.to_vec(),
@@ -497,7 +494,7 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// A graph attribute: a branch of an `If`.
-    pub fn branch(self, name: &str, branch: Branch) -> Self {
+    pub(crate) fn branch(self, name: &str, branch: Branch) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
             g: Some(branch.0),
@@ -507,19 +504,19 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// Adds the node, which has one output.
-    pub fn output(self) -> Value {
+    pub(crate) fn output(self) -> Value {
         let [value] = self.outputs();
         value
     }
 
     /// Adds the node, which has `N` outputs.
-    pub fn outputs<const N: usize>(self) -> [Value; N] {
+    pub(crate) fn outputs<const N: usize>(self) -> [Value; N] {
         self.pick(std::array::from_fn(|index| index))
     }
 
     /// Adds the node and names only the outputs at these positions (ascending); those between are
     /// left out, as ONNX allows for optional outputs.
-    pub fn pick<const N: usize>(mut self, positions: [usize; N]) -> [Value; N] {
+    pub(crate) fn pick<const N: usize>(mut self, positions: [usize; N]) -> [Value; N] {
         // What is left out at the end needs no place.
         let given = self.proto.input.iter().rposition(|name| !name.is_empty());
         self.proto.input.truncate(given.map_or(0, |last| last + 1));
@@ -544,5 +541,29 @@ impl<'g> NodeBuilder<'g> {
     fn attribute(mut self, attribute: AttributeProto) -> Self {
         self.proto.attribute.push(attribute);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dim, Graph};
+    use crate::onnx::proto::ElementType::Float;
+
+    #[test]
+    fn nodes_are_named_by_scope_and_outputs_by_their_declaration() {
+        let mut graph = Graph::new("twice", "Doubles its input.");
+        let dims = [Dim::name("rows"), Dim::size(4)];
+        let x = graph.input("x", Float, &dims, "anything");
+        let two = graph.scalar(2.0);
+        let y = graph.scoped("layer", |g| g.node("Mul").inputs([&x, &two]).output());
+        graph.output("y", &y, Float, &dims, "twice x");
+        let names: Vec<_> = graph
+            .proto
+            .node
+            .iter()
+            .map(|node| node.name.as_str())
+            .collect();
+        assert_eq!(names, ["layer/Mul"]);
+        assert_eq!(graph.proto.node[0].output, ["y"]);
     }
 }

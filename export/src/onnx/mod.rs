@@ -2,8 +2,9 @@
 //!
 //! - [`proto`]: the messages of `onnx.proto` that a model file is made of.
 //! - [`graph`]: [`Graph`](graph::Graph), which names nodes by scope and turns into a model file.
-//! - [`weights`]: [`WeightFile`](weights::WeightFile), the file every graph of a bundle points into.
+//! - [`weights`]: [`WeightFile`](weights::WeightFile), the file every graph of a bundle points
+//!   into.
 
-pub mod graph;
-pub mod proto;
-pub mod weights;
+pub(crate) mod graph;
+pub(crate) mod proto;
+pub(crate) mod weights;

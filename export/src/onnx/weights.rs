@@ -20,7 +20,7 @@ const LINE: u64 = 64;
 
 /// A tensor in the file: enough to point an initializer at it.
 #[derive(Clone, Debug)]
-pub struct StoredTensor {
+pub(crate) struct StoredTensor {
     element_type: ElementType,
     dims: Vec<usize>,
     offset: u64,
@@ -29,11 +29,6 @@ pub struct StoredTensor {
 }
 
 impl StoredTensor {
-    /// The shape of the tensor.
-    pub fn dims(&self) -> &[usize] {
-        &self.dims
-    }
-
     /// An initializer of this name whose data lies in the file.
     pub(super) fn initializer(&self, name: &str) -> TensorProto {
         let entry = |key: &str, value: String| StringStringEntryProto {
@@ -56,12 +51,13 @@ impl StoredTensor {
     }
 }
 
-/// Bytes of a write, at multiples of itself. Linux keeps what is written in pages as large as the writes that make it, and
-/// steps over weights that are mapped from large pages take a quarter less time (measured on Linux 6.18, ext4).
+/// Bytes of a write, at multiples of itself. Linux keeps what is written in pages as large as the
+/// writes that make it, and steps over weights that are mapped from large pages take a quarter less
+/// time (measured on Linux 6.18, ext4).
 const CHUNK: usize = 8 << 20;
 
 /// The file being written. Its digest is taken on the way, so nothing is read again.
-pub struct WeightFile {
+pub(crate) struct WeightFile {
     path: PathBuf,
     name: String,
     file: File,
@@ -74,7 +70,7 @@ pub struct WeightFile {
 
 impl WeightFile {
     /// Creates the file `name` in `folder`.
-    pub fn create(folder: &Path, name: &str) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let file = File::create(&path).map_err(|source| Error::io(&path, source))?;
         Ok(Self {
@@ -89,13 +85,13 @@ impl WeightFile {
     }
 
     /// The tensor stored under `key`, if there is one.
-    pub fn get(&self, key: &str) -> Option<&StoredTensor> {
+    pub(crate) fn get(&self, key: &str) -> Option<&StoredTensor> {
         self.stored.get(key)
     }
 
-    /// Stores a float32 tensor of shape `dims` under `key`; `fill` hands over its values in row-major
-    /// order, in as many pieces as it likes.
-    pub fn store_f32(
+    /// Stores a float32 tensor of shape `dims` under `key`; `fill` hands over its values in
+    /// row-major order, in as many pieces as it likes.
+    pub(crate) fn store_f32(
         &mut self,
         key: &str,
         dims: &[usize],
@@ -112,7 +108,7 @@ impl WeightFile {
     }
 
     /// Stores a tensor under `key`; `fill` hands over its bytes as they lie in the file.
-    pub fn store(
+    pub(crate) fn store(
         &mut self,
         key: &str,
         element_type: ElementType,
@@ -140,7 +136,7 @@ impl WeightFile {
     }
 
     /// Ends the file: `(bytes, sha256 in hexadecimal)`.
-    pub fn finish(mut self) -> Result<(u64, String)> {
+    pub(crate) fn finish(mut self) -> Result<(u64, String)> {
         let written = self.file.write_all(&self.chunk);
         written
             .and_then(|()| self.file.sync_all())

@@ -7,7 +7,7 @@ use epitome_runtime::session::{self, SessionOptions};
 use ort::session::{Session, SessionInputValue, SessionInputs};
 use ort::value::Tensor;
 
-use super::{DECODER, ENCODER, io};
+use super::names::{self, DECODER, ENCODER};
 use crate::error::{Error, Result};
 
 /// Both graphs, loaded.
@@ -36,14 +36,16 @@ pub struct Floats {
     pub values: Vec<f32>,
 }
 
-/// Keys and values of every layer, in the order of [`io::PARTS`]; none before the first step.
+/// Keys and values of every layer, in the order of [`PARTS`](names::PARTS); none before the first
+/// step.
 pub type Cache = Vec<[Floats; 4]>;
 
 impl Sessions {
     /// Loads the export in `folder`.
     pub fn open(folder: &Path) -> Result<Self> {
         let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
-        // Weights are used where they are mapped: packed copies would cost more than a few slow runs.
+        // Weights are used where they are mapped: packed copies would cost more than a few slow
+        // runs.
         let options = SessionOptions {
             prepack: false,
             ..SessionOptions::default()
@@ -60,16 +62,16 @@ impl Sessions {
         let mut run = || -> ort::Result<Floats> {
             let ids = Tensor::from_array((source.shape, source.ids.clone()))?;
             let mask = Tensor::from_array((source.shape, source.mask.clone()))?;
-            let inputs = ort::inputs![io::INPUT_IDS => ids, io::ATTENTION_MASK => mask];
+            let inputs = ort::inputs![names::INPUT_IDS => ids, names::ATTENTION_MASK => mask];
             let outputs = self.encoder.run(inputs)?;
-            floats(&outputs[io::LAST_HIDDEN_STATE])
+            floats(&outputs[names::LAST_HIDDEN_STATE])
         };
         run().map_err(|error| failed("in the encoder", &error))
     }
 
-    /// The logits behind each of `tokens`, which are as many a document: `[documents, tokens, vocab]`.
-    /// The cache, which is empty at first and has a layer for each of the decoder's from then on, is
-    /// brought up to date.
+    /// The logits behind each of `tokens`, which are as many a document: `[documents, tokens,
+    /// vocab]`. The cache, which is empty at first and has a layer for each of the decoder's from
+    /// then on, is brought up to date.
     pub fn decode(
         &mut self,
         (source, hidden_states): (&Source, &Floats),
@@ -81,23 +83,23 @@ impl Sessions {
             let shape = [documents, tokens.len() / documents];
             let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
                 (
-                    io::INPUT_IDS.into(),
+                    names::INPUT_IDS.into(),
                     Tensor::from_array((shape, tokens.to_vec()))?.into(),
                 ),
                 (
-                    io::ENCODER_ATTENTION_MASK.into(),
+                    names::ENCODER_ATTENTION_MASK.into(),
                     Tensor::from_array((source.shape, source.mask.clone()))?.into(),
                 ),
-                (io::ENCODER_HIDDEN_STATES.into(), tensor(hidden_states)?),
+                (names::ENCODER_HIDDEN_STATES.into(), tensor(hidden_states)?),
                 (
-                    io::USE_CACHE_BRANCH.into(),
+                    names::USE_CACHE_BRANCH.into(),
                     Tensor::from_array(([1], vec![!cache.is_empty()]))?.into(),
                 ),
             ];
             let layers = self.layers();
             for layer in 0..layers {
-                for (place, part) in io::PARTS.into_iter().enumerate() {
-                    let name = io::past(layer, part);
+                for (place, part) in names::PARTS.into_iter().enumerate() {
+                    let name = names::past(layer, part);
                     let value = match cache.get(layer) {
                         Some(held) => tensor(&held[place])?,
                         None => tensor(&empty(documents))?,
@@ -109,19 +111,19 @@ impl Sessions {
             let had = !cache.is_empty();
             cache.resize(layers, Default::default());
             for (layer, held) in cache.iter_mut().enumerate() {
-                for (place, part) in io::PARTS.into_iter().enumerate() {
+                for (place, part) in names::PARTS.into_iter().enumerate() {
                     if !(had && part.is_cross()) {
-                        held[place] = floats(&outputs[io::present(layer, part).as_str()])?;
+                        held[place] = floats(&outputs[names::present(layer, part).as_str()])?;
                     }
                 }
             }
-            floats(&outputs[io::LOGITS])
+            floats(&outputs[names::LOGITS])
         };
         run().map_err(|error| failed("in the decoder", &error))
     }
 
     fn layers(&self) -> usize {
-        let name = |layer| io::past(layer, io::Part::Key);
+        let name = |layer| names::past(layer, names::Part::Key);
         (0..)
             .take_while(|&layer| {
                 let inputs = self.decoder.inputs().iter();
@@ -131,7 +133,8 @@ impl Sessions {
     }
 }
 
-/// What stands for a past that is not there: one position, of some other size, that must not be read.
+/// What stands for a past that is not there: one position, of some other size, that must not be
+/// read.
 fn empty(documents: usize) -> Floats {
     Floats {
         shape: vec![documents, 1, 1, 1],

@@ -6,7 +6,7 @@ use std::path::Path;
 use epitome_runtime::bundle::ModelShape;
 use epitome_runtime::library::OnnxRuntime;
 
-use super::{Cache, Sessions, Source};
+use super::sessions::{Cache, Sessions, Source};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::verify::{TOLERANCE, compare, interruptible, probe_token};

@@ -5,8 +5,7 @@ use std::marker::PhantomData;
 use epitome_runtime::operators::float;
 use half::f16;
 
-use super::Packing;
-use crate::arch::Side;
+use super::packing::Packing;
 use crate::onnx::proto::ElementType;
 
 /// How a weight is stored, and what multiplies with such weights.
@@ -56,7 +55,7 @@ impl<E: Element> Packing for Float<E> {
         Some(E::EMBEDDING)
     }
 
-    fn attributes(&self, _: Side) -> Vec<(&'static str, i64)> {
+    fn attributes(&self, _: i64) -> Vec<(&'static str, i64)> {
         Vec::new()
     }
 

@@ -1,8 +1,8 @@
 //! int4: blocks of inputs, each output with a scale and a least value in every block.
 //!
-//! Rounding between a block's least and greatest weight would waste the few steps there are on what is far out. Narrower
-//! ranges are tried as well, and each is refined to the scale and the least value that fit its integers best (least
-//! squares); what leaves the least squared error is kept.
+//! Rounding between a block's least and greatest weight would waste the few steps there are on what
+//! is far out. Narrower ranges are tried as well, and each is refined to the scale and the least
+//! value that fit its integers best (least squares); what leaves the least squared error is kept.
 
 use epitome_runtime::operators::int4::{
     BLOCK, BLOCK_BYTES, GREATEST, LEASTS, LINEAR, blocks, packed_shape, position,
@@ -13,8 +13,7 @@ use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
-use super::Packing;
-use crate::arch::Side;
+use super::packing::Packing;
 use crate::onnx::proto::ElementType;
 
 /// Packs int4 weights, and keeps the sum of each output's weights as they are after rounding.
@@ -32,8 +31,8 @@ impl Packing for Int4 {
         None
     }
 
-    fn attributes(&self, side: Side) -> Vec<(&'static str, i64)> {
-        vec![(ACTIVATION_BITS, side.activation_bits())]
+    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
+        vec![(ACTIVATION_BITS, activation_bits)]
     }
 
     fn limit(&self) -> f32 {
@@ -72,7 +71,8 @@ impl Packing for Int4 {
     }
 }
 
-/// Shares of a block's range that are tried. (More of them take longer and lower the error by less than a hundredth.)
+/// Shares of a block's range that are tried. (More of them take longer and lower the error by less
+/// than a hundredth.)
 const SHARES: [f32; 2] = [1.0, 0.9];
 /// How often each is refined.
 const REFINEMENTS: usize = 2;

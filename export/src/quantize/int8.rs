@@ -4,8 +4,7 @@ use epitome_runtime::operators::int8::{EMBEDDING, LINEAR, WEIGHT_BITS, weight_li
 use epitome_runtime::operators::linear::ACTIVATION_BITS;
 use epitome_runtime::operators::panels::{PANEL, packed_shape, padded_inputs, position};
 
-use super::Packing;
-use crate::arch::Side;
+use super::packing::Packing;
 use crate::onnx::proto::ElementType;
 
 /// Packs int8 weights, and keeps each output's scale and the sum of its integers.
@@ -29,9 +28,9 @@ impl Packing for Int8 {
         Some(EMBEDDING)
     }
 
-    fn attributes(&self, side: Side) -> Vec<(&'static str, i64)> {
+    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
         vec![
-            (ACTIVATION_BITS, side.activation_bits()),
+            (ACTIVATION_BITS, activation_bits),
             (WEIGHT_BITS, i64::from(BITS)),
         ]
     }

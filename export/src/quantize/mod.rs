@@ -5,21 +5,19 @@
 mod float;
 mod int4;
 mod int8;
+mod packing;
 
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::operators::panels::PANEL;
 use half::f16;
 
 use self::float::Float;
 use self::int4::Int4;
 use self::int8::Int8;
-use crate::arch::Side;
-use crate::error::Result;
-use crate::onnx::proto::ElementType;
+pub(crate) use self::packing::{Packer, Packing};
 
 /// What a matrix is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// A linear layer.
     Layer,
     /// A table of tokens, which may be the output layer too.
@@ -27,7 +25,7 @@ pub enum Role {
 }
 
 /// How a bundle of this precision packs matrices of this role.
-pub fn packing(precision: Precision, role: Role) -> Box<dyn Packing> {
+pub(crate) fn packing(precision: Precision, role: Role) -> Box<dyn Packing> {
     match (precision, role) {
         (Precision::Fp32, _) => Box::<Float<f32>>::default(),
         (Precision::Fp16, _) => Box::<Float<f16>>::default(),
@@ -35,91 +33,5 @@ pub fn packing(precision: Precision, role: Role) -> Box<dyn Packing> {
             Box::<Int8>::default()
         }
         (Precision::Int4, Role::Layer) => Box::<Int4>::default(),
-    }
-}
-
-/// Packs a matrix of `[size_out, size_in]`, panel by panel.
-pub trait Packing {
-    /// Name of the operator that multiplies with the matrix.
-    fn linear(&self) -> &'static str;
-
-    /// Name of the operator that takes rows of it; none where it serves no tables.
-    fn embedding(&self) -> Option<&'static str>;
-
-    /// Integer attributes of the operator that multiplies.
-    fn attributes(&self, side: Side) -> Vec<(&'static str, i64)>;
-
-    /// The greatest magnitude of a weight that it can hold.
-    fn limit(&self) -> f32 {
-        f32::MAX
-    }
-
-    /// The type of the packed tensor.
-    fn element_type(&self) -> ElementType;
-
-    /// The shape of the packed tensor.
-    fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize>;
-
-    /// Appends the next panel to `packed`: `rows` are [`PANEL`] outputs of `size_in` weights each, in the
-    /// last panel zeros behind the matrix.
-    fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>);
-
-    /// What the operators need beside the weights once all panels are packed: float32 of
-    /// `[_, padded size_out]`, or nothing.
-    fn columns(&self) -> Vec<f32>;
-}
-
-/// Cuts a stream of weights in row-major order into panels, and packs them.
-pub struct Packer<'p> {
-    packing: &'p mut dyn Packing,
-    size_in: usize,
-    rows: Vec<f32>,
-    packed: Vec<u8>,
-}
-
-impl<'p> Packer<'p> {
-    /// A packer for rows of `size_in` weights.
-    pub fn new(packing: &'p mut dyn Packing, size_in: usize) -> Self {
-        Self {
-            packing,
-            size_in,
-            rows: Vec::with_capacity(PANEL * size_in),
-            packed: Vec::new(),
-        }
-    }
-
-    /// Takes the next weights, and hands whole panels to `sink`.
-    pub fn take(
-        &mut self,
-        mut values: &[f32],
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        while !values.is_empty() {
-            let missing = PANEL * self.size_in - self.rows.len();
-            let (now, later) = values.split_at(missing.min(values.len()));
-            self.rows.extend_from_slice(now);
-            values = later;
-            if self.rows.len() == PANEL * self.size_in {
-                self.flush(sink)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands over the last panel.
-    pub fn finish(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        if !self.rows.is_empty() {
-            self.rows.resize(PANEL * self.size_in, 0.0);
-            self.flush(sink)?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.packed.clear();
-        self.packing
-            .panel(&self.rows, self.size_in, &mut self.packed);
-        self.rows.clear();
-        sink(&self.packed)
     }
 }

@@ -35,6 +35,7 @@ use tokenizers::{ModelWrapper, Tokenizer};
 
 use self::family::{Class, Folder, Tidying};
 use self::settings::Settings;
+use crate::arch;
 use crate::error::{Error, Result};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -55,27 +56,6 @@ pub(crate) const VOCABULARIES: [&str; 11] = [
     "vocab-src.json",
     "vocab-tgt.json",
 ];
-/// The class of each architecture, where the checkpoint names none.
-const CLASS_OF: [(&str, &str); 17] = [
-    ("bart", "BartTokenizer"),
-    ("bigbird_pegasus", "PegasusTokenizer"),
-    ("blenderbot", "BlenderbotTokenizer"),
-    ("blenderbot-small", "BlenderbotSmallTokenizer"),
-    ("fsmt", "FSMTTokenizer"),
-    ("led", "LEDTokenizer"),
-    ("longt5", "T5Tokenizer"),
-    ("m2m_100", "M2M100Tokenizer"),
-    ("marian", "MarianTokenizer"),
-    ("mbart", "MBartTokenizer"),
-    ("mt5", "T5Tokenizer"),
-    ("mvp", "MvpTokenizer"),
-    ("pegasus", "PegasusTokenizer"),
-    ("pegasus_x", "PegasusTokenizer"),
-    ("plbart", "PLBartTokenizer"),
-    ("t5", "T5Tokenizer"),
-    ("umt5", "T5Tokenizer"),
-];
-
 /// Every class that can be converted.
 fn classes() -> impl Iterator<Item = Class> {
     [
@@ -266,17 +246,12 @@ fn class(folder: &Path, config: &Map<String, Value>, settings: &Settings) -> Res
         });
     }
     let model_type = config.get("model_type").and_then(Value::as_str);
-    let by_model = || {
-        CLASS_OF
-            .iter()
-            .find(|(known, _)| Some(*known) == model_type)
-    };
     let name = settings
         .text("tokenizer_class")
         .or_else(|| config.get("tokenizer_class")?.as_str())
         // A name that only says that there was a tokenizer.json.
         .filter(|name| !["PreTrainedTokenizerFast", "TokenizersBackend"].contains(name))
-        .or_else(|| Some(by_model()?.1))
+        .or_else(|| Some(arch::find(model_type?)?.tokenizer_class))
         .ok_or_else(|| Error::TokenizerClass {
             class: format!("tokenizer of a '{}'", model_type.unwrap_or_default()),
             found: found.clone(),

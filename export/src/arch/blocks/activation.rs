@@ -2,14 +2,14 @@
 
 use epitome_runtime::operators;
 
-use crate::arch::config::wrong;
-use crate::arch::{Builder, ModelConfig};
+use crate::arch::builder::Builder;
+use crate::arch::config::{ModelConfig, wrong};
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Value};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
+pub(crate) enum Activation {
     /// `relu`
     Relu,
     /// `relu2`: the square of `relu`.
@@ -80,12 +80,12 @@ const LAPLACE_DEVIATION: f32 = 0.282_095;
 
 impl Activation {
     /// The function that this field of config.json names, or the default.
-    pub fn from_config_or(config: &ModelConfig, field: &str, default: &str) -> Result<Self> {
+    pub(crate) fn from_config_or(config: &ModelConfig, field: &str, default: &str) -> Result<Self> {
         Self::named(field, config.string_or(field, default)?)
     }
 
     /// The function of this name, which stands in `field` of config.json.
-    pub fn named(field: &str, name: &str) -> Result<Self> {
+    pub(crate) fn named(field: &str, name: &str) -> Result<Self> {
         NAMES
             .iter()
             .find(|(known, _)| *known == name)
@@ -99,8 +99,8 @@ impl Activation {
             })
     }
 
-    /// The same function as a part of a linear layer of our own, where there is such a part.
-    pub fn fused(self) -> Option<operators::activation::Activation> {
+    /// The same function as a part of a custom linear operator, where there is such a part.
+    pub(crate) fn fused(self) -> Option<operators::activation::Activation> {
         use operators::activation::Activation as Fused;
         match self {
             Self::Identity => Some(Fused::Identity),
@@ -114,7 +114,7 @@ impl Activation {
     }
 
     /// Applies the function.
-    pub fn apply(self, b: &mut Builder<'_, '_>, x: &Value) -> Value {
+    pub(crate) fn apply(self, b: &mut Builder<'_, '_>, x: &Value) -> Value {
         let portable = b.is_portable();
         let graph = &mut b.graph;
         let times_sigmoid = |graph: &mut Graph, alpha: f32| {

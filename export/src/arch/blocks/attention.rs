@@ -2,58 +2,37 @@
 
 use epitome_runtime::operators::attention;
 
-use super::decoder_io::{
-    DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window, append,
-};
+use super::heads::{Heads, flatten, split_heads};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window};
 use super::linear::linear;
 use super::plain_attention;
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// Added to the score of a padded position: the smallest finite float, since minus infinity makes a
-/// fully masked row NaN.
-pub const MASKED: f32 = f32::MIN;
-
-/// The heads of an attention layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// How many.
-    pub count: usize,
-    /// Size of each.
-    pub size: usize,
-}
-
-impl Heads {
-    /// Size of all heads together.
-    pub fn hidden(self) -> usize {
-        self.count * self.size
-    }
-}
-
 /// Checkpoint names of the four linear layers of an attention, below the name of the attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Projections {
+pub(crate) struct Projections {
     /// Queries.
-    pub query: &'static str,
+    pub(crate) query: &'static str,
     /// Keys.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// Values.
-    pub value: &'static str,
+    pub(crate) value: &'static str,
     /// From the heads back to the model's hidden size.
-    pub output: &'static str,
+    pub(crate) output: &'static str,
 }
 
 impl Projections {
     /// Those of transformers' BART family.
-    pub const BART: Self = Self {
+    pub(crate) const BART: Self = Self {
         query: "q_proj",
         key: "k_proj",
         value: "v_proj",
         output: "out_proj",
     };
     /// Those of transformers' T5 family.
-    pub const T5: Self = Self {
+    pub(crate) const T5: Self = Self {
         query: "q",
         key: "k",
         value: "v",
@@ -63,21 +42,21 @@ impl Projections {
 
 /// An attention layer: its sizes, the names of its weights and what scores are multiplied with.
 #[derive(Clone, Copy, Debug)]
-pub struct Attention {
+pub(crate) struct Attention {
     /// Its heads.
-    pub heads: Heads,
+    pub(crate) heads: Heads,
     /// Size of the hidden states it reads and writes, which need not be that of its heads.
-    pub hidden: usize,
+    pub(crate) hidden: usize,
     /// Names of its weights.
-    pub names: Projections,
+    pub(crate) names: Projections,
     /// What scores are multiplied with; `1 / sqrt(head_size)` where it says nothing.
-    pub scale: Option<f32>,
+    pub(crate) scale: Option<f32>,
 }
 
 impl Attention {
     /// Bidirectional self-attention: `[batch * source, hidden]` to the same. `bias`, which is
     /// `[1, heads, source, source]`, is added to the scores.
-    pub fn over_source(
+    pub(crate) fn encoder_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -86,17 +65,17 @@ impl Attention {
         bias: Option<&Value>,
     ) -> Result<Value> {
         let attended = if b.is_portable() {
-            let parts = self.project(b, name, x, |b, rows| {
+            let parts = self.qkv(b, name, x, |b, rows| {
                 split_heads(b, rows, &inputs.shape, self.heads)
             })?;
             let mask = inputs.score_mask(b);
             let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
-            self.attend_plainly(b, &parts, &added)
+            self.attend(b, &parts, &added)
         } else {
-            let parts = self.project(b, name, x, |_, rows| rows.clone())?;
+            let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
             let node = b
                 .graph
-                .own(attention::SELF_ATTENTION)
+                .custom(attention::SELF_ATTENTION)
                 .inputs(&parts)
                 .input(&inputs.mask)
                 .optional(bias)
@@ -107,13 +86,13 @@ impl Attention {
                 false => node.output(),
             }
         };
-        self.out_of_heads(b, name, &attended)
+        self.project_back(b, name, &attended)
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
     /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`, or what
     /// [`attention::CROSS_MEMORY`] makes of them; `shape` is int64 `[batch, source]`.
-    pub fn memory(
+    pub(crate) fn cross_kv(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -122,13 +101,13 @@ impl Attention {
     ) -> Result<(Value, Value)> {
         let names = self.names;
         let mut project = |part: &str, packed: &str| -> Result<Value> {
-            let rows = self.into_heads(b, name, part, hidden_states)?;
+            let rows = self.project(b, name, part, hidden_states)?;
             if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, self.heads));
             }
-            let operator = b.memory().packing;
+            let operator = b.cross_kv().packing;
             Ok(b.graph
-                .own(operator)
+                .custom(operator)
                 .inputs([&rows, shape])
                 .int(attention::HEADS, self.heads.count as i64)
                 .string(attention::PART, packed)
@@ -140,9 +119,9 @@ impl Attention {
         ))
     }
 
-    /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows, hidden]`
-    /// to the same.
-    pub fn over_cache(
+    /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows,
+    /// hidden]` to the same.
+    pub(crate) fn self_attention(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -152,28 +131,28 @@ impl Attention {
     ) -> Result<Value> {
         let attended = match &inputs.past {
             Past::InPlace { .. } | Past::Buffered { .. } => {
-                self.over_history(b, (name, x), inputs, cache)?
+                self.fused_self_attention(b, (name, x), inputs, cache)?
             }
             Past::Given { window, source } => {
                 self.appended(b, (name, x), (inputs, window, source), cache)?
             }
         };
-        self.out_of_heads(b, name, &attended)
+        self.project_back(b, name, &attended)
     }
 
-    /// One new token of each beam or several of a row, in an operator that computes the same bits for
-    /// either.
-    fn over_history(
+    /// One new token of each beam or several of a row, in an operator that computes the same bits
+    /// for either.
+    fn fused_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
         inputs: &DecoderInputs,
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let parts = self.project(b, name, x, |_, rows| rows.clone())?;
+        let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
         let node = b
             .graph
-            .own(attention::CACHE_ATTENTION)
+            .custom(attention::CACHE_ATTENTION)
             .inputs(&parts)
             .inputs([&cache.past_key, &cache.past_value, &inputs.past_length])
             .optional(cache.bias.as_ref())
@@ -201,19 +180,19 @@ impl Attention {
         (inputs, window, source): (&DecoderInputs, &Window, &Recomputed),
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let [query, key, value] = self.project(b, name, x, |b, rows| {
+        let [query, key, value] = self.qkv(b, name, x, |b, rows| {
             split_heads(b, rows, &inputs.shape, self.heads)
         })?;
         let [key, value] = append(b, source, cache, [key, value]);
         let unseen = window.unseen(b);
         let added: Vec<_> = cache.bias.iter().chain([&unseen]).collect();
-        Ok(self.attend_plainly(b, &[query, key, value], &added))
+        Ok(self.attend(b, &[query, key, value], &added))
     }
 
     /// Attention over the source, shared by the columns of a document (its beams, or its new
     /// tokens): they stand where query positions stand, so that its keys and values are there once.
     /// Rows of `[rows, hidden]` to the same.
-    pub fn over_memory(
+    pub(crate) fn cross_attention(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -221,14 +200,15 @@ impl Attention {
         inputs: &DecoderInputs,
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let query = self.into_heads(b, name, self.names.query, x)?;
+        let query = self.project(b, name, self.names.query, x)?;
         let attended = match &inputs.past {
             Past::Given { source, .. } => {
                 let query = split_heads(b, &query, &inputs.shape, self.heads);
-                // What the cache holds is used as it stands; a branch that handed it on would copy it.
+                // What the cache holds is used as it stands; a branch that handed it on would copy
+                // it.
                 let outside = b.graph.begin_branch("cached");
                 let memory = [query, cache.cross_key.clone(), cache.cross_value.clone()];
-                let attended = self.attend_plainly(b, &memory, &[&inputs.source_mask]);
+                let attended = self.attend(b, &memory, &[&inputs.source_mask]);
                 let nothing = b
                     .graph
                     .no_floats(&[0, self.heads.count, 1, self.heads.size]);
@@ -236,11 +216,11 @@ impl Attention {
                 let cached = b.graph.end_branch(outside, &cached);
 
                 let outside = b.graph.begin_branch("first");
-                let hidden_states = rows(b, &source.hidden_states, self.hidden);
-                let (key, value) = self.memory(b, name, &hidden_states, &source.shape)?;
+                let hidden_states = flatten(b, &source.hidden_states, self.hidden);
+                let (key, value) = self.cross_kv(b, name, &hidden_states, &source.shape)?;
                 let [query, _, _] = memory;
                 let memory = [query, key.clone(), value.clone()];
-                let attended = self.attend_plainly(b, &memory, &[&inputs.source_mask]);
+                let attended = self.attend(b, &memory, &[&inputs.source_mask]);
                 let first = b.graph.end_branch(outside, &[attended, key, value]);
                 let node = b.graph.node("If").input(&source.use_cache);
                 let [attended, key, value] = node
@@ -251,9 +231,9 @@ impl Attention {
                 attended
             }
             _ => {
-                let operator = b.memory().attention;
+                let operator = b.cross_kv().attention;
                 b.graph
-                    .own(operator)
+                    .custom(operator)
                     .inputs([&query, &cache.cross_key, &cache.cross_value])
                     .input(&inputs.source_mask)
                     .int(attention::HEADS, self.heads.count as i64)
@@ -261,11 +241,11 @@ impl Attention {
                     .output()
             }
         };
-        self.out_of_heads(b, name, &attended)
+        self.project_back(b, name, &attended)
     }
 
     /// Queries, keys and values of `x`, `[rows, heads * head_size]` each before `arrange`.
-    fn project(
+    fn qkv(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -273,7 +253,7 @@ impl Attention {
         mut arrange: impl FnMut(&mut Builder<'_, '_>, &Value) -> Value,
     ) -> Result<[Value; 3]> {
         let mut project = |part: &str| -> Result<Value> {
-            let rows = self.into_heads(b, name, part, x)?;
+            let rows = self.project(b, name, part, x)?;
             Ok(arrange(b, &rows))
         };
         let names = self.names;
@@ -285,7 +265,7 @@ impl Attention {
     }
 
     /// Attention in standard operators; `added` goes to the scores.
-    fn attend_plainly(
+    fn attend(
         &self,
         b: &mut Builder<'_, '_>,
         [query, key, value]: &[Value; 3],
@@ -302,7 +282,7 @@ impl Attention {
     }
 
     /// The projection `part`: `[rows, hidden]` to `[rows, heads * head_size]`.
-    pub fn into_heads(
+    pub(crate) fn project(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -314,33 +294,49 @@ impl Attention {
     }
 
     /// The output projection: `[rows, heads * head_size]` to `[rows, hidden]`.
-    pub fn out_of_heads(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
+    pub(crate) fn project_back(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+    ) -> Result<Value> {
         let sizes = (self.heads.hidden(), self.hidden);
         linear(b, &format!("{name}.{}", self.names.output), x, sizes)
     }
 
     /// What scores are multiplied with.
-    pub fn score_scale(&self) -> f32 {
+    pub(crate) fn score_scale(&self) -> f32 {
         self.scale
             .unwrap_or_else(|| (self.heads.size as f32).sqrt().recip())
     }
 }
 
-/// `[batch * source, heads * head_size]` to `[batch, heads, source, head_size]`; `shape` is int64
-/// `[batch, source]`.
-pub fn split_heads(b: &mut Builder<'_, '_>, x: &Value, shape: &Value, heads: Heads) -> Value {
-    let sizes = [heads.count as i64, heads.size as i64];
-    let shape = b.graph.shape(shape, &sizes);
-    let split = b.graph.node("Reshape").inputs([x, &shape]).output();
-    b.graph
-        .node("Transpose")
-        .input(&split)
-        .ints("perm", &[0, 2, 1, 3])
-        .output()
-}
-
-/// Flattens all dimensions but the last, of size `hidden`.
-pub fn rows(b: &mut Builder<'_, '_>, x: &Value, hidden: usize) -> Value {
-    let shape = b.graph.int64s(&[-1, hidden as i64]);
-    b.graph.node("Reshape").inputs([x, &shape]).output()
+/// Puts the new keys and values of one layer behind those in its cache, where there is one, and
+/// leaves in the cache what is to be handed back, which is the same: all of them, `[batch, heads,
+/// past_length + columns, head_size]`.
+fn append(
+    b: &mut Builder<'_, '_>,
+    source: &Recomputed,
+    cache: &mut LayerCache,
+    new: [Value; 2],
+) -> [Value; 2] {
+    let graph = &mut b.graph;
+    let outside = graph.begin_branch("cached");
+    let past = [&cache.past_key, &cache.past_value];
+    let mut behind = |(past, new): (&Value, &Value)| {
+        let node = graph.node("Concat").inputs([past, new]);
+        node.int("axis", 2).output()
+    };
+    let all: Vec<_> = past.into_iter().zip(&new).map(&mut behind).collect();
+    let cached = graph.end_branch(outside, &all);
+    let outside = graph.begin_branch("first");
+    let first = graph.end_branch(outside, &new);
+    let node = graph.node("If").input(&source.use_cache);
+    let all: [Value; 2] = node
+        .branch("then_branch", cached)
+        .branch("else_branch", first)
+        .outputs();
+    let [key, value] = all.clone();
+    cache.present = Some((key, value));
+    all
 }

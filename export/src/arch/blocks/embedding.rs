@@ -1,27 +1,27 @@
 //! Embedding tables: those that map tokens to vectors, and the one that maps vectors back.
 
 use super::matrix::Matrix;
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
 /// The embedding tables of a model that are tied, all of `[vocab, hidden]`.
 ///
-/// transformers 4 stores a tied table under each of its names, transformers 5 under the first; and a
-/// table that differs from the others is not tied, whatever config.json says.
+/// transformers 4 stores a tied table under each of its names, transformers 5 under the first; and
+/// a table that differs from the others is not tied, whatever config.json says.
 #[derive(Clone, Copy, Debug)]
-pub struct TiedTables {
+pub(crate) struct TiedTables {
     /// Checkpoint names, the leading one first: what a table's own name lacks is taken from there.
-    pub names: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     /// Tokens.
-    pub vocab_size: usize,
+    pub(crate) vocab_size: usize,
     /// Size of a vector.
-    pub hidden: usize,
+    pub(crate) hidden: usize,
 }
 
 impl TiedTables {
     /// The table `name`, which need not be in the checkpoint.
-    pub fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
+    pub(crate) fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
         let dims = (self.vocab_size, self.hidden);
         let leading = self.names[0];
         // A checkpoint that lacks it has the table under another name, and gives the same graphs.
@@ -39,7 +39,12 @@ impl TiedTables {
 
 /// Embedded tokens, multiplied with `scale` where there is one: `ids` of `[rows, columns]` to
 /// `[rows, columns, hidden]`.
-pub fn embed(b: &mut Builder<'_, '_>, table: &Matrix, ids: &Value, scale: Option<f32>) -> Value {
+pub(crate) fn embed(
+    b: &mut Builder<'_, '_>,
+    table: &Matrix,
+    ids: &Value,
+    scale: Option<f32>,
+) -> Value {
     let embedded = table.rows(b, ids);
     match scale {
         Some(scale) => {

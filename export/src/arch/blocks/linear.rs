@@ -2,13 +2,13 @@
 
 use super::activation::Activation;
 use super::matrix::Matrix;
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
 /// `torch.nn.Linear` of the checkpoint prefix `name`: `[rows, size_in]` to `[rows, size_out]`.
 /// The bias is used where the checkpoint has one.
-pub fn linear(
+pub(crate) fn linear(
     b: &mut Builder<'_, '_>,
     name: &str,
     x: &Value,
@@ -18,7 +18,7 @@ pub fn linear(
 }
 
 /// [`linear`], and a function applied to its result.
-pub fn activated(
+pub(crate) fn activated(
     b: &mut Builder<'_, '_>,
     name: &str,
     x: &Value,

@@ -1,20 +1,19 @@
 //! Attention within blocks, for sources too long for all tokens to see all others.
 //!
 //! A source is padded to whole blocks, and queries, keys and values are `[batch, heads, blocks,
-//! size, head_size]`. Scores are an ordinary product within each block; who sees whom beyond that is
-//! said by what is added to them.
+//! size, head_size]`. Scores are an ordinary product within each block; who sees whom beyond that
+//! is said by what is added to them.
 
-use super::attention::{Heads, MASKED, rows};
-use super::decoder_io::EncoderInputs;
-use super::plain_attention::additive_mask;
-use super::relative_bias::count_to;
-use crate::arch::Builder;
+use super::heads::{Heads, flatten};
+use super::inputs::EncoderInputs;
+use super::plain_attention::{MASKED, additive_mask};
+use crate::arch::builder::Builder;
 use crate::onnx::graph::Value;
 
 /// How a source is cut into blocks.
-pub struct Blocks {
+pub(crate) struct Blocks {
     /// Tokens of a block.
-    pub size: usize,
+    pub(crate) size: usize,
     /// Padding before the first token.
     lead: usize,
     /// int64 `[2]`: padding before the first token and behind the last.
@@ -24,7 +23,12 @@ pub struct Blocks {
 impl Blocks {
     /// Cuts the source into blocks of `size`; the first holds `lead` positions of padding before
     /// its first token.
-    pub fn new(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize, lead: usize) -> Self {
+    pub(crate) fn new(
+        b: &mut Builder<'_, '_>,
+        inputs: &EncoderInputs,
+        size: usize,
+        lead: usize,
+    ) -> Self {
         let graph = &mut b.graph;
         let [lead_value, size_value] = [graph.int64s(&[lead as i64]), graph.int64s(&[size as i64])];
         // What is missing to the next multiple of `size`: (-length) modulo size.
@@ -46,14 +50,14 @@ impl Blocks {
     }
 
     /// `[batch, heads, source, head_size]` to `[batch, heads, blocks, size, head_size]`.
-    pub fn split(&self, b: &mut Builder<'_, '_>, x: &Value, heads: Heads) -> Value {
+    pub(crate) fn split(&self, b: &mut Builder<'_, '_>, x: &Value, heads: Heads) -> Value {
         let columns = b.graph.int64s(&[heads.size as i64]);
         self.split_rows(b, x, &columns)
     }
 
     /// `[batch, heads, source, columns]` to `[batch, heads, blocks, size, columns]`; `columns` is
     /// int64 `[1]`.
-    pub fn split_rows(&self, b: &mut Builder<'_, '_>, x: &Value, columns: &Value) -> Value {
+    pub(crate) fn split_rows(&self, b: &mut Builder<'_, '_>, x: &Value, columns: &Value) -> Value {
         let graph = &mut b.graph;
         let [zero, axis] = [graph.scalar(0.0), graph.int64s(&[2])];
         let leading = graph.int64s(&[0, 0, -1, self.size as i64]);
@@ -70,7 +74,7 @@ impl Blocks {
     }
 
     /// `[batch, heads, blocks, size, head_size]` to `[batch * source, heads * head_size]`.
-    pub fn join(
+    pub(crate) fn join(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -97,12 +101,12 @@ impl Blocks {
             .input(&tokens)
             .ints("perm", &[0, 2, 1, 3])
             .output();
-        rows(b, &tokens, heads.hidden())
+        flatten(b, &tokens, heads.hidden())
     }
 
     /// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
     /// `[batch, 1, blocks, 1, size]`.
-    pub fn mask(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+    pub(crate) fn mask(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
         let mask = additive_mask(&mut b.graph, &inputs.mask);
         let graph = &mut b.graph;
         let [masked, axis] = [graph.scalar(MASKED), graph.int64s(&[1])];
@@ -116,10 +120,10 @@ impl Blocks {
 
     /// Positions of the keys of a block and its [`neighbours`] relative to its queries: int64
     /// `[size, 3 * size]`.
-    pub fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
+    pub(crate) fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
         let size = self.size as i64;
         let ends = [b.graph.int64s(&[size]), b.graph.int64s(&[3 * size])];
-        let [queries, keys] = ends.map(|end| count_to(&mut b.graph, &end));
+        let [queries, keys] = ends.map(|end| b.graph.range(&end));
         let graph = &mut b.graph;
         let [rows, first] = [graph.int64s(&[1]), graph.int64_scalar(size)];
         let queries = graph.node("Add").inputs([&queries, &first]).output();
@@ -130,7 +134,7 @@ impl Blocks {
 
 /// 0 where a relative position is at most `reach` away, [`MASKED`] elsewhere: float32 of the shape
 /// of `relative`.
-pub fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) -> Value {
+pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) -> Value {
     let graph = &mut b.graph;
     let reach = graph.int64_scalar(reach as i64);
     let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
@@ -144,7 +148,7 @@ pub fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) -> Value 
 
 /// Each block with the one before and the one behind it, joined along `axis`; beyond the ends
 /// stands `fill`. `x` has its blocks in dimension 2.
-pub fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> Value {
+pub(crate) fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> Value {
     let graph = &mut b.graph;
     let [fill, one_each, blocks] = [
         graph.scalar(fill),

@@ -6,14 +6,14 @@
 use epitome_runtime::operators::{embedding, linear};
 
 use super::activation::Activation;
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::quantize::{Packing, Role, packing};
 
 /// A matrix of the checkpoint, `[size_out, size_in]`.
 #[derive(Clone, Debug)]
-pub struct Matrix {
+pub(crate) struct Matrix {
     form: Form,
     size_out: usize,
     size_in: usize,
@@ -23,7 +23,7 @@ pub struct Matrix {
 enum Form {
     /// float32 `[size_out, size_in]`, for stock operators.
     Plain(Value),
-    /// Packed weights, for operators of our own.
+    /// Packed weights, for custom operators.
     Packed(Packed),
 }
 
@@ -52,7 +52,7 @@ impl Packed {
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
             linear: packing.linear(),
-            attributes: packing.attributes(b.side),
+            attributes: packing.attributes(b.side.activation_bits()),
             embedding: packing.embedding(),
         })
     }
@@ -60,13 +60,13 @@ impl Packed {
 
 impl Matrix {
     /// The weight of this name in the checkpoint, of a linear layer, which must have this shape.
-    pub fn of(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+    pub(crate) fn of(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
         Self::new(b, name, dims, Role::Layer)
     }
 
-    /// The table of this name in the checkpoint, which must have this shape: of an embedding, of the output
-    /// layer, or of both.
-    pub fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+    /// The table of this name in the checkpoint, which must have this shape: of an embedding, of
+    /// the output layer, or of both.
+    pub(crate) fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
         Self::new(b, name, dims, Role::Table)
     }
 
@@ -92,7 +92,7 @@ impl Matrix {
     }
 
     /// `activation(x · matrixᵀ + bias)`: `[rows, size_in]` to `[rows, size_out]`.
-    pub fn product(
+    pub(crate) fn product(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -112,7 +112,7 @@ impl Matrix {
                 let fused = activation.fused();
                 let node = b
                     .graph
-                    .own(packed.linear)
+                    .custom(packed.linear)
                     .inputs([x, &packed.weights])
                     .optional(packed.columns.as_ref())
                     .int(linear::SIZE_OUT, self.size_out as i64)
@@ -132,12 +132,12 @@ impl Matrix {
     }
 
     /// The rows that `ids` name: `[rows, columns]` to `[rows, columns, size_in]`.
-    pub fn rows(&self, b: &mut Builder<'_, '_>, ids: &Value) -> Value {
+    pub(crate) fn rows(&self, b: &mut Builder<'_, '_>, ids: &Value) -> Value {
         match &self.form {
             Form::Plain(table) => b.graph.node("Gather").inputs([table, ids]).output(),
             Form::Packed(packed) => b
                 .graph
-                .own(packed.embedding.expect("tables are packed as tables"))
+                .custom(packed.embedding.expect("tables are packed as tables"))
                 .inputs([ids, &packed.weights])
                 .optional(packed.columns.as_ref())
                 .int(embedding::SIZE_OUT, self.size_out as i64)

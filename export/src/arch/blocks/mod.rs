@@ -4,18 +4,17 @@
 //! the encoder and `batch * beams` in the decoder, so that every linear layer is one `Gemm` that
 //! reads its weight as PyTorch stores it, `[out, in]`.
 
-pub mod activation;
-pub mod attention;
-pub mod bart;
-pub mod decoder_io;
-pub mod embedding;
-pub mod linear;
-pub mod local_attention;
-pub mod matrix;
-pub mod norm;
-pub mod plain_attention;
-pub mod portable_io;
-pub mod positions;
-pub mod relative_bias;
-pub mod t5;
-pub mod transformer;
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod embedding;
+pub(crate) mod heads;
+pub(crate) mod inputs;
+pub(crate) mod io;
+pub(crate) mod linear;
+pub(crate) mod local_attention;
+pub(crate) mod matrix;
+pub(crate) mod norm;
+pub(crate) mod plain_attention;
+pub(crate) mod positions;
+pub(crate) mod relative_bias;
+pub(crate) mod transformer;

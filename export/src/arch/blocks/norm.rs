@@ -2,13 +2,13 @@
 
 use epitome_runtime::operators::norm;
 
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
 /// Where a layer normalizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
+pub(crate) enum Placement {
     /// Before each sublayer, and once after the last (PEGASUS, mBART).
     Pre,
     /// After each residual addition (BART, Marian).
@@ -17,7 +17,7 @@ pub enum Placement {
 
 /// What a norm computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormKind {
+pub(crate) enum NormKind {
     /// `torch.nn.LayerNorm`: to mean 0 and variance 1, then a scale and a bias.
     Layer,
     /// T5's norm: to a root mean square of 1, then a scale; no mean is taken and no bias added.
@@ -26,22 +26,22 @@ pub enum NormKind {
 
 /// How a layer normalizes.
 #[derive(Clone, Copy, Debug)]
-pub struct Norm {
+pub(crate) struct Norm {
     /// What it computes.
-    pub kind: NormKind,
+    pub(crate) kind: NormKind,
     /// Size of the normalized dimension.
-    pub size: usize,
+    pub(crate) size: usize,
     /// Added to the variance.
-    pub epsilon: f32,
+    pub(crate) epsilon: f32,
     /// Before or after the sublayers.
-    pub placement: Placement,
+    pub(crate) placement: Placement,
 }
 
 impl Norm {
     /// Normalizes `x`, `[.., size]`, with the weights of the checkpoint prefix `name`.
-    pub fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
-        if b.has_own_norms() {
-            let [normalized] = self.own(b, name, x, None)?;
+    pub(crate) fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
+        if b.has_custom_norms() {
+            let [normalized] = self.custom(b, name, x, None)?;
             return Ok(normalized);
         }
         let scale = self.scale(b, name)?;
@@ -83,12 +83,12 @@ impl Norm {
             let sum = b.graph.node("Add").inputs([x, residual]).output();
             return Ok((self.apply(b, name, &sum)?, sum));
         }
-        if b.has_own_norms() {
+        if b.has_custom_norms() {
             return Ok(match self.placement {
-                Placement::Pre => self.own(b, name, x, Some(residual))?.into(),
+                Placement::Pre => self.custom(b, name, x, Some(residual))?.into(),
                 Placement::Post => {
-                    // Nobody asks for the sum, so it is not written.
-                    let [normalized] = self.own(b, name, x, Some(residual))?;
+                    // Nothing reads the sum, so it is no output.
+                    let [normalized] = self.custom(b, name, x, Some(residual))?;
                     (normalized.clone(), normalized)
                 }
             });
@@ -110,8 +110,8 @@ impl Norm {
         Ok((normalized, sum))
     }
 
-    /// The operator of our own: the norm, and with two outputs the sum that it is of.
-    fn own<const N: usize>(
+    /// The custom operator: the norm of `x + residual`, and as a second output that sum.
+    fn custom<const N: usize>(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -125,7 +125,7 @@ impl Norm {
         };
         let node = b
             .graph
-            .own(norm::NAME)
+            .custom(norm::NAME)
             .inputs([x, &scale])
             .optional(bias.as_ref())
             .optional(residual)
@@ -148,7 +148,7 @@ impl Norm {
 /// Each sublayer reads [`input`](Self::input) and hands its result to [`add`](Self::add). The norms
 /// are named in the order in which they run: one for each sublayer, and with [`Placement::Pre`] the
 /// closing one behind them.
-pub struct ResidualStream {
+pub(crate) struct ResidualStream {
     norm: Norm,
     names: std::vec::IntoIter<String>,
     residual: Value,
@@ -157,7 +157,7 @@ pub struct ResidualStream {
 
 impl ResidualStream {
     /// Starts at `x`, which is `[rows, size]`.
-    pub fn start(
+    pub(crate) fn start(
         b: &mut Builder<'_, '_>,
         norm: Norm,
         names: Vec<String>,
@@ -181,12 +181,12 @@ impl ResidualStream {
     }
 
     /// What the next sublayer reads; after the last one, the result of the stack.
-    pub fn input(&self) -> &Value {
+    pub(crate) fn input(&self) -> &Value {
         &self.input
     }
 
     /// Takes a sublayer's result into the stream.
-    pub fn add(&mut self, b: &mut Builder<'_, '_>, x: &Value) -> Result<()> {
+    pub(crate) fn add(&mut self, b: &mut Builder<'_, '_>, x: &Value) -> Result<()> {
         let name = self
             .names
             .next()

@@ -1,22 +1,22 @@
 //! Positions that are added to the embedded tokens.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs};
-use crate::arch::Builder;
+use super::inputs::{DecoderInputs, EncoderInputs};
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Int64;
 
 /// Where positions come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Positions {
+pub(crate) enum PositionKind {
     /// A trained table; position 0 is in row `offset`.
     Learned {
         /// Rows before that of position 0: 2 in what descends from BART, whose tables kept room for
         /// padding.
         offset: usize,
     },
-    /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one saved
-    /// in half precision.
+    /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one
+    /// saved in half precision.
     Sinusoidal,
     /// [`fairseq_sinusoidal`] without padding, never read from the checkpoint.
     Computed,
@@ -31,13 +31,13 @@ pub enum Positions {
 
 /// The position table of one stack.
 #[derive(Clone, Copy, Debug)]
-pub struct PositionTable {
+pub(crate) struct PositionTable {
     /// What the table holds.
-    pub kind: Positions,
+    pub(crate) kind: PositionKind,
     /// Positions it is for.
-    pub positions: usize,
+    pub(crate) positions: usize,
     /// Size of a hidden state.
-    pub hidden: usize,
+    pub(crate) hidden: usize,
 }
 
 /// Keys of the computed tables in the weight file.
@@ -47,7 +47,7 @@ const FAIRSEQ: &str = "embed_positions.weights";
 impl PositionTable {
     /// The positions of a source: `[source, hidden]` or `[batch, source, hidden]`. `name` is the
     /// checkpoint prefix of the table.
-    pub fn of_source(
+    pub(crate) fn of_source(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -55,7 +55,7 @@ impl PositionTable {
     ) -> Result<Value> {
         let table = self.table(b, name)?;
         let graph = &mut b.graph;
-        if let Positions::Counted { padding } = self.kind {
+        if let PositionKind::Counted { padding } = self.kind {
             let mask = not_padding(b, &inputs.input_ids, padding);
             let axis = b.graph.int32s(&[1]);
             let count = b.graph.node("CumSum").inputs([&mask, &axis]).output();
@@ -77,14 +77,14 @@ impl PositionTable {
     }
 
     /// The positions of the newest tokens: `[1 or columns, hidden]` or `[batch, columns, hidden]`.
-    pub fn of_step(
+    pub(crate) fn of_step(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
         inputs: &DecoderInputs,
     ) -> Result<Value> {
         let table = self.table(b, name)?;
-        if let Positions::Counted { padding } = self.kind {
+        if let PositionKind::Counted { padding } = self.kind {
             // As transformers does over a cache: the past counts whatever its tokens were.
             let mask = not_padding(b, &inputs.input_ids, padding);
             let past = b
@@ -109,8 +109,8 @@ impl PositionTable {
 
     fn offset(&self) -> i64 {
         match self.kind {
-            Positions::Learned { offset } => offset as i64,
-            Positions::Sinusoidal | Positions::Computed | Positions::Counted { .. } => 0,
+            PositionKind::Learned { offset } => offset as i64,
+            PositionKind::Sinusoidal | PositionKind::Computed | PositionKind::Counted { .. } => 0,
         }
     }
 
@@ -118,22 +118,23 @@ impl PositionTable {
         let weight = format!("{name}.weight");
         let (positions, hidden) = (self.positions, self.hidden);
         match self.kind {
-            Positions::Learned { offset } => b.weight(&weight, &[positions + offset, hidden]),
-            Positions::Sinusoidal if b.weights.has(&weight) => {
+            PositionKind::Learned { offset } => b.weight(&weight, &[positions + offset, hidden]),
+            PositionKind::Sinusoidal if b.weights.has(&weight) => {
                 b.weight(&weight, &[positions, hidden])
             }
-            Positions::Sinusoidal => b.computed(SINUSOIDAL, &[positions, hidden], || {
+            PositionKind::Sinusoidal => b.computed(SINUSOIDAL, &[positions, hidden], || {
                 sinusoidal(positions, hidden)
             }),
-            Positions::Computed => b.computed(FAIRSEQ, &[positions, hidden], || {
+            PositionKind::Computed => b.computed(FAIRSEQ, &[positions, hidden], || {
                 fairseq_sinusoidal(positions, hidden, None)
             }),
-            Positions::Counted { padding } => {
+            PositionKind::Counted { padding } => {
                 let rows = positions + padding as usize + 1;
                 if b.weights.has(&weight) {
                     return b.weight(&weight, &[rows, hidden]);
                 }
-                // Old M2M100 checkpoints carry a table along; transformers computes it nevertheless.
+                // Old M2M100 checkpoints carry a table along; transformers computes it
+                // nevertheless.
                 b.weights.pass_over(&[&format!("{name}.weights")]);
                 b.computed(FAIRSEQ, &[rows, hidden], || {
                     fairseq_sinusoidal(rows, hidden, Some(padding as usize))
@@ -169,19 +170,20 @@ fn counted(
     b.graph.node("Gather").inputs([table, &row]).output()
 }
 
-/// The sinusoidal table of `[positions, hidden]` that PEGASUS and Marian compute: sines in the first
-/// half of a row, cosines in the second (not interleaved).
+/// The sinusoidal table of `[positions, hidden]` that PEGASUS and Marian compute: sines in the
+/// first half of a row, cosines in the second (not interleaved).
 ///
 /// Agrees with `PegasusSinusoidalPositionalEmbedding` in
 /// `transformers/models/pegasus/modeling_pegasus.py`, which computes in float64 and rounds once.
-pub fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
+pub(crate) fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     let sines = hidden.div_ceil(2);
     let angle = |position: usize, index: usize| {
         position as f64 / 10_000f64.powf(2.0 * (index / 2) as f64 / hidden as f64)
     };
     let mut table = Vec::with_capacity(positions * hidden);
     for position in 0..positions {
-        // Columns of the angle matrix alternate: even ones go to the sines, odd ones to the cosines.
+        // Columns of the angle matrix alternate: even ones go to the sines, odd ones to the
+        // cosines.
         table.extend((0..sines).map(|column| angle(position, 2 * column).sin() as f32));
         table
             .extend((0..hidden - sines).map(|column| angle(position, 2 * column + 1).cos() as f32));
@@ -196,7 +198,7 @@ pub fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
 /// Agrees with `M2M100SinusoidalPositionalEmbedding` in
 /// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
 /// the rounding of an angle far down the table is larger than that of the result.
-pub fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<usize>) -> Vec<f32> {
+pub(crate) fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<usize>) -> Vec<f32> {
     let half = hidden / 2;
     let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
     let frequencies: Vec<f32> = (0..half)

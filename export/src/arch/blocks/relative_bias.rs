@@ -5,32 +5,50 @@
 //! bucket has a trained value a head. Which bucket a distance falls into never changes, so the
 //! values are laid out by distance when the graph is written, and the graph only looks them up.
 
-use super::decoder_io::{DecoderInputs, EncoderInputs};
-use crate::arch::config::wrong;
-use crate::arch::{Builder, ModelConfig};
+use super::inputs::{DecoderInputs, EncoderInputs};
+use super::transformer::StackNames;
+use crate::arch::builder::Builder;
+use crate::arch::config::{ModelConfig, wrong};
 use crate::error::Result;
-use crate::onnx::graph::{Graph, Value};
+use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Int64;
 
-/// The largest `relative_attention_max_distance`: far above any real one, and a table of it is small.
+/// The largest `relative_attention_max_distance`: far above any real one, and a table of it is
+/// small.
 const LARGEST_DISTANCE: usize = 1 << 16;
 
 /// How an attention's distances fall into buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelativeBias {
+pub(crate) struct RelativeBias {
     /// How many buckets.
-    pub buckets: usize,
+    pub(crate) buckets: usize,
     /// From here on all distances share the last one.
-    pub max_distance: usize,
+    pub(crate) max_distance: usize,
     /// Heads, each with values of its own.
-    pub heads: usize,
+    pub(crate) heads: usize,
     /// Whether keys may stand behind the query; otherwise all buckets are for those before it.
-    pub bidirectional: bool,
+    pub(crate) bidirectional: bool,
+    /// Which layers have values of their own.
+    pub(crate) layers: BiasLayers,
+}
+
+/// Which layers have values of their own; the others share the first one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BiasLayers {
+    /// The first.
+    First,
+    /// Every one.
+    Every,
 }
 
 impl RelativeBias {
     /// The buckets that `config` describes.
-    pub fn from_config(config: &ModelConfig, heads: usize, bidirectional: bool) -> Result<Self> {
+    pub(crate) fn from_config(
+        config: &ModelConfig,
+        layers: BiasLayers,
+        heads: usize,
+        bidirectional: bool,
+    ) -> Result<Self> {
         let (buckets_field, distance_field) = (
             "relative_attention_num_buckets",
             "relative_attention_max_distance",
@@ -40,6 +58,7 @@ impl RelativeBias {
             max_distance: config.size_or(distance_field, 128)?,
             heads,
             bidirectional,
+            layers,
         };
         // Stricter than this stack may need, and the same for both.
         if bias.buckets < 4 || !bias.buckets.is_multiple_of(2) {
@@ -62,11 +81,21 @@ impl RelativeBias {
         Ok(bias)
     }
 
+    /// Checkpoint prefix of the values that a layer of `stack` uses.
+    pub(crate) fn name(&self, stack: &StackNames, layer: usize) -> String {
+        let layer = match self.layers {
+            BiasLayers::First => 0,
+            BiasLayers::Every => layer,
+        };
+        let [attention, _] = stack.self_attention;
+        format!("{}.{attention}.relative_attention_bias", stack.layer(layer))
+    }
+
     /// The bucket of the relative position `key - query`.
     ///
     /// Agrees with `_relative_position_bucket` in `transformers/models/t5/modeling_t5.py`, which
     /// takes the logarithm in float32.
-    pub fn bucket(&self, relative: i64) -> usize {
+    pub(crate) fn bucket(&self, relative: i64) -> usize {
         let (buckets, first, distance) = if self.bidirectional {
             let half = self.buckets / 2;
             let first = if relative > 0 { half } else { 0 };
@@ -108,7 +137,12 @@ impl RelativeBias {
     }
 
     /// Looks relative positions (int64, of any shape) up: `[heads, ..]`.
-    pub fn look_up(&self, b: &mut Builder<'_, '_>, name: &str, relative: &Value) -> Result<Value> {
+    pub(crate) fn look_up(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        relative: &Value,
+    ) -> Result<Value> {
         let table = self.by_distance(b, name)?;
         let column = self.column(b, relative);
         let node = b.graph.node("Gather").inputs([&table, &column]);
@@ -124,9 +158,14 @@ impl RelativeBias {
         graph.node("Sub").inputs([&clipped, &from]).output()
     }
 
-    /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`: what
-    /// [`relative_of_source`] or [`relative_of_step`] gives.
-    pub fn added(&self, b: &mut Builder<'_, '_>, name: &str, relative: &Value) -> Result<Value> {
+    /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`:
+    /// what [`relative_of_source`] or [`relative_of_step`] gives.
+    pub(crate) fn added(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        relative: &Value,
+    ) -> Result<Value> {
         let bias = self.look_up(b, name, relative)?;
         let axis = b.graph.int64s(&[0]);
         Ok(b.graph.node("Unsqueeze").inputs([&bias, &axis]).output())
@@ -134,8 +173,8 @@ impl RelativeBias {
 }
 
 /// Relative positions of all keys to all queries of a source: int64 `[source, source]`.
-pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-    let positions = count_to(&mut b.graph, &inputs.source_length);
+pub(crate) fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+    let positions = b.graph.range(&inputs.source_length);
     let [rows, columns] = [b.graph.int64s(&[1]), b.graph.int64s(&[0])];
     let graph = &mut b.graph;
     let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
@@ -147,7 +186,7 @@ pub fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Va
 }
 
 /// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.
-pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
+pub(crate) fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
     if let Some(window) = inputs.window() {
         return window.relative(b);
     }
@@ -159,7 +198,7 @@ pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Valu
         .output();
     let one = b.graph.int64s(&[1]);
     let total = b.graph.node("Add").inputs([&past, &one]).output();
-    let positions = count_to(&mut b.graph, &total);
+    let positions = b.graph.range(&total);
     let graph = &mut b.graph;
     let relative = graph.node("Sub").inputs([&positions, &past]).output();
     let axis = graph.int64s(&[0]);
@@ -167,16 +206,9 @@ pub fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Valu
     node.output()
 }
 
-/// The numbers from 0 below `end`, which is int64 `[1]`.
-pub fn count_to(graph: &mut Graph, end: &Value) -> Value {
-    let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];
-    let end = graph.node("Squeeze").input(end).output();
-    graph.node("Range").inputs([&zero, &end, &one]).output()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::RelativeBias;
+    use super::{BiasLayers, RelativeBias};
 
     fn buckets(bidirectional: bool, positions: impl Iterator<Item = i64>) -> Vec<usize> {
         let bias = RelativeBias {
@@ -184,6 +216,7 @@ mod tests {
             max_distance: 128,
             heads: 1,
             bidirectional,
+            layers: BiasLayers::First,
         };
         positions.map(|position| bias.bucket(position)).collect()
     }

@@ -3,35 +3,35 @@
 
 use super::activation::Activation;
 use super::attention::Attention;
-use super::decoder_io::{DecoderInputs, LayerCache};
+use super::inputs::{DecoderInputs, LayerCache};
 use super::linear::{activated, linear};
 use super::norm::{Norm, Placement, ResidualStream};
-use crate::arch::Builder;
+use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
 /// Checkpoint names of a stack's parts.
 #[derive(Clone, Copy, Debug)]
-pub struct StackNames {
+pub(crate) struct StackNames {
     /// The stack: `model.encoder`.
-    pub stack: &'static str,
+    pub(crate) stack: &'static str,
     /// Its list of layers, below the stack: `layers`.
-    pub layers: &'static str,
+    pub(crate) layers: &'static str,
     /// What stands between the number of a layer and its parts: nothing, or `.layer`.
-    pub within: &'static str,
+    pub(crate) within: &'static str,
     /// Self-attention and its norm, below the layer.
-    pub self_attention: [&'static str; 2],
+    pub(crate) self_attention: [&'static str; 2],
     /// Cross-attention and its norm, in a decoder.
-    pub cross_attention: [&'static str; 2],
+    pub(crate) cross_attention: [&'static str; 2],
     /// What the feed-forward layers stand below, where there is such a thing, and their norm.
-    pub feed_forward: [&'static str; 2],
+    pub(crate) feed_forward: [&'static str; 2],
     /// The norm behind the last layer, where norms are [`Placement::Pre`], below the stack.
-    pub closing_norm: &'static str,
+    pub(crate) closing_norm: &'static str,
 }
 
 impl StackNames {
     /// The names of transformers' BART family below `stack`.
-    pub const fn bart(stack: &'static str) -> Self {
+    pub(crate) const fn bart(stack: &'static str) -> Self {
         Self {
             stack,
             layers: "layers",
@@ -44,30 +44,30 @@ impl StackNames {
     }
 
     /// Checkpoint prefix of a layer.
-    pub fn layer(&self, layer: usize) -> String {
+    pub(crate) fn layer(&self, layer: usize) -> String {
         format!("{}.{}.{layer}{}", self.stack, self.layers, self.within)
     }
 
     /// A name below the stack.
-    pub fn below(&self, name: &str) -> String {
+    pub(crate) fn below(&self, name: &str) -> String {
         format!("{}.{name}", self.stack)
     }
 }
 
 /// The two linear layers between the attentions.
 #[derive(Clone, Copy, Debug)]
-pub struct FeedForward {
+pub(crate) struct FeedForward {
     /// Size between them.
-    pub inner: usize,
+    pub(crate) inner: usize,
     /// What is applied between them.
-    pub activation: Activation,
+    pub(crate) activation: Activation,
     /// Names of the linear layers.
-    pub names: FeedForwardNames,
+    pub(crate) names: FeedForwardNames,
 }
 
 /// Names of the linear layers of a [`FeedForward`].
 #[derive(Clone, Copy, Debug)]
-pub enum FeedForwardNames {
+pub(crate) enum FeedForwardNames {
     /// `down(activation(up(x)))`
     Plain([&'static str; 2]),
     /// `down(activation(gate(x)) * up(x))`, in the order gate, up, down.
@@ -76,7 +76,7 @@ pub enum FeedForwardNames {
 
 impl FeedForward {
     /// `[rows, hidden]` to the same; `name` is what the linear layers stand below.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -102,27 +102,27 @@ impl FeedForward {
 
 /// One stack: encoder or decoder.
 #[derive(Clone, Copy, Debug)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// Names of its parts.
-    pub names: StackNames,
+    pub(crate) names: StackNames,
     /// How many layers.
-    pub layers: usize,
+    pub(crate) layers: usize,
     /// Its attention; both kinds, in a decoder.
-    pub attention: Attention,
+    pub(crate) attention: Attention,
     /// Its feed-forward layers.
-    pub feed_forward: FeedForward,
+    pub(crate) feed_forward: FeedForward,
     /// Its normalization.
-    pub norm: Norm,
+    pub(crate) norm: Norm,
 }
 
 /// Writes the self-attention of an encoder's layer, given the layer's number and the checkpoint
 /// prefix of the attention: `[batch * source, hidden]` to the same.
-pub type AttendSource<'f> =
+pub(crate) type AttendSource<'f> =
     dyn FnMut(&mut Builder<'_, '_>, (usize, &str), &Value) -> Result<Value> + 'f;
 
 impl Stack {
     /// Writes an encoder whose self-attention is `attend`: `[batch * source, hidden]` to the same.
-    pub fn encoder(
+    pub(crate) fn encoder(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -148,7 +148,7 @@ impl Stack {
     }
 
     /// Writes a decoder step: `[batch * beams, hidden]` to the same.
-    pub fn decoder(
+    pub(crate) fn decoder(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -166,13 +166,13 @@ impl Stack {
                 let attention = b.scoped("self_attention", |b| {
                     let name = format!("{name}.{self_attention}");
                     self.attention
-                        .over_cache(b, &name, stream.input(), inputs, cache)
+                        .self_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
                 let attention = b.scoped("cross_attention", |b| {
                     let name = self.cross_attention(layer);
                     self.attention
-                        .over_memory(b, &name, stream.input(), inputs, cache)
+                        .cross_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
                 let inner = self.inner(b, &name, stream.input())?;
@@ -183,7 +183,7 @@ impl Stack {
     }
 
     /// Checkpoint prefix of a layer's cross-attention.
-    pub fn cross_attention(&self, layer: usize) -> String {
+    pub(crate) fn cross_attention(&self, layer: usize) -> String {
         format!(
             "{}.{}",
             self.names.layer(layer),

@@ -1,18 +1,18 @@
 //! The inputs and outputs of the portable layout, under the names that optimum gives them
-//! ([`crate::optimum::io`]).
+//! ([`crate::optimum::names`]).
 //!
 //! The encoder gives hidden states alone. The decoder takes any number of new tokens and gives all
 //! keys and values; where `use_cache_branch` is false it takes no notice of past ones, and makes
 //! those of cross-attention from the hidden states.
 
-use super::attention::Heads;
-use super::decoder_io::{DecoderInputs, LayerCache, Past, Recomputed};
-use super::plain_attention::score_mask;
-use super::transformer::Stack;
-use crate::arch::Builder;
+use crate::arch::blocks::heads::Heads;
+use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Past, Recomputed};
+use crate::arch::blocks::plain_attention::score_mask;
+use crate::arch::blocks::transformer::Stack;
+use crate::arch::builder::Builder;
 use crate::onnx::graph::{Dim, Value};
 use crate::onnx::proto::ElementType::{Bool, Float, Int32, Int64};
-use crate::optimum::io;
+use crate::optimum::names;
 
 const BATCH: &str = "batch_size";
 const SOURCE: &str = "encoder_sequence_length";
@@ -22,9 +22,9 @@ const TOKENS: &str = "decoder_sequence_length";
 pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     let dims = [Dim::name(BATCH), Dim::name(SOURCE)];
     let graph = &mut b.graph;
-    let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, "source token ids");
+    let input_ids = graph.input(names::INPUT_IDS, Int64, &dims, "source token ids");
     let doc = "1 for a token, 0 for padding";
-    let mask = graph.input(io::ATTENTION_MASK, Int64, &dims, doc);
+    let mask = graph.input(names::ATTENTION_MASK, Int64, &dims, doc);
     let mask = graph.scoped("mask", |graph| {
         graph
             .node("Cast")
@@ -35,10 +35,10 @@ pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     (input_ids, mask)
 }
 
-/// Declares the encoder's output: its hidden states.
-pub(super) fn encoder_outputs(b: &mut Builder<'_, '_>, hidden_states: &Value, hidden: usize) {
+/// Declares the encoder's hidden states, `[batch, source, hidden]`.
+pub(super) fn hidden_states(b: &mut Builder<'_, '_>, hidden_states: &Value, hidden: usize) {
     b.graph.output(
-        io::LAST_HIDDEN_STATE,
+        names::LAST_HIDDEN_STATE,
         hidden_states,
         Float,
         &[Dim::name(BATCH), Dim::name(SOURCE), Dim::size(hidden)],
@@ -54,26 +54,26 @@ pub(super) fn decoder_inputs(
     let [batch, source] = [Dim::name(BATCH), Dim::name(SOURCE)];
     let graph = &mut b.graph;
     let source_mask = graph.input(
-        io::ENCODER_ATTENTION_MASK,
+        names::ENCODER_ATTENTION_MASK,
         Int64,
         &[batch.clone(), source.clone()],
         "1 for a source token, 0 for padding",
     );
     let input_ids = graph.input(
-        io::INPUT_IDS,
+        names::INPUT_IDS,
         Int64,
         &[batch.clone(), Dim::name(TOKENS)],
         "the newest tokens",
     );
     let hidden_states = graph.input(
-        io::ENCODER_HIDDEN_STATES,
+        names::ENCODER_HIDDEN_STATES,
         Float,
         &[batch, source, Dim::size(decoder.attention.hidden)],
         "what the encoder gave; read where use_cache_branch is false",
     );
     let caches = (0..decoder.layers)
         .map(|layer| {
-            let [past_key, past_value, cross_key, cross_value] = io::PARTS.map(|part| {
+            let [past_key, past_value, cross_key, cross_value] = names::PARTS.map(|part| {
                 let length = match part.is_cross() {
                     true => "encoder_sequence_length_out",
                     false => "past_decoder_sequence_length",
@@ -85,7 +85,7 @@ pub(super) fn decoder_inputs(
                 // A first call gives what is not read in any shape; optimum's has the sizes of the
                 // encoder's heads.
                 let dims = [BATCH, "heads", length, "head_size"].map(Dim::name);
-                graph.input(&io::past(layer, part), Float, &dims, &doc)
+                graph.input(&names::past(layer, part), Float, &dims, &doc)
             });
             LayerCache {
                 past_key,
@@ -99,7 +99,7 @@ pub(super) fn decoder_inputs(
         })
         .collect::<Vec<_>>();
     let use_cache = graph.input(
-        io::USE_CACHE_BRANCH,
+        names::USE_CACHE_BRANCH,
         Bool,
         &[Dim::size(1)],
         "whether past_key_values hold anything",
@@ -141,7 +141,7 @@ pub(super) fn decoder_outputs(
     let shape = b.graph.shape(&inputs.shape, &[vocab_size as i64]);
     let logits = b.graph.node("Reshape").inputs([logits, &shape]).output();
     b.graph.output(
-        io::LOGITS,
+        names::LOGITS,
         &logits,
         Float,
         &[Dim::name(BATCH), Dim::name(TOKENS), Dim::size(vocab_size)],
@@ -150,7 +150,7 @@ pub(super) fn decoder_outputs(
     for (layer, cache) in caches.iter().enumerate() {
         let pairs = cache.present.iter().chain(&cache.cross_present);
         let values = pairs.flat_map(|(key, value)| [key, value]);
-        for (part, value) in io::PARTS.into_iter().zip(values) {
+        for (part, value) in names::PARTS.into_iter().zip(values) {
             let (length, doc) = match part.is_cross() {
                 true => (
                     "encoder_sequence_length_out",
@@ -164,7 +164,7 @@ pub(super) fn decoder_outputs(
                 dims[0] = Dim::name("batch_size_out");
             }
             let doc = format!("{} of layer {layer}; {doc}", part.doc());
-            let name = io::present(layer, part);
+            let name = names::present(layer, part);
             b.graph.output(&name, value, Float, &dims, &doc);
         }
     }

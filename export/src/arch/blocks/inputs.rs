@@ -1,0 +1,220 @@
+//! What every encoder and decoder graph reads, as the blocks see it. [`super::io`] declares it
+//! under the names of each layout.
+
+use super::plain_attention::{MASKED, score_mask};
+use crate::arch::builder::Builder;
+use crate::onnx::graph::Value;
+use crate::onnx::proto::ElementType::Int32;
+
+/// The encoder's inputs.
+pub(crate) struct EncoderInputs {
+    /// int64 `[batch, source]`.
+    pub(crate) input_ids: Value,
+    /// int32 `[batch, source]`: 1 for a token, 0 for padding.
+    pub(crate) mask: Value,
+    /// int64 `[2]`: the shape `[batch, source]`.
+    pub(crate) shape: Value,
+    /// int64 `[1]`: the padded source length.
+    pub(crate) source_length: Value,
+}
+
+impl EncoderInputs {
+    /// Inputs of token ids, int64 `[batch, source]`, and the mask, int32 of the same shape.
+    pub(super) fn new(b: &mut Builder<'_, '_>, input_ids: Value, mask: Value) -> Self {
+        b.graph.scoped("shapes", |graph| {
+            let shape = graph.node("Shape").input(&input_ids).output();
+            let source_length = graph
+                .node("Shape")
+                .input(&input_ids)
+                .int("start", 1)
+                .int("end", 2)
+                .output();
+            Self {
+                input_ids,
+                mask,
+                shape,
+                source_length,
+            }
+        })
+    }
+
+    /// The shape `[batch, source, size]`.
+    pub(crate) fn with_size(&self, b: &mut Builder<'_, '_>, size: usize) -> Value {
+        b.graph.shape(&self.shape, &[size as i64])
+    }
+
+    /// What is added to the scores of keys: float32 `[batch, 1, 1, source]`.
+    pub(crate) fn score_mask(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph
+            .shared("mask", "scores", |graph| score_mask(graph, &self.mask))
+    }
+}
+
+/// How many new tokens a row takes in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewTokens {
+    /// The newest, over a cache that is written in place. The portable layout has no such graph.
+    One,
+    /// Any number. In a bundle for a single row: its own keys and values are handed back, to be
+    /// written where [`Self::One`] expects them.
+    Several,
+}
+
+impl NewTokens {
+    /// What the decoder is, for the graph's documentation.
+    pub(crate) fn doc(self) -> &'static str {
+        match self {
+            Self::One => {
+                "one step, the first included (past_length 0). The cache is written in place and \
+                 follows the beams through cache_indirection."
+            }
+            Self::Several => "any number of new tokens behind those in the cache.",
+        }
+    }
+}
+
+/// The decoder's inputs. Its columns are the beams of a document, one new token each, or the new
+/// tokens of a row.
+pub(crate) struct DecoderInputs {
+    /// int64 `[batch, columns]`: the newest tokens.
+    pub(crate) input_ids: Value,
+    /// int64 `[2]`: the shape `[batch, columns]`.
+    pub(crate) shape: Value,
+    /// int32 `[1]`: how many tokens the cache holds.
+    pub(crate) past_length: Value,
+    /// int32 `[1]`, or one for each new token: where they stand.
+    pub(crate) positions: Value,
+    /// int32 `[batch, source]`: 1 for a token, 0 for padding. In the portable layout what is added
+    /// to the scores of keys instead, float32 `[batch, 1, 1, source]`.
+    pub(crate) source_mask: Value,
+    /// How self-attention comes by the past.
+    pub(crate) past: Past,
+}
+
+/// How self-attention comes by the keys and values of the past.
+pub(crate) enum Past {
+    /// They stay where they are, and the one new token of each row is written behind them.
+    InPlace {
+        /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
+        cache_indirection: Value,
+    },
+    /// They are read where they stay, and several new tokens' own are handed back.
+    Buffered {
+        /// The new tokens.
+        window: Window,
+    },
+    /// They are given, and handed back with those of several new tokens behind them (the portable
+    /// layout).
+    Given {
+        /// The new tokens.
+        window: Window,
+        /// What cross-attention is computed from at first.
+        source: Recomputed,
+    },
+}
+
+/// Several new tokens of a row.
+pub(crate) struct Window {
+    /// int64 `[columns]`: positions of the new tokens.
+    new: Value,
+    /// int64 `[1]`: how many tokens there are, `past_length + columns`.
+    total: Value,
+}
+
+impl Window {
+    /// int64 `[columns, past_length + columns]`: positions of all tokens relative to the new ones.
+    pub(crate) fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph.shared("positions", "relative", |graph| {
+            let keys = graph.range(&self.total);
+            let rows = graph.int64s(&[1]);
+            let queries = graph.node("Unsqueeze").inputs([&self.new, &rows]).output();
+            graph.node("Sub").inputs([&keys, &queries]).output()
+        })
+    }
+
+    /// What is added to scores so that no token sees a later one: float32 of the same shape.
+    pub(crate) fn unseen(&self, b: &mut Builder<'_, '_>) -> Value {
+        let relative = self.relative(b);
+        b.graph.shared("positions", "unseen", |graph| {
+            let [here, zero, masked] = [
+                graph.int64_scalar(0),
+                graph.scalar(0.0),
+                graph.scalar(MASKED),
+            ];
+            let later = graph.node("Greater").inputs([&relative, &here]).output();
+            let node = graph.node("Where").inputs([&later, &masked, &zero]);
+            node.output()
+        })
+    }
+}
+
+/// What cross-attention's keys and values are computed from, where there is no cache yet.
+pub(crate) struct Recomputed {
+    /// bool `[1]`: whether there is a cache.
+    pub(crate) use_cache: Value,
+    /// float32 `[batch, source, hidden]`.
+    pub(crate) hidden_states: Value,
+    /// int64 `[2]`: the shape `[batch, source]`.
+    pub(crate) shape: Value,
+}
+
+impl DecoderInputs {
+    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`);
+    /// `past_of` says how those are come by, given the new tokens' window.
+    pub(super) fn of_several(
+        b: &mut Builder<'_, '_>,
+        (input_ids, past, source_mask): (Value, Value, Value),
+        past_of: impl FnOnce(Window) -> Past,
+    ) -> Self {
+        b.graph.enter("positions");
+        let shape = b.graph.node("Shape").input(&input_ids).output();
+        let node = b.graph.node("Shape").input(&input_ids);
+        let columns = node.int("start", 1).int("end", 2).output();
+        let total = b.graph.node("Add").inputs([&past, &columns]).output();
+        let graph = &mut b.graph;
+        let new = graph.range(&columns);
+        let new = graph.node("Add").inputs([&new, &past]).output();
+        let [past_length, positions] = [&past, &new].map(|value| {
+            let node = graph.node("Cast").input(value);
+            node.int("to", Int32 as i64).output()
+        });
+        graph.leave();
+        Self {
+            input_ids,
+            shape,
+            past_length,
+            positions,
+            source_mask,
+            past: past_of(Window { new, total }),
+        }
+    }
+
+    /// The new tokens' window, where there can be several.
+    pub(crate) fn window(&self) -> Option<&Window> {
+        match &self.past {
+            Past::InPlace { .. } => None,
+            Past::Buffered { window, .. } | Past::Given { window, .. } => Some(window),
+        }
+    }
+}
+
+/// The cache of one decoder layer.
+pub(crate) struct LayerCache {
+    /// float32 `[batch * beams, heads, max_length, head_size]`; in the portable layout
+    /// `[batch, heads, past_length, head_size]`.
+    pub(crate) past_key: Value,
+    /// The same shape.
+    pub(crate) past_value: Value,
+    /// float32 `[batch, heads, padded source, head_size]`; in the portable layout the source is not
+    /// padded.
+    pub(crate) cross_key: Value,
+    /// float32 `[batch, heads, padded source, row]`, likewise.
+    pub(crate) cross_value: Value,
+    /// float32 `[1, heads, columns or 1, past_length + new]`, added to the scores of
+    /// self-attention.
+    pub(crate) bias: Option<Value>,
+    /// Keys and values with the new tokens in place, once self-attention is written.
+    pub(crate) present: Option<(Value, Value)>,
+    /// Keys and values of cross-attention, where the decoder computes them.
+    pub(crate) cross_present: Option<(Value, Value)>,
+}

@@ -1,0 +1,72 @@
+//! Declares the inputs and outputs of both graphs, under the names of the layout that is written.
+
+mod bundle;
+mod optimum;
+
+use epitome_runtime::bundle::Layout;
+
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, NewTokens};
+use super::transformer::Stack;
+use crate::arch::builder::Builder;
+use crate::error::Result;
+use crate::onnx::graph::Value;
+
+/// Declares the encoder's inputs.
+pub(crate) fn encoder_inputs(b: &mut Builder<'_, '_>) -> EncoderInputs {
+    let (input_ids, mask) = match b.layout {
+        Layout::Bundle => bundle::encoder_inputs(b),
+        Layout::Optimum => optimum::encoder_inputs(b),
+    };
+    EncoderInputs::new(b, input_ids, mask)
+}
+
+/// Declares the encoder's outputs: its hidden states, `[batch * source, hidden]`, and in a bundle
+/// the cross-attention keys and values of each layer of `decoder`, which computes them itself in
+/// the portable layout.
+pub(crate) fn encoder_outputs(
+    b: &mut Builder<'_, '_>,
+    hidden_states: &Value,
+    inputs: &EncoderInputs,
+    decoder: &Stack,
+) -> Result<()> {
+    let hidden = decoder.attention.hidden;
+    if b.layout == Layout::Bundle {
+        bundle::cross_outputs(b, hidden_states, inputs, decoder)?;
+    }
+    let shape = inputs.with_size(b, hidden);
+    let node = b.graph.node("Reshape").inputs([hidden_states, &shape]);
+    let hidden_states = node.output();
+    match b.layout {
+        Layout::Bundle => bundle::hidden_states(b, &hidden_states, hidden),
+        Layout::Optimum => optimum::hidden_states(b, &hidden_states, hidden),
+    }
+    Ok(())
+}
+
+/// Declares the decoder's inputs.
+pub(crate) fn decoder_inputs(
+    b: &mut Builder<'_, '_>,
+    new: NewTokens,
+    decoder: &Stack,
+) -> (DecoderInputs, Vec<LayerCache>) {
+    match b.layout {
+        Layout::Bundle => bundle::decoder_inputs(b, new, decoder),
+        Layout::Optimum => optimum::decoder_inputs(b, decoder),
+    }
+}
+
+/// Declares the decoder's outputs: logits, `[batch * columns, vocab]`, and keys and values.
+pub(crate) fn decoder_outputs(
+    b: &mut Builder<'_, '_>,
+    logits: &Value,
+    vocab_size: usize,
+    inputs: &DecoderInputs,
+    caches: &[LayerCache],
+    decoder: &Stack,
+) {
+    let heads = decoder.attention.heads;
+    match b.layout {
+        Layout::Bundle => bundle::decoder_outputs(b, logits, vocab_size, inputs, caches, heads),
+        Layout::Optimum => optimum::decoder_outputs(b, logits, vocab_size, inputs, caches, heads),
+    }
+}
