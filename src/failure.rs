@@ -66,7 +66,7 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(epitome_export::Error::Interrupted)
     ) || matches!(
         error.downcast_ref(),
-        Some(epitome_bench::Error::Interrupted | epitome_bench::Error::StoppedEarly)
+        Some(epitome_evaluation::Error::Interrupted | epitome_evaluation::Error::StoppedEarly)
     ) || error.chain().any(is_aws_interrupt)
     {
         INTERRUPTED
@@ -81,8 +81,8 @@ fn code(error: &anyhow::Error) -> u8 {
 fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     use epitome_runtime::Error;
     match cause.downcast_ref() {
-        Some(epitome_bench::Error::Settings(_)) => true,
-        Some(epitome_bench::Error::Runtime(error)) => {
+        Some(epitome_evaluation::Error::Settings(_)) => true,
+        Some(epitome_evaluation::Error::Runtime(error)) => {
             matches!(
                 error,
                 Error::Parameter(_) | Error::NoBundle { .. } | Error::OptimumLayout { .. }

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
-use epitome_bench::sweep::Watch;
+use epitome_evaluation::sweep::Watch;
 use epitome_export::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 

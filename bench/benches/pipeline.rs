@@ -3,7 +3,8 @@
 mod common;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use epitome_bench::models::{self, Exported};
+use epitome_bench::fixtures;
+use epitome_bench::models::Exported;
 use epitome_runtime::Summarizer;
 
 /// Copies of the documents that make one long text.
@@ -36,13 +37,13 @@ fn tokenizer(criterion: &mut Criterion) {
 }
 
 fn export(criterion: &mut Criterion) {
-    let source = models::trained();
+    let source = fixtures::trained();
     let mut group = criterion.benchmark_group("export");
     if let Ok(file) = source.metadata() {
         group.throughput(Throughput::Bytes(file.len()));
     }
     group.bench_function("trained", |bencher| {
-        bencher.iter(|| Exported::of(&source, &()).expect("exported"));
+        bencher.iter(|| Exported::of(&source).expect("exported"));
     });
     group.finish();
 }

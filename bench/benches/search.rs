@@ -1,9 +1,9 @@
-//! The search loop alone, over canned logits of a vocabulary of 96,103: no model, no ONNX Runtime.
+//! The search loop alone, over mock logits of a vocabulary of 96,103: no model, no ONNX Runtime.
 
 mod common;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use epitome_bench::canned::{CannedSearch, plain_search, processed_search};
+use epitome_bench::mock_logits::{MockSearch, plain_search, processed_search};
 use epitome_runtime::GenerationParameters;
 
 const STEPS: usize = 8;
@@ -15,7 +15,7 @@ fn search(criterion: &mut Criterion) {
         ("processors", processed_search(STEPS)),
     ] {
         for beams in [1, 2, 4, 8] {
-            let search = CannedSearch::new(&GenerationParameters {
+            let search = MockSearch::new(&GenerationParameters {
                 num_beams: Some(beams),
                 ..parameters.clone()
             });
@@ -25,7 +25,7 @@ fn search(criterion: &mut Criterion) {
                 BenchmarkId::new(name, format!("beams={beams}")),
                 |bencher| {
                     bencher.iter_batched(
-                        || search.borrow_mut().refresh(),
+                        || search.borrow_mut().restore(),
                         |()| search.borrow_mut().run(),
                         BatchSize::PerIteration,
                     );

@@ -4,9 +4,9 @@
 mod common;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use epitome_bench::data::Document;
-use epitome_bench::rouge::{Rouge, Scorer};
-use epitome_bench::settings::Setting;
+use epitome_evaluation::data::Document;
+use epitome_evaluation::rouge::{Rouge, Scorer};
+use epitome_evaluation::settings::Setting;
 use epitome_runtime::Summarizer;
 
 /// What one pass over the documents comes to.

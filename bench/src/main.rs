@@ -1,4 +1,4 @@
-//! The `epitome-bench` command: measurements of this repository's own code. For a user's model there is
+//! The `epitome-bench` command measures this repository's own code. For a model there is
 //! `epitome bench`.
 
 mod commands;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measures epitome itself: run it with `cargo run --release -p bench --`.
+/// Measures epitome's own code: run it with `cargo run --release -p epitome-bench --`.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -19,15 +19,11 @@ struct Cli {
 enum Command {
     Gate(commands::gate::Arguments),
     Baseline(commands::baseline::Arguments),
-    GateStudy(commands::gate_study::Arguments),
     Picture(commands::picture::Arguments),
-    Record(commands::record::Arguments),
-    History(commands::history::Arguments),
     RandomModel(commands::random_model::Arguments),
     Roofline(commands::roofline::Arguments),
     Worker(commands::worker::Arguments),
-    Look(commands::measure::Arguments),
-    Count(commands::measure::Arguments),
+    Count(commands::count::Arguments),
 }
 
 /// Something got slower.
@@ -42,15 +38,11 @@ fn main() -> ExitCode {
             other => other.map(|_| ()),
         },
         Command::Baseline(arguments) => commands::baseline::run(&arguments),
-        Command::GateStudy(arguments) => commands::gate_study::run(&arguments),
         Command::Picture(arguments) => commands::picture::run(&arguments),
-        Command::Record(arguments) => commands::record::run(&arguments),
-        Command::History(arguments) => commands::history::run(&arguments),
         Command::RandomModel(arguments) => commands::random_model::run(&arguments),
         Command::Roofline(arguments) => commands::roofline::run(&arguments),
         Command::Worker(arguments) => commands::worker::run(&arguments),
-        Command::Look(arguments) => commands::measure::look(&arguments),
-        Command::Count(arguments) => commands::measure::count(&arguments),
+        Command::Count(arguments) => commands::count::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,12 @@
-//! Generation from token ids, as the comparison with peers needs it: every engine gets the same ids and
-//! must generate as many tokens, whatever they mean.
+//! Generation from token ids, for the comparison with other engines. All engines get the same ids and
+//! generate the same number of tokens.
 
 use std::time::Instant;
 
+use anyhow::Result;
 use epitome_runtime::generation::{EarlyStopping, Source, generate};
 use epitome_runtime::{GenerationParameters, Summarizer};
 use serde::{Deserialize, Serialize};
-
-use crate::error::Result;
 
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +34,7 @@ pub struct Took {
 ///
 /// # Errors
 ///
-/// [`Error::Runtime`](crate::Error::Runtime) when the model does not allow it, or fails.
+/// When the model does not allow so many tokens or beams, or fails.
 pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
     let config = summarizer.configure(&GenerationParameters {
         num_beams: Some(job.beams),
@@ -56,8 +55,7 @@ pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
     let encoded = start.elapsed();
     let mut decoding = decoder.start(memories, config.rows_per_document(), config.max_length())?;
     let sources: Vec<_> = job.ids.iter().map(|ids| Source::new(ids)).collect();
-    let generated = generate(&mut decoding, &sources, &config, &mut ())
-        .map_err(epitome_runtime::Error::from)?;
+    let generated = generate(&mut decoding, &sources, &config, &mut ())?;
     Ok(Took {
         seconds: start.elapsed().as_secs_f64(),
         encode_seconds: encoded.as_secs_f64(),

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use epitome_bench::data::Dataset;
-use epitome_bench::report;
-use epitome_bench::results::{DataRecord, ModelRecord, Results};
-use epitome_bench::settings::{Grid, LENGTH_PENALTIES, NUM_BEAMS, Stopping};
-use epitome_bench::sweep::{Samples, sweep};
+use epitome_evaluation::data::Dataset;
+use epitome_evaluation::report;
+use epitome_evaluation::results::{DataRecord, ModelRecord, Results};
+use epitome_evaluation::settings::{Grid, LENGTH_PENALTIES, NUM_BEAMS, Stopping};
+use epitome_evaluation::sweep::{Samples, sweep};
 use epitome_runtime::{SessionOptions, Summarizer};
 
 use crate::failure::Usage;
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     write!(stdout().lock(), "{}", report::table(&results))?;
     if results.interrupted {
-        bail!(epitome_bench::Error::StoppedEarly);
+        bail!(epitome_evaluation::Error::StoppedEarly);
     }
     Ok(())
 }

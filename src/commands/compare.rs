@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use epitome_bench::compare::{ComparisonRecord, compare, table};
-use epitome_bench::data::Dataset;
+use epitome_evaluation::compare::{ComparisonRecord, compare, table};
+use epitome_evaluation::data::Dataset;
 use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 
 use crate::generation_flags::GenerationFlags;
@@ -73,7 +73,7 @@ pub(super) fn show(record: &ComparisonRecord) -> Result<()> {
 
 fn ended(record: &ComparisonRecord) -> Result<()> {
     if record.interrupted {
-        bail!(epitome_bench::Error::StoppedEarly);
+        bail!(epitome_evaluation::Error::StoppedEarly);
     }
     Ok(())
 }

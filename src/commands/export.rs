@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use epitome_bench::data::Dataset;
+use epitome_evaluation::data::Dataset;
 use epitome_export::ExportOptions;
 use epitome_runtime::bundle::{self, Manifest, Precision};
 use epitome_runtime::{GenerationParameters, SessionOptions};

@@ -6,10 +6,11 @@ use std::env;
 use std::time::Duration;
 
 use criterion::Criterion;
-use epitome_bench::data::{Dataset, Document};
-use epitome_bench::models::{Exported, held_out};
-use epitome_bench::settings::{Grid, Stopping};
-use epitome_bench::shape::Shape;
+use epitome_bench::fixtures::held_out;
+use epitome_bench::models::Exported;
+use epitome_bench::random_checkpoint::Shape;
+use epitome_evaluation::data::{Dataset, Document};
+use epitome_evaluation::settings::{Grid, Stopping};
 
 /// `EPITOME_BENCH=fast` measures a part of the suite, in minutes; anything else all of it.
 pub(crate) fn fast() -> bool {

@@ -1,4 +1,4 @@
-//! `bench picture`
+//! `epitome-bench picture`
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use epitome_bench::data::Dataset;
-use epitome_bench::models::held_out;
-use epitome_bench::plot::render;
-use epitome_bench::report;
-use epitome_bench::results::{DataRecord, ModelRecord, Results};
-use epitome_bench::settings::Grid;
-use epitome_bench::sweep::sweep;
+use epitome_bench::fixtures::held_out;
+use epitome_evaluation::data::Dataset;
+use epitome_evaluation::plot::render;
+use epitome_evaluation::report;
+use epitome_evaluation::results::{DataRecord, ModelRecord, Results};
+use epitome_evaluation::settings::Grid;
+use epitome_evaluation::sweep::sweep;
 use epitome_runtime::{SessionOptions, Summarizer};
 
-use super::{say, trained};
+use super::{print, trained};
 
 /// Draw latency, length and ROUGE of the trained model against length_penalty
 #[derive(Args)]
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .into_owned();
     let record = DataRecord::new(name, &data, &samples);
     let results = Results::new(model, record, &settings, &samples);
-    say(report::table(&results).trim_end())?;
+    print(report::table(&results).trim_end())?;
     if let Some(folder) = arguments.output.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }

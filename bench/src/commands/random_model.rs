@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use epitome_bench::shape::Shape;
+use epitome_bench::random_checkpoint::Shape;
 
 /// Write a random PEGASUS checkpoint of true shape
 #[derive(Args)]

@@ -35,28 +35,9 @@ pub enum Error {
     /// The user stopped it; what was measured until then has been reported.
     #[error("stopped early; what was measured until then is kept")]
     StoppedEarly,
-    /// A helper process failed.
-    #[error("{command} failed: {problem}")]
-    Process {
-        /// What was run.
-        command: String,
-        /// What it said.
-        problem: String,
-    },
-    /// Two figures that should be compared cannot be.
-    #[error("cannot compare with '{}': {problem}", path.display())]
-    Baseline {
-        /// The baseline.
-        path: PathBuf,
-        /// Why, and what to do.
-        problem: String,
-    },
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] epitome_runtime::Error),
-    /// The model could not be exported.
-    #[error(transparent)]
-    Export(#[from] epitome_export::Error),
 }
 
 impl Error {

@@ -4,11 +4,11 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use epitome_bench::compare::{Comparison, ComparisonRecord, compare, table};
-//! use epitome_bench::data::Dataset;
+//! use epitome_evaluation::compare::{Comparison, ComparisonRecord, compare, table};
+//! use epitome_evaluation::data::Dataset;
 //! use epitome_runtime::{GenerationParameters, Summarizer};
 //!
-//! # fn main() -> epitome_bench::Result<()> {
+//! # fn main() -> epitome_evaluation::Result<()> {
 //! let mut a = Summarizer::open("models/fp32")?;
 //! let mut b = Summarizer::open("models/int8")?;
 //! let data = Dataset::read(Path::new("documents.csv"), Some(100))?;

@@ -5,33 +5,34 @@ use std::convert::Infallible;
 use epitome_runtime::generation::{
     GenerationConfig, GenerationParameters, Limits, Source, StepModel, generate,
 };
+use fastrand::Rng;
 use serde_json::Map;
 
-use crate::random::Random;
+use crate::random::normal;
 
 /// The vocabulary of google/pegasus-large.
 pub const VOCAB_SIZE: usize = 96_103;
-/// Different steps that are told over and over: enough that no step finds the last one's logits in
-/// the nearest cache, few enough to stay in memory that a real decoder's logits would be in.
+/// Logits are made for this many steps and then repeat. Several, so that no step finds the logits of
+/// the step before in the nearest cache.
 const STEPS: usize = 4;
 const PAD: u32 = 0;
 const EOS: u32 = 1;
 
-/// A [`StepModel`] with logits made beforehand, in which the end token never wins.
-pub struct CannedModel {
+/// A [`StepModel`] whose logits were made beforehand. The end token never wins.
+struct MockModel {
     fresh: Vec<Vec<f32>>,
     steps: Vec<Vec<f32>>,
     step: usize,
 }
 
-impl CannedModel {
+impl MockModel {
     /// Logits for this many rows.
-    pub fn new(rows: usize) -> Self {
-        let mut random = Random::new(7);
+    fn new(rows: usize) -> Self {
+        let mut random = Rng::with_seed(7);
         let fresh: Vec<Vec<f32>> = (0..STEPS)
             .map(|_| {
                 let mut logits: Vec<f32> = (0..rows * VOCAB_SIZE)
-                    .map(|_| 3.0 * random.normal())
+                    .map(|_| 3.0 * normal(&mut random))
                     .collect();
                 for row in logits.chunks_exact_mut(VOCAB_SIZE) {
                     row[EOS as usize] = -30.0;
@@ -46,8 +47,8 @@ impl CannedModel {
         }
     }
 
-    /// Undoes what searches wrote over the logits.
-    pub fn refresh(&mut self) {
+    /// Restores the logits, which searches overwrite.
+    fn restore(&mut self) {
         for (step, fresh) in self.steps.iter_mut().zip(&self.fresh) {
             step.copy_from_slice(fresh);
         }
@@ -55,7 +56,7 @@ impl CannedModel {
     }
 }
 
-impl StepModel for CannedModel {
+impl StepModel for MockModel {
     type Error = Infallible;
 
     fn vocab_size(&self) -> usize {
@@ -72,19 +73,19 @@ impl StepModel for CannedModel {
     }
 }
 
-/// A search over canned logits, ready to run again and again.
-pub struct CannedSearch {
-    model: CannedModel,
+/// A search over mock logits that can be run many times.
+pub struct MockSearch {
+    model: MockModel,
     config: GenerationConfig,
     source: Vec<u32>,
 }
 
-impl CannedSearch {
-    /// A search with these parameters; `num_beams` must be given.
+impl MockSearch {
+    /// A search with these parameters.
     ///
     /// # Panics
     ///
-    /// When the parameters are not valid: they are written in code.
+    /// When the parameters are not valid: they are constants of the caller.
     pub fn new(parameters: &GenerationParameters) -> Self {
         let parameters = GenerationParameters {
             decoder_start_token_id: Some(PAD),
@@ -97,28 +98,28 @@ impl CannedSearch {
             vocab_size: VOCAB_SIZE,
         };
         let config = GenerationConfig::resolve(&Map::new(), &parameters, limits);
-        let config = config.expect("sound parameters");
+        let config = config.expect("valid parameters");
         Self {
-            model: CannedModel::new(config.rows_per_document()),
+            model: MockModel::new(config.rows_per_document()),
             config,
             source: (2..102).collect(),
         }
     }
 
-    /// Undoes what the last runs wrote over the logits; no part of the search.
-    pub fn refresh(&mut self) {
-        self.model.refresh();
+    /// Restores the logits that earlier runs overwrote. Not part of the search.
+    pub fn restore(&mut self) {
+        self.model.restore();
     }
 
-    /// Searches, and returns the steps made.
+    /// Runs the search and returns the number of its steps.
     pub fn run(&mut self) -> usize {
         let sources = [Source::new(&self.source)];
         let generated = generate(&mut self.model, &sources, &self.config, &mut ());
-        generated.expect("sound logits")[0].steps
+        generated.expect("finite logits")[0].steps
     }
 }
 
-/// Beam search with 4 beams and nothing else to do.
+/// Beam search with 4 beams and no logits processor.
 pub fn plain_search(steps: usize) -> GenerationParameters {
     GenerationParameters {
         num_beams: Some(4),
@@ -127,7 +128,7 @@ pub fn plain_search(steps: usize) -> GenerationParameters {
     }
 }
 
-/// The same, with the logits processors that summarization uses.
+/// The same search with the logits processors that summarization uses.
 pub fn processed_search(steps: usize) -> GenerationParameters {
     GenerationParameters {
         no_repeat_ngram_size: Some(3),
@@ -145,11 +146,11 @@ mod tests {
 
     #[test]
     fn every_search_makes_all_its_steps() {
-        let mut search = CannedSearch::new(&plain_search(6));
+        let mut search = MockSearch::new(&plain_search(6));
         assert_eq!(search.run(), 6);
-        search.refresh();
+        search.restore();
         assert_eq!(search.run(), 6);
-        let mut search = CannedSearch::new(&processed_search(6));
+        let mut search = MockSearch::new(&processed_search(6));
         assert_eq!(search.run(), 6);
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     use crate::data::Dataset;
 
     fn fixtures() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
     }
 
     #[test]

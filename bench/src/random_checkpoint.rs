@@ -1,16 +1,17 @@
-//! Random PEGASUS checkpoints of a stated shape: speed and memory depend on a model's shape, not on
-//! what it has learnt.
+//! Random PEGASUS checkpoints of a stated shape. Speed and memory depend on a model's shape, not on
+//! the values of its weights.
 
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
+use anyhow::{Context, Result};
+use fastrand::Rng;
 use safetensors::{Dtype, View};
 use serde_json::json;
 
-use crate::error::{Error, Result};
-use crate::models::fixtures;
-use crate::random::Random;
+use crate::fixtures;
+use crate::random::normal;
 
 /// The sizes of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,24 +53,24 @@ impl Shape {
     };
 
     /// Writes a checkpoint: `config.json`, `model.safetensors` and a tokenizer of the fixtures.
-    /// Two runs write the same. Memory does not grow beyond the largest tensor.
+    /// Two runs write the same. One tensor is in memory at a time.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when it cannot be written.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let config = folder.join("config.json");
-        let text = serde_json::to_string_pretty(&self.config()).expect("plain JSON");
-        fs::write(&config, text).map_err(Error::io(&config))?;
-        let from = fixtures().join("tiny/pegasus-relu");
+        let config = serde_json::to_string_pretty(&self.config())?;
+        fs::write(folder.join("config.json"), config)?;
+        let tokenizer = fixtures::folder().join("tiny/pegasus-relu");
         for name in ["tokenizer.json", "special_tokens_map.json"] {
-            let path = from.join(name);
-            fs::copy(&path, folder.join(name)).map_err(Error::io(path))?;
+            let path = tokenizer.join(name);
+            fs::copy(&path, folder.join(name))
+                .with_context(|| format!("cannot copy '{}'", path.display()))?;
         }
         let weights = folder.join("model.safetensors");
         let metadata = [("format".to_owned(), "pt".to_owned())].into();
         safetensors::serialize_to_file(self.tensors(), Some(metadata), &weights)
-            .map_err(|error| Error::data(&weights, format!("cannot be written: {error}")))
+            .with_context(|| format!("cannot write '{}'", weights.display()))
     }
 
     fn config(&self) -> serde_json::Value {
@@ -97,7 +98,7 @@ impl Shape {
         })
     }
 
-    /// Every tensor with its name, random values told by the name.
+    /// Every tensor with its name.
     fn tensors(&self) -> Vec<(String, RandomTensor)> {
         let mut list = Tensors::default();
         list.matrix("model.shared", self.vocab, self.hidden);
@@ -166,7 +167,7 @@ impl Tensors {
     }
 }
 
-/// Numbers that are made when they are written.
+/// A tensor whose values are made when they are written.
 struct RandomTensor {
     shape: Vec<usize>,
     mean: f32,
@@ -184,44 +185,14 @@ impl View for RandomTensor {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let mut random = Random::new(self.seed);
+        let mut random = Rng::with_seed(self.seed);
         let count = self.data_len() / size_of::<f32>();
-        let bytes =
-            (0..count).flat_map(|_| (self.mean + self.deviation * random.normal()).to_le_bytes());
+        let bytes = (0..count)
+            .flat_map(|_| (self.mean + self.deviation * normal(&mut random)).to_le_bytes());
         Cow::Owned(bytes.collect())
     }
 
     fn data_len(&self) -> usize {
         self.shape.iter().product::<usize>() * size_of::<f32>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::Exported;
-
-    #[test]
-    fn a_random_model_can_be_exported_and_run() {
-        let shape = Shape {
-            layers: 2,
-            hidden: 32,
-            ffn: 64,
-            heads: 2,
-            vocab: 1200,
-            positions: 64,
-        };
-        // The export proves that encoder and decoder give finite numbers.
-        let exported = Exported::random(&shape).expect("exported");
-        let found = exported
-            .bundle()
-            .expect("a bundle")
-            .manifest()
-            .shape
-            .clone();
-        assert_eq!(
-            (found.hidden_size, found.decoder_layers, found.vocab_size),
-            (32, 2, 1200)
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a measurement was made on and with: figures mean nothing without it.
+//! The machine and the program versions of a measurement.
 
 use std::{env, fs};
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// A machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its processor, as the system names it.
+    /// The processor's name, as the operating system gives it.
     pub cpu: String,
     /// Threads that this process may use.
     pub threads: usize,
-    /// Operating system.
+    /// The operating system.
     pub os: String,
-    /// Architecture.
+    /// The processor architecture.
     pub arch: String,
 }
 
 impl Machine {
-    /// This one.
+    /// The machine that runs this process.
     pub fn this() -> Self {
         Self {
             cpu: cpu().unwrap_or_else(|| "unknown".into()),
@@ -40,38 +40,19 @@ fn cpu() -> Option<String> {
 pub struct Versions {
     /// Version of this workspace.
     pub epitome: String,
-    /// Version of the ONNX Runtime library, where one was loaded.
+    /// Version of the ONNX Runtime library, if one was loaded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub onnxruntime: Option<String>,
 }
 
 impl Versions {
-    /// Those of this process, which loads ONNX Runtime if it has not yet.
+    /// The versions in this process. Loads ONNX Runtime if that was not done before.
     pub fn current() -> Self {
         Self {
             epitome: env!("CARGO_PKG_VERSION").into(),
             onnxruntime: epitome_runtime::library::OnnxRuntime::load()
                 .ok()
                 .map(|library| library.version().to_owned()),
-        }
-    }
-}
-
-/// How this program was built: counts of instructions are of one compiler and its settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Build {
-    /// The compiler, as it names itself.
-    pub rustc: String,
-    /// cargo's `opt-level`.
-    pub opt_level: String,
-}
-
-impl Build {
-    /// That of this program.
-    pub fn this() -> Self {
-        Self {
-            rustc: env!("EPITOME_BENCH_RUSTC").into(),
-            opt_level: env!("EPITOME_BENCH_OPT_LEVEL").into(),
         }
     }
 }

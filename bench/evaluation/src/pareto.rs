@@ -63,14 +63,9 @@ mod tests {
 
     #[test]
     fn every_choice_is_on_the_front_or_beaten_by_one_that_is() {
-        let mut random = crate::random::Random::new(3);
+        let mut random = fastrand::Rng::with_seed(3);
         let pairs: Vec<_> = (0..200)
-            .map(|_| {
-                (
-                    (random.uniform() * 20.0).floor(),
-                    (random.uniform() * 20.0).floor(),
-                )
-            })
+            .map(|_| ((random.f64() * 20.0).floor(), (random.f64() * 20.0).floor()))
             .collect();
         let all = choices(&pairs);
         let front = front(&all);
