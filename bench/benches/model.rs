@@ -1,5 +1,5 @@
-//! The two graphs alone: the encoder by the length of the source, a decoder step by beams and by how
-//! much is in the cache.
+//! The two graphs alone: the encoder by the length of the source, a decoder step by beams and by
+//! how much is in the cache.
 
 mod common;
 

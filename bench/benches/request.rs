@@ -1,5 +1,5 @@
-//! A whole request through the endpoint: HTTP, JSON, the queue, the model, and back; and one that the
-//! model has no part in, which is what the server itself takes.
+//! A whole request through the endpoint: HTTP, JSON, the queue, the model, and back; and one that
+//! the model has no part in, which is what the server itself takes.
 
 mod common;
 

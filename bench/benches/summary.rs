@@ -1,5 +1,5 @@
-//! Whole summaries over `length_penalty`, beams and `early_stopping`. What the settings change beside
-//! the time (steps, tokens, length, ROUGE) is printed with each point.
+//! Whole summaries over `length_penalty`, beams and `early_stopping`. What the settings change
+//! beside the time (steps, tokens, length, ROUGE) is printed with each point.
 
 mod common;
 

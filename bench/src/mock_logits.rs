@@ -12,8 +12,8 @@ use crate::random::normal;
 
 /// The vocabulary of google/pegasus-large.
 pub const VOCAB_SIZE: usize = 96_103;
-/// Logits are made for this many steps and then repeat. Several, so that no step finds the logits of
-/// the step before in the nearest cache.
+/// Logits are made for this many steps and then repeat. Several, so that no step finds the logits
+/// of the step before in the nearest cache.
 const STEPS: usize = 4;
 const PAD: u32 = 0;
 const EOS: u32 = 1;

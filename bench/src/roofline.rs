@@ -1,5 +1,5 @@
-//! What the machine can do at most: bytes read from memory and operations of one kind in a second. No
-//! decoder step can be quicker than reading its weights, no encoder than its multiplications.
+//! The limits of the machine: bytes read from memory and arithmetic operations in a second. No
+//! decoder step is faster than reading its weights, no encoder faster than its multiplications.
 
 use std::hint::black_box;
 use std::thread;
@@ -12,11 +12,11 @@ use serde::Serialize;
 
 /// Bytes that a thread reads: far beyond any cache.
 const READ_BYTES: usize = 256 << 20;
-/// Places that a thread reads at in turn, at most: some processors' memory gives more to several than to one.
+/// Streams that a thread reads in turn. On some processors several are faster than one.
 const STREAMS: usize = 4;
-/// Times that each measurement is made; the best counts, since nothing is quicker than the machine.
+/// Repetitions of each measurement. The fastest counts, since it is a limit.
 const ROUNDS: usize = 5;
-/// Steps of an arithmetic loop.
+/// Iterations of an arithmetic loop.
 const STEPS: usize = 4_000_000;
 /// Independent sums of an arithmetic loop: enough to hide the latency of an operation.
 const SUMS: usize = 12;
@@ -30,8 +30,8 @@ pub struct Roofline {
     pub bytes_per_second: f64,
     /// Additions and multiplications of float32 in a second.
     pub fp32_per_second: f64,
-    /// Additions and multiplications of int8 in a second, with the widest instructions there are;
-    /// none where this processor's are not known.
+    /// Additions and multiplications of int8 in a second, with the widest instructions; none if
+    /// there are none for this processor.
     pub int8_per_second: Option<f64>,
 }
 
@@ -51,7 +51,7 @@ fn bytes_per_second(threads: usize) -> f64 {
     let memory: Vec<MmapMut> = (0..threads)
         .map(|thread| {
             let mut memory = MmapMut::map_anon(READ_BYTES).expect("memory to read");
-            // Large pages, as a file's may be; where there are none, small ones do.
+            // Large pages, as a mapped file may have. Small ones if there are none.
             #[cfg(target_os = "linux")]
             let _ = memory.advise(memmap2::Advice::HugePage);
             memory.fill((thread % 255) as u8 + 1);
@@ -72,7 +72,7 @@ fn bytes_per_second(threads: usize) -> f64 {
     (threads * READ_BYTES) as f64 / seconds(read::<1>).min(seconds(read::<STREAMS>))
 }
 
-/// Reads memory at so many places in turn.
+/// Reads memory as several streams in turn.
 fn read<const STREAMS: usize>(memory: &[u8]) {
     const LINES: usize = 128;
     let mut bytes = [0u8; LINES];
@@ -87,7 +87,7 @@ fn read<const STREAMS: usize>(memory: &[u8]) {
     black_box(bytes);
 }
 
-/// Operations in a second of a loop that says how many it made.
+/// Operations a second of a loop that returns the number of its operations.
 fn per_second(threads: usize, work: fn() -> f64) -> f64 {
     let mut operations = 0.0;
     let seconds = best(|| {
@@ -142,7 +142,7 @@ fn int8() -> Option<fn() -> f64> {
     None
 }
 
-/// Fused multiplications and additions over vectors of so many lanes; gives the operations made.
+/// Fused multiplications and additions over vectors of `LANES` lanes. Returns their number.
 #[inline(always)]
 fn multiply_add<const LANES: usize>() -> f64 {
     let (factor, term) = (black_box(0.5f32), black_box(1.0f32));
@@ -191,8 +191,8 @@ mod x86 {
         multiply_add::<8>()
     }
 
-    /// The usual sequence without VNNI: products of bytes added in pairs to 16 bits, those in pairs to
-    /// 32, and added up.
+    /// The usual sequence without VNNI: products of bytes are added in pairs to 16 bits, and these in
+    /// pairs to 32 bits.
     #[target_feature(enable = "avx2")]
     pub(super) fn int8_avx2() -> f64 {
         let weights = _mm256_set1_epi8(black_box(3));
@@ -222,8 +222,8 @@ mod x86 {
             configuration.0[16 + 2 * register] = 64;
             configuration.0[48 + register] = 16;
         }
-        // SAFETY: the processor has the instructions, and the operating system lets this process use them: asking for
-        // it is a part of the detection. No tile register is in use elsewhere.
+        // SAFETY: the processor has the instructions, and the detection asked the operating system
+        // to let this process use them. No tile register is in use elsewhere.
         unsafe {
             asm!(
                 "ldtilecfg [{configuration}]",

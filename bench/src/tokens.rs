@@ -1,5 +1,5 @@
-//! Generation from token ids, for the comparison with other engines. All engines get the same ids and
-//! generate the same number of tokens.
+//! Generation from token ids, for the comparison with other engines. All engines get the same ids
+//! and generate the same number of tokens.
 
 use std::time::Instant;
 

@@ -1,5 +1,4 @@
-//! The documents that a measurement goes over: a CSV file with the columns `text` and, where the
-//! quality of summaries is to be measured too, `summary`.
+//! Documents to measure on: a CSV file with the column `text` and, to measure quality, `summary`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -21,28 +20,28 @@ pub struct Document {
     pub row: usize,
     /// The text to summarize.
     pub text: String,
-    /// The reference summary, where there is one.
+    /// The reference summary, if there is one.
     pub summary: Option<String>,
 }
 
 /// The documents of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataset {
-    /// Those with a text, in the order of the file.
+    /// Documents with a text, in the order of the file.
     pub documents: Vec<Document>,
-    /// Rows that were passed over since they have no text.
+    /// Number of rows without a text, which were skipped.
     pub empty_rows: usize,
 }
 
 impl Dataset {
-    /// Reads a CSV file with a header; at most `limit` documents of it.
+    /// Reads at most `limit` documents of a CSV file with a header.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::Data`], naming the file and the line.
     pub fn read(path: &Path, limit: Option<usize>) -> Result<Self> {
         let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-        // Spreadsheets begin a file with a byte order mark, which is no part of a column's name.
+        // Spreadsheets begin a file with a byte order mark, which is not part of a column's name.
         if file
             .fill_buf()
             .map_err(Error::io(path))?
@@ -87,14 +86,6 @@ impl Dataset {
         }
         Ok(dataset)
     }
-
-    /// Documents that have a reference summary.
-    pub fn references(&self) -> usize {
-        self.documents
-            .iter()
-            .filter(|document| document.summary.is_some())
-            .count()
-    }
 }
 
 fn missing_column(columns: &StringRecord) -> String {
@@ -104,7 +95,8 @@ fn missing_column(columns: &StringRecord) -> String {
         .map(|name| format!("'{name}'"))
         .collect();
     format!(
-        "has no column '{TEXT}' (its columns are {}): name the documents' column '{TEXT}' and that of the reference summaries '{SUMMARY}'",
+        "has no column '{TEXT}' (its columns are {}): name the documents' column '{TEXT}' and \
+         that of the reference summaries '{SUMMARY}'",
         found.join(", ")
     )
 }
@@ -126,7 +118,8 @@ fn refused(path: &Path, error: csv::Error) -> Error {
         } => Error::data(
             path,
             format!(
-                "has {len} columns{at} where the header has {expected_len}: quote texts that hold commas"
+                "has {len} columns{at} where the header has {expected_len}: \
+                 quote texts that hold commas"
             ),
         ),
         other => Error::data(path, format!("is no CSV{at}: {other:?}")),
@@ -164,7 +157,7 @@ mod tests {
         assert_eq!(data.documents[1].row, 3);
         assert_eq!(data.documents[0].summary.as_deref(), Some("s"));
         assert_eq!(data.documents[1].summary, None);
-        assert_eq!((data.empty_rows, data.references()), (1, 1));
+        assert_eq!(data.empty_rows, 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong while measuring, each in one sentence.
+//! Errors of measurements.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A data file is not what it should be.
+    /// A data file is not valid.
     #[error("'{}' {problem}", path.display())]
     Data {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what would be right.
+        /// The problem, and what would be right.
         problem: String,
     },
-    /// What was asked for cannot be measured.
+    /// A setting is not valid.
     #[error("{0}")]
     Settings(String),
-    /// Nothing was measured before the user stopped it.
+    /// The user stopped the measurement before its first result.
     #[error("stopped before anything was measured")]
     Interrupted,
-    /// The user stopped it; what was measured until then has been reported.
+    /// The user stopped the measurement; the results until then have been reported.
     #[error("stopped early; what was measured until then is kept")]
     StoppedEarly,
     /// The model could not be loaded or run.
@@ -47,7 +47,7 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
-    /// A file that is not what it should be.
+    /// A data file that is not valid.
     pub(crate) fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
         Self::Data {
             path: path.as_ref().to_owned(),

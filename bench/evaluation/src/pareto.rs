@@ -1,17 +1,17 @@
-//! Which settings are worth considering, and which one to take for a latency budget.
+//! The Pareto front of settings, and the best one within a latency budget.
 
-/// A setting as a choice.
+/// A setting's cost and worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice {
-    /// Its cost: less is better.
-    pub latency: f64,
-    /// Its worth: more is better.
-    pub quality: f64,
+pub(crate) struct Choice {
+    /// Less is better.
+    pub(crate) latency: f64,
+    /// More is better.
+    pub(crate) quality: f64,
 }
 
-/// The positions of the choices that no other one beats: none is both at least as quick and at least
-/// as good, and better in one of the two. Quickest first.
-pub fn front(choices: &[Choice]) -> Vec<usize> {
+/// Positions of the choices that no other one beats, fastest first. A choice beats another if it is
+/// at least as fast and at least as good, and better in one of the two.
+pub(crate) fn front(choices: &[Choice]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..choices.len()).collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (choices[a], choices[b]);
@@ -28,8 +28,8 @@ pub fn front(choices: &[Choice]) -> Vec<usize> {
     order
 }
 
-/// The best choice within a budget, the quickest among equals.
-pub fn within_budget(choices: &[Choice], budget: f64) -> Option<usize> {
+/// Position of the best choice within a budget, the fastest among equals.
+pub(crate) fn within_budget(choices: &[Choice], budget: f64) -> Option<usize> {
     front(choices)
         .into_iter()
         .rfind(|&index| choices[index].latency <= budget)

@@ -1,4 +1,4 @@
-//! What a sweep comes to, setting by setting: the content of `results.json`.
+//! The figures of a sweep for each setting: the content of `results.json`.
 
 use epitome_runtime::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -19,27 +19,27 @@ pub const FORMAT: u32 = 1;
 pub struct Results {
     /// Version of the format: [`FORMAT`].
     pub format: u32,
-    /// The model that was measured.
+    /// The model.
     pub model: ModelRecord,
-    /// The documents it was measured on.
+    /// The documents.
     pub data: DataRecord,
     /// The machine.
     pub machine: Machine,
-    /// The programs.
+    /// The program versions.
     pub versions: Versions,
     /// Whether the user ended the sweep early.
     pub interrupted: bool,
-    /// The latency to stay within, where one was given: nine documents in ten are to be quicker.
+    /// The latency budget, if one was given: the most that the 90th percentile may be.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub budget_ms: Option<f64>,
-    /// Every setting.
+    /// The figures of each setting.
     pub points: Vec<Point>,
 }
 
-/// A model, in a line.
+/// A model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {
-    /// What it was exported from.
+    /// The checkpoint it was exported from.
     pub name: String,
     /// `model_type`
     pub architecture: String,
@@ -49,9 +49,9 @@ pub struct ModelRecord {
     pub hidden_size: usize,
     /// Layers of encoder and decoder.
     pub layers: [usize; 2],
-    /// Tokens it knows.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Threads it ran with.
+    /// Threads that it used.
     pub threads: usize,
 }
 
@@ -60,13 +60,13 @@ pub struct ModelRecord {
 pub struct DataRecord {
     /// File name.
     pub name: String,
-    /// Documents that were measured.
+    /// Documents measured.
     pub documents: usize,
-    /// Those with a reference summary.
+    /// Documents with a reference summary.
     pub references: usize,
-    /// Those longer than the model takes, which were cut.
+    /// Documents longer than the model reads, which were cut.
     pub truncated: usize,
-    /// Rows without a text, which were passed over.
+    /// Rows without a text, which were skipped.
     pub empty_rows: usize,
 }
 
@@ -76,13 +76,13 @@ pub struct Point {
     /// The setting.
     #[serde(flatten)]
     pub setting: Setting,
-    /// Summaries that were measured.
+    /// Summaries measured.
     pub samples: usize,
-    /// Milliseconds for a summary.
+    /// Milliseconds of a summary.
     pub latency_ms: Spread,
-    /// Mean milliseconds of which went into the encoder.
+    /// Mean milliseconds of the encoder.
     pub encode_ms: f64,
-    /// Mean milliseconds of which went into decoder and search.
+    /// Mean milliseconds of decoder and search.
     pub decode_ms: f64,
     /// Decoder steps.
     pub steps: Spread,
@@ -90,19 +90,19 @@ pub struct Point {
     pub tokens: Spread,
     /// Mean characters of the summary.
     pub characters: f64,
-    /// Tokens of summaries made in a second, encoding included.
+    /// Tokens generated in a second, encoding included.
     pub tokens_per_second: f64,
-    /// Mean ROUGE, where there are references.
+    /// Mean ROUGE, if there are references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rouge: Option<Rouge>,
-    /// Whether no other setting is both quicker and better.
+    /// Whether the setting is on the Pareto front: no other is both faster and better.
     pub pareto: bool,
-    /// Whether it is the one to take for the budget.
+    /// Whether the setting was picked for the budget.
     pub picked: bool,
 }
 
 impl Results {
-    /// Sums up samples, which must be of `settings`.
+    /// The figures of samples, which must be of `settings`.
     pub fn new(
         model: ModelRecord,
         data: DataRecord,
@@ -130,7 +130,7 @@ impl Results {
         results
     }
 
-    /// The same, with the best setting within a budget picked.
+    /// Picks the best setting within a budget.
     #[must_use]
     pub fn within(mut self, budget_ms: f64) -> Self {
         let (measured, choices) = self.choices();
@@ -147,10 +147,10 @@ impl Results {
         self.points.iter().find(|point| point.picked)
     }
 
-    /// What the budget comes to, in a sentence; none when there was none.
+    /// The result for the budget in a sentence; none without a budget.
     pub fn verdict(&self) -> Option<String> {
         let budget = self.budget_ms?;
-        let quickest = self
+        let fastest = self
             .points
             .iter()
             .map(|point| point.latency_ms.p90)
@@ -163,15 +163,17 @@ impl Results {
                 100.0 * point.rouge.unwrap_or_default().rouge_l
             ),
             None if self.points.iter().all(|point| point.rouge.is_none()) => format!(
-                "For {budget} ms: no setting can be picked, since no document has a reference summary to tell quality by"
+                "For {budget} ms: no setting can be picked, since no document has a reference \
+                 summary to measure quality"
             ),
             None => format!(
-                "For {budget} ms: no setting is quick enough (the quickest makes 9 of 10 summaries within {quickest:.1} ms)"
+                "For {budget} ms: no setting is fast enough (the fastest makes 9 of 10 summaries \
+                 within {fastest:.1} ms)"
             ),
         })
     }
 
-    /// Positions of the points whose quality is known, and what they are as choices.
+    /// Positions of the points with ROUGE, and their latency and quality.
     fn choices(&self) -> (Vec<usize>, Vec<Choice>) {
         let known = self.points.iter().enumerate().filter_map(|(index, point)| {
             let choice = Choice {
@@ -185,7 +187,7 @@ impl Results {
 }
 
 impl ModelRecord {
-    /// Of a bundle that runs with so many threads.
+    /// The record of a bundle that runs with `threads` threads.
     pub fn of(bundle: &Bundle, threads: usize) -> Self {
         let manifest = bundle.manifest();
         let shape = &manifest.shape;
@@ -202,7 +204,7 @@ impl ModelRecord {
 }
 
 impl DataRecord {
-    /// Of a dataset of this name, as it was measured.
+    /// The record of a dataset with this name, as far as it was measured.
     pub fn new(name: impl Into<String>, data: &Dataset, samples: &Samples) -> Self {
         let mut rows: Vec<(usize, bool)> = samples
             .list
@@ -315,7 +317,7 @@ pub(crate) mod tests {
             verdict(results(true), 25.0).starts_with("For 25 ms: num_beams 2, length_penalty 1,")
         );
         assert!(verdict(results(true), 5.0).contains(
-            "no setting is quick enough (the quickest makes 9 of 10 summaries within 12.4 ms)"
+            "no setting is fast enough (the fastest makes 9 of 10 summaries within 12.4 ms)"
         ));
         assert!(verdict(results(false), 25.0).contains("no document has a reference"));
         assert_eq!(results(true).verdict(), None);

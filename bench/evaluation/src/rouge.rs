@@ -1,8 +1,8 @@
-//! ROUGE: how many words, word pairs and longest common words a summary shares with the one that a
-//! person wrote.
+//! ROUGE: the overlap of a summary with a reference summary in words, word pairs and the longest
+//! common subsequence.
 //!
-//! Agrees with Google's `rouge-score` 0.1.2 with its stemmer on, the measure that the literature
-//! reports; `fixtures/goldens/rouge.jsonl` holds that package's own figures.
+//! The scores are those of Google's `rouge-score` 0.1.2 with its stemmer, which the literature
+//! reports. `fixtures/goldens/rouge.jsonl` holds that package's figures, and a test compares.
 
 use rougers::{RougeScorer, RougeType};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Rouge {
 }
 
 impl Rouge {
-    /// The mean of several; none of none.
+    /// The mean; none if there are no scores.
     pub fn mean(scores: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut sum = Self::default();
         let mut count = 0.0;

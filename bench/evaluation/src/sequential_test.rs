@@ -1,20 +1,22 @@
 //! Wald's sequential test: did something get slower?
 //!
-//! The caller takes samples one after another. A sample is the logarithm of a time, or better of the
-//! ratio of two times that were measured in turn by interleaved processes. Differences of samples are
-//! then relative slowdowns. After each sample [`Reference::verdict`] says whether to go on.
+//! The caller takes samples one after another. A sample is the logarithm of a time, or better of
+//! the ratio of two times that were measured in turn by interleaved processes. Differences of
+//! samples are then relative slowdowns. After each sample [`Reference::verdict`] says whether to go
+//! on.
 //!
 //! The samples of the reference tell where samples lie when nothing has changed, and how far they
 //! scatter (a standard deviation `s`). The test decides between "unchanged" and "slower by `d`":
 //!
 //! * `d` is the smallest slowdown that matters to the caller. On a machine that is too noisy for
 //!   that, `d` is [`RESOLUTION`] times `s`. [`Reference::detectable`] says which.
-//! * The evidence is the sum of `(x - d / 2) * d / s^2`, where `x` is the distance of a sample from the
-//!   reference's center. Distances are cut off two deviations outside of 0 and `d`, so that one wild
-//!   sample does not decide.
-//! * Evidence below `ln(`[`MISS_RATE`]`)` means unchanged. Most runs end here after one or two samples.
-//! * Evidence above `ln((1 - `[`MISS_RATE`]`) / `[`FALSE_ALARM_RATE`]`)` means slower, but never before
-//!   [`MIN_SAMPLES_FOR_ALARM`] samples, and only if their median is nearer to `d` than to 0.
+//! * The evidence is the sum of `(x - d / 2) * d / s^2`, where `x` is the distance of a sample from
+//!   the reference's center. Distances are cut off two deviations outside of 0 and `d`, so that one
+//!   wild sample does not decide.
+//! * Evidence below `ln(`[`MISS_RATE`]`)` means unchanged. Most runs end here after one or two
+//!   samples.
+//! * Evidence above `ln((1 - `[`MISS_RATE`]`) / `[`FALSE_ALARM_RATE`]`)` means slower, but never
+//!   before [`MIN_SAMPLES_FOR_ALARM`] samples, and only if their median is nearer to `d` than to 0.
 //! * After [`MAX_SAMPLES`] samples the answer is unchanged.
 //!
 //! Samples that scatter more than the reference's count for less: `s` is the greater of both.

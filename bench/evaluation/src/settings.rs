@@ -1,4 +1,4 @@
-//! The settings that are compared: beams, `length_penalty` and `early_stopping`.
+//! Settings to compare: beams, `length_penalty` and `early_stopping`.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The length penalties of the full suite.
+/// The default length penalties.
 pub const LENGTH_PENALTIES: [f64; 8] = [-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
-/// The beams of the full suite.
+/// The default numbers of beams.
 pub const NUM_BEAMS: [usize; 4] = [1, 2, 4, 8];
 
 /// transformers' three-valued `early_stopping`.
@@ -19,7 +19,7 @@ pub const NUM_BEAMS: [usize; 4] = [1, 2, 4, 8];
 pub enum Stopping {
     /// As soon as `num_beams` summaries are complete.
     True,
-    /// When no running beam looks able to beat the worst complete summary.
+    /// When a heuristic says that no running beam can beat the worst complete summary.
     False,
     /// When no running beam can beat it at any length.
     Never,
@@ -65,10 +65,10 @@ impl From<Stopping> for EarlyStopping {
     }
 }
 
-/// What only a search with several beams heeds.
+/// Settings of beam search only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BeamSettings {
-    /// The exponent of the length by which a summary's score is divided.
+    /// A summary's log-probability is divided by its length to this power.
     pub length_penalty: f64,
     /// When the search may stop.
     pub early_stopping: Stopping,
@@ -79,13 +79,13 @@ pub struct BeamSettings {
 pub struct Setting {
     /// Beams; 1 is greedy search.
     pub num_beams: usize,
-    /// None for greedy search, which has no use for them.
+    /// None for greedy search.
     #[serde(flatten)]
     pub beam: Option<BeamSettings>,
 }
 
 impl Setting {
-    /// Beam search; with one beam, greedy search.
+    /// Beam search, or greedy search with one beam.
     pub fn new(num_beams: usize, length_penalty: f64, early_stopping: Stopping) -> Self {
         Self {
             num_beams,
@@ -96,7 +96,7 @@ impl Setting {
         }
     }
 
-    /// The parameters of the search; all others keep the model's defaults.
+    /// The parameters of the search. All others keep the model's defaults.
     pub fn parameters(&self) -> GenerationParameters {
         GenerationParameters {
             num_beams: Some(self.num_beams),
@@ -120,7 +120,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The settings of a sweep: every combination of these.
+/// The settings of a sweep are all combinations of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     /// Beams to try.
@@ -132,7 +132,7 @@ pub struct Grid {
 }
 
 impl Default for Grid {
-    /// The full suite.
+    /// The defaults above.
     fn default() -> Self {
         Self {
             num_beams: NUM_BEAMS.to_vec(),
@@ -143,8 +143,7 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// Each setting once, fewest beams first; greedy search stands for all that differ only in
-    /// what it has no use for.
+    /// Each setting once, fewest beams first. Greedy search occurs once.
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         for &num_beams in &self.num_beams {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Resamples of a bootstrap: enough for the ends of a 95% interval to two digits.
 const RESAMPLES: usize = 10_000;
 
-/// The quantile `q` (0 to 1) of some values, interpolated between neighbours; NaN of none.
-pub fn quantile(values: &[f64], q: f64) -> f64 {
+/// The quantile `q` (0 to 1) of the values, interpolated between neighbours; NaN of no values.
+pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else {
@@ -22,19 +22,20 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     below + (above - below) * place.fract()
 }
 
-/// The median; NaN of none.
-pub fn median(values: &[f64]) -> f64 {
+/// The median; NaN of no values.
+pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The mean; NaN of none.
-pub fn mean(values: &[f64]) -> f64 {
+/// The mean; NaN of no values.
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The 95% confidence interval of the mean, by the bootstrap. On differences of two systems over the
-/// same documents this is the paired bootstrap. Two runs give the same interval; NaN of no values.
-pub fn mean_interval(values: &[f64]) -> [f64; 2] {
+/// The 95% confidence interval of the mean, by the bootstrap. On differences of two systems over
+/// the same documents this is the paired bootstrap. Two runs give the same interval; NaN of no
+/// values.
+pub(crate) fn mean_interval(values: &[f64]) -> [f64; 2] {
     let mut random = Rng::with_seed(0);
     let mut resampled = || -> f64 {
         values
@@ -49,25 +50,25 @@ pub fn mean_interval(values: &[f64]) -> [f64; 2] {
     [0.025, 0.975].map(|q| quantile(&means, q))
 }
 
-/// How values are distributed.
+/// Percentiles and the mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// One in ten is below.
+    /// The 10th percentile.
     pub p10: f64,
-    /// One in four is below.
+    /// The 25th percentile.
     pub p25: f64,
-    /// Half are below.
+    /// The median.
     pub p50: f64,
-    /// Three in four are below.
+    /// The 75th percentile.
     pub p75: f64,
-    /// Nine in ten are below.
+    /// The 90th percentile.
     pub p90: f64,
     /// The mean.
     pub mean: f64,
 }
 
 impl Spread {
-    /// The distribution of these values, of which there must be one at least.
+    /// The distribution of these values; NaN if there are none.
     pub fn of(values: &[f64]) -> Self {
         Self {
             p10: quantile(values, 0.1),
@@ -84,8 +85,8 @@ impl Spread {
 pub(crate) mod tests {
     use super::*;
 
-    /// A number close to normally distributed, of mean 0 and variance 1: four uniform numbers from 0
-    /// to 1 have mean 2 and variance 1/3.
+    /// A number close to normally distributed, of mean 0 and variance 1: four uniform numbers from
+    /// 0 to 1 have mean 2 and variance 1/3.
     pub(crate) fn normal(random: &mut Rng) -> f64 {
         let sum: f64 = (0..4).map(|_| random.f64()).sum();
         (sum - 2.0) * 3.0_f64.sqrt()

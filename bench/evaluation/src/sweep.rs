@@ -1,4 +1,4 @@
-//! The sweep: every document at every setting.
+//! The sweep: summarizes every document at every setting.
 
 use epitome_runtime::generation::Observer;
 use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 use crate::rouge::{Rouge, Scorer};
 use crate::settings::Setting;
 
-/// Follows a sweep, and may end it.
+/// Follows a measurement and can end it.
 pub trait Watch {
-    /// So many summaries are going to be made.
+    /// The number of summaries that will be made.
     fn start(&mut self, summaries: usize) {
         let _ = summaries;
     }
-    /// One more was made.
+    /// One more summary was made.
     fn measured(&mut self) {}
-    /// Whether to end with what was measured.
+    /// Whether to end the measurement now.
     fn stopped(&self) -> bool {
         false
     }
@@ -24,18 +24,18 @@ pub trait Watch {
 
 impl Watch for () {}
 
-/// One summary, measured.
+/// The figures of one summary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Row of the document in its file.
     pub row: usize,
     /// Position of the setting in the list that was swept.
     pub setting: usize,
-    /// Milliseconds to tokenize, encode, decode, and all together.
+    /// Time of each stage.
     pub milliseconds: Milliseconds,
-    /// Tokens of the document that were read.
+    /// Tokens of the document that the model read.
     pub input_tokens: usize,
-    /// Whether the document was longer than the model takes.
+    /// Whether the document was longer than the model reads.
     pub truncated: bool,
     /// Decoder steps.
     pub steps: usize,
@@ -43,11 +43,11 @@ pub struct Sample {
     pub tokens: usize,
     /// Characters of the summary.
     pub characters: usize,
-    /// Against the document's reference summary.
+    /// ROUGE against the document's reference summary, if there is one.
     pub rouge: Option<Rouge>,
 }
 
-/// Where the time of a summary went.
+/// Milliseconds of each stage of a summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Milliseconds {
     /// Text to tokens.
@@ -70,31 +70,31 @@ impl From<Timing> for Milliseconds {
 }
 
 impl Milliseconds {
-    /// All together.
+    /// The sum of all stages.
     pub fn total(&self) -> f64 {
         self.tokenize + self.encode + self.decode
     }
 }
 
-/// What a sweep measured.
+/// The samples of a sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples {
-    /// Each summary, in the order they were made.
+    /// A sample for each summary, in the order they were made.
     pub list: Vec<Sample>,
-    /// Whether it was ended early.
+    /// Whether the user ended the sweep early.
     pub interrupted: bool,
 }
 
 /// Summarizes every document at every setting, `repeats` times.
 ///
-/// Documents come one after another and each meets all settings in turn, starting with another one
-/// each time: whatever else the machine does meanwhile falls on all settings alike, and a sweep that
-/// is ended early has compared them on the same documents.
+/// Each document meets all settings in turn, starting with another one each time. Other programs on
+/// the machine then slow all settings alike, and a sweep that is ended early has compared all
+/// settings on the same documents.
 ///
 /// # Errors
 ///
-/// [`Error::Runtime`] when a setting is not valid (before anything is measured) or the model fails;
-/// [`Error::Interrupted`] when nothing was measured.
+/// [`Error::Runtime`] if a setting is not valid (before anything is measured) or the model fails;
+/// [`Error::Interrupted`] if `watch` ended the sweep before its first sample.
 pub fn sweep(
     summarizer: &mut Summarizer,
     data: &Dataset,
@@ -108,7 +108,7 @@ pub fn sweep(
     let scorer = Scorer::default();
     let mut samples = Samples::default();
     watch.start(data.documents.len() * settings.len() * repeats);
-    // The first run of a session pays for what all later ones find ready.
+    // The first run of a session initializes buffers, so it is not measured.
     if let (Some(document), Some(setting)) = (data.documents.first(), settings.first()) {
         summarize(summarizer, document, &setting.parameters(), watch)?;
     }
@@ -133,7 +133,7 @@ pub fn sweep(
     Ok(samples)
 }
 
-/// One summary; none when the sweep was stopped meanwhile.
+/// One summary; none if the sweep was stopped meanwhile.
 pub(crate) fn summarize(
     summarizer: &mut Summarizer,
     document: &Document,
@@ -145,11 +145,11 @@ pub(crate) fn summarize(
     }
     let mut stop = Stop(watch);
     let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
-    // A summary during which somebody pressed Ctrl-C may have been cut short.
+    // A summary may have been cut short if it was stopped meanwhile.
     Ok(summaries.into_iter().next().filter(|_| !watch.stopped()))
 }
 
-/// Lets the wish to stop end a search in the middle, since one may take minutes.
+/// Ends a search in the middle, since one may take minutes.
 struct Stop<'a>(&'a dyn Watch);
 
 impl Observer for Stop<'_> {

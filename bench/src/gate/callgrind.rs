@@ -1,9 +1,9 @@
-//! What a program asks of the callgrind that it runs under: when to count, and when to write down the
+//! Requests of a program to the callgrind that it runs under: when to count, and when to write the
 //! count.
 //!
-//! A request is a sequence of instructions that does nothing on a processor and that valgrind knows. The
-//! sequences and the numbers are valgrind's public interface (its `valgrind.h` and `callgrind.h`).
-//! Outside of valgrind a request has no effect.
+//! A request is a sequence of instructions that does nothing on a processor and that valgrind
+//! recognizes. The sequences and the numbers are valgrind's public interface (its `valgrind.h` and
+//! `callgrind.h`). Outside of valgrind a request has no effect.
 
 use std::ffi::CString;
 use std::ptr;
@@ -23,7 +23,7 @@ enum Request {
     StopInstrumentation = BASE + 5,
 }
 
-/// From here on instructions can be counted, and all is some 50 times slower.
+/// From here on instructions can be counted, and everything is about 50 times slower.
 pub(super) fn start_instrumentation() {
     request(Request::StartInstrumentation, ptr::null());
 }
@@ -38,7 +38,7 @@ pub(super) fn toggle_collect() {
     request(Request::ToggleCollect, ptr::null());
 }
 
-/// Writes what was counted since the last time into a file of its own, under a heading without NUL.
+/// Writes the count since the last dump into a file of its own. The heading must have no NUL.
 pub(super) fn dump(heading: &str) {
     let heading = CString::new(heading).unwrap_or_default();
     request(Request::DumpStatsAt, heading.as_ptr().cast());
@@ -46,9 +46,9 @@ pub(super) fn dump(heading: &str) {
 
 fn request(request: Request, argument: *const u8) {
     let arguments = [request as usize, argument.expose_provenance(), 0, 0, 0, 0];
-    // SAFETY: the rotations of rdi add up to twice its width and rbx is exchanged with itself, so that a
-    // processor changes nothing. valgrind reads the six numbers, and the text that one of them is the
-    // address of; both live until it has answered, which it does in rdx.
+    // SAFETY: the rotations of rdi add up to twice its width and rbx is exchanged with itself, so
+    // that a processor changes nothing. valgrind reads the six numbers, and the text that one of
+    // them is the address of; both live until it has answered, which it does in rdx.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(

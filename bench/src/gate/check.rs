@@ -25,8 +25,8 @@ impl Change {
     }
 }
 
-/// Compares each probe of the baseline. What seems slower is counted again, and the smaller count is
-/// taken.
+/// Compares each probe of the baseline. What seems slower is counted again, and the smaller count
+/// is taken.
 ///
 /// # Errors
 ///

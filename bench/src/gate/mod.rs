@@ -1,8 +1,8 @@
 //! The gate: does this commit need more instructions than the stored baseline?
 //!
-//! valgrind's callgrind counts the instructions of each [`Probe`], ONNX Runtime's part included. A count
-//! does not depend on what else the machine does, nor on its processor, since valgrind shows the same
-//! one to every program. It says nothing of waiting for memory.
+//! valgrind's callgrind counts the instructions of each [`Probe`], ONNX Runtime's part included. A
+//! count does not depend on what else the machine does, nor on its processor, since valgrind shows
+//! the same one to every program. It says nothing of waiting for memory.
 //!
 //! | module | holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! How far the logits of two bundles are apart when both read the same document and the same summary.
+//! Differences between the logits of two bundles that read the same document and the same summary.
 
 use epitome_runtime::Summarizer;
 use epitome_runtime::generation::StepModel;
@@ -12,7 +12,7 @@ pub struct Difference {
     pub max: f64,
     /// Their sum.
     pub sum: f64,
-    /// How many there are.
+    /// Number of differences.
     pub count: usize,
 }
 
@@ -20,7 +20,7 @@ impl Difference {
     fn between(a: &[f32], b: &[f32]) -> Self {
         let mut difference = Self::default();
         for (a, b) in a.iter().zip(b) {
-            // What both rule out is equal, though infinities have no difference.
+            // Two infinities are equal, though their difference is NaN.
             let apart = if a == b {
                 0.0
             } else {
@@ -33,7 +33,7 @@ impl Difference {
         difference
     }
 
-    /// Both together.
+    /// The differences of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -43,27 +43,27 @@ impl Difference {
         }
     }
 
-    /// The mean; 0 of none.
+    /// The mean; 0 if there are none.
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 }
 
-/// How far two bundles' logits are apart.
+/// Differences between two bundles' logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogitError {
-    /// Of the first step, when nothing was generated yet.
+    /// Those of the first step.
     pub first_step: Difference,
-    /// Of every step along one summary, the first included.
+    /// Those of every step, the first included.
     pub all_steps: Difference,
-    /// Steps.
+    /// Number of steps.
     pub steps: usize,
-    /// Steps in which both find the same token likeliest.
+    /// Steps in which both have the same most likely token.
     pub same_choice: usize,
 }
 
 impl LogitError {
-    /// Both together.
+    /// The differences of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -75,14 +75,14 @@ impl LogitError {
     }
 }
 
-/// Runs both bundles over a document and a summary of it, whatever they would say themselves; none of
-/// a summary that holds nothing but its start.
+/// Compares the logits of both decoders along the tokens of one summary; none if the summary has no
+/// token beside the decoder start.
 pub(super) fn along(
     bundles: [&mut Summarizer; 2],
     text: &str,
     summary: &[u32],
 ) -> Result<Option<LogitError>> {
-    // The logits after the last token score what would come next, and nothing does.
+    // The logits after the last token score a token that does not exist.
     let Some((_, read)) = summary.split_last().filter(|(_, read)| !read.is_empty()) else {
         return Ok(None);
     };

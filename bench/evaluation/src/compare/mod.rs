@@ -1,5 +1,5 @@
-//! Two bundles on the same documents: how far apart their summaries, their quality and their logits
-//! are. What a quantized bundle loses against the one it was made from, above all.
+//! Compares two bundles on the same documents: summaries, quality, logits and latency. The usual
+//! case is a quantized bundle against the fp32 one.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -42,47 +42,45 @@ use crate::error::{Error, Result};
 use crate::rouge::{Rouge, Scorer};
 use crate::sweep::{Milliseconds, Watch, summarize};
 
-/// What one bundle made of a document.
+/// One bundle's summary of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
     /// Token ids of the summary, decoder start first.
     pub token_ids: Vec<u32>,
-    /// Where the time went.
+    /// Time of each stage.
     pub milliseconds: Milliseconds,
-    /// Whether the document was longer than the model takes.
+    /// Whether the document was longer than the model reads.
     pub truncated: bool,
-    /// Against the document's reference summary.
+    /// ROUGE against the document's reference summary, if there is one.
     pub rouge: Option<Rouge>,
 }
 
-/// What both bundles made of a document, A first.
+/// Both bundles' summaries of a document, A first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// What each made.
+    /// The summary of each bundle.
     pub made: [Made; 2],
-    /// How far their logits are apart, where they have one vocabulary.
+    /// Differences of the logits, if the bundles have the same vocabulary.
     pub logits: Option<LogitError>,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
-    /// Each document, in the order of the data.
+    /// One pair for each document, in the order of the data.
     pub pairs: Vec<Pair>,
-    /// Whether it was ended early.
+    /// Whether the user ended the comparison early.
     pub interrupted: bool,
 }
 
-/// Summarizes every document alone with both bundles, which take turns at going first, and runs
-/// both over A's summary, token by token, to see how far their logits are apart.
-///
-/// Token ids and logits mean the same only where both bundles have one vocabulary
-/// ([`same_vocabulary`]); elsewhere logits are left out.
+/// Summarizes every document with both bundles, each document alone, and the bundles take turns at
+/// going first. Then runs both decoders over A's summary, token by token, and compares their
+/// logits. That is left out if the bundles have different vocabularies ([`same_vocabulary`]).
 ///
 /// # Errors
 ///
-/// [`Error::Runtime`] when the parameters are not valid for a bundle (before anything is measured) or
-/// a model fails; [`Error::Interrupted`] when nothing was compared before `watch` ended it.
+/// [`Error::Runtime`] if the parameters are not valid for a bundle (before anything is measured) or
+/// a model fails; [`Error::Interrupted`] if `watch` ended the comparison before its first result.
 pub fn compare(
     mut bundles: [&mut Summarizer; 2],
     data: &Dataset,
@@ -96,7 +94,7 @@ pub fn compare(
     let scorer = Scorer::default();
     let mut found = Comparison::default();
     watch.start(data.documents.len());
-    // The first run of a session pays for what all later ones find ready.
+    // The first run of a session initializes buffers, so it is not measured.
     if let Some(document) = data.documents.first() {
         for bundle in &mut bundles {
             summarize(bundle, document, parameters, watch)?;
@@ -129,8 +127,8 @@ pub fn compare(
     Ok(found)
 }
 
-/// Whether a token id, and so a logit, stands for the same in both bundles: they have the same
-/// tokenizer, and score as many tokens.
+/// Whether token ids and logits of both bundles can be compared: they have the same tokenizer and
+/// the same number of logits.
 pub fn same_vocabulary(a: &Bundle, b: &Bundle) -> bool {
     let of = |bundle: &Bundle| {
         let manifest = bundle.manifest();
@@ -140,7 +138,7 @@ pub fn same_vocabulary(a: &Bundle, b: &Bundle) -> bool {
     of(a) == of(b)
 }
 
-/// One summary; none when the comparison was stopped meanwhile.
+/// One summary; none if the comparison was stopped meanwhile.
 fn make(
     summarizer: &mut Summarizer,
     document: &Document,

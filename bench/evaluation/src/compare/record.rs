@@ -1,4 +1,4 @@
-//! What a comparison comes to: the content of `epitome compare --format json`.
+//! The figures of a comparison: the content of `epitome compare --format json`.
 
 use epitome_runtime::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -8,44 +8,44 @@ use crate::machine::{Machine, Versions};
 use crate::rouge::Rouge;
 use crate::statistics::{Spread, mean, mean_interval};
 
-/// The figures of a comparison; of the two bundles, A comes first.
+/// The figures of a comparison. In pairs, A comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonRecord {
     /// The bundles.
     pub bundles: [BundleRecord; 2],
     /// Documents that were compared.
     pub documents: usize,
-    /// Those with a reference summary.
+    /// Documents with a reference summary.
     pub references: usize,
-    /// Those that were cut, since they are longer than one of the models takes.
+    /// Documents that are longer than one of the models reads, and were cut.
     pub truncated: usize,
-    /// Quality against the references; absent where there are none.
+    /// Quality against the references; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rouge: Option<RougeRecord>,
-    /// How far the summaries agree; absent where the bundles have no common vocabulary.
+    /// Agreement of the summaries; absent if the bundles have different vocabularies.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub agreement: Option<Agreement>,
-    /// How far the logits are apart; absent where the bundles have no common vocabulary.
+    /// Differences of the logits; absent if the bundles have different vocabularies.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub logits: Option<LogitRecord>,
-    /// Milliseconds for a summary of one document alone.
+    /// Milliseconds to summarize one document alone.
     pub latency_ms: [Spread; 2],
     /// Mean tokens of a summary, the end token included.
     pub tokens: [f64; 2],
     /// The machine.
     pub machine: Machine,
-    /// The programs.
+    /// The program versions.
     pub versions: Versions,
     /// Whether the user ended the comparison early.
     pub interrupted: bool,
 }
 
-/// A bundle, in a line.
+/// A bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleRecord {
     /// Its folder.
     pub path: String,
-    /// What it was exported from.
+    /// The checkpoint it was exported from.
     pub source: String,
     /// `model_type`
     pub architecture: String,
@@ -55,28 +55,28 @@ pub struct BundleRecord {
     pub bytes: u64,
 }
 
-/// Quality of both, and how much better B is.
+/// ROUGE of both bundles, and the difference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RougeRecord {
     /// Mean F-measures, 0 to 1.
     pub means: [Rouge; 2],
-    /// B less A.
+    /// B minus A.
     pub difference: RougeDifference,
 }
 
 /// Differences of F-measures, with 95% intervals of a paired bootstrap over the documents.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RougeDifference {
-    /// Of ROUGE-1.
+    /// ROUGE-1.
     pub rouge1: Interval,
-    /// Of ROUGE-2.
+    /// ROUGE-2.
     pub rouge2: Interval,
-    /// Of ROUGE-L.
+    /// ROUGE-L.
     #[serde(rename = "rougeL")]
     pub rouge_l: Interval,
 }
 
-/// A mean, and where it would lie on 95 in 100 other sets of as many documents of the kind.
+/// A mean with its 95% confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The mean.
@@ -87,16 +87,16 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// How far the token ids of the summaries agree.
+/// Agreement of the summaries' token ids.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// Share of the documents of which both make the same summary, token for token.
+    /// Share of documents with equal token ids.
     pub equal: f64,
-    /// Mean tokens before the first that differs, the decoder start not counted.
+    /// Mean number of tokens before the first difference, without the decoder start.
     pub common_prefix: f64,
 }
 
-/// How far the logits are apart when both bundles read A's summaries.
+/// Differences of the logits along A's summaries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogitRecord {
     /// Largest absolute difference in the first step.
@@ -107,14 +107,14 @@ pub struct LogitRecord {
     pub max: f64,
     /// Mean absolute difference over all steps.
     pub mean: f64,
-    /// Steps.
+    /// Number of steps.
     pub steps: usize,
-    /// Share of the steps in which both find the same token likeliest.
+    /// Share of steps in which both have the same most likely token.
     pub same_choice: f64,
 }
 
 impl ComparisonRecord {
-    /// Sums up what was found between these two bundles.
+    /// The figures of a comparison of these two bundles.
     pub fn new(bundles: [&Bundle; 2], found: &Comparison) -> Self {
         let pairs = &found.pairs;
         let each = |figure: fn(&Made) -> f64| {

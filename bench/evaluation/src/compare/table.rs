@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{ComparisonRecord, Interval};
 
-/// Both bundles side by side, and what B has more or less.
+/// Both bundles side by side, and the difference of B from A.
 pub fn table(record: &ComparisonRecord) -> String {
     let mut out = String::new();
     let [a, b] = &record.bundles;
@@ -67,7 +67,8 @@ pub fn table(record: &ComparisonRecord) -> String {
     if let Some(logits) = record.logits {
         let _ = writeln!(
             out,
-            "Logits apart by: {:.4} on average, {:.4} at most (first step {:.4}, {:.4}); same likeliest token in {:.1}% of {} steps",
+            "Logits apart by: {:.4} on average, {:.4} at most (first step {:.4}, {:.4}); \
+             same likeliest token in {:.1}% of {} steps",
             logits.mean,
             logits.max,
             logits.first_step_mean,
@@ -81,13 +82,14 @@ pub fn table(record: &ComparisonRecord) -> String {
         0 => writeln!(out, "{documents} documents, none with a reference summary"),
         references => writeln!(
             out,
-            "{documents} documents, {references} with a reference summary; 95% intervals of a paired bootstrap"
+            "{documents} documents, {references} with a reference summary; \
+             95% intervals of a paired bootstrap"
         ),
     };
     out
 }
 
-/// ROUGE is told in points, from 0 to 100.
+/// ROUGE as points from 0 to 100.
 fn points(score: f64) -> String {
     format!("{:.2}", 100.0 * score)
 }
@@ -95,7 +97,7 @@ fn points(score: f64) -> String {
 fn interval(difference: Interval) -> String {
     let Interval { mean, low, high } = difference;
     let [mean, low, high] = [mean, low, high].map(|score| {
-        // Nothing is neither more nor less.
+        // Adding 0 turns -0 into 0.
         let points = (1e4 * score).round() / 100.0 + 0.0;
         format!("{points:+.2}")
     });

@@ -1,6 +1,5 @@
-//! Line plots and scatter plots as SVG that reads on paper, on a dark page, and without telling
-//! colours apart: every series has its own dash and its own marker beside its colour (Okabe and Ito's,
-//! which the colour-blind can tell apart).
+//! Line plots and scatter plots as SVG, legible on paper, on a dark page and for the colour-blind:
+//! every series has a colour of Okabe and Ito's palette, a dash and a marker of its own.
 
 mod scale;
 mod svg;
@@ -8,12 +7,12 @@ mod svg;
 pub(crate) use svg::escape;
 pub use svg::render;
 
-/// A figure: panels side by side that share a legend.
+/// Panels side by side that share a legend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figure {
-    /// What it shows, for those who cannot see it.
+    /// A description for those who cannot see the figure.
     pub description: String,
-    /// From left to right.
+    /// The panels, from left to right.
     pub panels: Vec<Panel>,
     /// Width of a panel in pixels.
     pub panel_width: f64,
@@ -24,37 +23,37 @@ pub struct Figure {
 /// One plot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Panel {
-    /// Above it.
+    /// Text above the panel.
     pub title: String,
-    /// What the horizontal axis tells.
+    /// Label of the horizontal axis.
     pub x_label: String,
-    /// What the vertical axis tells.
+    /// Label of the vertical axis.
     pub y_label: String,
     /// Whether the vertical axis begins at zero.
     pub y_from_zero: bool,
-    /// The range of the vertical axis, where several panels are to share one.
+    /// Range of the vertical axis; computed from the data if none.
     pub y_range: Option<(f64, f64)>,
     /// The data.
     pub series: Vec<Series>,
-    /// A vertical line, and what it says.
+    /// Position and label of a vertical line.
     pub limit: Option<(f64, String)>,
 }
 
-/// Points of one kind.
+/// A series of points.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Which dash, marker and colour it has; equal in all panels.
+    /// Number of its dash, marker and colour, the same in all panels.
     pub style: usize,
     /// Whether a line joins the points.
     pub line: bool,
     /// Whether the points have markers.
     pub markers: bool,
-    /// The points, from left to right where a line joins them.
+    /// The points, from left to right if a line joins them.
     pub points: Vec<(f64, f64)>,
-    /// Lower and upper end of a band around the line, one for each point, or none at all.
+    /// Lower and upper end of a band around the line, for each point; or empty.
     pub band: Vec<(f64, f64)>,
-    /// What to write beside points: position in `points`, and the text.
+    /// Labels beside points: the position in `points`, and the text.
     pub labels: Vec<(usize, String)>,
 }

@@ -1,4 +1,4 @@
-//! From values to pixels, and where the ticks of an axis stand.
+//! Scales from values to pixels, and ticks of an axis.
 
 /// A linear scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ impl Scale {
     }
 }
 
-/// The range of some values with a little air; with `from_zero`, none below zero.
+/// The range of the values with a margin; with `from_zero` it starts at zero if no value is below.
 pub(super) fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -42,7 +42,7 @@ pub(super) fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> (f64,
     }
 }
 
-/// Round values within a range, some five of them.
+/// About five round values within a range.
 pub(super) fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
@@ -56,7 +56,7 @@ pub(super) fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     (first..=last).map(|tick| tick as f64 * step).collect()
 }
 
-/// A tick as people write it.
+/// The text of a tick.
 pub(super) fn label(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

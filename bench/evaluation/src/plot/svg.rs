@@ -12,11 +12,11 @@ const BOTTOM: f64 = 44.0;
 /// Height of a line of the legend.
 const LEGEND: f64 = 26.0;
 
-/// Dashes, one a style. Okabe and Ito's colours belong to them in [`STYLE`].
+/// A dash for each style. Their colours are in [`STYLE`].
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "9 3 2 3", "5 2 1 2 1 2", "1 2"];
 
-/// Colours follow the page they are on. Those of the series are Okabe and Ito's, a little lighter
-/// where the page is dark.
+/// Colours follow the page's. Those of the series are Okabe and Ito's, a little lighter on a dark
+/// page.
 const STYLE: &str = "<style>\
 .ep text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}\
 .ep .title{font-weight:600;font-size:13px}.ep .small{font-size:10.5px}\
@@ -35,7 +35,7 @@ const STYLE: &str = "<style>\
 .ep .s0{stroke:#0072b2;color:#0072b2}.ep .s1{stroke:#d55e00;color:#d55e00}\
 .ep .s2{stroke:#009e73;color:#009e73}.ep .s4{stroke:#000;color:#000}}</style>";
 
-/// The figure as a whole SVG document, which may also stand within an HTML page.
+/// The figure as an SVG document, which can also be embedded in an HTML page.
 pub fn render(figure: &Figure) -> String {
     let panel = (
         LEFT + figure.panel_width + RIGHT,
@@ -45,8 +45,8 @@ pub fn render(figure: &Figure) -> String {
     let legend = Legend::new(&figure.panels, width);
     let height = panel.1 + legend.height();
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"ep\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\"><title>{}</title>{STYLE}",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"ep\" \
+         viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\"><title>{}</title>{STYLE}",
         escape(&figure.description)
     );
     legend.write(&mut out);
@@ -60,7 +60,7 @@ pub fn render(figure: &Figure) -> String {
     out
 }
 
-/// Text that may stand in XML.
+/// Text escaped for XML.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -69,7 +69,7 @@ pub(crate) fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // What XML does not allow at all.
+            // XML does not allow control characters.
             control if control.is_control() && !control.is_whitespace() => out.push('\u{fffd}'),
             other => out.push(other),
         }
@@ -77,7 +77,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// Each series' name once, in the order of the styles, in as many lines as they need.
+/// The names of all series in the order of their styles, in as many lines as they need.
 struct Legend<'a> {
     entries: Vec<(&'a Series, f64, usize)>,
 }
@@ -93,7 +93,7 @@ impl<'a> Legend<'a> {
         names.sort_by_key(|series| series.style);
         let (mut x, mut line) = (LEFT, 0);
         let place = |series: &'a Series| {
-            // Letters of this font are some 6.4 pixels wide.
+            // A letter of this font is about 6.4 pixels wide.
             let own = 36.0 + 6.4 * series.name.chars().count() as f64;
             if x > LEFT && x + own > width {
                 (x, line) = (LEFT, line + 1);
@@ -173,7 +173,7 @@ impl<'a> Plot<'a> {
         self.axes(out);
         if let Some((x, text)) = &self.panel.limit {
             let x = self.x(*x);
-            // On the side where there is room for it.
+            // The label goes to the side that has room for it.
             let (anchor, place) = match x > self.size.0 / 2.0 {
                 true => ("end", x - 4.0),
                 false => ("start", x + 4.0),
@@ -181,7 +181,8 @@ impl<'a> Plot<'a> {
             let _ = write!(
                 out,
                 "<path class=\"limit\" d=\"M{x:.1} 0V{:.1}\"/>\
-                 <text class=\"small\" text-anchor=\"{anchor}\" x=\"{place:.1}\" y=\"10\">{}</text>",
+                 <text class=\"small\" text-anchor=\"{anchor}\" x=\"{place:.1}\" \
+                 y=\"10\">{}</text>",
                 self.size.1,
                 escape(text)
             );
@@ -211,7 +212,8 @@ impl<'a> Plot<'a> {
                 };
                 let _ = write!(
                     out,
-                    "<text class=\"small\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+                    "<text class=\"small\" text-anchor=\"{anchor}\" x=\"{x:.1}\" \
+                     y=\"{:.1}\">{}</text>",
                     y + 12.0,
                     escape(text)
                 );
@@ -225,7 +227,8 @@ impl<'a> Plot<'a> {
             let y = self.y(tick);
             let _ = write!(
                 out,
-                "<path class=\"grid\" d=\"M0 {y:.1}H{width:.1}\"/><text class=\"small\" text-anchor=\"end\" x=\"-6\" y=\"{:.1}\">{}</text>",
+                "<path class=\"grid\" d=\"M0 {y:.1}H{width:.1}\"/>\
+                 <text class=\"small\" text-anchor=\"end\" x=\"-6\" y=\"{:.1}\">{}</text>",
                 y + 3.5,
                 label(tick)
             );
@@ -234,7 +237,8 @@ impl<'a> Plot<'a> {
             let x = self.x(tick);
             let _ = write!(
                 out,
-                "<path class=\"axis\" d=\"M{x:.1} {height:.1}v4\"/><text class=\"small\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+                "<path class=\"axis\" d=\"M{x:.1} {height:.1}v4\"/>\
+                 <text class=\"small\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
                 height + 16.0,
                 label(tick)
             );
@@ -344,7 +348,8 @@ mod tests {
         }
     }
 
-    /// Opening and closing tags in balance, and no bare special character: what a parser would check.
+    /// Opening and closing tags in balance, and no bare special character: what a parser would
+    /// check.
     fn is_well_formed(text: &str) -> bool {
         let mut open = Vec::new();
         let mut rest = text;

@@ -6,24 +6,24 @@ use crate::settings::Stopping;
 use crate::statistics::Spread;
 
 const PENALTY: &str = "length_penalty";
-/// Style of greedy search; beams have those before it.
+/// Style of greedy search; stopping rules and beams have those before it.
 const GREEDY: usize = 4;
-/// Style of the ring around the setting that was picked.
+/// Style of the setting picked for the budget: a ring around its point.
 const RING: usize = 5;
 
-/// One figure of the points, against `length_penalty`.
+/// A figure of merit to plot against `length_penalty`.
 pub(super) struct Measure {
-    /// Its heading.
+    /// Heading.
     pub(super) title: &'static str,
-    /// Its vertical axis.
+    /// Label of the vertical axis.
     pub(super) label: &'static str,
     /// The value of a point.
     pub(super) value: fn(&Point) -> Option<f64>,
-    /// The ends of the band around it: one in ten, nine in ten.
+    /// The 10th and 90th percentile, drawn as a band.
     pub(super) band: fn(&Point) -> Option<(f64, f64)>,
 }
 
-/// What is plotted against `length_penalty`.
+/// All of them.
 pub(super) const MEASURES: [Measure; 4] = [
     Measure {
         title: "Latency",
@@ -55,8 +55,8 @@ fn outer(spread: &Spread) -> (f64, f64) {
     (spread.p10, spread.p90)
 }
 
-/// A figure with a panel for each number of beams, and a line for each stopping rule; greedy search,
-/// which heeds neither, is a level line in each. None where nothing is known of the measure.
+/// A figure with a panel for each number of beams, and a line for each stopping rule. Greedy search
+/// is a level line in each panel. None if no point has the measure.
 pub(super) fn by_beams(results: &Results, measure: &Measure) -> Option<Figure> {
     let known = |point: &&Point| (measure.value)(point).is_some();
     let points: Vec<&Point> = results.points.iter().filter(known).collect();
@@ -81,8 +81,7 @@ pub(super) fn by_beams(results: &Results, measure: &Measure) -> Option<Figure> {
     })
 }
 
-/// Latency, length and quality side by side at one number of beams: the picture that says what
-/// `length_penalty` costs.
+/// Latency, length and quality against `length_penalty`, side by side, at one number of beams.
 pub fn overview(results: &Results, num_beams: usize) -> Figure {
     let points: Vec<&Point> = results.points.iter().collect();
     let panel = |measure: &Measure| Panel {
@@ -163,7 +162,7 @@ fn series(points: &[&Point], num_beams: usize, measure: &Measure, bands: bool) -
     all
 }
 
-/// Gives all panels the vertical range that holds the data of each.
+/// Gives all panels one vertical range that holds all their data.
 fn share_range(panels: &mut [Panel]) {
     let Some(from_zero) = panels.first().map(|panel| panel.y_from_zero) else {
         return;
@@ -187,7 +186,7 @@ fn share_range(panels: &mut [Panel]) {
     let air = if high > low { 0.06 * (high - low) } else { 1.0 };
     let low = match low {
         0.0.. if from_zero => 0.0,
-        // What is never negative has no axis below zero.
+        // The axis of positive values does not go below zero.
         0.0.. => (low - air).max(0.0),
         _ => low - air,
     };
@@ -196,9 +195,9 @@ fn share_range(panels: &mut [Panel]) {
     }
 }
 
-/// Quality against latency: every setting, the front of those that none beats, the budget and what
-/// was picked for it. None where quality is not known.
-pub fn tradeoff(results: &Results) -> Option<Figure> {
+/// Quality against latency: every setting, the Pareto front, the budget and the setting picked for
+/// it. None if there are no references.
+pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     let place = |point: &Point| Some((point.latency_ms.p90, 100.0 * point.rouge?.rouge_l));
     let mut series: Vec<Series> = Vec::new();
     for point in &results.points {
@@ -208,7 +207,7 @@ pub fn tradeoff(results: &Results) -> Option<Figure> {
             known.points.push(at);
             continue;
         }
-        // Rings are for what was picked.
+        // The ring is for the picked setting.
         let style = series.len() % RING;
         series.push(Series {
             name,
@@ -224,7 +223,7 @@ pub fn tradeoff(results: &Results) -> Option<Figure> {
     let mut front: Vec<&Point> = results.points.iter().filter(|point| point.pareto).collect();
     front.sort_by(|a, b| a.latency_ms.p90.total_cmp(&b.latency_ms.p90));
     let points: Vec<(f64, f64)> = front.iter().filter_map(|point| place(point)).collect();
-    // Stairs: between two settings, the quicker one is the best that can be had.
+    // Stairs: between two settings, the faster one is the best within its latency.
     let mut stairs: Vec<(f64, f64)> = Vec::new();
     for &(x, y) in &points {
         stairs.extend(stairs.last().map(|last| (x, last.1)));

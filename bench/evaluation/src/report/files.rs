@@ -1,4 +1,4 @@
-//! The files of a report, each written beside and renamed: none is ever there in part.
+//! The files of a report. Each is written beside its place and renamed, so it is never incomplete.
 
 use std::fs;
 use std::io::Write;
@@ -11,8 +11,8 @@ use crate::results::Results;
 use crate::settings::Setting;
 use crate::sweep::{Sample, Samples};
 
-/// Writes `report.html`, `results.json`, `settings.csv` (a line a setting) and `samples.csv` (a line
-/// a summary) into a folder, which is made where it is missing; returns their paths.
+/// Writes `report.html`, `results.json`, `settings.csv` (a line for each setting) and `samples.csv`
+/// (a line for each summary) into a folder, which is made if it is missing. Returns their paths.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub fn write(
     files.into_iter().map(put).collect()
 }
 
-/// Writes a file beside its place, and renames it.
+/// Writes a file beside its place and renames it.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ impl PlainFile for tempfile::Builder<'_, '_> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // What the user's umask forbids is taken off by the system.
+            // The system removes what the user's umask forbids.
             self.permissions(fs::Permissions::from_mode(0o666));
         }
         self
@@ -80,8 +80,8 @@ impl PlainFile for tempfile::Builder<'_, '_> {
 
 fn settings_csv(results: &Results) -> Vec<u8> {
     let header = "num_beams,early_stopping,length_penalty,samples,p10_ms,p50_ms,p90_ms,mean_ms,\
-                  encode_ms,decode_ms,steps,tokens,characters,tokens_per_second,rouge1,rouge2,rougeL,\
-                  pareto,picked";
+                  encode_ms,decode_ms,steps,tokens,characters,tokens_per_second,\
+                  rouge1,rouge2,rougeL,pareto,picked";
     let rows = results.points.iter().map(|point| {
         let (stopping, penalty) = beam_cells(point);
         let latency = &point.latency_ms;
@@ -112,8 +112,8 @@ fn settings_csv(results: &Results) -> Vec<u8> {
 }
 
 fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
-    let header = "row,num_beams,early_stopping,length_penalty,tokenize_ms,encode_ms,decode_ms,total_ms,\
-                  input_tokens,truncated,steps,tokens,characters,rouge1,rouge2,rougeL";
+    let header = "row,num_beams,early_stopping,length_penalty,\
+                  tokenize_ms,encode_ms,decode_ms,total_ms,input_tokens,truncated,steps,tokens,characters,rouge1,rouge2,rougeL";
     let rows = samples.list.iter().map(|sample: &Sample| {
         let setting = settings[sample.setting];
         let (stopping, penalty) = setting.beam.map_or_else(
@@ -153,7 +153,7 @@ fn rouge_cells(rouge: Option<crate::rouge::Rouge>) -> [String; 3] {
     }
 }
 
-/// No cell of ours needs quoting: all are numbers and words.
+/// No cell needs quoting: all are numbers and words.
 fn csv(header: &str, rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
     let mut text = format!("{header}\n");
     for row in rows {
@@ -214,7 +214,7 @@ mod tests {
         for line in samples.lines().chain(read("settings.csv").lines()) {
             assert!(line.split(',').count() >= 16, "{line}");
         }
-        // Nothing is left of the temporary files.
+        // No temporary file remains.
         assert_eq!(fs::read_dir(&output).expect("listed").count(), 4);
     }
 

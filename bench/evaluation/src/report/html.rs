@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs nothing else, no script to be read, and prints.
+//! `report.html`: one file without scripts or links to other files, which can be printed.
 
 use std::fmt::Write;
 
@@ -9,18 +9,22 @@ use crate::results::{Point, Results};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
-body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:1040px;margin:2em auto;padding:0 1em;color:#1f2328;background:#fff}\
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:1040px;\
+margin:2em auto;padding:0 1em;color:#1f2328;background:#fff}\
 h1{font-size:1.6em;margin-bottom:.2em}h2{font-size:1.2em;margin-top:2em}\
 .note{color:#59636e}.verdict{border-left:4px solid #0072b2;padding:.4em .8em;margin:1em 0}\
 .wide{overflow-x:auto}svg{max-width:100%;height:auto}\
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}\
-th,td{padding:.15em .55em;text-align:right;border-bottom:1px solid #d1d9e0}th{text-align:right;vertical-align:bottom}\
+th,td{padding:.15em .55em;text-align:right;border-bottom:1px solid #d1d9e0}\
+th{text-align:right;vertical-align:bottom}\
 tr.picked{font-weight:600}td.mark{text-align:center}\
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}.note{color:#9198a1}th,td{border-color:#3d444d}}\
-@media print{body{color:#000;background:#fff;max-width:none;margin:0}h2,svg,figure{break-inside:avoid}.wide{overflow:visible}table{font-size:10px}}";
+@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}\
+.note{color:#9198a1}th,td{border-color:#3d444d}}\
+@media print{body{color:#000;background:#fff;max-width:none;margin:0}\
+h2,svg,figure{break-inside:avoid}.wide{overflow:visible}table{font-size:10px}}";
 
 /// The page.
-pub fn page(results: &Results) -> String {
+pub(super) fn page(results: &Results) -> String {
     let title = format!("{}: latency against length_penalty", results.model.name);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -46,8 +50,8 @@ pub fn page(results: &Results) -> String {
     if let Some(figure) = tradeoff(results) {
         let _ = writeln!(
             out,
-            "<h2>Quality against latency</h2>\n<p class=\"note\">A setting on the front is beaten by no other: \
-             none is both quicker and better.</p>\n<div class=\"wide\">{}</div>",
+            "<h2>Quality against latency</h2>\n<p class=\"note\">No other setting is both \
+             faster and better than one on the Pareto front.</p>\n<div class=\"wide\">{}</div>",
             render(&figure)
         );
     }
@@ -68,7 +72,8 @@ fn origin(out: &mut String, results: &Results) {
     let (model, data) = (&results.model, &results.data);
     let mut sentences = vec![
         format!(
-            "{} ({}, {} + {} layers of {}, vocabulary {}, {}) on {} of {}, {} of them with a reference summary.",
+            "{} ({}, {} + {} layers of {}, vocabulary {}, {}) on {} of {}, \
+             {} of them with a reference summary.",
             model.name,
             model.architecture,
             model.layers[0],
@@ -92,18 +97,18 @@ fn origin(out: &mut String, results: &Results) {
     ];
     if data.truncated > 0 {
         sentences.push(format!(
-            "{} longer than the model takes, cut there.",
+            "{} longer than the model reads, and cut.",
             count(data.truncated, "document")
         ));
     }
     if data.empty_rows > 0 {
         sentences.push(format!(
-            "{} without a text, passed over.",
+            "{} without a text, skipped.",
             count(data.empty_rows, "row")
         ));
     }
     if results.interrupted {
-        sentences.push("The sweep was ended early: this is what was measured until then.".into());
+        sentences.push("The sweep was ended early: these are the results until then.".into());
     }
     let _ = writeln!(
         out,
@@ -123,7 +128,8 @@ fn settings(out: &mut String, results: &Results) {
     let quality = results.points.iter().any(|point| point.rouge.is_some());
     out.push_str(
         "<h2>Every setting</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>num_beams</th>\
-         <th>early_stopping</th><th>length_penalty</th><th>p10 ms</th><th>p50 ms</th><th>p90 ms</th>\
+         <th>early_stopping</th><th>length_penalty</th>\
+         <th>p10 ms</th><th>p50 ms</th><th>p90 ms</th>\
          <th>steps</th><th>tokens</th><th>tokens/s</th>",
     );
     if quality {
@@ -176,7 +182,7 @@ mod tests {
     use crate::results::tests::results;
 
     #[test]
-    fn the_page_needs_nothing_else() {
+    fn the_page_needs_no_other_file() {
         let mut results = results(true).within(25.0);
         results.model.name = "<model & co>".into();
         results.interrupted = true;
@@ -186,7 +192,7 @@ mod tests {
         }
         assert!(page.contains("&lt;model &amp; co&gt;") && !page.contains("<model"));
         assert!(page.contains("ended early") && page.contains("For 25 ms: num_beams 2"));
-        // Latency, steps, length, ROUGE, and the front.
+        // Latency, steps, length, ROUGE, and quality against latency.
         assert_eq!(page.matches("<svg").count(), 5);
         assert_eq!(page.matches("<tr").count(), 4);
         assert!(!page.contains("NaN"));

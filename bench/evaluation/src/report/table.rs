@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::results::{Point, Results};
 
-/// A line for each setting; `*` marks those that none beats in both latency and quality, `>` the one
-/// that was picked for the budget.
+/// A line for each setting. `*` marks the Pareto front of latency and quality, `>` the setting
+/// picked for the budget.
 pub fn table(results: &Results) -> String {
     let mut out = String::from(
         "   beams  early_stopping  length_penalty |  p50 ms   p90 ms |  steps  tokens  tokens/s",
@@ -25,7 +25,8 @@ pub fn table(results: &Results) -> String {
         let (stopping, penalty) = beam_cells(point);
         let _ = write!(
             out,
-            "{mark} {:>6}  {stopping:>14}  {penalty:>14} | {:>7.1}  {:>7.1} | {:>6.1}  {:>6.1}  {:>8.0}",
+            "{mark} {:>6}  {stopping:>14}  {penalty:>14} | {:>7.1}  {:>7.1} | \
+             {:>6.1}  {:>6.1}  {:>8.0}",
             point.setting.num_beams,
             point.latency_ms.p50,
             point.latency_ms.p90,
@@ -40,7 +41,7 @@ pub fn table(results: &Results) -> String {
         out.push('\n');
     }
     if quality {
-        out.push_str("* no other setting is both quicker (p90) and better (ROUGE-L)");
+        out.push_str("* no other setting is both faster (p90) and better (ROUGE-L)");
         out.push_str(if results.picked().is_some() {
             "; > picked for the budget\n"
         } else {
@@ -53,7 +54,7 @@ pub fn table(results: &Results) -> String {
     out
 }
 
-/// `early_stopping` and `length_penalty`, which greedy search has none of.
+/// `early_stopping` and `length_penalty`; dashes for greedy search.
 pub(super) fn beam_cells(point: &Point) -> (String, String) {
     match point.setting.beam {
         None => ("-".into(), "-".into()),
