@@ -39,15 +39,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     let is_usage = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<Usage>()
-            || matches!(
-                cause.downcast_ref(),
-                Some(
-                    epitome_runtime::Error::Parameter(_)
-                        | epitome_runtime::Error::NoBundle { .. }
-                        | epitome_runtime::Error::OptimumLayout { .. }
-                        | epitome_runtime::Error::NoDraftGraph { .. }
-                )
-            )
+            || cause
+                .downcast_ref()
+                .is_some_and(epitome_runtime::Error::is_usage)
             || matches!(
                 cause.downcast_ref(),
                 Some(
@@ -79,15 +73,9 @@ fn code(error: &anyhow::Error) -> u8 {
 
 /// Errors of a sweep that stand for what was asked: its own, and those of the runtime within.
 fn is_bench_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    use epitome_runtime::Error;
     match cause.downcast_ref() {
         Some(epitome_evaluation::Error::Settings(_)) => true,
-        Some(epitome_evaluation::Error::Runtime(error)) => {
-            matches!(
-                error,
-                Error::Parameter(_) | Error::NoBundle { .. } | Error::OptimumLayout { .. }
-            )
-        }
+        Some(epitome_evaluation::Error::Runtime(error)) => error.is_usage(),
         _ => false,
     }
 }

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{Exported, fixture};
-use epitome_runtime::generation::Generated;
-use epitome_runtime::{Follower, GenerationParameters, Summarizer, Summary};
+use epitome_runtime::{GenerationParameters, Progress, Summarizer, Summary};
 use serde_json::json;
 
 /// Settings that end at different lengths, leave the batch early, and return several sequences.
@@ -79,10 +78,8 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
 #[derive(Default)]
 struct Turns(Vec<usize>);
 
-impl Follower for Turns {
-    fn finished(&mut self, _document: usize, _generated: &Generated, _summary: Summary) {}
-
-    fn cancelled(&mut self, document: usize) -> bool {
+impl Progress for Turns {
+    fn document_cancelled(&mut self, document: usize) -> bool {
         self.0.push(document);
         false
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::{FORMAT, OLDEST_FORMAT};
+use crate::bundle::FORMAT;
 use crate::generation::{GenerateError, ParameterError};
 
 /// The result of this library's functions.
@@ -44,14 +44,8 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The bundle lacks the graph that verifies drafts.
-    #[error("'{}' was exported without the graph that `prompt_lookup_num_tokens` needs: export the model again", path.display())]
-    NoDraftGraph {
-        /// The bundle.
-        path: PathBuf,
-    },
     /// The bundle is of a format this version does not read.
-    #[error("'{}' is of bundle format {found}, and this version reads {OLDEST_FORMAT} to {FORMAT}: export the model again with this version", path.display())]
+    #[error("'{}' is of bundle format {found}, and this version reads {FORMAT}: export the model again with this version", path.display())]
     BundleFormat {
         /// The manifest.
         path: PathBuf,
@@ -120,6 +114,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the call itself was wrong, so that it fails whatever the files hold.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NoBundle { .. } | Self::OptimumLayout { .. } => true,
+            Self::Parameter(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     /// An input or output error on `path`.
     pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
         Self::Io {

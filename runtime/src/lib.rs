@@ -22,20 +22,25 @@
 //! | [`session`] | encoder and decoder, and the cache that never moves |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
 //! | [`tokenizer`] | text to tokens and back |
-//! | [`summarizer`] | all of it together |
+//! | [`summarizer`], [`summary`] | all of it together, and what comes out |
+//! | [`progress`] | following long work, and stopping it |
 
 pub mod bundle;
 pub mod error;
 pub mod generation;
 pub mod library;
 pub mod operators;
+pub mod progress;
 pub mod session;
 mod simd;
 mod stop_strings;
 pub mod summarizer;
+pub mod summary;
 pub mod tokenizer;
 
 pub use error::{Error, Result};
 pub use generation::GenerationParameters;
+pub use progress::Progress;
 pub use session::SessionOptions;
-pub use summarizer::{Follower, ModelSettings, Sequence, Summarizer, Summary, Timing};
+pub use summarizer::{ModelSettings, Summarizer};
+pub use summary::{Sequence, Summary, Timing};

@@ -1,7 +1,7 @@
 //! The [`Summarizer`]: text in, summaries out.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use crate::bundle::{Bundle, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{
-    Generated, GenerationConfig, GenerationParameters, Limits, Observer, Source, StopReason,
-    generate,
+    Generated, GenerationConfig, GenerationParameters, Limits, Source, generate,
 };
+use crate::progress::Progress;
 use crate::session::{self, Decoder, Encoder, SessionOptions};
+use crate::summary::{Sequence, Summary, Timing};
 use crate::tokenizer::{SourceTokens, Tokenizer};
 
 /// Rows (documents times beams) that are decoded together at most: more of them share one reading
@@ -34,8 +35,6 @@ pub struct Summarizer {
 pub struct ModelSettings {
     defaults: Map<String, Value>,
     limits: Limits,
-    /// The bundle, where it cannot verify drafts.
-    without_drafts: Option<PathBuf>,
 }
 
 impl ModelSettings {
@@ -48,7 +47,6 @@ impl ModelSettings {
                 max_target_positions: Some(shape.max_target_positions),
                 vocab_size: shape.vocab_size,
             },
-            without_drafts: (!bundle.has_draft()).then(|| bundle.root().to_owned()),
         })
     }
 
@@ -59,83 +57,11 @@ impl ModelSettings {
 
     /// The settings that these parameters come to.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
-        let config = GenerationConfig::resolve(&self.defaults, parameters, self.limits)?;
-        match &self.without_drafts {
-            Some(path) if config.drafts() => Err(Error::NoDraftGraph { path: path.clone() }),
-            _ => Ok(config),
-        }
-    }
-}
-
-/// Follows the work on documents: streaming, and cancellation. Documents are numbered as in the call.
-pub trait Follower {
-    /// A token became final. Greedy search and sampling only: beam search decides at the end.
-    fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        let _ = (document, sequence, token);
-    }
-
-    /// A document is finished, while others may go on.
-    fn finished(&mut self, document: usize, generated: &Generated, summary: Summary);
-
-    /// Whether nobody wants this document any more; asked before each step.
-    fn cancelled(&mut self, document: usize) -> bool {
-        let _ = document;
-        false
-    }
-}
-
-/// What was made of one document.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// The summaries asked for, best first: `num_return_sequences` of them.
-    pub sequences: Vec<Sequence>,
-    /// Tokens of the source that were read, the end token included.
-    pub input_tokens: usize,
-    /// Whether the source was longer than the model takes, and cut.
-    pub truncated: bool,
-    /// Decoder steps made.
-    pub steps: usize,
-    /// What ended the generation.
-    pub stopped: StopReason,
-    /// Where the time went.
-    pub timing: Timing,
-}
-
-impl Summary {
-    /// The best summary.
-    pub fn text(&self) -> &str {
-        self.sequences.first().map_or("", |sequence| &sequence.text)
-    }
-}
-
-/// One generated sequence.
-#[derive(Clone, Debug)]
-pub struct Sequence {
-    /// The text, special tokens left out.
-    pub text: String,
-    /// Token ids as transformers' `generate` returns them: decoder start first, end token last.
-    pub token_ids: Vec<u32>,
-    /// transformers' `sequences_scores`; none for greedy search and sampling.
-    pub score: Option<f32>,
-    /// Log-probability of each generated token, where they were asked for.
-    pub token_scores: Option<Vec<f32>>,
-}
-
-/// Where a document's time went. Documents decoded together share their decoding.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timing {
-    /// Text to tokens.
-    pub tokenize: Duration,
-    /// The encoder.
-    pub encode: Duration,
-    /// From the first decoder step to this document's last, and its tokens to text.
-    pub decode: Duration,
-}
-
-impl Timing {
-    /// All together.
-    pub fn total(&self) -> Duration {
-        self.tokenize + self.encode + self.decode
+        Ok(GenerationConfig::resolve(
+            &self.defaults,
+            parameters,
+            self.limits,
+        )?)
     }
 }
 
@@ -184,29 +110,29 @@ impl Summarizer {
         self.summarize_observed(texts, parameters, &mut ())
     }
 
-    /// Summarizes documents, followed by `observer`: tokens as they become final, and a way to stop.
+    /// Summarizes documents, followed by `progress`: tokens as they become final, and a way to stop.
     pub fn summarize_observed<T: AsRef<str>>(
         &mut self,
         texts: &[T],
         parameters: &GenerationParameters,
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<Vec<Summary>> {
         let mut summaries: Vec<Option<Summary>> = texts.iter().map(|_| None).collect();
         let mut collector = Collector {
-            observer,
+            progress,
             summaries: &mut summaries,
         };
         self.summarize_each(texts, parameters, &mut collector)?;
         Ok(summaries.into_iter().flatten().collect())
     }
 
-    /// Summarizes documents and hands each summary to `follower` as soon as it is finished, while
+    /// Summarizes documents and hands each summary to `progress` as soon as it is finished, while
     /// other documents go on.
     pub fn summarize_each<T: AsRef<str>>(
         &mut self,
         texts: &[T],
         parameters: &GenerationParameters,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> Result<()> {
         let config = self.configure(parameters)?;
         let documents = texts
@@ -224,7 +150,7 @@ impl Summarizer {
         };
         order
             .chunks(together)
-            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, follower))
+            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, progress))
     }
 
     /// The settings that these parameters come to with this model's defaults.
@@ -282,7 +208,7 @@ impl Summarizer {
         documents: &[Document],
         batch: &[usize],
         config: &GenerationConfig,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> Result<()> {
         let mut timings = Vec::with_capacity(batch.len());
         let mut memories = Vec::with_capacity(batch.len());
@@ -303,8 +229,8 @@ impl Summarizer {
         let mut decoding =
             self.decoder
                 .start(memories, config.rows_per_document(), config.max_length())?;
-        let mut observer = BatchObserver {
-            follower,
+        let mut progress = BatchProgress {
+            progress,
             tokenizer: &self.tokenizer,
             documents,
             batch,
@@ -312,8 +238,8 @@ impl Summarizer {
             timings,
             failed: None,
         };
-        generate(&mut decoding, &sources, config, &mut observer)?;
-        observer.failed.map_or(Ok(()), Err)
+        generate(&mut decoding, &sources, config, &mut progress)?;
+        progress.failed.map_or(Ok(()), Err)
     }
 }
 
@@ -323,8 +249,8 @@ struct Document {
 }
 
 /// Makes summaries of a batch's documents as they finish, numbered as in the whole call.
-struct BatchObserver<'a> {
-    follower: &'a mut dyn Follower,
+struct BatchProgress<'a> {
+    progress: &'a mut dyn Progress,
     tokenizer: &'a Tokenizer,
     documents: &'a [Document],
     batch: &'a [usize],
@@ -334,7 +260,7 @@ struct BatchObserver<'a> {
     failed: Option<Error>,
 }
 
-impl BatchObserver<'_> {
+impl BatchProgress<'_> {
     fn summary(&self, place: usize, generated: &Generated) -> Result<Summary> {
         let document = &self.documents[self.batch[place]];
         let sequences = generated
@@ -362,43 +288,44 @@ impl BatchObserver<'_> {
     }
 }
 
-impl Observer for BatchObserver<'_> {
-    fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        self.follower.token(self.batch[document], sequence, token);
+impl Progress for BatchProgress<'_> {
+    fn document_cancelled(&mut self, document: usize) -> bool {
+        self.progress.document_cancelled(self.batch[document])
     }
 
-    fn finished(&mut self, document: usize, generated: &Generated) {
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        self.progress.token(self.batch[document], sequence, token);
+    }
+
+    fn generated(&mut self, document: usize, generated: &Generated) {
+        self.progress.generated(self.batch[document], generated);
         match self.summary(document, generated) {
-            Ok(summary) => {
-                self.follower
-                    .finished(self.batch[document], generated, summary);
-            }
+            Ok(summary) => self.progress.summarized(self.batch[document], summary),
             Err(error) => self.failed = self.failed.take().or(Some(error)),
         }
     }
-
-    fn cancelled(&mut self, document: usize) -> bool {
-        self.follower.cancelled(self.batch[document])
-    }
 }
 
-/// Keeps the summaries for [`Summarizer::summarize_observed`], and lets its observer follow.
+/// Keeps the summaries for [`Summarizer::summarize_observed`], and passes everything else on.
 struct Collector<'a> {
-    observer: &'a mut dyn Observer,
+    progress: &'a mut dyn Progress,
     summaries: &'a mut [Option<Summary>],
 }
 
-impl Follower for Collector<'_> {
+impl Progress for Collector<'_> {
+    fn document_cancelled(&mut self, document: usize) -> bool {
+        self.progress.document_cancelled(document)
+    }
+
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        self.observer.token(document, sequence, token);
+        self.progress.token(document, sequence, token);
     }
 
-    fn finished(&mut self, document: usize, generated: &Generated, summary: Summary) {
-        self.observer.finished(document, generated);
+    fn generated(&mut self, document: usize, generated: &Generated) {
+        self.progress.generated(document, generated);
+    }
+
+    fn summarized(&mut self, document: usize, summary: Summary) {
         self.summaries[document] = Some(summary);
-    }
-
-    fn cancelled(&mut self, document: usize) -> bool {
-        self.observer.cancelled(document)
     }
 }

@@ -473,8 +473,6 @@ impl Progress for Stop<'_> {
         tracing::info!(stage = what, "exporting the checkpoint");
     }
 
-    fn advance(&self, _bytes: u64) {}
-
     fn cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use epitome_runtime::generation::{Generated, Observer};
-use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer, Summary};
+use epitome_runtime::generation::Generated;
+use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer, Summary};
 use indicatif::ProgressBar;
 
 use crate::documents::{self, Document};
@@ -120,8 +120,8 @@ fn note_truncation(summarizer: &Summarizer, documents: &[Document], summaries: &
 
 struct DocumentBar(ProgressBar);
 
-impl Observer for DocumentBar {
-    fn finished(&mut self, _document: usize, _generated: &Generated) {
+impl Progress for DocumentBar {
+    fn generated(&mut self, _document: usize, _generated: &Generated) {
         self.0.inc(1);
     }
 }

@@ -1,7 +1,6 @@
 //! The sweep: summarizes every document at every setting.
 
-use epitome_runtime::generation::Observer;
-use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
+use epitome_runtime::{GenerationParameters, Progress, Summarizer, Summary, Timing};
 
 use crate::data::{Dataset, Document};
 use crate::error::{Error, Result};
@@ -9,7 +8,7 @@ use crate::rouge::{Rouge, Scorer};
 use crate::settings::Setting;
 
 /// Follows a measurement and can end it.
-pub trait Watch {
+pub trait Watch: Sync {
     /// The number of summaries that will be made.
     fn start(&mut self, summaries: usize) {
         let _ = summaries;
@@ -152,8 +151,8 @@ pub(crate) fn summarize(
 /// Ends a search in the middle, since one may take minutes.
 struct Stop<'a>(&'a dyn Watch);
 
-impl Observer for Stop<'_> {
-    fn cancelled(&mut self, _: usize) -> bool {
+impl Progress for Stop<'_> {
+    fn cancelled(&self) -> bool {
         self.0.stopped()
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker drives: the [`Summarizer`], or a stand-in of the tests.
 
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, GenerationParameters, Summarizer};
+use epitome_runtime::{GenerationParameters, Progress, Summarizer};
 
 /// Summarizes; owned by one worker.
 pub(crate) trait Engine {
@@ -10,7 +10,7 @@ pub(crate) trait Engine {
         &mut self,
         texts: &[&str],
         parameters: &GenerationParameters,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()>;
 
     /// Turns streamed tokens into text, where the engine can.
@@ -22,9 +22,9 @@ impl Engine for Summarizer {
         &mut self,
         texts: &[&str],
         parameters: &GenerationParameters,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
-        self.summarize_each(texts, parameters, follower)
+        self.summarize_each(texts, parameters, progress)
     }
 
     fn detokenizer(&self) -> Option<Detokenizer> {

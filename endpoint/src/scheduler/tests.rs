@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use epitome_runtime::generation::{Generated, StopReason};
+use epitome_runtime::generation::StopReason;
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, GenerationParameters, Sequence, Summary, Timing};
+use epitome_runtime::{GenerationParameters, Progress, Sequence, Summary, Timing};
 
 use super::*;
 
@@ -31,7 +31,7 @@ impl Engine for Fake {
         &mut self,
         texts: &[&str],
         _parameters: &GenerationParameters,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
         let texts_owned = texts.iter().map(ToString::to_string).collect();
         self.0.batches.lock().unwrap().push(texts_owned);
@@ -46,17 +46,12 @@ impl Engine for Fake {
             while *text == "slow" && stopped != StopReason::Cancelled {
                 std::thread::sleep(Duration::from_millis(1));
                 self.0.steps.fetch_add(1, Ordering::SeqCst);
-                if follower.cancelled(index) {
+                if progress.document_cancelled(index) {
                     stopped = StopReason::Cancelled;
                 }
             }
-            follower.token(index, 0, 7);
-            let generated = Generated {
-                sequences: Vec::new(),
-                steps: 1,
-                stopped,
-            };
-            follower.finished(index, &generated, summary(text, stopped, decode));
+            progress.token(index, 0, 7);
+            progress.summarized(index, summary(text, stopped, decode));
         }
         Ok(())
     }

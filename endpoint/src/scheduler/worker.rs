@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use epitome_runtime::generation::{Generated, StopReason};
+use epitome_runtime::generation::StopReason;
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, Summary};
+use epitome_runtime::{Progress, Summary};
 
 use super::Shared;
 use super::engine::{Engine, OpenEngine};
@@ -151,7 +151,7 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Follower for Running<'_> {
+impl Progress for Running<'_> {
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
         let task = self.call[document];
         // The best sequence is known at the end only; a stream shows the first.
@@ -166,7 +166,7 @@ impl Follower for Running<'_> {
         self.tasks[task].report(Event::Token(Token { id: token, text }));
     }
 
-    fn finished(&mut self, document: usize, _generated: &Generated, summary: Summary) {
+    fn summarized(&mut self, document: usize, summary: Summary) {
         let task = self.call[document];
         self.observed.push(Observed::from(&summary));
         if summary.stopped == StopReason::Cancelled {
@@ -184,7 +184,7 @@ impl Follower for Running<'_> {
         });
     }
 
-    fn cancelled(&mut self, document: usize) -> bool {
+    fn document_cancelled(&mut self, document: usize) -> bool {
         self.tasks[self.call[document]].is_abandoned()
     }
 }

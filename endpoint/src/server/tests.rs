@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use epitome_runtime::tokenizer::Detokenizer;
-use epitome_runtime::{Follower, GenerationParameters};
+use epitome_runtime::{GenerationParameters, Progress};
 use serde_json::{Value, json};
 
 use super::*;
@@ -26,10 +26,10 @@ impl Engine for Fragile {
         &mut self,
         texts: &[&str],
         parameters: &GenerationParameters,
-        follower: &mut dyn Follower,
+        progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
         assert!(!texts.contains(&PANIC), "asked to panic");
-        self.0.run(texts, parameters, follower)
+        self.0.run(texts, parameters, progress)
     }
 
     fn detokenizer(&self) -> Option<Detokenizer> {

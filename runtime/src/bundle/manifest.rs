@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::precision::Precision;
 
-/// The bundle format that this version writes: since 3, keys and values of the cross-attention are float16 in bundles that
-/// are not float32.
-pub const FORMAT: u32 = 3;
-/// The oldest that it reads.
-pub const OLDEST_FORMAT: u32 = 2;
+/// The bundle format that this version writes and reads.
+pub const FORMAT: u32 = 1;
 
 /// What an export is written for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +29,7 @@ impl Layout {
 /// The record in `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the bundle format: [`OLDEST_FORMAT`] to [`FORMAT`].
+    /// Version of the bundle format: [`FORMAT`].
     pub format: u32,
     /// What the export is written for; absent for a bundle.
     #[serde(skip_serializing_if = "Layout::is_bundle", default)]

@@ -20,9 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use manifest::{
-    FORMAT, FileRecord, Layout, Manifest, ModelShape, OLDEST_FORMAT, SourceRecord, Surplus, Tool,
-};
+pub use manifest::{FORMAT, FileRecord, Layout, Manifest, ModelShape, SourceRecord, Surplus, Tool};
 pub use precision::Precision;
 
 use crate::error::{Error, Result};
@@ -31,7 +29,7 @@ use crate::error::{Error, Result};
 pub const ENCODER: &str = "encoder.onnx";
 /// The decoder graph.
 pub const DECODER: &str = "decoder.onnx";
-/// The decoder graph that verifies drafts; not in bundles from before there were any.
+/// The decoder graph that verifies drafts.
 pub const DRAFT: &str = "decoder_draft.onnx";
 /// The weights of all graphs.
 pub const WEIGHTS: &str = "weights.bin";
@@ -45,8 +43,15 @@ pub const MANIFEST: &str = "manifest.json";
 /// The encoder graph of optimum's layout: what tells it, whoever wrote it.
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
-/// Every file that a bundle must have, and of which the manifest keeps a digest.
-pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
+/// Every file that a bundle has beside its manifest, which keeps a digest of each.
+pub const FILES: [&str; 6] = [
+    ENCODER,
+    DECODER,
+    DRAFT,
+    WEIGHTS,
+    TOKENIZER,
+    GENERATION_CONFIG,
+];
 
 /// An exported model on disk.
 #[derive(Clone, Debug)]
@@ -80,7 +85,7 @@ impl Bundle {
             return Err(Error::OptimumLayout { path: root });
         }
         let bundle = Self { root, manifest };
-        for name in bundle.files() {
+        for name in FILES {
             let record = bundle.record(name)?;
             let path = bundle.path(name);
             let found = fs::metadata(&path)
@@ -102,17 +107,7 @@ impl Bundle {
 
     /// Compares the digest of every file with the manifest.
     pub fn check(&self) -> Result<()> {
-        self.files().try_for_each(|name| self.check_file(name))
-    }
-
-    /// Whether it has the graph that verifies drafts.
-    pub fn has_draft(&self) -> bool {
-        self.manifest.files.contains_key(DRAFT)
-    }
-
-    /// The files that it has and the manifest keeps a digest of.
-    fn files(&self) -> impl Iterator<Item = &'static str> {
-        FILES.into_iter().chain(self.has_draft().then_some(DRAFT))
+        FILES.iter().try_for_each(|name| self.check_file(name))
     }
 
     /// The folder.
@@ -161,7 +156,7 @@ impl Bundle {
 fn read_manifest(path: &Path) -> Result<Manifest> {
     let fields: Map<String, Value> = read_json(path)?;
     match fields.get("format").and_then(Value::as_u64) {
-        Some(format) if (u64::from(OLDEST_FORMAT)..=u64::from(FORMAT)).contains(&format) => {}
+        Some(format) if format == u64::from(FORMAT) => {}
         Some(format) => {
             return Err(Error::BundleFormat {
                 path: path.into(),

@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use super::beam_mode::BeamMode;
 use super::error::ParameterError;
+use super::model::StopStrings;
 use super::parameters::{
     Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
 };
-use super::stopping::StopStrings;
 
 /// What the model allows, whatever is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,15 @@
 //! What can be wrong with generation parameters, and with a search.
 
-use super::parameters::shown;
+/// Values longer than this are cut in messages.
+pub(super) const SHOWN: usize = 80;
+
+/// A value as a message shows it.
+pub(super) fn shown(text: String) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
 
 /// A generation parameter that cannot be followed, said in one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -56,6 +65,11 @@ pub enum ParameterError {
 }
 
 impl ParameterError {
+    /// Whether the caller is at fault, and not the model's own defaults.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::ModelDefaults(_))
+    }
+
     /// Stop strings of which the tokenizer can write none.
     pub(crate) fn unmatchable(stop_strings: &[String]) -> Self {
         Self::Contradiction {

@@ -9,28 +9,25 @@
 //! * `search` holds greedy search and sampling, beam search, diverse and constrained beam search (these
 //!   two as transformers 4.46.3 has them, which version 5 lacks), and the loop that drives documents
 //!   in lockstep. Every document has a search of its own, so documents never influence each other.
-//! * `kernels` is the arithmetic over whole rows.
+//! * `scoring` is the arithmetic over whole rows.
 
 mod beam_mode;
 mod config;
 mod error;
-mod kernels;
 mod model;
-mod observer;
 mod outcome;
 mod parameters;
 mod processors;
 mod random;
+mod scoring;
 mod search;
 mod stopping;
 
 pub use config::{GenerationConfig, Limits};
 pub use error::{GenerateError, ParameterError};
-pub use model::{DraftModel, Source, StepModel};
-pub use observer::Observer;
+pub use model::{DraftModel, Source, StepModel, StopStrings};
 pub use outcome::{Generated, Hypothesis, StopReason};
 pub use parameters::{
     Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
 };
 pub use search::generate;
-pub use stopping::StopStrings;

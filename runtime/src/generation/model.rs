@@ -1,4 +1,4 @@
-//! What a search needs of a decoder, and of a document.
+//! What a search needs of a decoder, of a document, and of a tokenizer.
 
 use std::time::Instant;
 
@@ -73,4 +73,11 @@ impl<'a> Source<'a> {
             deadline: None,
         }
     }
+}
+
+/// Knows which token histories end in a stop string; the tokenizer's side implements it.
+pub trait StopStrings: Send + Sync {
+    /// Whether the text of `token_ids` (the decoder's whole history, newest last) ends in a stop string, or has one
+    /// that the newest token completed.
+    fn ends(&self, token_ids: &[u32]) -> bool;
 }

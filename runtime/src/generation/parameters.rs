@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::error::ParameterError;
+use super::error::{ParameterError, SHOWN, shown};
 
 /// Most rows (beams, or sampled sequences) that one document may occupy: a bound on memory, far above any use.
 pub const MAX_ROWS: usize = 256;
@@ -223,16 +223,6 @@ impl FromJson for ExponentialDecay {
             }),
             _ => None,
         }
-    }
-}
-
-/// Values longer than this are cut in messages.
-const SHOWN: usize = 80;
-
-pub(super) fn shown(text: String) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
     }
 }
 

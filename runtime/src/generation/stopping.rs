@@ -4,15 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::GenerationConfig;
-use super::model::Source;
+use super::model::{Source, StopStrings};
 use super::outcome::StopReason;
-
-/// Knows which token histories end in a stop string; the tokenizer's side implements it.
-pub trait StopStrings: Send + Sync {
-    /// Whether the text of `token_ids` (the decoder's whole history, newest last) ends in a stop string, or has one
-    /// that the newest token completed.
-    fn ends(&self, token_ids: &[u32]) -> bool;
-}
 
 /// The criteria of one document.
 #[derive(Clone)]

@@ -2,9 +2,10 @@
 
 use ort::session::{IoBinding, Session};
 
-use super::cross::{Cross, gather};
+use super::buffers::{Buffers, Layer, StepBuffers, source_mask};
+use super::cross_kv::{SourceMemory, gather};
 use super::draft::DraftGraph;
-use super::{FloatTensor, SourceMemory, allocate, filled};
+use super::tensors::{allocate, copy_rows};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::generation::{DraftModel, StepModel};
@@ -78,76 +79,6 @@ pub struct Decoding<'d> {
     previous: Vec<i32>,
     /// Logits of the last step that read a draft.
     draft_logits: Vec<f32>,
-}
-
-pub(super) struct Buffers {
-    steps: StepBuffers,
-    /// int32 `[documents, source]`.
-    pub(super) mask: ort::value::Tensor<i32>,
-    pub(super) layers: Vec<Layer>,
-}
-
-/// What changes from step to step.
-struct StepBuffers {
-    /// int64 `[documents, beams]`.
-    input_ids: ort::value::Tensor<i64>,
-    /// int32 `[1]`.
-    past_length: ort::value::Tensor<i32>,
-    /// int32 `[documents, beams, max_length]`.
-    indirection: ort::value::Tensor<i32>,
-    /// float32 `[documents * beams, vocab]`.
-    logits: FloatTensor,
-}
-
-impl StepBuffers {
-    fn new(documents: usize, beams: usize, max_length: usize, vocab_size: usize) -> Result<Self> {
-        let cells = documents * beams * max_length;
-        Ok(Self {
-            input_ids: filled(
-                &[documents, beams],
-                std::iter::repeat_n(0, documents * beams),
-            )?,
-            past_length: filled(&[1], [0])?,
-            indirection: filled(
-                &[documents, beams, max_length],
-                std::iter::repeat_n(0, cells),
-            )?,
-            logits: allocate(&[documents * beams, vocab_size])?,
-        })
-    }
-}
-
-/// The caches of one layer.
-pub(super) struct Layer {
-    pub(super) cross: Cross,
-    /// float32 `[documents * beams, heads, max_length, head_size]`.
-    pub(super) past_key: FloatTensor,
-    /// The same shape.
-    pub(super) past_value: FloatTensor,
-}
-
-impl Layer {
-    fn new(cross: Cross, beams: usize, max_length: usize, shape: &ModelShape) -> Result<Self> {
-        let dims = [
-            cross.documents() * beams,
-            shape.heads,
-            max_length,
-            shape.head_size,
-        ];
-        Ok(Self {
-            cross,
-            past_key: allocate(&dims)?,
-            past_value: allocate(&dims)?,
-        })
-    }
-}
-
-fn source_mask(memories: &[SourceMemory]) -> Result<ort::value::Tensor<i32>> {
-    let longest = memories.iter().map(SourceMemory::length).max().unwrap_or(0);
-    let cells = memories
-        .iter()
-        .flat_map(|memory| (0..longest).map(|position| i32::from(position < memory.length)));
-    filled(&[memories.len(), longest], cells)
 }
 
 fn buffers_binding(session: &Session) -> Result<IoBinding> {
@@ -255,12 +186,7 @@ impl StepModel for Decoding<'_> {
         copy_rows(mask.extract_tensor().1, &mut smaller, documents);
         *mask = smaller;
         for layer in layers {
-            layer.cross.retain(documents)?;
-            for past in [&mut layer.past_key, &mut layer.past_value] {
-                let mut smaller = allocate(&kept_shape(past.shape(), documents.len() * beams))?;
-                copy_past(past, &mut smaller, documents, beams, length);
-                *past = smaller;
-            }
+            layer.retain(documents, beams, length)?;
         }
         self.documents = documents.len();
         self.binding = buffers_binding(&self.decoder.session)?;
@@ -269,11 +195,7 @@ impl StepModel for Decoding<'_> {
 
     fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Error>> {
         let single = self.documents * self.beams == 1;
-        if single && self.decoder.draft.exists() {
-            Some(self)
-        } else {
-            None
-        }
+        single.then_some(self as _)
     }
 }
 
@@ -295,44 +217,5 @@ impl DraftModel for Decoding<'_> {
 
     fn forget(&mut self, count: usize) {
         self.length -= count;
-    }
-}
-
-/// A tensor's shape with another first dimension.
-pub(super) fn kept_shape(shape: &[i64], rows: usize) -> Vec<usize> {
-    let rest = shape[1..].iter().map(|&dim| dim as usize);
-    std::iter::once(rows).chain(rest).collect()
-}
-
-/// Copies whole documents of a document-major tensor.
-pub(super) fn copy_rows<T>(from: &[T], to: &mut ort::value::Tensor<T>, documents: &[usize])
-where
-    T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Copy,
-{
-    let (_, to) = to.extract_tensor_mut();
-    let size = to.len() / documents.len();
-    for (to, &document) in to.chunks_exact_mut(size).zip(documents) {
-        to.copy_from_slice(&from[document * size..][..size]);
-    }
-}
-
-/// Copies the filled part of the self-attention cache of whole documents.
-fn copy_past(
-    from: &FloatTensor,
-    to: &mut FloatTensor,
-    documents: &[usize],
-    beams: usize,
-    length: usize,
-) {
-    let (shape, to) = to.extract_tensor_mut();
-    let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
-    let (_, from) = from.extract_tensor();
-    let (block, filled) = (max_length * size, length * size);
-    let document_blocks = beams * heads;
-    for (index, &document) in documents.iter().enumerate() {
-        for head in 0..document_blocks {
-            let to = &mut to[(index * document_blocks + head) * block..][..filled];
-            to.copy_from_slice(&from[(document * document_blocks + head) * block..][..filled]);
-        }
     }
 }

@@ -4,32 +4,27 @@ use std::path::PathBuf;
 
 use ort::session::{Session, SessionInputValue, SessionInputs};
 
-use super::decoder::{Buffers, Layer};
-use super::{SessionOptions, filled, open};
+use super::buffers::Buffers;
+use super::graph::{SessionOptions, open};
+use super::tensors::filled;
 use crate::bundle::io;
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 
 /// Loaded when it is first used: most decodings have no drafts.
 pub(super) struct DraftGraph {
-    /// Where it is; none in a bundle from before there were drafts.
-    path: Option<PathBuf>,
+    path: PathBuf,
     options: SessionOptions,
     session: Option<Session>,
 }
 
 impl DraftGraph {
-    pub(super) fn new(path: Option<PathBuf>, options: &SessionOptions) -> Self {
+    pub(super) fn new(path: PathBuf, options: &SessionOptions) -> Self {
         Self {
             path,
             options: options.clone(),
             session: None,
         }
-    }
-
-    /// Whether there is one.
-    pub(super) fn exists(&self) -> bool {
-        self.path.is_some()
     }
 
     /// Reads `tokens` behind the `length` others of the caches in `buffers`, and writes their keys and
@@ -41,11 +36,10 @@ impl DraftGraph {
         buffers: &mut Buffers,
         logits: &mut Vec<f32>,
     ) -> Result<()> {
-        if self.session.is_none() {
-            let path = self.path.as_deref().expect("asked for where it exists");
-            self.session = Some(open(&OnnxRuntime::load()?, path, &self.options)?);
-        }
-        let session = self.session.as_mut().expect("loaded above");
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(open(&OnnxRuntime::load()?, &self.path, &self.options)?),
+        };
         let ids = filled(
             &[1, tokens.len()],
             tokens.iter().map(|&token| i64::from(token)),
@@ -80,24 +74,5 @@ impl DraftGraph {
             layer.write(new, length);
         }
         Ok(())
-    }
-}
-
-impl Layer {
-    /// Writes keys and values of new tokens, `[1, heads, tokens, head_size]` each, behind the
-    /// `length` others.
-    fn write(&mut self, new: [&[f32]; 2], length: usize) {
-        for (past, new) in [&mut self.past_key, &mut self.past_value]
-            .into_iter()
-            .zip(new)
-        {
-            let (shape, past) = past.extract_tensor_mut();
-            let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
-            let per_head = new.len() / heads;
-            let heads = past.chunks_exact_mut(max_length * size);
-            for (head, new) in heads.zip(new.chunks_exact(per_head)) {
-                head[length * size..][..per_head].copy_from_slice(new);
-            }
-        }
     }
 }

@@ -3,8 +3,8 @@
 use ort::session::{Session, SessionOutputs};
 use ort::value::{DowncastableTarget, Value, ValueTypeMarker};
 
-use super::cross::Cross;
-use super::{FloatTensor, filled};
+use super::cross_kv::{CrossKv, SourceMemory};
+use super::tensors::{FloatTensor, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 
@@ -12,25 +12,6 @@ use crate::error::{Error, Result};
 pub struct Encoder {
     session: Session,
     shape: ModelShape,
-}
-
-/// What the decoder needs of a document: cross-attention keys and values of every decoder layer, as
-/// [`io::cross_key`] and [`io::cross_value`] have them.
-pub struct SourceMemory {
-    pub(super) cross: Vec<Cross>,
-    pub(super) length: usize,
-}
-
-impl SourceMemory {
-    /// Tokens of the source.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// Whether every key and value is a finite number.
-    pub fn is_finite(&self) -> bool {
-        self.cross.iter().all(Cross::is_finite)
-    }
 }
 
 impl Encoder {
@@ -46,7 +27,7 @@ impl Encoder {
         let cross = (0..layers)
             .map(|layer| {
                 let key = take(&mut outputs, &io::cross_key(layer))?;
-                Cross::new(key, take(&mut outputs, &io::cross_value(layer))?)
+                CrossKv::new(key, take(&mut outputs, &io::cross_value(layer))?)
             })
             .collect::<Result<_>>()?;
         Ok(SourceMemory {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use epitome_runtime::Progress;
 use epitome_runtime::generation::{
-    Generated, GenerationConfig, GenerationParameters, Limits, Observer, Source, StopReason,
-    StopStrings, generate,
+    Generated, GenerationConfig, GenerationParameters, Limits, Source, StopReason, StopStrings,
+    generate,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -28,10 +29,10 @@ pub(crate) fn config(parameters: &Value) -> GenerationConfig {
 fn run(
     sources: &[Vec<u32>],
     config: &GenerationConfig,
-    observer: &mut dyn Observer,
+    progress: &mut dyn Progress,
 ) -> Vec<Generated> {
     let mut model = TableModel::new(LIMITS.vocab_size, sources, config.rows_per_document());
-    generate(&mut model, &as_sources(sources), config, observer).expect("the table never fails")
+    generate(&mut model, &as_sources(sources), config, progress).expect("the table never fails")
 }
 
 fn sources() -> impl Strategy<Value = Vec<Vec<u32>>> {
@@ -140,7 +141,7 @@ struct Recorder {
     cancel: Option<(usize, usize)>,
 }
 
-impl Observer for Recorder {
+impl Progress for Recorder {
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
         assert_eq!(sequence, 0);
         self.tokens
@@ -148,11 +149,11 @@ impl Observer for Recorder {
         self.tokens[document].push(token);
     }
 
-    fn finished(&mut self, document: usize, _: &Generated) {
+    fn generated(&mut self, document: usize, _: &Generated) {
         self.finished.push(document);
     }
 
-    fn cancelled(&mut self, document: usize) -> bool {
+    fn document_cancelled(&mut self, document: usize) -> bool {
         match &mut self.cancel {
             Some((chosen, 0)) => *chosen == document,
             Some((chosen, left)) => {

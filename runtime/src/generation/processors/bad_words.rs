@@ -1,6 +1,6 @@
 //! `bad_words_ids`.
 
-use super::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, forbid};
 
 /// Forbids the last token of each bad word whose other tokens end the history.
 pub(super) struct NoBadWordsLogitsProcessor {
@@ -33,7 +33,7 @@ impl LogitsProcessor for NoBadWordsLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

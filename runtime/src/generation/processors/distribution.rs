@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::generation::kernels::normalizer::{Normalizer, normalize};
+use crate::generation::scoring::normalizer::{Normalizer, normalize};
 use crate::simd::exp::exp;
 
 /// A token that is still possible.

@@ -1,7 +1,7 @@
 //! `encoder_no_repeat_ngram_size`.
 
 use super::no_repeat_ngram::forbid_continuations;
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Forbids every token that would copy a sequence of `size` tokens from the source.
 pub(super) struct EncoderNoRepeatNGramLogitsProcessor {
@@ -31,7 +31,7 @@ impl LogitsProcessor for EncoderNoRepeatNGramLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

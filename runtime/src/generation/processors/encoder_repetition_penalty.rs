@@ -1,7 +1,7 @@
 //! `encoder_repetition_penalty`.
 
+use super::processor::{Context, Effect, LogitsProcessor};
 use super::repetition_penalty::Penalty;
-use super::{Context, Effect, LogitsProcessor};
 
 /// Favours the tokens of the source where the penalty is above 1, avoids them below.
 pub(super) struct EncoderRepetitionPenaltyLogitsProcessor {
@@ -28,7 +28,7 @@ impl LogitsProcessor for EncoderRepetitionPenaltyLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

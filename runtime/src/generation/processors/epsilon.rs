@@ -1,7 +1,7 @@
 //! `epsilon_cutoff`.
 
 use super::distribution::Distribution;
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Drops tokens less likely than a bound.
 pub(super) struct EpsilonLogitsWarper {
@@ -36,7 +36,7 @@ impl LogitsProcessor for EpsilonLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{forbidden, processed};
+    use super::super::processor::testing::{forbidden, processed};
     use super::*;
 
     #[test]

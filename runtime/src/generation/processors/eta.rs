@@ -1,7 +1,7 @@
 //! `eta_cutoff`.
 
 use super::distribution::Distribution;
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Drops tokens less likely than a bound that falls as the entropy grows.
 pub(super) struct EtaLogitsWarper {
@@ -38,7 +38,7 @@ impl LogitsProcessor for EtaLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::processed;
+    use super::super::processor::testing::processed;
     use super::*;
 
     #[test]

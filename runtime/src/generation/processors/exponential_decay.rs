@@ -1,6 +1,6 @@
 //! `exponential_decay_length_penalty`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 use crate::generation::parameters::ExponentialDecay;
 
 /// Raises the end tokens' scores, exponentially from a length on.
@@ -50,7 +50,7 @@ impl LogitsProcessor for ExponentialDecayLengthPenalty {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! `forced_bos_token_id`.
 
-use super::{Context, Effect, LogitsProcessor, force};
+use super::processor::{Context, Effect, LogitsProcessor, force};
 
 /// Makes one token certain where only the decoder start stands before it.
 pub(super) struct ForcedBosTokenLogitsProcessor {
@@ -31,7 +31,7 @@ impl LogitsProcessor for ForcedBosTokenLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

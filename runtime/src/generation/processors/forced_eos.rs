@@ -1,6 +1,6 @@
 //! `forced_eos_token_id`.
 
-use super::{Context, Effect, LogitsProcessor, force};
+use super::processor::{Context, Effect, LogitsProcessor, force};
 
 /// Makes the end tokens certain where the next token is the last that `max_length` allows.
 pub(super) struct ForcedEosTokenLogitsProcessor {
@@ -35,7 +35,7 @@ impl LogitsProcessor for ForcedEosTokenLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

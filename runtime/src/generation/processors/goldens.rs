@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Context, LogitsProcessors};
-use crate::generation::kernels::normalizer::{materialize, normalize};
+use super::LogitsProcessors;
+use super::processor::Context;
+use crate::generation::scoring::normalizer::{materialize, normalize};
 use crate::generation::{GenerationConfig, GenerationParameters, Limits};
 
 /// `null` stands for minus infinity.

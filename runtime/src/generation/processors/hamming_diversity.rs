@@ -1,6 +1,6 @@
 //! `diversity_penalty`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so much
 /// for each beam that did.
@@ -40,7 +40,7 @@ impl LogitsProcessor for HammingDiversityLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! `renormalize_logits`.
 
-use super::{Context, Effect, LogitsProcessor};
-use crate::generation::kernels::normalizer::{materialize, normalize};
+use super::processor::{Context, Effect, LogitsProcessor};
+use crate::generation::scoring::normalizer::{materialize, normalize};
 
 /// Makes the scores log-probabilities again, after all other processors.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl LogitsProcessor for LogitNormalization {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

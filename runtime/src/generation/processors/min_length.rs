@@ -1,6 +1,6 @@
 //! `min_length`.
 
-use super::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, forbid};
 
 /// Forbids the end tokens while the sequence, prompt included, is shorter than `min_length`.
 pub(super) struct MinLengthLogitsProcessor {
@@ -35,7 +35,7 @@ impl LogitsProcessor for MinLengthLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

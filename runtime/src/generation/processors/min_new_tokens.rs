@@ -1,6 +1,6 @@
 //! `min_new_tokens`.
 
-use super::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, forbid};
 
 /// Forbids the end tokens while fewer than `min_new_tokens` follow the prompt.
 pub(super) struct MinNewTokensLengthLogitsProcessor {
@@ -37,7 +37,7 @@ impl LogitsProcessor for MinNewTokensLengthLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! `min_p`.
 
 use super::distribution::Distribution;
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Drops tokens less likely than a share of the likeliest.
 pub(super) struct MinPLogitsWarper {
@@ -42,7 +42,7 @@ impl LogitsProcessor for MinPLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

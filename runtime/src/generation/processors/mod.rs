@@ -18,6 +18,7 @@ mod min_length;
 mod min_new_tokens;
 mod min_p;
 mod no_repeat_ngram;
+mod processor;
 mod remove_invalid_values;
 mod repetition_penalty;
 mod sequence_bias;
@@ -30,54 +31,8 @@ mod top_p;
 mod typical;
 
 use super::config::{GenerationConfig, Sampling, Strategy};
-
-/// What is known of the row whose next token is to be chosen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Context<'a> {
-    /// The decoder's history, start and prefix included.
-    pub(crate) tokens: &'a [u32],
-    /// The encoder's input ids, unpadded.
-    pub(crate) source: &'a [u32],
-    /// Tokens that other beams of the document, from which this one is to differ, chose at this step.
-    pub(crate) peers: &'a [u32],
-}
-
-impl<'a> Context<'a> {
-    pub(crate) fn new(tokens: &'a [u32], source: &'a [u32]) -> Self {
-        Self {
-            tokens,
-            source,
-            peers: &[],
-        }
-    }
-
-    /// The same, where others have chosen already.
-    #[must_use]
-    pub(crate) fn beside(self, peers: &'a [u32]) -> Self {
-        Self { peers, ..self }
-    }
-}
-
-/// What a processor would do to a row, so that a search can leave logits as they are where nobody reads them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Effect {
-    /// Nothing at this step.
-    Nothing,
-    /// Sets scores to minus infinity, and reads none: logits serve as well as log-probabilities.
-    Forbids,
-    /// Reads scores, or sets others: needs the real ones.
-    Rewrites,
-}
-
-/// Changes the scores of one row.
-pub(crate) trait LogitsProcessor {
-    /// What [`Self::process`] would do to this row now.
-    fn effect(&self, context: &Context<'_>) -> Effect;
-
-    /// Changes `scores` (one for each token of the vocabulary) in place: logits for greedy search and sampling,
-    /// log-probabilities for beam search. Takes itself mutably only for the sake of scratch space.
-    fn process(&mut self, context: &Context<'_>, scores: &mut [f32]);
-}
+use processor::LogitsProcessor;
+pub(crate) use processor::{Context, Effect};
 
 /// All processors of a search, in transformers' order.
 #[derive(Default)]
@@ -257,76 +212,7 @@ impl Registry {
     }
 }
 
-/// Forbids each of these tokens.
-fn forbid(scores: &mut [f32], tokens: &[u32]) {
-    for token in tokens {
-        scores[*token as usize] = f32::NEG_INFINITY;
-    }
-}
-
-/// Forbids all but these tokens, which become certain.
-fn force(scores: &mut [f32], tokens: &[u32]) {
-    scores.fill(f32::NEG_INFINITY);
-    for token in tokens {
-        scores[*token as usize] = 0.0;
-    }
-}
-
 #[cfg(test)]
 mod goldens;
 #[cfg(test)]
 mod properties;
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! Properties that hold of processors in general.
-
-    use super::{Context, LogitsProcessor};
-
-    /// Scores without ties for a small vocabulary.
-    pub(crate) fn scores(vocab: usize) -> Vec<f32> {
-        (0..vocab)
-            .map(|token| ((token * 37) % 101) as f32 / 8.0 - 6.0)
-            .collect()
-    }
-
-    /// What the processor makes of `before`.
-    pub(crate) fn processed(
-        processor: &mut dyn LogitsProcessor,
-        context: &Context<'_>,
-        before: &[f32],
-    ) -> Vec<f32> {
-        let mut after = before.to_vec();
-        processor.process(context, &mut after);
-        after
-    }
-
-    /// The tokens set to minus infinity; every other score must be untouched, and a second pass change nothing.
-    pub(crate) fn forbidden(
-        processor: &mut dyn LogitsProcessor,
-        tokens: &[u32],
-        source: &[u32],
-    ) -> Vec<u32> {
-        let context = Context::new(tokens, source);
-        let before = scores(50);
-        let after = processed(processor, &context, &before);
-        assert_eq!(
-            after,
-            processed(processor, &context, &after),
-            "not idempotent"
-        );
-        let mut forbidden = Vec::new();
-        for (token, (before, after)) in before.iter().zip(&after).enumerate() {
-            if *after == f32::NEG_INFINITY {
-                forbidden.push(token as u32);
-            } else {
-                assert_eq!(
-                    before.to_bits(),
-                    after.to_bits(),
-                    "token {token} was changed"
-                );
-            }
-        }
-        forbidden
-    }
-}

@@ -1,6 +1,6 @@
 //! `no_repeat_ngram_size`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Forbids every token that would repeat a sequence of `size` tokens of the history, the decoder start included.
 pub(super) struct NoRepeatNGramLogitsProcessor {
@@ -47,7 +47,7 @@ pub(super) fn forbid_continuations(text: &[u32], history: &[u32], size: usize, s
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Context, Effect, LogitsProcessor, LogitsProcessors};
+use super::LogitsProcessors;
+use super::processor::{Context, Effect, LogitsProcessor};
 use crate::generation::{GenerationConfig, GenerationParameters, Limits};
 
 const VOCAB: u32 = 40;

@@ -1,6 +1,6 @@
 //! `remove_invalid_values`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Makes NaN zero, and the infinities the greatest and the least finite number.
 pub(super) struct InfNanRemoveLogitsProcessor;
@@ -23,7 +23,7 @@ impl LogitsProcessor for InfNanRemoveLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::processed;
+    use super::super::processor::testing::processed;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! `repetition_penalty`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Makes the tokens of the history less likely where the penalty is above 1, likelier below.
 pub(super) struct RepetitionPenaltyLogitsProcessor {
@@ -63,7 +63,7 @@ impl Penalty {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     proptest! {

@@ -1,6 +1,6 @@
 //! `sequence_bias`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 use crate::generation::parameters::SequenceBias;
 
 /// Adds a bias to the last token of each sequence whose other tokens end the history.
@@ -64,7 +64,7 @@ impl LogitsProcessor for SequenceBiasLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

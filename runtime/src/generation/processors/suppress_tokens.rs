@@ -1,6 +1,6 @@
 //! `suppress_tokens`.
 
-use super::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, forbid};
 
 /// Forbids these tokens at every step.
 pub(super) struct SuppressTokensLogitsProcessor {
@@ -27,7 +27,7 @@ impl LogitsProcessor for SuppressTokensLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

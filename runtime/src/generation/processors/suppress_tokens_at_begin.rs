@@ -1,6 +1,6 @@
 //! `begin_suppress_tokens`.
 
-use super::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, forbid};
 
 /// Forbids these tokens where the output begins.
 pub(super) struct SuppressTokensAtBeginLogitsProcessor {
@@ -36,7 +36,7 @@ impl LogitsProcessor for SuppressTokensAtBeginLogitsProcessor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::forbidden;
+    use super::super::processor::testing::forbidden;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! `temperature`.
 
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Divides every score: above 1 evens the chances out, below 1 sharpens them.
 pub(super) struct TemperatureLogitsWarper {
@@ -29,7 +29,7 @@ impl LogitsProcessor for TemperatureLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::processed;
+    use super::super::processor::testing::processed;
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! `top_h`.
 
 use super::distribution::{CumulativeSum, Distribution, likelier_first};
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Candidates that are considered at all.
 const CONSIDERED: usize = 100;
@@ -64,7 +64,7 @@ impl LogitsProcessor for TopHLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{processed, scores};
+    use super::super::processor::testing::{processed, scores};
     use super::*;
 
     #[test]

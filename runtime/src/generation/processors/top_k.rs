@@ -1,8 +1,8 @@
 //! `top_k`.
 
-use super::{Context, Effect, LogitsProcessor};
-use crate::generation::kernels::normalizer::{Normalizer, block_maxima, forbid_below};
-use crate::generation::kernels::top_k::{Row, TopK};
+use super::processor::{Context, Effect, LogitsProcessor};
+use crate::generation::scoring::normalizer::{Normalizer, block_maxima, forbid_below};
+use crate::generation::scoring::top_k::{Row, TopK};
 
 /// Up to here the best are kept in order; beyond, selecting from a copy of the row is faster.
 const FEW: usize = 256;
@@ -69,7 +69,7 @@ impl LogitsProcessor for TopKLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{forbidden, processed};
+    use super::super::processor::testing::{forbidden, processed};
     use super::*;
 
     #[test]

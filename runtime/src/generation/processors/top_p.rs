@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::distribution::{CumulativeSum, Distribution, Entry};
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up, what sums to the rest.
 pub(super) struct TopPLogitsWarper {
@@ -84,7 +84,7 @@ fn unlikelier_first(left: &Entry, right: &Entry) -> Ordering {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::processed;
+    use super::super::processor::testing::processed;
     use super::*;
 
     proptest! {

@@ -1,7 +1,7 @@
 //! `typical_p`.
 
 use super::distribution::{CumulativeSum, Distribution};
-use super::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor};
 
 /// Keeps the tokens whose information is nearest the expected one, up to a probability.
 pub(super) struct TypicalLogitsWarper {
@@ -60,7 +60,7 @@ impl LogitsProcessor for TypicalLogitsWarper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::processed;
+    use super::super::processor::testing::processed;
     use super::*;
 
     #[test]

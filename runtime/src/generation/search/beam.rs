@@ -5,16 +5,16 @@
 //! not have, and an order of those ties.
 
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
-use super::super::kernels::BLOCK;
-use super::super::kernels::normalizer::Normalizer;
-use super::super::kernels::top_k::{Candidate, Row, TopK};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::EarlyStopping;
 use super::super::processors::Context;
 use super::super::random::Key;
+use super::super::scoring::BLOCK;
+use super::super::scoring::normalizer::Normalizer;
+use super::super::scoring::top_k::{Candidate, Row, TopK};
 use super::super::stopping::StoppingCriteria;
-use super::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Workspace};
 use crate::simd::exp::exp;
 
 /// transformers' stand-in for minus infinity.

@@ -10,10 +10,11 @@ use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::Constraint;
 use super::super::stopping::StoppingCriteria;
-use super::hypotheses::{BeamHypotheses, Finalizer, Running};
-use super::progress::{Constraints, Progress};
-use super::ranking::{Ranked, Ranking, Surroundings, part};
-use super::{DocumentSearch, Fault, Workspace};
+use super::constraint_state::{ConstraintState, Constraints};
+use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::hypotheses::{BeamHypotheses, Finalizer};
+use super::ranking::{Ranking, Surroundings, part};
+use super::running::{Ranked, Running};
 
 /// The beams of one document.
 pub(super) struct ConstrainedBeamSearch<'a> {
@@ -22,8 +23,8 @@ pub(super) struct ConstrainedBeamSearch<'a> {
     finalizer: Finalizer,
     constraints: Constraints,
     running: Vec<Running>,
-    /// How far each running beam has come.
-    progress: Vec<Progress>,
+    /// Which constraints each running beam has fulfilled.
+    states: Vec<ConstraintState>,
     /// Buffer for the next step.
     next: Vec<Running>,
     /// The beam that each running one continues.
@@ -55,7 +56,7 @@ impl<'a> ConstrainedBeamSearch<'a> {
             criteria: StoppingCriteria::new(config, source),
             finalizer: Finalizer::new(config),
             running: Running::start(prompt, beams),
-            progress: vec![Progress::of(&constraints, prompt); beams],
+            states: vec![ConstraintState::of(&constraints, prompt); beams],
             next: vec![Running::default(); beams],
             parents: (0..beams).collect(),
             ranking: Ranking::new(candidates_per_beam(&config.tokens) * beams),
@@ -81,7 +82,7 @@ impl<'a> ConstrainedBeamSearch<'a> {
 
         let beams = best.len();
         let bank = |choice: &Ranked| {
-            let longer = self.progress[choice.beam].with(&self.constraints, choice.token);
+            let longer = self.states[choice.beam].with(&self.constraints, choice.token);
             longer.bank(&self.constraints)
         };
         let banked = |choice: Ranked| Banked {
@@ -89,12 +90,12 @@ impl<'a> ConstrainedBeamSearch<'a> {
             choice,
         };
         let mut all: Vec<Banked> = best.into_iter().map(banked).collect();
-        for (number, progress) in self.progress.iter().enumerate() {
-            if progress.is_complete() {
+        for (number, state) in self.states.iter().enumerate() {
+            if state.is_complete() {
                 continue;
             }
             let row = &logits[number * vocab..][..vocab];
-            for (token, bank) in progress.advances(&self.constraints) {
+            for (token, bank) in state.advances(&self.constraints) {
                 if known.insert((originals[number], token)) {
                     let token_score = self.ranking.log_probability(number, row[token as usize]);
                     let choice = Ranked {
@@ -153,23 +154,23 @@ impl DocumentSearch for ConstrainedBeamSearch<'_> {
         self.ranking
             .rank(&self.running, around, logits, workspace)?;
         let is_end = |token| self.criteria.is_end(token);
-        let (running, progress, hypotheses) = (&self.running, &self.progress, &mut self.hypotheses);
+        let (running, states, hypotheses) = (&self.running, &self.states, &mut self.hypotheses);
         let best = part(self.ranking.best(), running.len(), is_end, |end| {
-            if progress[end.beam].is_complete() {
+            if states[end.beam].is_complete() {
                 hypotheses.finish(&running[end.beam], end);
             }
         });
         let going_on = self.balance(best, logits, workspace.vocab_size);
 
         self.parents.clear();
-        let mut progress = Vec::with_capacity(going_on.len());
+        let mut states = Vec::with_capacity(going_on.len());
         for (next, choice) in self.next.iter_mut().zip(&going_on) {
             next.extend(&self.running[choice.beam], choice);
             self.parents.push(choice.beam);
-            progress.push(self.progress[choice.beam].with(&self.constraints, choice.token));
+            states.push(self.states[choice.beam].with(&self.constraints, choice.token));
         }
         std::mem::swap(&mut self.running, &mut self.next);
-        self.progress = progress;
+        self.states = states;
 
         let best = self.ranking.best().first();
         let best = best.map_or(f32::NEG_INFINITY, |best| best.score);
@@ -187,9 +188,9 @@ impl DocumentSearch for ConstrainedBeamSearch<'_> {
 
     fn conclude(&mut self, stopped: StopReason) -> Vec<Hypothesis> {
         if !self.done && stopped != StopReason::Cancelled {
-            let beams = self.running.iter().zip(&self.progress);
+            let beams = self.running.iter().zip(&self.states);
             let (complete, incomplete): (Vec<_>, Vec<_>) =
-                beams.partition(|(_, progress)| progress.is_complete());
+                beams.partition(|(_, state)| state.is_complete());
             // Constraints may be more than the length allows: then the answer is what comes nearest.
             let others = if complete.len() < self.finalizer.num_return_sequences() {
                 incomplete

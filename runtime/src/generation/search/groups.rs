@@ -7,9 +7,10 @@ use super::super::config::{Beams, GenerationConfig, candidates_per_beam};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::stopping::StoppingCriteria;
-use super::hypotheses::{BeamHypotheses, Finalizer, Running};
+use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::hypotheses::{BeamHypotheses, Finalizer};
 use super::ranking::{Ranking, Surroundings, part};
-use super::{DocumentSearch, Fault, Workspace};
+use super::running::Running;
 
 /// The groups of one document.
 pub(super) struct GroupBeamSearch<'a> {

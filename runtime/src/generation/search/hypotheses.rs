@@ -1,4 +1,4 @@
-//! What diverse and constrained beam search share: running beams, and the hypotheses they finish.
+//! The finished hypotheses of diverse and constrained beam search.
 //!
 //! Implements `BeamHypotheses` and what the scorers of `beam_search.py` have in common (transformers
 //! 4.46.3; version 5 dropped these searches). Ordinary beam search is newer there, and keeps its
@@ -7,37 +7,7 @@
 use super::super::config::{Beams, GenerationConfig};
 use super::super::outcome::Hypothesis;
 use super::super::parameters::EarlyStopping;
-use super::ranking::Ranked;
-
-/// A sequence that may go on.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Running {
-    pub(super) tokens: Vec<u32>,
-    pub(super) token_scores: Vec<f32>,
-    /// Log-probability of the sequence.
-    pub(super) score: f32,
-}
-
-impl Running {
-    /// The beams with which a search starts: only the first counts, or all would find the same.
-    pub(super) fn start(prompt: &[u32], beams: usize) -> Vec<Self> {
-        let beam = |number| Self {
-            tokens: prompt.to_vec(),
-            token_scores: Vec::new(),
-            score: if number == 0 { 0.0 } else { -1.0e9 },
-        };
-        (0..beams).map(beam).collect()
-    }
-
-    /// Becomes `other` with a token more, without giving up what is allocated.
-    pub(super) fn extend(&mut self, other: &Self, choice: &Ranked) {
-        self.tokens.clone_from(&other.tokens);
-        self.tokens.push(choice.token);
-        self.token_scores.clone_from(&other.token_scores);
-        self.token_scores.push(choice.token_score);
-        self.score = choice.score;
-    }
-}
+use super::running::{Ranked, Running};
 
 /// A sequence that ended, without its end token.
 #[derive(Debug, Clone)]

@@ -2,91 +2,23 @@
 
 mod beam;
 mod constrained;
+mod constraint_state;
+mod document_search;
 mod groups;
 mod hypotheses;
 mod lookup;
-mod progress;
 mod ranking;
+mod running;
 mod single;
+
+use document_search::{DocumentSearch, Fault, Workspace};
 
 use super::config::{GenerationConfig, Strategy};
 use super::error::{GenerateError, ParameterError};
-use super::kernels::normalizer::{Normalizer, block_maxima, materialize, normalize};
 use super::model::{DraftModel, Source, StepModel};
-use super::observer::Observer;
-use super::outcome::{Generated, Hypothesis, StopReason};
-use super::processors::{Context, Effect, LogitsProcessors};
-
-/// The search of one document: which tokens its rows feed to the decoder, and what becomes of the logits.
-trait DocumentSearch {
-    /// Appends the newest token of each row, and the row of this document whose history it continues.
-    fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>);
-
-    /// Takes the logits of this document's rows and moves one token on. `Some` is the end of the search.
-    ///
-    /// `emit` is told of tokens that are final: (sequence, token).
-    fn advance(
-        &mut self,
-        logits: &mut [f32],
-        workspace: &mut Workspace,
-        emit: &mut dyn FnMut(usize, u32),
-    ) -> Result<Option<StopReason>, Fault>;
-
-    /// The history of the only row, where there is one that grows token by token.
-    fn only_history(&self) -> Option<&[u32]> {
-        None
-    }
-
-    /// Tokens in the rows' histories.
-    fn length(&self) -> usize;
-
-    /// The sequences, best first.
-    fn conclude(&mut self, stopped: StopReason) -> Vec<Hypothesis>;
-}
-
-/// Why scores could not be used; the loop adds where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    NotANumber,
-    NothingToSample,
-}
-
-/// What the searches share: the processors, and scratch space that keeps steps free of allocations.
-struct Workspace {
-    processors: LogitsProcessors,
-    vocab_size: usize,
-    /// Maxima of a row's blocks.
-    maxima: Vec<f32>,
-    /// Sums of a row's blocks.
-    sums: Vec<f32>,
-}
-
-impl Workspace {
-    /// Lets the processors change a row of a beam, and says how to read it then. Leaves the maxima of
-    /// its blocks, or what is no less, behind.
-    fn prepare(&mut self, context: &Context<'_>, row: &mut [f32]) -> Result<Normalizer, Fault> {
-        let effect = self.processors.effect(context);
-        let normalizer = normalize(row, &mut self.maxima, &mut self.sums);
-        if effect == Effect::Rewrites {
-            materialize(row, normalizer);
-            self.processors.process(context, row);
-            let nan = block_maxima(row, &mut self.maxima);
-            return if nan {
-                Err(Fault::NotANumber)
-            } else {
-                Ok(Normalizer::IDENTITY)
-            };
-        }
-        if !normalizer.is_valid() {
-            return Err(Fault::NotANumber);
-        }
-        if effect == Effect::Forbids {
-            // Scores only fall, so the maxima still bound them.
-            self.processors.process(context, row);
-        }
-        Ok(normalizer)
-    }
-}
+use super::outcome::{Generated, StopReason};
+use super::processors::LogitsProcessors;
+use crate::progress::Progress;
 
 /// One document that is decoding.
 struct Active<'a> {
@@ -103,10 +35,10 @@ impl Active<'_> {
         &mut self,
         logits: &mut [f32],
         workspace: &mut Workspace,
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<(), GenerateError<E>> {
         let document = self.document;
-        let mut emit = |sequence, token| observer.token(document, sequence, token);
+        let mut emit = |sequence, token| progress.token(document, sequence, token);
         let length = self.search.length();
         self.stopped = self
             .search
@@ -140,7 +72,7 @@ pub fn generate<M: StepModel>(
     model: &mut M,
     sources: &[Source<'_>],
     config: &GenerationConfig,
-    observer: &mut dyn Observer,
+    progress: &mut dyn Progress,
 ) -> Result<Vec<Generated>, GenerateError<M::Error>> {
     if model.vocab_size() != config.vocab_size {
         return Err(GenerateError::Vocabulary {
@@ -156,8 +88,8 @@ pub fn generate<M: StepModel>(
     }
     let mut results = vec![None; sources.len()];
     let mut batch = Batch::new(config, sources);
-    while batch.drop_finished(model, &mut results, observer)? {
-        batch.step(model, observer)?;
+    while batch.drop_finished(model, &mut results, progress)? {
+        batch.step(model, progress)?;
     }
     Ok(results.into_iter().flatten().collect())
 }
@@ -232,11 +164,11 @@ impl<'a> Batch<'a> {
         &mut self,
         model: &mut M,
         results: &mut [Option<Generated>],
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<bool, GenerateError<M::Error>> {
         self.kept.clear();
         for (place, active) in self.active.iter_mut().enumerate() {
-            if active.stopped.is_none() && observer.cancelled(active.document) {
+            if active.stopped.is_none() && progress.document_cancelled(active.document) {
                 active.stopped = Some(StopReason::Cancelled);
             }
             match active.stopped {
@@ -248,7 +180,7 @@ impl<'a> Batch<'a> {
                         steps: self.steps,
                         stopped,
                     };
-                    observer.finished(active.document, &generated);
+                    progress.generated(active.document, &generated);
                     results[active.document] = Some(generated);
                 }
             }
@@ -266,7 +198,7 @@ impl<'a> Batch<'a> {
     fn step<M: StepModel>(
         &mut self,
         model: &mut M,
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<(), GenerateError<M::Error>> {
         self.tokens.clear();
         self.parents.clear();
@@ -275,7 +207,7 @@ impl<'a> Batch<'a> {
             && self.draft()
             && let Some(model) = model.as_draft_model()
         {
-            return self.verify(model, observer);
+            return self.verify(model, progress);
         }
         self.tokens.clear();
         for active in &self.active {
@@ -303,7 +235,7 @@ impl<'a> Batch<'a> {
         }
         let shares = logits.chunks_exact_mut(self.rows * self.workspace.vocab_size);
         for (active, share) in self.active.iter_mut().zip(shares) {
-            active.advance(share, &mut self.workspace, observer)?;
+            active.advance(share, &mut self.workspace, progress)?;
         }
         Ok(())
     }
@@ -329,7 +261,7 @@ impl<'a> Batch<'a> {
     fn verify<E>(
         &mut self,
         model: &mut dyn DraftModel<Error = E>,
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<(), GenerateError<E>> {
         let logits = model.read(&self.tokens).map_err(GenerateError::Model)?;
         self.steps += 1;
@@ -344,7 +276,7 @@ impl<'a> Batch<'a> {
         let active = &mut self.active[0];
         let mut right = 0;
         for row in logits.chunks_exact_mut(vocab_size) {
-            active.advance(row, &mut self.workspace, observer)?;
+            active.advance(row, &mut self.workspace, progress)?;
             right += 1;
             let chosen = active.search.only_history().and_then(<[u32]>::last);
             if active.stopped.is_some() || chosen != self.tokens.get(right) {

@@ -1,22 +1,10 @@
 //! The best continuations of several beams, as diverse and constrained beam search rank them.
 
-use super::super::kernels::normalizer::Normalizer;
-use super::super::kernels::top_k::{Row, TopK};
 use super::super::processors::Context;
-use super::hypotheses::Running;
-use super::{Fault, Workspace};
-
-/// A continuation of a beam.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ranked {
-    /// The beam, counted within those that are ranked together.
-    pub(super) beam: usize,
-    pub(super) token: u32,
-    /// Log-probability of the token alone, after the processors.
-    pub(super) token_score: f32,
-    /// Log-probability of the sequence.
-    pub(super) score: f32,
-}
+use super::super::scoring::normalizer::Normalizer;
+use super::super::scoring::top_k::{Row, TopK};
+use super::document_search::{Fault, Workspace};
+use super::running::{Ranked, Running};
 
 /// What the processors are told besides a beam's tokens.
 #[derive(Debug, Clone, Copy)]

@@ -3,14 +3,14 @@
 //! Implements `GenerationMixin._sample` (transformers 5.23.0), which serves both.
 
 use super::super::config::{GenerationConfig, Sampling};
-use super::super::kernels::BLOCK;
-use super::super::kernels::normalizer::{argmax, normalize};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::processors::Context;
 use super::super::random::Key;
+use super::super::scoring::BLOCK;
+use super::super::scoring::normalizer::{argmax, normalize};
 use super::super::stopping::StoppingCriteria;
-use super::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Workspace};
 use crate::simd::exp::exp;
 
 /// The sequences of one document.

@@ -1,4 +1,4 @@
-//! How far a sequence has come in fulfilling constraints.
+//! Which constraints a sequence has fulfilled, and how far it has come with the next.
 //!
 //! Implements `ConstraintListState` of transformers' `beam_constraints.py` (4.46.3) with
 //! `PhrasalConstraint` and `DisjunctiveConstraint`: a phrase is a choice among one.
@@ -64,9 +64,9 @@ impl Constraints {
     }
 }
 
-/// The progress of one sequence.
+/// The constraints that one sequence has fulfilled and begun.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(super) struct ConstraintState {
     /// Constraints not begun, in the order in which they are tried.
     pending: Vec<usize>,
     /// The constraint under way, and the tokens of it that are there.
@@ -74,18 +74,18 @@ pub(super) struct Progress {
     fulfilled: usize,
 }
 
-impl Progress {
+impl ConstraintState {
     /// The progress that these tokens make.
     pub(super) fn of(constraints: &Constraints, tokens: &[u32]) -> Self {
-        let mut progress = Self {
+        let mut state = Self {
             pending: (0..constraints.list.len()).collect(),
             current: None,
             fulfilled: 0,
         };
         for token in tokens {
-            progress.add(constraints, *token);
+            state.add(constraints, *token);
         }
-        progress
+        state
     }
 
     /// Whether all constraints are fulfilled.
@@ -128,7 +128,7 @@ impl Progress {
 
     /// Tokens that make progress, each with the bank it leads to.
     ///
-    /// transformers copies a progress without copying the tokens of an alternative that is under way.
+    /// transformers copies a state without copying the tokens of an alternative that is under way.
     /// So where several tokens continue it, each also lengthens it for those after it, and in the end
     /// for all; the banks follow that.
     pub(super) fn advances(&self, constraints: &Constraints) -> Vec<(u32, usize)> {
@@ -152,11 +152,11 @@ impl Progress {
             }
             advanced.push((token, shared.with(constraints, token)));
         }
-        let bank = |(token, mut progress): (u32, Self)| {
-            if let Some((_, own)) = &mut progress.current {
+        let bank = |(token, mut state): (u32, Self)| {
+            if let Some((_, own)) = &mut state.current {
                 own.clone_from(&path);
             }
-            (token, progress.bank(constraints))
+            (token, state.bank(constraints))
         };
         advanced.into_iter().map(bank).collect()
     }
@@ -179,7 +179,7 @@ mod tests {
             Constraint::Phrasal(vec![5, 6]),
             Constraint::Disjunctive(vec![vec![7], vec![8, 9, 10]]),
         ]);
-        let bank = |tokens: &[u32]| Progress::of(&constraints, tokens).bank(&constraints);
+        let bank = |tokens: &[u32]| ConstraintState::of(&constraints, tokens).bank(&constraints);
         assert_eq!(bank(&[]), 0);
         assert_eq!(bank(&[5]), 2);
         assert_eq!(bank(&[5, 6]), 3);
@@ -190,8 +190,8 @@ mod tests {
         );
         assert_eq!(bank(&[8]), 1);
         assert_eq!(bank(&[7, 5, 6]), 6);
-        assert!(Progress::of(&constraints, &[7, 0, 5, 6]).is_complete());
-        assert!(!Progress::of(&constraints, &[7, 5, 0, 6]).is_complete());
+        assert!(ConstraintState::of(&constraints, &[7, 0, 5, 6]).is_complete());
+        assert!(!ConstraintState::of(&constraints, &[7, 5, 0, 6]).is_complete());
     }
 
     #[test]
@@ -200,7 +200,8 @@ mod tests {
             Constraint::Phrasal(vec![5, 6]),
             Constraint::Disjunctive(vec![vec![7], vec![8, 9], vec![8, 10]]),
         ]);
-        let advances = |tokens: &[u32]| Progress::of(&constraints, tokens).advances(&constraints);
+        let advances =
+            |tokens: &[u32]| ConstraintState::of(&constraints, tokens).advances(&constraints);
         assert_eq!(advances(&[]), [(5, 1), (7, 2), (8, 1)]);
         assert_eq!(advances(&[5]), [(6, 2)]);
         assert_eq!(advances(&[8]), [(9, 2), (10, 0)]);

@@ -1,17 +1,16 @@
-//! The decoder's memory of documents: keys and values of its cross-attention.
+//! Keys and values of the decoder's cross-attention: its memory of documents.
 
 use std::fmt::Debug;
 
 use half::f16;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
-use super::decoder::{copy_rows, kept_shape};
-use super::{SourceMemory, allocate};
+use super::tensors::{allocate, copy_rows, kept_shape};
 use crate::error::{Error, Result};
 
 /// Keys and values of one layer's cross-attention: float32 or float16, as the graphs have them, of
 /// `[documents, heads, padded source, head_size]` and `[documents, heads, padded source, row]`.
-pub(super) struct Cross {
+pub(super) struct CrossKv {
     pub(super) key: DynTensor,
     pub(super) value: DynTensor,
 }
@@ -26,7 +25,7 @@ macro_rules! by_element {
     };
 }
 
-impl Cross {
+impl CrossKv {
     /// Those of a document.
     ///
     /// # Errors
@@ -67,21 +66,40 @@ impl Cross {
     }
 }
 
-/// The memories of several documents side by side, one [`Cross`] a layer. A single document's
+/// What the decoder needs of a document: cross-attention keys and values of every decoder layer, as
+/// [`crate::bundle::io::cross_key`] and [`crate::bundle::io::cross_value`] have them.
+pub struct SourceMemory {
+    pub(super) cross: Vec<CrossKv>,
+    pub(super) length: usize,
+}
+
+impl SourceMemory {
+    /// Tokens of the source.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether every key and value is a finite number.
+    pub fn is_finite(&self) -> bool {
+        self.cross.iter().all(CrossKv::is_finite)
+    }
+}
+
+/// The memories of several documents side by side, one [`CrossKv`] a layer. A single document's
 /// is taken as it is.
-pub(super) fn gather(mut memories: Vec<SourceMemory>) -> Result<Vec<Cross>> {
+pub(super) fn gather(mut memories: Vec<SourceMemory>) -> Result<Vec<CrossKv>> {
     if let [memory] = memories.as_mut_slice() {
         return Ok(std::mem::take(&mut memory.cross));
     }
     let layers = memories.first().map_or(0, |memory| memory.cross.len());
     (0..layers)
         .map(|layer| {
-            let side_by_side = |tensor: fn(&Cross) -> &DynTensor| {
+            let side_by_side = |tensor: fn(&CrossKv) -> &DynTensor| {
                 let tensors = memories.iter().map(|memory| tensor(&memory.cross[layer]));
                 let tensors: Vec<_> = tensors.collect();
                 by_element!(tensors[0], batch(&tensors))
             };
-            Ok(Cross {
+            Ok(CrossKv {
                 key: side_by_side(|cross| &cross.key)?,
                 value: side_by_side(|cross| &cross.value)?,
             })
@@ -139,7 +157,7 @@ fn batch<T: Element>(tensors: &[&DynTensor]) -> Result<DynTensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filled;
+    use super::super::tensors::filled;
     use super::*;
 
     /// `[1, 2, length, 3]`, from `first` on.
@@ -151,7 +169,7 @@ mod tests {
     fn check<T: Element + PartialEq>(of: fn(f32) -> T) {
         let memory = |length, first| SourceMemory {
             cross: vec![
-                Cross::new(tensor(length, first, of), tensor(length, first + 500, of)).unwrap(),
+                CrossKv::new(tensor(length, first, of), tensor(length, first + 500, of)).unwrap(),
             ],
             length,
         };
@@ -180,7 +198,7 @@ mod tests {
         cross.retain(&[1]).unwrap();
         assert_eq!(numbers(&cross.key), second(100));
         assert_eq!(numbers(&cross.value), second(600));
-        let infinite = Cross::new(tensor(2, 0, of), tensor(2, 0, |_| f32::INFINITY)).unwrap();
+        let infinite = CrossKv::new(tensor(2, 0, of), tensor(2, 0, |_| f32::INFINITY)).unwrap();
         assert!(!infinite.is_finite());
     }
 
@@ -191,7 +209,7 @@ mod tests {
         check::<f16>(f16::from_f32);
         let integers: Tensor<i64> = filled(&[1], [1]).unwrap();
         let floats = tensor(1, 0, |value| value);
-        let Err(error) = Cross::new(floats, integers.upcast()) else {
+        let Err(error) = CrossKv::new(floats, integers.upcast()) else {
             panic!("integers are refused");
         };
         assert!(

@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::generation::kernels::normalizer::normalize;
+    use crate::generation::scoring::normalizer::normalize;
 
     proptest! {
         #[test]

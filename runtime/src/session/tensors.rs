@@ -1,0 +1,51 @@
+//! Making and copying tensors.
+
+use std::fmt::Debug;
+
+use ort::value::{PrimitiveTensorElementType, Tensor, TensorValueType, Value};
+
+use crate::error::{Error, Result};
+
+pub(super) type FloatTensor = Value<TensorValueType<f32>>;
+
+/// An uninitialized tensor that can be bound as input and as output.
+pub(super) fn allocate<T>(shape: &[usize]) -> Result<Tensor<T>>
+where
+    T: PrimitiveTensorElementType + Debug,
+{
+    let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
+    Tensor::new(&ort::memory::Allocator::default(), dims)
+        .map_err(|error| Error::onnx_runtime(format!("allocating {shape:?}"), error))
+}
+
+/// A tensor with these values.
+pub(super) fn filled<T>(shape: &[usize], values: impl IntoIterator<Item = T>) -> Result<Tensor<T>>
+where
+    T: PrimitiveTensorElementType + Debug,
+{
+    let mut tensor = allocate(shape)?;
+    let (_, slots) = tensor.extract_tensor_mut();
+    slots
+        .iter_mut()
+        .zip(values)
+        .for_each(|(slot, value)| *slot = value);
+    Ok(tensor)
+}
+
+/// A tensor's shape with another first dimension.
+pub(super) fn kept_shape(shape: &[i64], rows: usize) -> Vec<usize> {
+    let rest = shape[1..].iter().map(|&dim| dim as usize);
+    std::iter::once(rows).chain(rest).collect()
+}
+
+/// Copies whole documents of a document-major tensor.
+pub(super) fn copy_rows<T>(from: &[T], to: &mut Tensor<T>, documents: &[usize])
+where
+    T: PrimitiveTensorElementType + Debug + Copy,
+{
+    let (_, to) = to.extract_tensor_mut();
+    let size = to.len() / documents.len();
+    for (to, &document) in to.chunks_exact_mut(size).zip(documents) {
+        to.copy_from_slice(&from[document * size..][..size]);
+    }
+}
