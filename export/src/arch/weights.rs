@@ -35,7 +35,7 @@ impl Values<'_> {
     /// is cancelled.
     fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let element_bytes = self.tensor.dtype().size() as u64;
-        self.tensor.write_f32(false, &mut |values| {
+        self.tensor.write_f32(&mut |values| {
             // One pass: a value that is not finite has an exponent of all ones.
             if values
                 .iter()

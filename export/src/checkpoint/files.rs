@@ -116,6 +116,14 @@ pub(crate) fn instead_of_weights(names: &BTreeSet<String>) -> &'static str {
     foreign.map_or("holds no weights", |(_, what)| what)
 }
 
+/// The format of a weights file, by the end of its name.
+pub(super) fn format(name: &str) -> Format {
+    match name.ends_with(".safetensors") {
+        true => Format::Safetensors,
+        false => Format::Torch,
+    }
+}
+
 /// The format of a file that may hold weights, shards included.
 fn weights_format(name: &str) -> Option<Format> {
     let plain = name

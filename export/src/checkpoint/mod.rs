@@ -4,19 +4,21 @@
 //!
 //! 1. `model.safetensors`;
 //! 2. `model.safetensors.index.json` with its shards;
-//! 3. `pytorch_model.bin`, the zip format that `torch.save` writes since PyTorch 1.6;
+//! 3. `pytorch_model.bin`, in either format of `torch.save`: since PyTorch 1.6, and before;
 //! 4. `pytorch_model.bin.index.json` with its shards.
 //!
 //! Weights files are mapped, not read, so that opening costs little and a tensor only occupies
 //! memory that the system can take back. No code in a pickle is ever run.
 
+mod bitsandbytes;
+mod change;
 mod files;
 mod mapped;
-mod pickle;
 mod safetensors;
+mod stored;
+mod strided;
 mod tensor;
-mod torch_zip;
-mod zip;
+mod torch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,12 +27,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use bitsandbytes::Quantized;
+use stored::Files;
+use tensor::Values;
+
+pub(crate) use change::Change;
 pub(crate) use files::{
     CONFIG, Format, GENERATION_CONFIG, Weights, instead_of_weights, is_part, is_telling, is_used,
 };
-use mapped::Mapped;
-pub(crate) use tensor::Layout;
-pub use tensor::{DType, TensorView};
+pub(crate) use stored::Stored;
+pub use strided::DType;
+pub use tensor::TensorView;
+#[cfg(test)]
+pub(crate) use torch::SNIPPETS;
 
 use crate::{Error, Result};
 
@@ -46,22 +55,11 @@ pub struct Checkpoint {
     config: Map<String, Value>,
     generation_config: Option<Map<String, Value>>,
     weights_format: String,
-    files: Vec<Mapped>,
+    files: Files,
     tensors: BTreeMap<String, Stored>,
-}
-
-/// Where in a weights file a tensor lies.
-#[derive(Debug)]
-struct Located {
-    layout: Layout,
-    /// Byte of the file at which the first element begins; the layout's span fits behind it.
-    start: usize,
-}
-
-/// A tensor, and the one of the checkpoint's files that it is in.
-struct Stored {
-    file: usize,
-    located: Located,
+    quantized: BTreeMap<String, Quantized>,
+    /// What an adapter changes, in this order.
+    changes: BTreeMap<String, Vec<Change<Stored>>>,
 }
 
 impl Checkpoint {
@@ -98,7 +96,7 @@ impl Checkpoint {
         let mut reader = Reader {
             root,
             format: weights.format,
-            files: vec![],
+            files: Files::default(),
             tensors: vec![],
         };
         let weights_format = if weights.sharded {
@@ -113,13 +111,17 @@ impl Checkpoint {
             weights.base().to_owned()
         };
         let Reader { files, tensors, .. } = reader;
+        let mut tensors = without_prefix(tensors);
+        let quantized = bitsandbytes::collect(&mut tensors, &files)?;
         Ok(Self {
             root: root.to_owned(),
             config,
             generation_config,
             weights_format,
             files,
-            tensors: without_prefix(tensors),
+            tensors,
+            quantized,
+            changes: BTreeMap::new(),
         })
     }
 
@@ -144,19 +146,23 @@ impl Checkpoint {
         &self.weights_format
     }
 
-    /// The names of all tensors, sorted.
+    /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.tensors
+            .keys()
+            .chain(self.quantized.keys())
+            .map(String::as_str)
     }
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
-        let Stored {
-            file,
-            located: Located { layout, start },
-        } = self.tensors.get(name)?;
-        let bytes = &self.files[*file].bytes()[*start..*start + layout.span_bytes()];
-        Some(TensorView::new(layout, bytes))
+        let values = match self.tensors.get(name) {
+            Some(stored) => Values::Stored(self.files.view(stored)),
+            None => Values::Quantized(self.quantized.get(name)?.view(&self.files)),
+        };
+        let changes = self.changes.get(name).into_iter().flatten();
+        let changes = changes.map(|change| change.map(|stored| self.files.view(stored)));
+        Some(TensorView::new(values, changes.collect()))
     }
 
     /// Whether both names exist and mean the same bytes of the same storage, laid out alike: tied
@@ -165,14 +171,37 @@ impl Checkpoint {
     /// Weights that are tied in the model and stored twice are told by
     /// [`TensorView::same_values`].
     pub fn same_storage(&self, a: &str, b: &str) -> bool {
+        let unchanged = |name| !self.changes.contains_key(name);
         match (self.tensors.get(a), self.tensors.get(b)) {
-            (Some(a), Some(b)) => {
-                a.file == b.file
-                    && a.located.start == b.located.start
-                    && a.located.layout == b.located.layout
-            }
+            (Some(x), Some(y)) => x == y && (a == b || unchanged(a) && unchanged(b)),
             _ => false,
         }
+    }
+
+    /// Maps another weights file, and gives its tensors without adding them.
+    pub(crate) fn map(&mut self, root: &Path, file: &str) -> Result<Vec<(String, Stored)>> {
+        let format = files::format(file);
+        self.files.read(root, file, format)
+    }
+
+    /// Where a tensor lies that is stored as it is.
+    pub(crate) fn stored(&self, name: &str) -> Option<&Stored> {
+        self.tensors.get(name)
+    }
+
+    /// Puts a tensor in the place of the one of that name, where there is one.
+    pub(crate) fn replace(&mut self, name: String, stored: Stored) {
+        self.quantized.remove(&name);
+        self.changes.remove(&name);
+        self.tensors.insert(name, stored);
+    }
+
+    /// Makes one more change of the tensor `name`. The operands' shapes must fit it.
+    pub(crate) fn change(&mut self, name: &str, change: Change<Stored>) {
+        self.changes
+            .entry(name.to_owned())
+            .or_default()
+            .push(change);
     }
 }
 
@@ -180,26 +209,16 @@ impl Checkpoint {
 struct Reader<'a> {
     root: &'a Path,
     format: Format,
-    files: Vec<Mapped>,
+    files: Files,
     tensors: Vec<(String, Stored)>,
 }
 
 impl Reader<'_> {
     /// Adds the tensors of one weights file, those that `wanted` names.
     fn read_file(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let mapped = Mapped::open(&self.root.join(name), name)?;
-        let found = match self.format {
-            Format::Safetensors => safetensors::read(name, mapped.bytes())?,
-            Format::Torch => torch_zip::read(name, mapped.bytes())?,
-        };
-        let file = self.files.len();
-        self.files.push(mapped);
-        self.tensors.extend(
-            found
-                .into_iter()
-                .filter(|(name, _)| wanted(name))
-                .map(|(name, located)| (name, Stored { file, located })),
-        );
+        let found = self.files.read(self.root, name, self.format)?;
+        self.tensors
+            .extend(found.into_iter().filter(|(name, _)| wanted(name)));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::{DType, Layout, Located};
+use super::strided::{DType, Layout, Located};
 use crate::{Error, Result};
 
 /// The tensors of the safetensors file `bytes`, called `file` in messages.

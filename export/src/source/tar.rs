@@ -2,8 +2,8 @@
 //!
 //! The formats are POSIX's `ustar` and `pax` and GNU's long names. Headers are decoded by the `tar`
 //! crate, but the stream is walked here: the crate's own walk reads a long name or a pax header of
-//! whatever size it claims into memory, and takes a stream that was cut between two entries for a
-//! whole one.
+//! whatever size it claims into memory, and its raw one knows no sizes from pax headers, which files
+//! beyond 8 GB have.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read};

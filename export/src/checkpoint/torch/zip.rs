@@ -2,8 +2,9 @@
 //!
 //! Only what `torch.save` writes is read: one disk, no encryption, no compression, zip64 where a
 //! size or an offset passes 4 GB. The format is PKWARE's `APPNOTE.TXT`, whose section numbers are
-//! given. Reading the directory here, rather than through a library that hands out readers, gives
-//! the one thing needed: the byte ranges that can be used straight from the mapped file.
+//! given. The crate `zip` also knows where contents begin, but makes several strings and vectors for
+//! each entry of the directory before a limit can be set, and lets the last of two entries of one
+//! name win; this reader keeps to a bounded number of entries that borrow from the mapped file.
 
 use std::collections::HashMap;
 use std::ops::Range;
