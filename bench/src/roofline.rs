@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 #[cfg(target_arch = "x86_64")]
-use epitome_runtime::operators::int8::Instructions;
+use epitome_runtime::kernels::int8::Instructions;
 use memmap2::MmapMut;
 use serde::Serialize;
 

@@ -19,6 +19,7 @@
 //! | [`bundle`] | the folder an exported model lies in, its manifest, the names of its graphs' inputs |
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
 //! | [`operators`] | the operators of our own that graphs use |
+//! | [`kernels`] | the arithmetic of these operators, a crate of its own |
 //! | [`session`] | encoder and decoder, and the cache that never moves |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
 //! | [`tokenizer`] | text to tokens and back |
@@ -32,12 +33,12 @@ pub mod library;
 pub mod operators;
 pub mod progress;
 pub mod session;
-mod simd;
 mod stop_strings;
 pub mod summarizer;
 pub mod summary;
 pub mod tokenizer;
 
+pub use epitome_kernels as kernels;
 pub use error::{Error, Result};
 pub use generation::GenerationParameters;
 pub use progress::Progress;

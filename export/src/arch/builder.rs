@@ -86,14 +86,14 @@ impl<'a, 'c> Builder<'a, 'c> {
         if self.weights.precision().halves_memory() {
             CrossKv {
                 element: ElementType::Float16,
-                packing: attention::CROSS_MEMORY_FP16,
+                packing: attention::PACK_CROSS_KV_FP16,
                 attention: attention::CROSS_ATTENTION_FP16,
             }
         } else {
             CrossKv {
                 element: ElementType::Float,
-                packing: attention::CROSS_MEMORY,
-                attention: attention::CROSS_ATTENTION,
+                packing: attention::PACK_CROSS_KV_FP32,
+                attention: attention::CROSS_ATTENTION_FP32,
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::operators::panels::PANEL;
+use epitome_runtime::kernels::panels::PANEL;
 
 use crate::Progress;
 use crate::checkpoint::{Checkpoint, TensorView};

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use epitome_runtime::operators::float;
+use epitome_runtime::kernels::float;
+use epitome_runtime::operators::{embedding, linear};
 use half::f16;
 
 use super::packing::Packing;
@@ -21,8 +22,8 @@ pub(super) trait Element {
 }
 
 impl Element for f32 {
-    const LINEAR: &'static str = float::LINEAR_FP32;
-    const EMBEDDING: &'static str = float::EMBEDDING_FP32;
+    const LINEAR: &'static str = linear::LINEAR_FP32;
+    const EMBEDDING: &'static str = embedding::EMBEDDING_FP32;
     const TYPE: ElementType = ElementType::Float;
     const LIMIT: f32 = f32::MAX;
 
@@ -32,8 +33,8 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    const LINEAR: &'static str = float::LINEAR_FP16;
-    const EMBEDDING: &'static str = float::EMBEDDING_FP16;
+    const LINEAR: &'static str = linear::LINEAR_FP16;
+    const EMBEDDING: &'static str = embedding::EMBEDDING_FP16;
     const TYPE: ElementType = ElementType::Float16;
     const LIMIT: f32 = 65_504.0;
 
@@ -88,7 +89,7 @@ impl<E: Element> Packing for Float<E> {
 
 #[cfg(test)]
 mod tests {
-    use epitome_runtime::operators::panels::PANEL;
+    use epitome_runtime::kernels::panels::PANEL;
 
     use super::*;
 

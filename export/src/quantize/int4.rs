@@ -4,11 +4,11 @@
 //! is far out. Narrower ranges are tried as well, and each is refined to the scale and the least
 //! value that fit its integers best (least squares); what leaves the least squared error is kept.
 
-use epitome_runtime::operators::int4::{
-    BLOCK, BLOCK_BYTES, GREATEST, LEASTS, LINEAR, blocks, packed_shape, position,
+use epitome_runtime::kernels::int4::{
+    BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, blocks, packed_shape, position,
 };
-use epitome_runtime::operators::linear::ACTIVATION_BITS;
-use epitome_runtime::operators::panels::PANEL;
+use epitome_runtime::kernels::panels::PANEL;
+use epitome_runtime::operators::linear::{ACTIVATION_BITS, LINEAR_INT4};
 use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -24,7 +24,7 @@ pub(super) struct Int4 {
 
 impl Packing for Int4 {
     fn linear(&self) -> &'static str {
-        LINEAR
+        LINEAR_INT4
     }
 
     fn embedding(&self) -> Option<&'static str> {
@@ -102,7 +102,7 @@ impl Rounded {
         let mut best = (f32::INFINITY, Grid::new(0.0, middle));
         for share in SHARES {
             let mut grid = Grid::new(
-                2.0 * share * half / f32::from(GREATEST),
+                2.0 * share * half / f32::from(MAX_INTEGER),
                 middle - share * half,
             );
             for refinement in 0..=REFINEMENTS {
@@ -136,7 +136,7 @@ impl Rounded {
     /// Writes them as those of an output.
     fn store(&self, output: usize, block: &mut [u8; BLOCK_BYTES]) {
         block[2 * output..][..2].copy_from_slice(&self.scale.to_le_bytes());
-        block[LEASTS + 2 * output..][..2].copy_from_slice(&self.least.to_le_bytes());
+        block[MINIMA + 2 * output..][..2].copy_from_slice(&self.least.to_le_bytes());
         for (input, integer) in self.integers[..self.count].iter().enumerate() {
             let (byte, shift) = position(output, input);
             block[byte] |= integer << shift;
@@ -168,7 +168,7 @@ impl Grid {
         // All weights alike, or next to it.
         let inverse = if inverse.is_finite() { inverse } else { 0.0 };
         weights.map(|weight| {
-            ((weight - least) * inverse).clamp(0.0, f32::from(GREATEST)) + ROUND - ROUND
+            ((weight - least) * inverse).clamp(0.0, f32::from(MAX_INTEGER)) + ROUND - ROUND
         })
     }
 
@@ -241,7 +241,7 @@ mod tests {
         for block in weights.chunks(BLOCK) {
             let low = block.iter().copied().fold(f32::INFINITY, f32::min);
             let high = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let scale = (high - low) / f32::from(GREATEST);
+            let scale = (high - low) / f32::from(MAX_INTEGER);
             let rounded = block
                 .iter()
                 .map(|w| ((w - low) / scale).round() * scale + low);
@@ -268,7 +268,7 @@ mod tests {
                 let rounded = Rounded::of(weights);
                 let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]);
                 assert_eq!(number(2 * output), rounded.scale);
-                assert_eq!(number(LEASTS + 2 * output), rounded.least);
+                assert_eq!(number(MINIMA + 2 * output), rounded.least);
                 for input in 0..BLOCK {
                     let (byte, shift) = position(output, input);
                     let expected = if input < weights.len() {
@@ -276,7 +276,11 @@ mod tests {
                     } else {
                         0
                     };
-                    assert_eq!(block[byte] >> shift & GREATEST, expected, "input {input}");
+                    assert_eq!(
+                        block[byte] >> shift & MAX_INTEGER,
+                        expected,
+                        "input {input}"
+                    );
                 }
                 sum += rounded.values().sum::<f32>();
             }

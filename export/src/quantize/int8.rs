@@ -1,8 +1,9 @@
 //! int8: each output has a scale of its own.
 
-use epitome_runtime::operators::int8::{EMBEDDING, LINEAR, WEIGHT_BITS, weight_limit};
-use epitome_runtime::operators::linear::ACTIVATION_BITS;
-use epitome_runtime::operators::panels::{PANEL, packed_shape, padded_inputs, position};
+use epitome_runtime::kernels::int8::MAX_WEIGHT;
+use epitome_runtime::kernels::panels::{PANEL, packed_shape, padded_inputs, position};
+use epitome_runtime::operators::embedding::EMBEDDING_INT8;
+use epitome_runtime::operators::linear::{ACTIVATION_BITS, LINEAR_INT8};
 
 use super::packing::Packing;
 use crate::onnx::proto::ElementType;
@@ -14,25 +15,20 @@ pub(super) struct Int8 {
     sums: Vec<f32>,
 }
 
-/// Bits of a weight.
-const BITS: u32 = 8;
 /// The greatest integer.
-const LIMIT: f32 = weight_limit(BITS) as f32;
+const LIMIT: f32 = MAX_WEIGHT as f32;
 
 impl Packing for Int8 {
     fn linear(&self) -> &'static str {
-        LINEAR
+        LINEAR_INT8
     }
 
     fn embedding(&self) -> Option<&'static str> {
-        Some(EMBEDDING)
+        Some(EMBEDDING_INT8)
     }
 
     fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
-        vec![
-            (ACTIVATION_BITS, activation_bits),
-            (WEIGHT_BITS, i64::from(BITS)),
-        ]
+        vec![(ACTIVATION_BITS, activation_bits)]
     }
 
     fn element_type(&self) -> ElementType {

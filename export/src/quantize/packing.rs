@@ -1,6 +1,6 @@
 //! How a matrix is packed, panel by panel.
 
-use epitome_runtime::operators::panels::PANEL;
+use epitome_runtime::kernels::panels::PANEL;
 
 use crate::error::Result;
 use crate::onnx::proto::ElementType;

@@ -2,26 +2,58 @@
 
 use std::marker::PhantomData;
 
+use epitome_kernels::float::{Fp16, Fp32};
+use epitome_kernels::int8::Int8;
+use epitome_kernels::linear::TableFormat;
+use epitome_kernels::panels::{PANEL, panels};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
-use ort::value::{IntoTensorElementType, TensorElementType};
+use ort::value::{IntoTensorElementType, PrimitiveTensorElementType, TensorElementType};
 
-use super::linear::{Table, integer};
-use super::panels::{PANEL, panels};
-use super::{input, optional_input};
+use super::tensors::{input, integer, optional_input, output};
+
+/// Name of the embedding of float32.
+pub const EMBEDDING_FP32: &str = "EmbeddingFp32";
+/// Name of the embedding of float16.
+pub const EMBEDDING_FP16: &str = "EmbeddingFp16";
+/// Name of the embedding of int8.
+pub const EMBEDDING_INT8: &str = "EmbeddingInt8";
 
 /// Attribute, integer: rows of the table, padding excluded.
 pub const SIZE_OUT: &str = super::linear::SIZE_OUT;
 /// Attribute, integer: size of a row, padding excluded.
 pub const SIZE_IN: &str = "size_in";
 
+/// A format of tables as its operator has it.
+pub(super) trait EmbeddingFormat: TableFormat<Element: PrimitiveTensorElementType> {
+    /// Name of the operator.
+    const EMBEDDING: &'static str;
+}
+
+impl EmbeddingFormat for Fp32 {
+    const EMBEDDING: &'static str = EMBEDDING_FP32;
+}
+
+impl EmbeddingFormat for Fp16 {
+    const EMBEDDING: &'static str = EMBEDDING_FP16;
+}
+
+impl EmbeddingFormat for Int8 {
+    const EMBEDDING: &'static str = EMBEDDING_INT8;
+}
+
 /// The operator: int64 `ids`, packed weights of `[vocab, hidden]` and `columns` as
 /// [`Linear`](super::linear::Linear) has them, to float32 `[.., hidden]`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Embedding<F>(F);
+pub(super) struct Embedding<F>(PhantomData<F>);
 
-impl<F: Table> Operator for Embedding<F> {
+impl<F> Default for Embedding<F> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<F: EmbeddingFormat> Operator for Embedding<F> {
     type Kernel<'attr> = EmbeddingKernel<F>;
 
     fn name(&self) -> &str {
@@ -54,38 +86,31 @@ impl<F: Table> Operator for Embedding<F> {
 }
 
 /// A table of a loaded graph.
-pub(crate) struct EmbeddingKernel<F> {
+pub(super) struct EmbeddingKernel<F> {
     vocab_size: usize,
     hidden: usize,
     format: PhantomData<F>,
 }
 
-impl<F: Table> Kernel for EmbeddingKernel<F> {
+impl<F: EmbeddingFormat> Kernel for EmbeddingKernel<F> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let (shape, ids) = input::<i64>(context, 0)?;
-        let (packed_dims, packed) = input::<F::Element>(context, 1)?;
+        let (mut shape, ids) = input::<i64>(context, 0)?;
+        let (packed_shape, packed) = input::<F::Element>(context, 1)?;
         let columns = optional_input::<f32>(context, 2)?.map(|(_, columns)| columns);
         let columns = columns.unwrap_or_default();
-        if packed_dims != F::packed_shape(self.vocab_size, self.hidden)
+        if packed_shape != F::packed_shape(self.vocab_size, self.hidden)
             || columns.len() != F::COLUMNS * panels(self.vocab_size) * PANEL
         {
             return Err(ort::Error::new(format!(
-                "packed weights of {packed_dims:?} and {} column values are no table of \
+                "packed weights of {packed_shape:?} and {} column values are no table of \
                  {} rows of {}",
                 columns.len(),
                 self.vocab_size,
                 self.hidden,
             )));
         }
-        let dims: Vec<i64> = shape
-            .iter()
-            .chain([&self.hidden])
-            .map(|&dim| dim as i64)
-            .collect();
-        let mut output = context
-            .output(0, dims)?
-            .ok_or_else(|| ort::Error::new("there is no output"))?;
-        let (_, y) = output.try_extract_tensor_mut::<f32>()?;
+        shape.push(self.hidden);
+        let y = output::<f32>(context, 0, &shape)?;
         for (&id, y) in ids.iter().zip(y.chunks_exact_mut(self.hidden)) {
             let row = usize::try_from(id)
                 .ok()

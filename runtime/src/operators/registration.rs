@@ -27,9 +27,9 @@ pub const SMALLEST_MODEL: &[u8] = &[
 
 /// Registers the domain with the process, before the first session that uses it.
 ///
-/// Every session looks whether a list that the whole process shares holds its domains, and then adds
-/// those that are missing: of two first sessions that are made at once, as encoder and decoder are,
-/// the second can find its domain "already exists". One session made alone goes before them.
+/// Every session looks whether a list that the whole process shares holds its domains, and then
+/// adds those that are missing: of two first sessions that are made at once, as encoder and decoder
+/// are, the second can find its domain "already exists". One session made alone goes before them.
 pub fn register(environment: &Environment) -> ort::Result<()> {
     static REGISTERED: Mutex<bool> = Mutex::new(false);
     let mut registered = REGISTERED

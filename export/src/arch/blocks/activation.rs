@@ -1,6 +1,6 @@
 //! Activation functions, by the names of transformers' `ACT2FN` (`transformers/activations.py`).
 
-use epitome_runtime::operators;
+use epitome_runtime::kernels;
 
 use crate::arch::builder::Builder;
 use crate::arch::config::{ModelConfig, wrong};
@@ -100,8 +100,8 @@ impl Activation {
     }
 
     /// The same function as a part of a custom linear operator, where there is such a part.
-    pub(crate) fn fused(self) -> Option<operators::activation::Activation> {
-        use operators::activation::Activation as Fused;
+    pub(crate) fn fused(self) -> Option<kernels::activation::Activation> {
+        use kernels::activation::Activation as Fused;
         match self {
             Self::Identity => Some(Fused::Identity),
             Self::Relu => Some(Fused::Relu),

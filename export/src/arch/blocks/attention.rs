@@ -91,7 +91,7 @@ impl Attention {
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
     /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`, or what
-    /// [`attention::CROSS_MEMORY`] makes of them; `shape` is int64 `[batch, source]`.
+    /// [`attention::PACK_CROSS_KV_FP32`] makes of them; `shape` is int64 `[batch, source]`.
     pub(crate) fn cross_kv(
         &self,
         b: &mut Builder<'_, '_>,
@@ -152,7 +152,7 @@ impl Attention {
         let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
         let node = b
             .graph
-            .custom(attention::CACHE_ATTENTION)
+            .custom(attention::CACHED_ATTENTION)
             .inputs(&parts)
             .inputs([&cache.past_key, &cache.past_value, &inputs.past_length])
             .optional(cache.bias.as_ref())

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
+use epitome_kernels::simd::exp::exp;
+
 use crate::generation::scoring::normalizer::{Normalizer, normalize};
-use crate::simd::exp::exp;
 
 /// A token that is still possible.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! The arithmetic over whole rows of scores, where a search spends its time.
 //!
 //! Every kernel is plain Rust over a fixed number of lanes, compiled once for the baseline and once for each
-//! instruction set that pays ([`crate::simd::dispatch!`]). Lanes are combined in a fixed order and multiplications are never
+//! instruction set that pays ([`epitome_kernels::dispatch!`]). Lanes are combined in a fixed order and multiplications are never
 //! fused, so the result is the same bit for bit whichever version runs, on every machine.
 
 pub(crate) mod normalizer;

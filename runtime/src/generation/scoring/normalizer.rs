@@ -1,7 +1,9 @@
 //! Log-softmax of a row: what must be subtracted, and its blocks' maxima, in one pass over memory.
 
+use epitome_kernels::dispatch;
+use epitome_kernels::simd::exp::exp;
+
 use super::{BLOCK, LANES};
-use crate::simd::{dispatch, exp::exp};
 
 /// What turns a row of logits into log-probabilities: `(logit - max) - log_sum`, in that order, as torch computes it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,9 @@
 //! The best candidates over several rows, found without writing out their scores.
 
+use epitome_kernels::dispatch;
+
 use super::normalizer::Normalizer;
 use super::{BLOCK, LANES};
-use crate::simd::dispatch;
 
 /// A continuation: its accumulated score, and where it stands among rows laid end to end.
 #[derive(Debug, Clone, Copy, PartialEq)]

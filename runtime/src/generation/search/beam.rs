@@ -4,6 +4,8 @@
 //! rounding: "impossible" is a penalty of -1e9 added in f32 there, which makes ties that a cleaner formulation would
 //! not have, and an order of those ties.
 
+use epitome_kernels::simd::exp::exp;
+
 use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
@@ -15,7 +17,6 @@ use super::super::scoring::normalizer::Normalizer;
 use super::super::scoring::top_k::{Candidate, Row, TopK};
 use super::super::stopping::StoppingCriteria;
 use super::document_search::{DocumentSearch, Fault, Workspace};
-use crate::simd::exp::exp;
 
 /// transformers' stand-in for minus infinity.
 const IMPOSSIBLE: f32 = -1.0e9;

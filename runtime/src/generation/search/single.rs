@@ -2,6 +2,8 @@
 //!
 //! Implements `GenerationMixin._sample` (transformers 5.23.0), which serves both.
 
+use epitome_kernels::simd::exp::exp;
+
 use super::super::config::{GenerationConfig, Sampling};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
@@ -11,7 +13,6 @@ use super::super::scoring::BLOCK;
 use super::super::scoring::normalizer::{argmax, normalize};
 use super::super::stopping::StoppingCriteria;
 use super::document_search::{DocumentSearch, Fault, Workspace};
-use crate::simd::exp::exp;
 
 /// The sequences of one document.
 pub(super) struct SingleSearch<'a> {

@@ -1,39 +1,32 @@
-//! Attention over a source: the encoder's own, and the decoder's over what the encoder left.
+//! Operators of attention.
 //!
-//! Keys lie in blocks of sixteen positions, so that sixteen scores are summed side by side, and all
-//! rows of a tile share what is read; the encoder's lie as AMX's tile registers want them where a processor multiplies
-//! bfloat16 in these, and the graph allows it ([`SPLIT`]). A row's result does not depend on the rows beside it: a beam's
-//! is the same bits alone, among others, and in a batch.
-//!
-//! - [`CrossMemory`](CROSS_MEMORY): keys or values of a decoder layer, laid out for its steps, in float32 or
-//!   [float16](CROSS_MEMORY_FP16).
-//! - [`CrossAttention`](CROSS_ATTENTION): the beams of each document over its memory, of [either](CROSS_ATTENTION_FP16).
-//! - [`SelfAttention`]: each document over itself.
-//!
-//! And the decoder's over what it generated so far, [`CacheAttention`].
+//! | operator | computes |
+//! | --- | --- |
+//! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
+//! | [`PackCrossKv`](PACK_CROSS_KV_FP32), for float32 and float16 | keys or values of the decoder's cross-attention, packed once a document |
+//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for float32 and float16 | the beams of each document over its packed keys and values |
+//! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
 
-#[cfg(target_arch = "x86_64")]
-mod amx;
-mod cache;
-mod cross;
-mod history;
-mod kernel;
-mod source;
+mod cached_attention;
+mod cross_attention;
+mod pack_cross_kv;
+mod self_attention;
 
-use std::cell::RefCell;
+use epitome_kernels::attention::StoredKv;
+use epitome_kernels::attention::cross_attention::KeyOrValue;
+use half::f16;
+use ort::operator::{ComputeContext, KernelContext, OperatorInput};
+use ort::value::{PrimitiveTensorElementType, TensorElementType};
 
-use ort::operator::{KernelContext, OperatorInput};
-use ort::value::TensorElementType;
-
-pub use self::cache::{CACHE_ATTENTION, CacheAttention};
-pub use self::cross::{
-    CROSS_ATTENTION, CROSS_ATTENTION_FP16, CROSS_MEMORY, CROSS_MEMORY_FP16, KEYS, PART, VALUES,
-    memory_value_row,
-};
-pub(crate) use self::cross::{CrossAttention, CrossMemory};
-use self::kernel::Scratch;
-pub use self::source::{SELF_ATTENTION, SPLIT, SelfAttention};
-use crate::simd::lanes::LANES;
+pub use self::cached_attention::CACHED_ATTENTION;
+pub(super) use self::cached_attention::CachedAttention;
+pub(super) use self::cross_attention::CrossAttention;
+pub use self::cross_attention::{CROSS_ATTENTION_FP16, CROSS_ATTENTION_FP32};
+pub(super) use self::pack_cross_kv::PackCrossKv;
+pub use self::pack_cross_kv::{KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PART, VALUES};
+pub(super) use self::self_attention::SelfAttention;
+pub use self::self_attention::{SELF_ATTENTION, SPLIT};
+use super::tensors::{float, input, integer};
 
 /// Attribute of all operators here, integer: heads.
 pub const HEADS: &str = "num_heads";
@@ -43,30 +36,108 @@ pub const SCALE: &str = "scale";
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
 
-thread_local! {
-    /// Room that each thread keeps.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
 fn heads(context: &KernelContext<'_>) -> ort::Result<usize> {
-    context
-        .get::<i64>(HEADS)
-        .filter(|heads| (1..=1 << 20).contains(heads))
-        .map(|heads| heads as usize)
-        .ok_or_else(|| ort::Error::new(format!("attribute '{HEADS}' is missing or wrong")))
+    Ok(integer(context, HEADS, 1..1 << 20)? as usize)
 }
 
 fn scale(context: &KernelContext<'_>) -> ort::Result<f32> {
-    context
-        .get::<f32>(SCALE)
-        .ok_or_else(|| ort::Error::new(format!("attribute '{SCALE}' is missing")))
+    float(context, SCALE)
 }
 
 fn mismatch(what: &str, shapes: &[&[usize]]) -> ort::Error {
     ort::Error::new(format!("{what} of shapes {shapes:?} do not fit each other"))
 }
 
-/// Positions of a memory, padding included.
-fn padded(source: usize) -> usize {
-    source.next_multiple_of(LANES)
+/// Queries, keys, values and mask, as self-attention and cross-attention read them.
+struct Inputs<'a, E> {
+    queries: &'a [f32],
+    keys: &'a [E],
+    values: &'a [E],
+    mask: &'a [i32],
+    sizes: Sizes,
+}
+
+/// The sizes that the shapes of queries and mask have in common.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Queries of all documents.
+    rows: usize,
+    heads: usize,
+    /// Size of a head.
+    size: usize,
+    /// Documents.
+    batch: usize,
+    /// Positions of a document, padding included.
+    source: usize,
+}
+
+impl Sizes {
+    fn hidden(self) -> usize {
+        self.heads * self.size
+    }
+}
+
+impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
+    /// Reads float32 queries `[rows, heads * size]`, keys and values of the shapes that `kv_shapes`
+    /// gives, and an int32 mask `[batch, source]`. The rows must be a multiple of the batch.
+    fn read(
+        context: &'a ComputeContext,
+        heads: usize,
+        kv_shapes: impl FnOnce(Sizes) -> [Vec<usize>; 2],
+    ) -> ort::Result<Self> {
+        let (shape, queries) = input::<f32>(context, 0)?;
+        let (key_shape, keys) = input::<E>(context, 1)?;
+        let (value_shape, values) = input::<E>(context, 2)?;
+        let (mask_shape, mask) = input::<i32>(context, 3)?;
+        let wrong = || {
+            let shapes = [&shape[..], &key_shape, &value_shape, &mask_shape];
+            mismatch("queries, keys, values and mask", &shapes)
+        };
+        let (&[rows, hidden], &[batch, source]) = (&shape[..], &mask_shape[..]) else {
+            return Err(wrong());
+        };
+        let sizes = Sizes {
+            rows,
+            heads,
+            size: hidden / heads,
+            batch,
+            source,
+        };
+        if hidden != sizes.hidden()
+            || batch == 0
+            || !rows.is_multiple_of(batch)
+            || [&key_shape, &value_shape] != kv_shapes(sizes).each_ref()
+        {
+            return Err(wrong());
+        }
+        Ok(Self {
+            queries,
+            keys,
+            values,
+            mask,
+            sizes,
+        })
+    }
+}
+
+/// The type of packed keys and values, and the operators over it.
+pub(super) trait CrossKv: StoredKv + PrimitiveTensorElementType {
+    const PACK: &'static str;
+    const ATTENTION: &'static str;
+}
+
+impl CrossKv for f32 {
+    const PACK: &'static str = PACK_CROSS_KV_FP32;
+    const ATTENTION: &'static str = CROSS_ATTENTION_FP32;
+}
+
+impl CrossKv for f16 {
+    const PACK: &'static str = PACK_CROSS_KV_FP16;
+    const ATTENTION: &'static str = CROSS_ATTENTION_FP16;
+}
+
+/// Shape of packed keys or values: `[batch, heads, padded source, row]`.
+fn packed_shape(sizes: Sizes, part: KeyOrValue) -> [usize; 4] {
+    let positions = epitome_kernels::attention::padded_positions(sizes.source);
+    [sizes.batch, sizes.heads, positions, part.row(sizes.size)]
 }

@@ -2,7 +2,7 @@
 //! ([`epitome_runtime::bundle::io`]).
 
 use epitome_runtime::bundle::io;
-use epitome_runtime::operators::attention;
+use epitome_runtime::kernels::attention::padded_head_size;
 
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, NewTokens, Past};
@@ -197,9 +197,9 @@ fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
     ]
 }
 
-/// Shapes of cross-attention keys and values, as [`attention::CROSS_MEMORY`] has them.
+/// Shapes of cross-attention keys and values, as the operator that packs them has them.
 fn cross_dims(heads: Heads) -> [[Dim; 4]; 2] {
-    [heads.size, attention::memory_value_row(heads.size)].map(|row| {
+    [heads.size, padded_head_size(heads.size)].map(|row| {
         [
             Dim::name("batch"),
             Dim::size(heads.count),

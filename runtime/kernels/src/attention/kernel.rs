@@ -1,0 +1,563 @@
+//! Attention of some queries over the positions of one head.
+
+use std::ops::Range;
+
+use half::f16;
+
+use crate::simd::exp::exp;
+use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
+use crate::simd::prefetch::{L1, Prefetch};
+
+/// Queries of a tile, at most.
+const MAX_ROWS: usize = 6;
+/// Blocks of keys that stay in the first-level cache for all queries.
+const BLOCKS: usize = 4;
+/// Values that stay in the first-level cache for all queries.
+const POSITIONS: usize = 64;
+/// Rows of values that are prefetched ahead.
+const PREFETCH_DISTANCE: usize = 8;
+
+/// Queries of one head, and the keys and values they attend to.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a, E> {
+    /// `[rows, stride]`, of which the first `size` columns are the head's.
+    pub(super) queries: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+    /// Size of the head.
+    pub(super) size: usize,
+    /// Packed keys: `[blocks, size, LANES]`.
+    pub(super) keys: &'a [E],
+    /// `[positions, padded head size]`
+    pub(super) values: &'a [E],
+    /// Whether to prefetch keys and values, which are not in a cache.
+    pub(super) prefetch: bool,
+    pub(super) mask: KeyMask<'a>,
+    /// Added to the scores: `[rows, positions]`, one row every `bias_stride`.
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) bias_stride: usize,
+    /// What scores are multiplied with.
+    pub(super) scale: f32,
+}
+
+/// The positions of a document that may be attended to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyMask<'a> {
+    /// Positions up to the last visible one; those behind it are not read.
+    pub(super) length: usize,
+    /// 0 for a hidden position, if one before the last visible position is hidden.
+    hidden: Option<&'a [i32]>,
+}
+
+impl<'a> KeyMask<'a> {
+    /// The mask of a document's tokens, 0 for padding. Where it hides everything, nothing is
+    /// hidden: every position has the same probability, as with the smallest finite number for a
+    /// masked score.
+    pub(super) fn new(mask: &'a [i32]) -> Self {
+        let length = mask
+            .iter()
+            .rposition(|&visible| visible != 0)
+            .map_or(mask.len(), |last| last + 1);
+        let mask = &mask[..length];
+        let some = mask.iter().any(|&visible| visible != 0);
+        let hidden = (mask.contains(&0) && some).then_some(mask);
+        Self { length, hidden }
+    }
+
+    /// Adds a bias to a row of scores, and sets the scores of hidden positions and of padding to
+    /// minus infinity.
+    #[inline(always)]
+    pub(super) fn apply(&self, scores: &mut [f32], bias: Option<&[f32]>) {
+        let (visible, padding) = scores.split_at_mut(self.length);
+        if let Some(bias) = bias {
+            for (score, bias) in visible.iter_mut().zip(bias) {
+                *score += bias;
+            }
+        }
+        if let Some(mask) = self.hidden {
+            for (score, &visible) in visible.iter_mut().zip(mask) {
+                *score = if visible == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    *score
+                };
+            }
+        }
+        padding.fill(f32::NEG_INFINITY);
+    }
+}
+
+/// Scratch memory of [`attend`](StoredKv::attend).
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Scores, then probabilities before normalization: `[rows, length rounded up to LANES]`.
+    pub(super) probs: Vec<f32>,
+    /// One over the sum of each row's probabilities.
+    inv_sums: Vec<f32>,
+    /// The result: `[rows, padded head size]`.
+    pub(super) attended: Vec<f32>,
+}
+
+/// Length of a row of values: the size of a head, rounded up to whole vectors.
+pub const fn padded_head_size(size: usize) -> usize {
+    size.next_multiple_of(LANES)
+}
+
+/// Computes a tile of a number of rows and of as many of the `$left` vectors side by side as there
+/// are registers for. Gives how many there were, at least one.
+macro_rules! compute {
+    ($lanes:ident, $rows:expr, $left:expr, $tile:expr) => {
+        match ($rows, $left) {
+            (1, 4..) => compute!($lanes, 1 x 4, $tile),
+            (2, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 2 x 4, $tile),
+            (3, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 3 x 4, $tile),
+            (4, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 4 x 4, $tile),
+            (5, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 5 x 4, $tile),
+            (MAX_ROWS, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, MAX_ROWS x 4, $tile),
+            (2, 2..) => compute!($lanes, 2 x 2, $tile),
+            (3, 2..) => compute!($lanes, 3 x 2, $tile),
+            (1, _) => compute!($lanes, 1 x 1, $tile),
+            (2, _) => compute!($lanes, 2 x 1, $tile),
+            (3, _) => compute!($lanes, 3 x 1, $tile),
+            (4, _) => compute!($lanes, 4 x 1, $tile),
+            (5, _) => compute!($lanes, 5 x 1, $tile),
+            _ => compute!($lanes, MAX_ROWS x 1, $tile),
+        }
+    };
+    ($lanes:ident, $rows:tt x $columns:tt, $tile:expr) => {{
+        // SAFETY: these microkernels check for themselves what they read and write.
+        unsafe { $lanes::compute::<_, $rows, $columns>($tile) };
+        $columns
+    }};
+}
+
+#[inline(always)]
+fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scratch) {
+    let length = head.mask.length;
+    let stride = length.next_multiple_of(LANES);
+    let row = padded_head_size(head.size);
+    scratch.probs.resize(head.rows * stride, 0.0);
+    scratch.inv_sums.resize(head.rows, 0.0);
+    scratch.attended.resize(head.rows * row, 0.0);
+    let probs = &mut scratch.probs[..head.rows * stride];
+    let attended = &mut scratch.attended[..head.rows * row];
+    // Some blocks at a time, so that their keys stay in the first-level cache for all rows.
+    let blocks = stride / LANES;
+    for first in (0..blocks).step_by(BLOCKS) {
+        for rows in tiles(head.rows) {
+            let probs = &mut probs[rows.start * stride..];
+            let mut block = first;
+            while block < (first + BLOCKS).min(blocks) {
+                let tile = Scores {
+                    head,
+                    first: rows.start,
+                    first_block: block,
+                    probs,
+                    stride,
+                };
+                block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
+            }
+        }
+    }
+    for (index, probs) in probs.chunks_exact_mut(stride).enumerate() {
+        let bias = head.bias.map(|bias| &bias[index * head.bias_stride..]);
+        head.mask.apply(probs, bias);
+        scratch.inv_sums[index] = exp_and_inv_sum(probs);
+    }
+    attended.fill(0.0);
+    for first in (0..length).step_by(POSITIONS) {
+        let positions = first..(first + POSITIONS).min(length);
+        for rows in tiles(head.rows) {
+            let probs = &probs[rows.start * stride..];
+            let mut column = 0;
+            while column < row {
+                let tile = WeightedSum {
+                    prefetch: head.prefetch,
+                    probs,
+                    values: &head.values[column..],
+                    attended: &mut attended[rows.start * row + column..],
+                    positions: positions.clone(),
+                    stride,
+                    row,
+                };
+                column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
+            }
+        }
+    }
+    for (attended, inv_sum) in attended.chunks_exact_mut(row).zip(&scratch.inv_sums) {
+        for value in attended {
+            *value *= inv_sum;
+        }
+    }
+}
+
+/// Cuts rows into tiles of [`MAX_ROWS`] at most.
+fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let tile = rows.div_ceil(rows.div_ceil(MAX_ROWS).max(1)).max(1);
+    (0..rows)
+        .step_by(tile)
+        .map(move |first| first..(first + tile).min(rows))
+}
+
+/// Scores of queries, from row `first` on, with blocks of keys, from `first_block` on.
+struct Scores<'a, E> {
+    head: &'a Head<'a, E>,
+    first: usize,
+    first_block: usize,
+    /// The scores of these queries with all keys: one row every `stride`.
+    probs: &'a mut [f32],
+    stride: usize,
+}
+
+impl<E: FloatElement> Microkernel for Scores<'_, E> {
+    #[inline(always)]
+    unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
+        let Self { head, stride, .. } = self;
+        let rows: [&[f32]; MR] = std::array::from_fn(|row| {
+            &head.queries[(self.first + row) * head.stride..][..head.size]
+        });
+        let block_size = head.size * LANES;
+        let keys = &head.keys[self.first_block * block_size..][..NR * block_size];
+        let mut sums = [[L::splat(0.0); NR]; MR];
+        for index in 0..head.size {
+            // SAFETY: `index` is below the head's size, which is how long each row is and how many
+            // times [`LANES`] each of the `NR` blocks is.
+            unsafe {
+                let mut loaded = [L::splat(0.0); NR];
+                for (block, loaded) in loaded.iter_mut().enumerate() {
+                    let keys = keys.as_ptr().add(block * block_size + index * LANES);
+                    if head.prefetch {
+                        L1::fetch(keys.wrapping_add(NR * block_size));
+                    }
+                    *loaded = E::load(&*keys.cast::<[E; LANES]>());
+                }
+                for row in 0..MR {
+                    let query = L::splat(*rows[row].get_unchecked(index));
+                    for block in 0..NR {
+                        sums[row][block] = sums[row][block].add_product(query, loaded[block]);
+                    }
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            for (block, sums) in sums.iter().enumerate() {
+                let first = row * stride + (self.first_block + block) * LANES;
+                let probs = self.probs[first..].first_chunk_mut();
+                sums.times(L::splat(head.scale))
+                    .store(probs.expect("whole blocks"));
+            }
+        }
+    }
+}
+
+/// Turns scores, a multiple of [`LANES`] of them, into probabilities.
+#[inline(always)]
+pub(super) fn softmax(scores: &mut [f32]) {
+    let inv_sum = exp_and_inv_sum(scores);
+    for prob in scores {
+        *prob *= inv_sum;
+    }
+}
+
+/// Turns scores, a multiple of [`LANES`] of them, into probabilities before normalization, and
+/// gives one over their sum.
+#[inline(always)]
+fn exp_and_inv_sum(scores: &mut [f32]) -> f32 {
+    let (chunks, _) = scores.as_chunks_mut::<LANES>();
+    let mut max = [f32::NEG_INFINITY; LANES];
+    for chunk in &*chunks {
+        for (max, &score) in max.iter_mut().zip(chunk) {
+            *max = if score > *max { score } else { *max };
+        }
+    }
+    let max = max.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0f32; LANES];
+    for chunk in chunks {
+        for (sum, prob) in sums.iter_mut().zip(chunk) {
+            *prob = exp(*prob - max);
+            *sum += *prob;
+        }
+    }
+    1.0 / sums.iter().sum::<f32>()
+}
+
+/// Adds the values of some positions, weighted with each row's probabilities, to columns of the
+/// result.
+struct WeightedSum<'a, E> {
+    /// One row every `stride`.
+    probs: &'a [f32],
+    stride: usize,
+    /// The values, and what is to be added to: one row every `row`.
+    values: &'a [E],
+    attended: &'a mut [f32],
+    row: usize,
+    positions: Range<usize>,
+    /// As [`Head::prefetch`].
+    prefetch: bool,
+}
+
+impl<E: FloatElement> Microkernel for WeightedSum<'_, E> {
+    #[inline(always)]
+    unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
+        let Self { positions, row, .. } = self;
+        let rows: [&[f32]; MR] =
+            std::array::from_fn(|row| &self.probs[row * self.stride..][..positions.end]);
+        assert!(
+            positions.is_empty() || self.values.len() >= (positions.end - 1) * row + NR * LANES,
+            "whole rows of values"
+        );
+        let mut sums = [[L::splat(0.0); NR]; MR];
+        for (index, sums) in sums.iter_mut().enumerate() {
+            for (column, sums) in sums.iter_mut().enumerate() {
+                let attended = self.attended[index * row + column * LANES..].first_chunk();
+                *sums = L::load(attended.expect("whole rows"));
+            }
+        }
+        for position in positions {
+            // SAFETY: the values reach as far as just checked, and each row beyond the positions.
+            unsafe {
+                let mut loaded = [L::splat(0.0); NR];
+                for (column, loaded) in loaded.iter_mut().enumerate() {
+                    let values = self.values.as_ptr().add(position * row + column * LANES);
+                    if self.prefetch {
+                        L1::fetch(values.wrapping_add(PREFETCH_DISTANCE * row));
+                    }
+                    *loaded = E::load(&*values.cast::<[E; LANES]>());
+                }
+                for index in 0..MR {
+                    let prob = L::splat(*rows[index].get_unchecked(position));
+                    for column in 0..NR {
+                        sums[index][column] = sums[index][column].add_product(prob, loaded[column]);
+                    }
+                }
+            }
+        }
+        for (index, sums) in sums.iter().enumerate() {
+            for (column, sums) in sums.iter().enumerate() {
+                let attended = self.attended[index * row + column * LANES..].first_chunk_mut();
+                sums.store(attended.expect("whole rows"));
+            }
+        }
+    }
+}
+
+/// The type of stored keys and values.
+pub trait StoredKv: FloatElement {
+    /// Attends with all rows of a head; the results are `scratch.attended`. Each row's result is
+    /// the same whatever rows are beside it.
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch);
+}
+
+impl StoredKv for f32 {
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
+        attend_f32(head, scratch);
+    }
+}
+
+impl StoredKv for f16 {
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
+        attend_f16(head, scratch);
+    }
+}
+
+dispatch_lanes! {
+    /// [`StoredKv::attend`] over float32.
+    fn attend_f32(head: &Head<'_, f32>, scratch: &mut Scratch) = attend_body of f32;
+}
+
+dispatch_lanes! {
+    /// [`StoredKv::attend`] over float16.
+    fn attend_f16(head: &Head<'_, f16>, scratch: &mut Scratch) = attend_body of f16;
+}
+
+/// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
+/// zeros behind the last.
+pub(super) fn pack_keys<E: FloatElement>(
+    rows: &[f32],
+    stride: usize,
+    size: usize,
+    packed: &mut [E],
+) {
+    let mut keys = vec![E::default(); size];
+    for (block, packed) in packed.chunks_exact_mut(size * LANES).enumerate() {
+        for lane in 0..LANES {
+            match rows.get((block * LANES + lane) * stride..) {
+                Some(row) if row.len() >= size => E::store(&row[..size], &mut keys),
+                _ => keys.fill(E::default()),
+            }
+            for (packed, &key) in packed[lane..].iter_mut().step_by(LANES).zip(&keys) {
+                *packed = key;
+            }
+        }
+    }
+}
+
+/// Copies the values of a head, one row of `rows` every `stride`, to rows of [`value_row`]; zeros
+/// in what that adds and behind the last.
+pub(super) fn pack_values<E: FloatElement>(
+    rows: &[f32],
+    stride: usize,
+    size: usize,
+    packed: &mut [E],
+) {
+    for (position, packed) in packed.chunks_exact_mut(padded_head_size(size)).enumerate() {
+        packed.fill(E::default());
+        if let Some(row) = rows
+            .get(position * stride..)
+            .filter(|row| row.len() >= size)
+        {
+            E::store(&row[..size], &mut packed[..size]);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone)]
+    pub(in super::super) struct Example {
+        pub(in super::super) queries: Vec<f32>,
+        pub(in super::super) keys: Vec<f32>,
+        pub(in super::super) values: Vec<f32>,
+        pub(in super::super) mask: Vec<i32>,
+        pub(in super::super) bias: Vec<f32>,
+    }
+
+    /// Numbers that look random.
+    pub(in super::super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        (0..count as u32)
+            .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
+            .map(|number| number as f32 / 1000.0 - 2.0)
+            .collect()
+    }
+
+    impl Example {
+        /// With keys and values that are exact in float16.
+        fn in_halves(&self) -> Self {
+            let in_halves = |values: &[f32]| {
+                let values = values.iter().map(|&value| f16::from_f32(value).to_f32());
+                values.collect()
+            };
+            Self {
+                keys: in_halves(&self.keys),
+                values: in_halves(&self.values),
+                ..self.clone()
+            }
+        }
+
+        /// The result of a row in double precision, for scores multiplied with 0.5.
+        pub(in super::super) fn exact(&self, row: usize, size: usize) -> Vec<f64> {
+            let positions = self.mask.len();
+            let scores: Vec<f64> = (0..positions)
+                .map(|position| {
+                    let product: f64 = (0..size)
+                        .map(|index| {
+                            f64::from(self.queries[row * size + index])
+                                * f64::from(self.keys[position * size + index])
+                        })
+                        .sum();
+                    product * 0.5 + f64::from(self.bias[row * positions + position])
+                })
+                .collect();
+            let all = self.mask.iter().all(|&visible| visible == 0);
+            let weights: Vec<f64> = scores
+                .iter()
+                .zip(&self.mask)
+                .map(|(score, &visible)| {
+                    if all || visible != 0 {
+                        score.exp()
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            (0..size)
+                .map(|index| {
+                    (0..positions)
+                        .map(|position| {
+                            weights[position] / sum
+                                * f64::from(self.values[position * size + index])
+                        })
+                        .sum()
+                })
+                .collect()
+        }
+    }
+
+    /// Attends over keys and values of this type, which hold what the example does.
+    fn check<E: StoredKv>(
+        example: &Example,
+        rows: usize,
+        size: usize,
+        tolerance: f64,
+    ) -> Result<(), TestCaseError> {
+        let positions = example.mask.len();
+        let mut unwritten = [E::default()];
+        E::store(&[f32::NAN], &mut unwritten);
+        let mut keys = vec![unwritten[0]; positions.next_multiple_of(LANES) * size];
+        pack_keys(&example.keys, size, size, &mut keys);
+        let mut values = vec![unwritten[0]; positions * padded_head_size(size)];
+        pack_values(&example.values, size, size, &mut values);
+        let head = |first: usize, rows| Head {
+            queries: &example.queries[first * size..],
+            rows,
+            stride: size,
+            size,
+            keys: &keys,
+            values: &values,
+            prefetch: rows > 1,
+            mask: KeyMask::new(&example.mask),
+            bias: Some(&example.bias[first * positions..]),
+            bias_stride: positions,
+            scale: 0.5,
+        };
+        let (mut together, mut alone) = (Scratch::default(), Scratch::default());
+        E::attend(&head(0, rows), &mut together);
+        let hidden = example.mask.iter().all(|&visible| visible == 0);
+        for (row, result) in together.attended.chunks(padded_head_size(size)).enumerate() {
+            if !hidden {
+                for (value, exact) in result.iter().zip(example.exact(row, size)) {
+                    let error = (f64::from(*value) - exact).abs();
+                    prop_assert!(error < tolerance, "{value} and not {exact}");
+                }
+            }
+            prop_assert!(result.iter().all(|value| value.is_finite()));
+            E::attend(&head(row, 1), &mut alone);
+            prop_assert_eq!(result, &alone.attended[..padded_head_size(size)]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn halves_of_large_numbers_stay_finite() {
+        let mut packed = [f16::ZERO; LANES];
+        pack_values(&[1e6, -1e6, 65504.0, 1.0], 4, 4, &mut packed);
+        let max = f16::MAX;
+        assert_eq!(packed[..4], [max, -max, max, f16::ONE]);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_double_precision_and_row_by_row(
+            rows in 1_usize..15,
+            size in 1_usize..80,
+            mask in prop::collection::vec(0..3, 1..170),
+            seed: u32,
+        ) {
+            let positions = mask.len();
+            let example = Example {
+                queries: numbers(rows * size, seed),
+                keys: numbers(positions * size, seed ^ 1),
+                values: numbers(positions * size, seed ^ 2),
+                mask,
+                bias: numbers(rows * positions, seed ^ 3),
+            };
+            check::<f32>(&example, rows, size, 1e-4)?;
+            check::<f16>(&example.in_halves(), rows, size, 1e-4)?;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Attention. A query's result is the same bits alone, among other queries, and in a batch.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`self_attention`] | an encoder's attention of each document over itself |
+//! | [`cross_attention`] | a decoder's attention over the source, whose keys and values are packed once |
+//! | [`cached_attention`] | a decoder's attention over the tokens before it |
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+pub mod cached_attention;
+pub mod cross_attention;
+mod kernel;
+pub mod self_attention;
+
+use std::cell::RefCell;
+
+use self::kernel::Scratch;
+pub use self::kernel::{StoredKv, padded_head_size};
+use crate::simd::lanes::LANES;
+
+thread_local! {
+    /// Scratch memory that each thread keeps.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Positions of packed keys and values, padding included.
+pub const fn padded_positions(positions: usize) -> usize {
+    positions.next_multiple_of(LANES)
+}

@@ -1,0 +1,176 @@
+//! The linear layer over int4 weights.
+
+use std::ops::Range;
+
+use super::{
+    BLOCK, BLOCK_BYTES, MAX_PANELS, MAX_ROWS, Products, Tile, blocks, multiply, packed_shape,
+    panels_per_tile,
+};
+use crate::activation::Activation;
+use crate::dispatch;
+use crate::int8::Instructions;
+use crate::linear::{Layer, WeightFormat};
+use crate::panels::{GROUP, PANEL};
+use crate::parallel::{Disjoint, ThreadPool};
+use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
+
+/// Bytes of activations that stay in the second-level cache while panels pass.
+const ROW_BYTES: usize = 128 << 10;
+
+/// uint8 weights of the shape [`packed_shape`]. Each output has one column: the sum of its weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Int4 {
+    activation_bits: u32,
+    instructions: Instructions,
+}
+
+impl Int4 {
+    /// Weights that are multiplied with activations of so many bits, 1 to 8.
+    pub fn new(activation_bits: u32) -> Self {
+        Self {
+            activation_bits,
+            instructions: Instructions::detect(),
+        }
+    }
+}
+
+/// Rounded activations, and the sum of each of their blocks.
+#[derive(Debug, Default)]
+pub struct BlockActivations {
+    rounded: QuantizedActivations,
+    /// `[rows, blocks]`
+    sums: Vec<f32>,
+}
+
+impl WeightFormat for Int4 {
+    const COLUMNS: usize = 1;
+    type Element = u8;
+    type Activations = BlockActivations;
+
+    fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize> {
+        packed_shape(size_out, size_in).to_vec()
+    }
+
+    fn prepare<P: ThreadPool>(
+        self,
+        pool: &P,
+        x: &[f32],
+        size_in: usize,
+        activations: &mut BlockActivations,
+    ) -> Result<(), P::Error> {
+        let layout = Layout {
+            stride: blocks(size_in) * BLOCK,
+            mr: 1,
+            group: GROUP,
+        };
+        let BlockActivations { rounded, sums } = activations;
+        rounded.fill(pool, x, size_in, layout, self.activation_bits)?;
+        let inputs = rounded.bytes_from(0).as_chunks::<BLOCK>().0;
+        sums.resize(inputs.len(), 0.0);
+        sum_blocks(inputs, sums);
+        Ok(())
+    }
+
+    unsafe fn apply(
+        layer: &Layer<'_, Self>,
+        activations: &BlockActivations,
+        panels: Range<usize>,
+        y: &Disjoint<'_, f32>,
+    ) {
+        let BlockActivations { rounded, sums } = activations;
+        let blocks = blocks(layer.size_in);
+        let scales = rounded.scales();
+        let packed = layer.packed.as_chunks::<BLOCK_BYTES>().0;
+        let rows_per_pass = (ROW_BYTES / (blocks * BLOCK))
+            .max(1)
+            .next_multiple_of(MAX_ROWS);
+        let instructions = layer.format.instructions;
+        let nr = panels_per_tile(instructions, layer.rows);
+        let mut products: Products = Default::default();
+        for start in (0..layer.rows).step_by(rows_per_pass) {
+            let end = (start + rows_per_pass).min(layer.rows);
+            let mut panel = panels.start;
+            while panel < panels.end {
+                // Where fewer than a tile's panels are left, they are taken one by one.
+                let left = panels.end - panel;
+                let count = if left < nr { 1 } else { nr };
+                let columns: [_; MAX_PANELS] = std::array::from_fn(|index| {
+                    PanelColumns::new(layer, panel + index.min(count - 1))
+                });
+                for first in (start..end).step_by(MAX_ROWS) {
+                    let rows = MAX_ROWS.min(end - first);
+                    let tile = Tile {
+                        activations: &rounded.bytes_from(first)[..rows * blocks * BLOCK],
+                        sums: &sums[first * blocks..][..rows * blocks],
+                        rows,
+                        weights: &packed[panel * blocks..][..count * blocks],
+                        panels: count,
+                    };
+                    multiply(instructions, &tile, &mut products);
+                    let products = &mut products[..rows * count];
+                    finish(&scales[first..], &columns[..count], products);
+                    for (index, product) in products.iter().enumerate() {
+                        let (row, index) = (first + index / count, index % count);
+                        let start = row * layer.size_out + (panel + index) * PANEL;
+                        let outputs = columns[index].count;
+                        // SAFETY: within the panel's columns, as the caller promises.
+                        let y = unsafe { y.part(start..start + outputs) };
+                        y.copy_from_slice(&product[..outputs]);
+                    }
+                }
+                panel += count;
+            }
+        }
+    }
+}
+
+/// What turns the products of a panel into outputs.
+struct PanelColumns {
+    sums: [f32; PANEL],
+    bias: [f32; PANEL],
+    activation: Activation,
+    /// Columns that are no padding.
+    count: usize,
+}
+
+impl PanelColumns {
+    fn new(layer: &Layer<'_, Int4>, panel: usize) -> Self {
+        let (count, bias) = layer.biases(panel);
+        Self {
+            sums: std::array::from_fn(|output| layer.columns[panel * PANEL + output]),
+            bias,
+            activation: layer.activation,
+            count,
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_blocks_body(inputs: &[[u8; BLOCK]], sums: &mut [f32]) {
+    for (inputs, sum) in inputs.iter().zip(sums) {
+        *sum = inputs.iter().map(|&input| u32::from(input)).sum::<u32>() as f32;
+    }
+}
+
+dispatch! {
+    /// The sum of each block.
+    fn sum_blocks(inputs: &[[u8; BLOCK]], sums: &mut [f32]) = sum_blocks_body;
+}
+
+#[inline(always)]
+fn finish_body(rows: &[RowScale], columns: &[PanelColumns], products: &mut [[f32; PANEL]]) {
+    for (products, row) in products.chunks_mut(columns.len()).zip(rows) {
+        for (products, columns) in products.iter_mut().zip(columns) {
+            for (output, product) in products.iter_mut().enumerate() {
+                *product =
+                    row.scale * *product + row.min * columns.sums[output] + columns.bias[output];
+            }
+            columns.activation.apply(products);
+        }
+    }
+}
+
+dispatch! {
+    /// Applies a row's scale and minimum, the bias and the activation function.
+    fn finish(rows: &[RowScale], columns: &[PanelColumns], products: &mut [[f32; PANEL]]) = finish_body;
+}

@@ -1,0 +1,167 @@
+//! The product on x86-64.
+
+use std::arch::x86_64::*;
+
+use super::{BLOCK, BLOCK_BYTES, INTEGERS, MINIMA, Products, Tile};
+use crate::cpu::features;
+use crate::panels::{GROUP, PANEL};
+use crate::simd::prefetch::{L1, NoPrefetch, Prefetch};
+
+/// Bytes that a panel is prefetched ahead.
+const PREFETCH_DISTANCE: usize = 1536;
+/// Bytes of integers of two groups of inputs.
+const PAIR: usize = GROUP * PANEL;
+
+pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
+    assert!(features().avx2_fma);
+    // SAFETY: the processor has AVX2, FMA and F16C, and the caller checked the tile.
+    unsafe {
+        by_tile!(
+            avx2_tile::<L1>(tile, products);
+            1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+        );
+    }
+}
+
+pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
+    assert!(features().avx512_vnni);
+    // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
+    unsafe {
+        if features().prefetches_across_pages && tile.panels == 1 {
+            by_tile!(
+                avx512_vnni_tile::<NoPrefetch>(tile, products);
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+            );
+        } else {
+            by_tile!(
+                avx512_vnni_tile::<L1>(tile, products);
+                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+                1 x 4 2 x 4 3 x 4 4 x 4
+                1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
+            );
+        }
+    }
+}
+
+/// # Safety
+///
+/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
+    tile: &Tile<'_>,
+    products: &mut Products,
+) {
+    const { assert!(NR == 1) };
+    let blocks = tile.blocks();
+    let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let mut acc = [[_mm256_setzero_ps(); 2]; MR];
+    for (index, block) in tile.weights.iter().enumerate() {
+        let block = block.as_ptr();
+        for half in 0..2 {
+            let mut dots = [_mm256_setzero_si256(); MR];
+            // SAFETY: all reads stay within the block, and within the inputs of each row, of which
+            // there are `blocks` blocks; a prefetch may point anywhere.
+            unsafe {
+                F::fetch(block.wrapping_add(PREFETCH_DISTANCE + half * 64));
+                F::fetch(block.wrapping_add(PREFETCH_DISTANCE + 128 + half * 64));
+                for two_pairs in 0..2 {
+                    // Eight products of 255 and 15 at most, in 16 bits: 8 * 255 * 15 < 2^15.
+                    let mut narrow = [_mm256_setzero_si256(); MR];
+                    for pair in [2 * two_pairs, 2 * two_pairs + 1] {
+                        let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);
+                        let bytes = _mm256_loadu_si256(bytes.cast());
+                        let low_half = _mm256_and_si256(bytes, low);
+                        let high_half = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
+                        for (row, narrow) in narrow.iter_mut().enumerate() {
+                            let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
+                            let inputs = inputs.add(offset).cast::<i32>();
+                            let of_low = _mm256_maddubs_epi16(
+                                _mm256_set1_epi32(inputs.read_unaligned()),
+                                low_half,
+                            );
+                            let of_high = _mm256_maddubs_epi16(
+                                _mm256_set1_epi32(inputs.add(1).read_unaligned()),
+                                high_half,
+                            );
+                            *narrow = _mm256_add_epi16(*narrow, _mm256_add_epi16(of_low, of_high));
+                        }
+                    }
+                    for (dots, narrow) in dots.iter_mut().zip(narrow) {
+                        *dots = _mm256_add_epi32(*dots, _mm256_madd_epi16(narrow, ones));
+                    }
+                }
+                let halves =
+                    |offset: usize| _mm256_cvtph_ps(_mm_loadu_si128(block.add(offset).cast()));
+                let scales = halves(half * PANEL);
+                let minima = halves(MINIMA + half * PANEL);
+                for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
+                    let sum = _mm256_set1_ps(*row_sums.add(row * blocks + index));
+                    acc[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, acc[half]);
+                    acc[half] = _mm256_fmadd_ps(sum, minima, acc[half]);
+                }
+            }
+        }
+    }
+    for (acc, products) in acc.iter().zip(products) {
+        let products = products.as_mut_ptr();
+        // SAFETY: a row of products is two registers.
+        unsafe {
+            _mm256_storeu_ps(products, acc[0]);
+            _mm256_storeu_ps(products.add(PANEL / 2), acc[1]);
+        }
+    }
+}
+
+/// # Safety
+///
+/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
+    tile: &Tile<'_>,
+    products: &mut Products,
+) {
+    let blocks = tile.blocks();
+    let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
+    let low = _mm512_set1_epi8(15);
+    let mut acc = [[_mm512_setzero_ps(); NR]; MR];
+    for index in 0..blocks {
+        for panel in 0..NR {
+            let block = tile.weights[panel * blocks + index].as_ptr();
+            let mut dots = [_mm512_setzero_si512(); MR];
+            // SAFETY: all reads stay within the block, and within the inputs of each row, of which
+            // there are `blocks` blocks; a prefetch may point anywhere.
+            unsafe {
+                for line in 0..BLOCK_BYTES / 64 {
+                    F::fetch(block.wrapping_add(PREFETCH_DISTANCE + line * 64));
+                }
+                for pair in 0..BLOCK / GROUP / 2 {
+                    let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
+                    let low_half = _mm512_and_si512(bytes, low);
+                    let high_half = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low);
+                    for (row, dots) in dots.iter_mut().enumerate() {
+                        let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
+                        let inputs = inputs.add(offset).cast::<i32>();
+                        let first = _mm512_set1_epi32(inputs.read_unaligned());
+                        let second = _mm512_set1_epi32(inputs.add(1).read_unaligned());
+                        *dots = _mm512_dpbusd_epi32(*dots, first, low_half);
+                        *dots = _mm512_dpbusd_epi32(*dots, second, high_half);
+                    }
+                }
+                let halves =
+                    |offset: usize| _mm512_cvtph_ps(_mm256_loadu_si256(block.add(offset).cast()));
+                let (scales, minima) = (halves(0), halves(MINIMA));
+                for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
+                    let sum = _mm512_set1_ps(*row_sums.add(row * blocks + index));
+                    let acc = &mut acc[panel];
+                    *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *acc);
+                    *acc = _mm512_fmadd_ps(sum, minima, *acc);
+                }
+            }
+        }
+    }
+    for (acc, products) in acc.as_flattened().iter().zip(products) {
+        // SAFETY: the products of a panel are one register.
+        unsafe { _mm512_storeu_ps(products.as_mut_ptr(), *acc) };
+    }
+}

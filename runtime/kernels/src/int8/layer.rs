@@ -1,0 +1,249 @@
+//! The linear layer and the embedding over int8 weights.
+//!
+//! Each row of activations is rounded to unsigned integers between its minimum and its maximum.
+
+use std::ops::Range;
+
+use super::{Instructions, MAX_SUMS, Sums, Tile, TileShape};
+use crate::activation::Activation;
+use crate::dispatch;
+use crate::linear::{Layer, TableFormat, WeightFormat};
+use crate::panels::{GROUP, PANEL, packed_shape, padded_inputs};
+use crate::parallel::{Columns, Disjoint, ThreadPool};
+use crate::quantized_activations::{CACHE_LINE, Layout, QuantizedActivations, RowScale};
+use crate::simd::prefetch::{L1, L2, Prefetch};
+
+/// Bytes of activations that stay in the second-level cache while panels pass.
+const ROW_BYTES: usize = 512 << 10;
+
+/// int8 weights in the layout of [`panels`](crate::panels). Each output has two columns: its scale,
+/// and the sum of its integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Int8 {
+    activation_bits: u32,
+    instructions: Instructions,
+}
+
+impl Int8 {
+    /// Weights that are multiplied with activations of so many bits, 1 to 8.
+    pub fn new(activation_bits: u32) -> Self {
+        Self {
+            activation_bits,
+            instructions: Instructions::detect(),
+        }
+    }
+}
+
+impl WeightFormat for Int8 {
+    const COLUMNS: usize = 2;
+    type Element = i8;
+    type Activations = QuantizedActivations;
+
+    fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize> {
+        packed_shape(size_out, size_in).to_vec()
+    }
+
+    fn prepare<P: ThreadPool>(
+        self,
+        pool: &P,
+        x: &[f32],
+        size_in: usize,
+        activations: &mut QuantizedActivations,
+    ) -> Result<(), P::Error> {
+        let shape = self.instructions.tile_shape(x.len() / size_in);
+        let layout = Layout {
+            stride: padded_inputs(size_in).next_multiple_of(shape.group),
+            mr: shape.mr,
+            group: shape.group,
+        };
+        activations.fill(pool, x, size_in, layout, self.activation_bits)
+    }
+
+    unsafe fn apply(
+        layer: &Layer<'_, Self>,
+        activations: &QuantizedActivations,
+        panels: Range<usize>,
+        y: &Disjoint<'_, f32>,
+    ) {
+        let (scales, sums) = layer.columns.split_at(layer.columns.len() / 2);
+        let layer = Int8Layer {
+            layer,
+            scales: scales.as_chunks().0,
+            sums: sums.as_chunks().0,
+            shape: layer.format.instructions.tile_shape(layer.rows),
+        };
+        // SAFETY: the caller promises the same.
+        unsafe { layer.apply(activations, panels, y) };
+    }
+}
+
+impl TableFormat for Int8 {
+    fn row(packed: &[i8], columns: &[f32], index: usize, y: &mut [f32]) {
+        let panel_size = padded_inputs(y.len()) * PANEL;
+        let panel = &packed[index / PANEL * panel_size..][..panel_size];
+        let groups = panel.chunks_exact(PANEL * GROUP);
+        for (group, y) in groups.zip(y.chunks_mut(GROUP)) {
+            let weights = &group[index % PANEL * GROUP..][..GROUP];
+            for (y, &weight) in y.iter_mut().zip(weights) {
+                *y = columns[index] * f32::from(weight);
+            }
+        }
+    }
+}
+
+/// A layer, its columns taken apart.
+struct Int8Layer<'a> {
+    layer: &'a Layer<'a, Int8>,
+    /// The scale of each output.
+    scales: &'a [[f32; PANEL]],
+    /// The sum of each output's integers.
+    sums: &'a [[f32; PANEL]],
+    shape: TileShape,
+}
+
+impl Int8Layer<'_> {
+    /// Computes the outputs of these panels for all rows.
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
+    unsafe fn apply(
+        &self,
+        activations: &QuantizedActivations,
+        panels: Range<usize>,
+        y: &Disjoint<'_, f32>,
+    ) {
+        let Layer {
+            format,
+            packed,
+            size_in,
+            size_out,
+            ..
+        } = *self.layer;
+        let stride = padded_inputs(size_in);
+        let tiles_per_pass = (ROW_BYTES / (activations.stride() * self.shape.mr)).max(1);
+        let mut multiplier = format.instructions.multiplier();
+        let mut sums: Sums = [[0; PANEL]; MAX_SUMS];
+        for start in (0..activations.tiles()).step_by(tiles_per_pass) {
+            let tiles = start..(start + tiles_per_pass).min(activations.tiles());
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let count = self.shape.next_panels(panels.end - panel);
+                // The columns lie far from the weights, and the product would wait for them.
+                for next in panel + count..panel + 2 * count {
+                    L1::fetch(self.scales.as_ptr().wrapping_add(next));
+                    L1::fetch(self.sums.as_ptr().wrapping_add(next));
+                }
+                let panels_size = count * PANEL * stride;
+                let next = packed
+                    .as_ptr()
+                    .wrapping_add((panel + count) * PANEL * stride);
+                for (index, tile) in tiles.clone().enumerate() {
+                    if tiles.len() > 1 {
+                        // The next panels come from memory. Each tile prefetches a part of them, so
+                        // that the arithmetic of all tiles hides the latency.
+                        let part = panels_size.div_ceil(tiles.len());
+                        for offset in (index * part..(index + 1) * part).step_by(CACHE_LINE) {
+                            L2::fetch(next.wrapping_add(offset));
+                        }
+                    }
+                    let rows = activations.rows_of_tile(tile);
+                    let tile = Tile {
+                        activations: &activations.bytes_from(rows.start)
+                            [..rows.len() * activations.stride()],
+                        rows: rows.len(),
+                        group: self.shape.group,
+                        stride,
+                        activation_bits: format.activation_bits,
+                        weights: &packed[panel * PANEL * stride..][..panels_size],
+                        panels: count,
+                    };
+                    multiplier.multiply(&tile, &mut sums);
+                    let scales = &activations.scales()[rows.clone()];
+                    for index in 0..count {
+                        let columns = self.columns(panel + index);
+                        let first = rows.start * size_out + (panel + index) * PANEL;
+                        // SAFETY: the panel's columns, as the caller promises.
+                        let outputs = unsafe { Columns::new(y, first, columns.count, size_out) };
+                        finish(&sums[index..], count, scales, &columns, outputs);
+                    }
+                }
+                panel += count;
+            }
+        }
+    }
+
+    fn columns(&self, panel: usize) -> PanelColumns<'_> {
+        let (count, bias) = self.layer.biases(panel);
+        PanelColumns {
+            scales: &self.scales[panel],
+            sums: &self.sums[panel],
+            bias,
+            count,
+            activation: self.layer.activation,
+        }
+    }
+}
+
+/// What turns the sums of a panel into outputs.
+struct PanelColumns<'a> {
+    scales: &'a [f32; PANEL],
+    sums: &'a [f32; PANEL],
+    bias: [f32; PANEL],
+    /// Columns that are no padding.
+    count: usize,
+    activation: Activation,
+}
+
+#[inline(always)]
+fn finish_body(
+    sums: &[[i32; PANEL]],
+    panels: usize,
+    rows: &[RowScale],
+    columns: &PanelColumns<'_>,
+    outputs: Columns<'_, f32>,
+) {
+    // Two loops: in one loop with both ways to write, every copy would be of an unknown length.
+    if columns.count == PANEL {
+        finish_rows::<true>(sums, panels, rows, columns, outputs);
+    } else {
+        finish_rows::<false>(sums, panels, rows, columns, outputs);
+    }
+}
+
+#[inline(always)]
+fn finish_rows<const WHOLE: bool>(
+    sums: &[[i32; PANEL]],
+    panels: usize,
+    rows: &[RowScale],
+    columns: &PanelColumns<'_>,
+    mut outputs: Columns<'_, f32>,
+) {
+    for (index, row) in rows.iter().enumerate() {
+        let sums = &sums[index * panels];
+        let mut finished = [0.0; PANEL];
+        for column in 0..PANEL {
+            let sum = row.scale * sums[column] as f32 + row.min * columns.sums[column];
+            finished[column] = sum * columns.scales[column] + columns.bias[column];
+        }
+        columns.activation.apply(&mut finished);
+        let output = outputs.row(index);
+        if WHOLE {
+            output.as_chunks_mut().0[0] = finished;
+        } else {
+            output.copy_from_slice(&finished[..output.len()]);
+        }
+    }
+}
+
+dispatch! {
+    /// Turns the integer sums of a panel, one row every `panels`, into the outputs of each row,
+    /// with the same operations on every processor.
+    fn finish(
+        sums: &[[i32; PANEL]],
+        panels: usize,
+        rows: &[RowScale],
+        columns: &PanelColumns<'_>,
+        outputs: Columns<'_, f32>,
+    ) = finish_body;
+}

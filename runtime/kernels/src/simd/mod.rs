@@ -1,0 +1,41 @@
+//! What every kernel shares: choosing instructions at run time, the exponential function, vectors
+//! of sixteen floats, prefetching, and the tile registers of AMX.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+pub mod exp;
+pub(crate) mod lanes;
+pub(crate) mod prefetch;
+
+/// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks the
+/// best at run time.
+#[macro_export]
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $body:ident;) => {
+        $(#[$doc])*
+        $visibility fn $name($($argument: $type),*) $(-> $output)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($argument: $type),*) $(-> $output)? {
+                    $body($($argument),*)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($argument: $type),*) $(-> $output)? {
+                    $body($($argument),*)
+                }
+                let features = $crate::cpu::features();
+                if features.avx512 {
+                    // SAFETY: the processor has what the function is compiled for.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if features.avx2 {
+                    // SAFETY: the processor has what the function is compiled for.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            $body($($argument),*)
+        }
+    };
+}
+pub use dispatch;

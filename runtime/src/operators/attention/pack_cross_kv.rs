@@ -1,0 +1,111 @@
+//! Packing of the keys and values of the decoder's cross-attention, once a document.
+
+use std::marker::PhantomData;
+
+use epitome_kernels::attention::cross_attention::{KeyOrValue, pack};
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::{CrossKv, FLOAT, Sizes, heads, mismatch, packed_shape};
+use crate::operators::tensors::{input, output};
+use crate::operators::threads::SessionThreads;
+
+/// Name of the operator that packs keys or values in float32.
+pub const PACK_CROSS_KV_FP32: &str = "PackCrossKvFp32";
+/// Name of the operator that packs keys or values in float16.
+pub const PACK_CROSS_KV_FP16: &str = "PackCrossKvFp16";
+/// Attribute, string: [`KEYS`] or [`VALUES`].
+pub const PART: &str = "part";
+/// The keys.
+pub const KEYS: &str = "keys";
+/// The values.
+pub const VALUES: &str = "values";
+
+/// The operator: float32 rows `[batch * source, heads * size]` and an int64 `[2]` that holds
+/// `[batch, source]`, to float32 or float16 `[batch, heads, padded source, row]`. The source is
+/// padded to a multiple of 16. Values have rows of `size` padded to a multiple of 16; keys have
+/// rows of `size`, sixteen of which are transposed.
+pub(in crate::operators) struct PackCrossKv<E>(PhantomData<E>);
+
+impl<E> Default for PackCrossKv<E> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E: CrossKv> Operator for PackCrossKv<E> {
+    type Kernel<'attr> = PackCrossKvKernel<E>;
+
+    fn name(&self) -> &str {
+        E::PACK
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [FLOAT, OperatorInput::required(TensorElementType::Int64)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(E::into_tensor_element_type())]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<PackCrossKvKernel<E>> {
+        let part = match context.get::<String>(PART).as_deref() {
+            Some(KEYS) => KeyOrValue::Key,
+            Some(VALUES) => KeyOrValue::Value,
+            _ => {
+                return Err(ort::Error::new(format!(
+                    "attribute '{PART}' must be '{KEYS}' or '{VALUES}'"
+                )));
+            }
+        };
+        Ok(PackCrossKvKernel {
+            heads: heads(context)?,
+            part,
+            element: PhantomData,
+        })
+    }
+}
+
+/// Keys or values of a layer.
+pub(in crate::operators) struct PackCrossKvKernel<E> {
+    heads: usize,
+    part: KeyOrValue,
+    element: PhantomData<E>,
+}
+
+impl<E: CrossKv> Kernel for PackCrossKvKernel<E> {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, rows) = input::<f32>(context, 0)?;
+        let (_, source_shape) = input::<i64>(context, 1)?;
+        let source_shape: Vec<usize> = source_shape
+            .iter()
+            .map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX))
+            .collect();
+        let wrong = || mismatch("rows and source", &[&shape, &source_shape]);
+        let (&[count, hidden], &[batch, source]) = (&shape[..], &source_shape[..]) else {
+            return Err(wrong());
+        };
+        if batch == 0
+            || batch.checked_mul(source) != Some(count)
+            || !hidden.is_multiple_of(self.heads)
+            || hidden == 0
+        {
+            return Err(wrong());
+        }
+        let sizes = Sizes {
+            rows: count,
+            heads: self.heads,
+            size: hidden / self.heads,
+            batch,
+            source,
+        };
+        let packed = output::<E>(context, 0, &packed_shape(sizes, self.part))?;
+        let dims = [batch, source, sizes.heads, sizes.size];
+        pack(&SessionThreads(context), rows, dims, self.part, packed)
+    }
+}
