@@ -81,7 +81,7 @@ impl GenerationFlags {
         }
         let variant = |&penalty: &f64| {
             let mut fields = fields.clone();
-            // A number that JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
+            // What JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
             let value = serde_json::Number::from_f64(penalty);
             let value = value.map_or_else(|| penalty.to_string().into(), Value::Number);
             fields.insert("length_penalty".into(), value);

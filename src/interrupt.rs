@@ -27,3 +27,11 @@ pub(crate) fn release() {
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
+
+/// Does work that stops by itself when Ctrl-C is pressed.
+pub(crate) fn during<T>(work: impl FnOnce() -> T) -> T {
+    watch();
+    let result = work();
+    release();
+    result
+}

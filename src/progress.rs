@@ -3,58 +3,55 @@
 use std::io::{IsTerminal, stderr};
 
 use epitome_evaluation::sweep::Watch;
-use epitome_export::Progress;
+use epitome_runtime::progress::{Progress, Total};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt;
 
-/// Shows the stages of an export.
+/// Fewer items than this are done before a bar would be read.
+const FEW: usize = 4;
+
+/// Shows the stages of work.
 pub(crate) struct StageBar {
     bar: ProgressBar,
 }
 
-impl StageBar {
-    /// A bar without a stage yet.
-    pub(crate) fn new() -> Self {
-        Self {
-            bar: ProgressBar::new(0),
-        }
-    }
+/// Does work with a bar. Ctrl-C asks the work to stop, and the bar goes when the work ends.
+pub(crate) fn with_bar<T>(work: impl FnOnce(&StageBar) -> T) -> T {
+    let progress = StageBar {
+        bar: ProgressBar::new(0),
+    };
+    let result = interrupt::during(|| work(&progress));
+    progress.bar.finish_and_clear();
+    result
+}
 
-    fn begin(&self, what: &str, total: u64, template: &str) {
+impl Progress for StageBar {
+    fn start(&self, what: &str, total: Total) {
         if !stderr().is_terminal() {
             eprintln!("{what} ...");
             return;
         }
-        self.bar
-            .set_style(ProgressStyle::with_template(template).expect("a sound template"));
-        self.bar.set_length(total);
+        let (length, template) = match total {
+            Total::Unknown | Total::Bytes(0) => (0, "{msg} {spinner} {elapsed}"),
+            Total::Bytes(bytes) => (
+                bytes,
+                "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            ),
+            Total::Items(items) => (
+                items,
+                "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}",
+            ),
+        };
+        let style = ProgressStyle::with_template(template).expect("a sound template");
+        self.bar.set_style(style);
+        self.bar.set_length(length);
         self.bar.set_position(0);
         self.bar.set_message(what.to_owned());
     }
 
-    /// Takes the bar off the screen.
-    pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-impl Progress for StageBar {
-    fn start(&self, what: &str, total_bytes: u64) {
-        let template = match total_bytes {
-            0 => "{msg} {spinner} {elapsed}",
-            _ => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        };
-        self.begin(what, total_bytes, template);
-    }
-
-    fn start_counted(&self, what: &str, total: u64) {
-        let template = "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}";
-        self.begin(what, total, template);
-    }
-
-    fn advance(&self, bytes: u64) {
-        self.bar.inc(bytes);
+    fn advance(&self, amount: u64) {
+        self.bar.inc(amount);
     }
 
     fn cancelled(&self) -> bool {
@@ -64,7 +61,7 @@ impl Progress for StageBar {
 
 /// A bar over documents, for more than a few.
 pub(crate) fn documents(count: usize) -> ProgressBar {
-    if count < 4 {
+    if count < FEW {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("Summarizing {bar:30} {pos}/{len} {eta}");

@@ -291,10 +291,10 @@ fn passing_errors_are_tried_again_and_others_told() {
             "AccessDeniedException",
             "User: me is not authorized (AccessDeniedException)",
         ),
-        ("ExpiredTokenException", "sign in again"),
+        ("ExpiredTokenException", "credentials have expired"),
         (
             "UnrecognizedClientException",
-            "the access key is not valid there",
+            "does not accept the credentials (UnrecognizedClientException)",
         ),
     ] {
         let denied = json!({"__type": code, "message": "User: me is not authorized."});
@@ -327,7 +327,7 @@ fn calls_without_region_credentials_or_network_are_one_sentence() {
             .env("AWS_MAX_ATTEMPTS", "1"),
         1,
         &[
-            "http://127.0.0.1:1 could not be reached for DescribeEndpoint",
+            "http://127.0.0.1:1 cannot be reached for DescribeEndpoint",
             "refused",
         ],
     );
@@ -464,7 +464,7 @@ fn invoke_tells_what_the_container_says() {
             .arg(fixture("articles/neuron.txt"))
             .env("AWS_MAX_ATTEMPTS", "1"),
         1,
-        &["endpoint news could not be reached"],
+        &["endpoint news cannot be reached"],
     );
     fails(
         epitome()

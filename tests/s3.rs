@@ -406,7 +406,7 @@ fn refusals_of_s3_are_one_sentence_each() {
             403,
             "",
             "<Error><Code>InvalidAccessKeyId</Code></Error>",
-            &["does not accept the AWS credentials (InvalidAccessKeyId)"],
+            &["does not accept the credentials (InvalidAccessKeyId)"],
         ),
         Case(
             403,
@@ -418,7 +418,7 @@ fn refusals_of_s3_are_one_sentence_each() {
             400,
             "",
             "<Error><Code>NewTrouble</Code><Message>Of a new kind</Message></Error>",
-            &["refused", "NewTrouble, Of a new kind"],
+            &["refused", "Of a new kind (NewTrouble)"],
         ),
     ];
     for Case(status, headers, body, words) in cases {
@@ -446,7 +446,7 @@ fn credentials_that_are_missing_wrong_or_expired_are_told_apart() {
     fails(
         &mut wrong,
         1,
-        &["does not accept the AWS credentials (SignatureDoesNotMatch)"],
+        &["does not accept the credentials (SignatureDoesNotMatch)"],
     );
     // A profile is as good as the environment.
     let files = target.path().join("credentials");

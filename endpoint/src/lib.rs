@@ -16,13 +16,9 @@
 //! | `metrics`, `access_log`, [`logging`] | what operators see |
 //! | `page` | the page at `/` |
 //! | [`settings`] | how all of it behaves |
-//!
-//! With the feature `aws`, module `aws` has the other side: training jobs, endpoints and calls of them.
 
 mod access_log;
 mod app;
-#[cfg(feature = "aws")]
-pub mod aws;
 mod body;
 mod contract;
 mod error;

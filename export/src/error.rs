@@ -300,16 +300,46 @@ pub enum Error {
         /// What verification found.
         problem: String,
     },
-    /// Something is wrong between here and S3.
-    #[cfg(feature = "aws")]
-    #[error(transparent)]
-    Fetch(#[from] crate::fetch::Error),
+    /// The place that a model comes from failed, such as a server.
+    #[error("{0}")]
+    Origin(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The runtime failed on what was written.
     #[error(transparent)]
     Runtime(#[from] epitome_runtime::Error),
 }
 
 impl Error {
+    /// Whether the user asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
+    /// Whether the command was called wrongly: the same call can never succeed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NoSuchSource { .. }
+            | Self::NoSuchDataset { .. }
+            | Self::DatasetColumn { .. }
+            | Self::OutputExists { .. }
+            | Self::PortablePrecision { .. } => true,
+            Self::Runtime(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
+    /// An error while reading a stream: one of ours or of the stream's origin inside it, or else
+    /// the operating system's at `path`.
+    pub(crate) fn of_stream(path: &Path, error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(error) if error.kind() == io::ErrorKind::Other => match error.into_inner() {
+                Some(inner) => Self::Origin(inner),
+                None => Self::io(path, io::ErrorKind::Other.into()),
+            },
+            Err(error) => Self::io(path, error),
+        }
+    }
+
     /// An error of the operating system at `path`, with a full disk told apart.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {

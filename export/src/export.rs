@@ -8,6 +8,7 @@ use epitome_runtime::bundle::{
     Bundle, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest, Precision,
     SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
+use epitome_runtime::progress::{Progress, Total};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +17,6 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::generation_defaults::GenerationDefaults;
 use crate::onnx::weights::WeightFile;
-use crate::progress::Progress;
 use crate::source::{Origin, Source};
 use crate::staging::Staging;
 use crate::{optimum, tokenizer, verify};
@@ -73,7 +73,7 @@ pub fn export(
     let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
-        progress.start("Verifying", 0);
+        progress.start("Verifying", Total::Unknown);
         let version = match options.layout {
             Layout::Bundle => verify::verify(&Bundle::open(staging.folder())?, progress)?,
             Layout::Optimum => optimum::verify(staging.folder(), &manifest.shape, progress)?,
@@ -109,7 +109,7 @@ fn write(
     };
     let file = WeightFile::create(folder, weights_name)?;
     let mut weights = ModelWeights::new(checkpoint, file, precision, progress);
-    progress.start("Writing weights", weights.total_bytes());
+    progress.start("Writing weights", Total::Bytes(weights.total_bytes()));
     let graphs = model.graphs(options.layout, &mut weights)?;
     let (bytes, sha256) = weights.finish()?;
     let mut files = BTreeMap::from([(weights_name.to_owned(), FileRecord { bytes, sha256 })]);

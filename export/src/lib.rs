@@ -5,15 +5,13 @@ pub mod checkpoint;
 pub mod dataset;
 mod error;
 mod export;
-#[cfg(feature = "aws")]
-pub mod fetch;
 #[cfg(test)]
 mod fuzz;
 mod generation_defaults;
 mod onnx;
 pub mod optimum;
-mod progress;
 mod quantize;
+mod reported;
 pub mod source;
 mod staging;
 mod tokenizer;
@@ -21,4 +19,3 @@ mod verify;
 
 pub use error::{Error, Result};
 pub use export::{ExportOptions, export};
-pub use progress::Progress;

@@ -1,13 +1,13 @@
 //! Proof that a written bundle is sound: it loads, its numbers are finite, its digests are right,
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
+use epitome_runtime::Progress;
 use epitome_runtime::bundle::{Bundle, ModelShape};
 use epitome_runtime::generation::{DraftModel, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
 
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 
 /// Tokens of the probe document.
 const SOURCE: usize = 12;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use epitome_export::checkpoint::Checkpoint;
 use epitome_export::source::{Kind, Source};
-use epitome_export::{Error, Progress, Result};
+use epitome_export::{Error, Result};
+use epitome_runtime::progress::{Progress, Total};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
@@ -355,21 +356,18 @@ fn what_the_archive_lacks_is_said() {
 }
 
 #[derive(Default)]
-struct Watch {
-    started: Mutex<Vec<(String, u64)>>,
+struct Recorder {
+    started: Mutex<Vec<(String, Total)>>,
     advanced: AtomicU64,
     stop_after: Option<u64>,
 }
 
-impl Progress for Watch {
-    fn start(&self, what: &str, total_bytes: u64) {
-        self.started
-            .lock()
-            .unwrap()
-            .push((what.to_owned(), total_bytes));
+impl Progress for Recorder {
+    fn start(&self, what: &str, total: Total) {
+        self.started.lock().unwrap().push((what.to_owned(), total));
     }
-    fn advance(&self, bytes: u64) {
-        self.advanced.fetch_add(bytes, Ordering::Relaxed);
+    fn advance(&self, amount: u64) {
+        self.advanced.fetch_add(amount, Ordering::Relaxed);
     }
     fn cancelled(&self) -> bool {
         self.stop_after
@@ -386,20 +384,23 @@ fn progress_adds_up_and_can_stop_the_work() {
     entries.push(file("optimizer.pt", &noise));
     let bytes = gzip(&tar(&entries));
     let given = Given::new("model.tar.gz", &bytes);
-    let watch = Watch::default();
-    given.open_with(&watch).unwrap();
+    let recorder = Recorder::default();
+    given.open_with(&recorder).unwrap();
     let size = bytes.len() as u64;
     assert_eq!(
-        *watch.started.lock().unwrap(),
-        [("Unpacking model.tar.gz".to_owned(), size)]
+        *recorder.started.lock().unwrap(),
+        [("Unpacking model.tar.gz".to_owned(), Total::Bytes(size))]
     );
-    assert_eq!(watch.advanced.load(Ordering::Relaxed), size);
+    assert_eq!(recorder.advanced.load(Ordering::Relaxed), size);
 
-    let watch = Watch {
+    let recorder = Recorder {
         stop_after: Some(size / 2),
-        ..Watch::default()
+        ..Recorder::default()
     };
-    assert!(matches!(given.open_with(&watch), Err(Error::Interrupted)));
+    assert!(matches!(
+        given.open_with(&recorder),
+        Err(Error::Interrupted)
+    ));
     assert_eq!(given.left_behind(), Vec::<PathBuf>::new());
 }
 
@@ -410,15 +411,15 @@ fn a_folder_is_used_where_it_is() {
     fs::create_dir(&root).unwrap();
     fs::write(root.join("config.json"), "{}").unwrap();
     fs::write(root.join("pytorch_model.bin"), "weights").unwrap();
-    let watch = Watch::default();
-    let open = |path: &Path| Source::open(path, None, &watch).unwrap();
+    let recorder = Recorder::default();
+    let open = |path: &Path| Source::open(path, None, &recorder).unwrap();
     let source = open(&root);
     assert_eq!(source.root(), root.join(""));
     assert_eq!(
         (source.describe().kind, source.describe().name.as_str()),
         (Kind::Folder, "pegasus")
     );
-    assert_eq!(watch.advanced.load(Ordering::Relaxed), 9);
+    assert_eq!(recorder.advanced.load(Ordering::Relaxed), 9);
 
     // What is not read does not count, what is read does.
     let digest = source.digest().to_owned();
@@ -432,12 +433,12 @@ fn a_folder_is_used_where_it_is() {
     fs::write(root.join("pytorch_model.bin"), "Weights").unwrap();
     assert_ne!(open(&root).digest(), digest);
 
-    let watch = Watch {
+    let recorder = Recorder {
         stop_after: Some(0),
-        ..Watch::default()
+        ..Recorder::default()
     };
     assert!(matches!(
-        Source::open(&root, None, &watch),
+        Source::open(&root, None, &recorder),
         Err(Error::Interrupted)
     ));
 }

@@ -3,24 +3,40 @@
 use crate::generation::Generated;
 use crate::summary::Summary;
 
+/// How much there is to do in a stage of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Total {
+    /// Nobody knows beforehand.
+    Unknown,
+    /// So many bytes.
+    Bytes(u64),
+    /// So many items: documents, rows, files.
+    Items(u64),
+}
+
 /// Receives the progress of long work, and says whether it should stop.
 ///
 /// Every method has a default; `()` shows nothing and never stops. Documents are numbered as in the
 /// call that they were given to.
 pub trait Progress: Sync {
-    /// A new piece of work begins: what it is, and the bytes it will go through (0: unknown).
-    fn start(&self, what: &str, total_bytes: u64) {
-        let _ = (what, total_bytes);
+    /// A stage of the work begins: what it does, and how much there is to do.
+    fn start(&self, what: &str, total: Total) {
+        let _ = (what, total);
     }
 
-    /// A new piece of work begins whose measure is a number of things, not of bytes.
-    fn start_counted(&self, what: &str, total: u64) {
-        self.start(what, total);
-    }
-
-    /// So many more bytes, or things, are done.
+    /// So much more of the stage is done, in the unit of its total.
     fn advance(&self, amount: u64) {
         let _ = amount;
+    }
+
+    /// The state of something that the work waits for, told each time it was asked for.
+    fn state(&self, state: &str) {
+        let _ = state;
+    }
+
+    /// A line to show, such as one of a log.
+    fn note(&self, note: &str) {
+        let _ = note;
     }
 
     /// Whether the user asked to stop. Long work asks at least every few megabytes.

@@ -4,9 +4,10 @@ use std::io::{Write, stdout};
 
 use anyhow::Result;
 use clap::Args;
-use epitome_endpoint::aws::Client;
-use epitome_endpoint::aws::autoscaling::{Scaling, disable};
+use epitome_aws::autoscaling::{Scaling, disable};
 use serde_json::json;
+
+use crate::aws;
 
 /// Have the number of an endpoint's instances follow its invocations
 #[derive(Args)]
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let endpoint = &arguments.endpoint;
     if arguments.off {
-        disable(&Client::connect()?, endpoint)?;
+        disable(&aws::control_plane()?, endpoint)?;
         eprintln!("Endpoint {endpoint} keeps the instances that it has");
         return Ok(());
     }
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         return Ok(out.flush()?);
     }
-    scaling.enable(&Client::connect()?, endpoint)?;
+    scaling.enable(&aws::control_plane()?, endpoint)?;
     eprintln!(
         "Endpoint {endpoint} has {} to {} instances, at {} invocations a minute each",
         scaling.min, scaling.max, scaling.target

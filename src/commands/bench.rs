@@ -54,7 +54,12 @@ pub(crate) struct Arguments {
     )]
     length_penalty: Vec<f64>,
     /// Stopping rules to try: true, false, never
-    #[arg(long, value_name = "RULE[,RULE...]", value_delimiter = ',', default_values_t = Stopping::ALL)]
+    #[arg(
+        long,
+        value_name = "RULE[,RULE...]",
+        value_delimiter = ',',
+        default_values_t = Stopping::ALL
+    )]
     early_stopping: Vec<Stopping>,
 }
 

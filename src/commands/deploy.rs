@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use epitome_endpoint::aws::Client;
-use epitome_endpoint::aws::deployment::{DeploymentSpec, Hosting, Outcome, deploy};
-use epitome_export::fetch::S3Uri;
+use epitome_aws::deployment::{DeploymentSpec, Hosting, Outcome, deploy};
+use epitome_aws::{Polling, S3Uri};
 use serde_json::json;
 
-use super::pairs::pair;
-use crate::aws_progress::{StateLines, waiting};
-use crate::sending;
+use super::key_values::key_value;
+use super::seconds::Seconds;
+use crate::state_lines::StateLines;
+use crate::{aws, interrupt, s3_upload};
 
 /// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
 ///
-/// Running it again changes nothing, goes on where it failed, or updates an endpoint that keeps answering meanwhile.
+/// Running it again changes nothing, goes on where it failed, or updates an endpoint that keeps
+/// answering meanwhile.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
@@ -38,10 +39,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     hosting: HostingFlags,
     /// An environment variable of the container; may come several times
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
     environment: Vec<(String, String)>,
     /// A tag of all that is made; may come several times
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
     tags: Vec<(String, String)>,
     /// Any text: another one deploys anew, though all else is the same
     #[arg(long, value_name = "TEXT")]
@@ -49,9 +50,9 @@ pub(crate) struct Arguments {
     /// Print the calls, and make none
     #[arg(long)]
     dry_run: bool,
-    /// Seconds between two looks at the endpoint
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    interval: f64,
+    /// Time between two questions after the endpoint's state
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(10))]
+    interval: Seconds,
 }
 
 #[derive(Args)]
@@ -100,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = Path::new(&arguments.model);
     let address = arguments.upload.as_ref();
     let address = address
-        .map(|prefix| sending::address(folder, prefix))
+        .map(|prefix| s3_upload::address(folder, prefix))
         .transpose()?;
     let spec = DeploymentSpec {
         endpoint: arguments.endpoint.clone(),
@@ -126,12 +127,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         return Ok(out.flush()?);
     }
-    let client = Client::connect()?;
+    let control_plane = aws::control_plane()?;
     if let Some(address) = &address {
-        sending::bundle(folder, address)?;
+        s3_upload::bundle(folder, address)?;
     }
-    let lines = StateLines::every(arguments.interval);
-    let outcome = waiting(|| deploy(&client, &spec, &lines))?;
+    let polling = Polling {
+        interval: arguments.interval.0,
+        progress: &StateLines::new(),
+    };
+    let outcome = interrupt::during(|| deploy(&control_plane, &spec, polling))?;
     let seconds = start.elapsed().as_secs_f64();
     let endpoint = &spec.endpoint;
     match outcome {

@@ -14,9 +14,10 @@ use epitome_runtime::{GenerationParameters, SessionOptions};
 
 use super::compare;
 use crate::failure::Usage;
-use crate::interrupt;
-use crate::places::Place;
-use crate::progress::StageBar;
+use crate::locations::Location;
+use crate::progress::with_bar;
+#[cfg(feature = "aws")]
+use crate::s3_source::S3Source;
 
 /// Write a fine-tuned checkpoint as an ONNX bundle
 #[derive(Args)]
@@ -34,20 +35,20 @@ pub(crate) struct Arguments {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     job: JobFlags,
-    /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; an earlier export is replaced
+    /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; replaces an earlier export
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// What to write
     #[arg(long, value_enum, default_value_t = Layout::Bundle)]
     layout: Layout,
-    /// How precisely weights are kept: fp16 takes half the room and loses next to nothing, int8 a quarter, int4 the least, and
-    /// both are faster (docs/precisions.md)
+    /// Precision of the weights: fp16 takes half the room of fp32 and loses next to nothing; int8
+    /// takes a quarter and int4 less, and both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
     /// Leave out loading what was written and proving it sound
     #[arg(long)]
     no_verify: bool,
-    /// CSV file with columns `text` and `summary`: measure on it what the precision loses against fp32
+    /// CSV file with columns `text` and `summary` to measure what the precision loses against fp32
     #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
     verify_data: Option<PathBuf>,
     /// Measure at most this many documents of it
@@ -65,14 +66,14 @@ struct JobFlags {
     /// Wait until the job is over
     #[arg(long, requires = "training_job")]
     wait: bool,
-    /// Seconds between two looks at the job
+    /// Time between two questions after the job's state
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 10.0,
+        default_value_t = super::seconds::Seconds::new(10),
         requires = "wait"
     )]
-    interval: f64,
+    interval: super::seconds::Seconds,
 }
 
 impl Arguments {
@@ -80,8 +81,8 @@ impl Arguments {
     fn source(&self) -> Result<PathBuf> {
         #[cfg(feature = "aws")]
         if let Some(name) = &self.job.training_job {
-            let wait = self.job.wait.then_some(self.job.interval);
-            return Ok(crate::training_job::artifact(name, wait)?.into());
+            let wait = self.job.wait.then_some(self.job.interval.0);
+            return Ok(crate::training_artifact::artifact(name, wait)?.into());
         }
         Ok(self.source.clone().expect("clap requires a source"))
     }
@@ -150,11 +151,12 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
     }
     if arguments.precision == Precision::Fp32 {
         bail!(Usage(
-            "--verify-data measures what a precision loses against fp32: choose one with --precision"
+            "--verify-data measures what a precision loses against fp32: choose one with \
+             --precision"
                 .into()
         ));
     }
-    if !matches!(Place::of(&arguments.output)?, Place::Path(_)) {
+    if !matches!(Location::parse(&arguments.output)?, Location::Path(_)) {
         bail!(Usage(
             "--verify-data summarizes with the bundle: write it to a folder on the disk".into()
         ));
@@ -186,30 +188,32 @@ fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
 
 /// Exports with a progress bar; Ctrl-C leaves nothing behind.
 pub(super) fn export(source: &Path, output: &Path, options: ExportOptions<'_>) -> Result<Manifest> {
-    let (source, output) = (Place::of(source)?, Place::of(output)?);
-    interrupt::watch();
-    let progress = StageBar::new();
-    let options = ExportOptions {
-        progress: &progress,
-        ..options
-    };
-    let result = match output {
-        Place::Path(folder) => export_to(&source, folder, &options),
-        #[cfg(feature = "aws")]
-        Place::S3(uri) => export_to_s3(&source, &uri, &options),
-    };
-    progress.clear();
-    interrupt::release();
-    result
+    let (source, output) = (Location::parse(source)?, Location::parse(output)?);
+    with_bar(|progress| {
+        let options = ExportOptions {
+            progress,
+            ..options
+        };
+        match output {
+            Location::Path(folder) => export_to(&source, folder, &options),
+            #[cfg(feature = "aws")]
+            Location::S3(uri) => export_to_s3(&source, &uri, &options),
+        }
+    })
 }
 
-fn export_to(source: &Place<'_>, folder: &Path, options: &ExportOptions<'_>) -> Result<Manifest> {
+fn export_to(
+    source: &Location<'_>,
+    folder: &Path,
+    options: &ExportOptions<'_>,
+) -> Result<Manifest> {
     Ok(match source {
-        Place::Path(path) => epitome_export::export(path, folder, options)?,
+        Location::Path(path) => epitome_export::export(path, folder, options)?,
         #[cfg(feature = "aws")]
-        Place::S3(uri) => {
-            let model = crate::places::s3()?.model(uri.clone());
-            epitome_export::export(&model, folder, options)?
+        Location::S3(uri) => {
+            let s3 = crate::aws::s3()?;
+            let uri = uri.clone();
+            epitome_export::export(&S3Source { s3, uri }, folder, options)?
         }
     })
 }
@@ -217,11 +221,11 @@ fn export_to(source: &Place<'_>, folder: &Path, options: &ExportOptions<'_>) -> 
 /// Exports to a temporary folder, and sends the bundle.
 #[cfg(feature = "aws")]
 fn export_to_s3(
-    source: &Place<'_>,
-    uri: &epitome_export::fetch::S3Uri,
+    source: &Location<'_>,
+    uri: &epitome_aws::S3Uri,
     options: &ExportOptions<'_>,
 ) -> Result<Manifest> {
-    let s3 = crate::places::s3()?;
+    let s3 = crate::aws::s3()?;
     // What cannot be sent is better known before the work than after it.
     let destination = s3.destination(uri, options.progress)?;
     let scratch = tempfile::Builder::new()

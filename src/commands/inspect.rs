@@ -18,8 +18,9 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// What transformers' `generate` takes where a model says nothing; parameters that then do nothing are left out.
-const OTHERWISE: [(&str, &str); 6] = [
+/// What transformers' `generate` takes where a model says nothing, without the parameters that then
+/// have no effect.
+const GENERATE_DEFAULTS: [(&str, &str); 6] = [
     ("do_sample", "false"),
     ("early_stopping", "false"),
     ("length_penalty", "1.0"),
@@ -95,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let origin = manifest.generation_defaults.get(name);
         default(name, &value.to_string(), origin.map_or("", String::as_str))?;
     }
-    for (name, value) in OTHERWISE {
+    for (name, value) in GENERATE_DEFAULTS {
         let unset = |name: &str| own.get(name).is_none_or(Value::is_null);
         if unset(name) && (name != "max_new_tokens" || unset("max_length")) {
             default(name, value, "transformers")?;

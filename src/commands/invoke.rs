@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use epitome_endpoint::aws::Invoker;
+use epitome_aws::Invoker;
 use serde_json::{Map, Value, json};
 
-use crate::documents::{self, Document};
+use crate::aws;
 use crate::failure::Usage;
 use crate::generation_flags::GenerationFlags;
+use crate::inputs::{self, Document};
 use crate::output::{self, Column};
 
 /// Summarize documents with an endpoint, in AWS or on this machine
@@ -56,8 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "--stream shows one summary: give one --length-penalty".into()
         ));
     }
-    let documents = documents::read(&arguments.files)?;
-    let invoker = Invoker::connect(&arguments.endpoint, arguments.endpoint_url.as_deref())?;
+    let documents = inputs::read(&arguments.files)?;
+    let url = arguments.endpoint_url.as_deref();
+    let invoker = Invoker::new(aws::connection()?, &arguments.endpoint, url)?;
     let out = &mut stdout().lock();
     for document in &documents {
         if arguments.stream {

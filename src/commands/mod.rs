@@ -12,8 +12,10 @@ pub(crate) mod inspect;
 #[cfg(feature = "aws")]
 pub(crate) mod invoke;
 #[cfg(feature = "aws")]
-mod pairs;
+mod key_values;
 pub(crate) mod prepare;
+#[cfg(feature = "aws")]
+mod seconds;
 pub(crate) mod serve;
 pub(crate) mod summarize;
 #[cfg(feature = "aws")]

@@ -13,10 +13,9 @@ use epitome_export::dataset::lengths::{Distribution, LengthOptions, Lengths, mea
 use epitome_export::dataset::{PrepareOptions, Prepared, prepare};
 
 use crate::failure::Usage;
-use crate::interrupt;
-use crate::progress::StageBar;
+use crate::progress::{StageBar, with_bar};
 
-/// Make train.csv and validation.csv, as run_summarization.py reads them, from documents with summaries
+/// Make the files that run_summarization.py trains with from documents with summaries
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A folder of the XSum distribution, a .csv with a header, or a .jsonl
@@ -70,12 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     #[cfg(feature = "aws")]
     arguments.upload.check()?;
-    interrupt::watch();
-    let progress = StageBar::new();
-    let result = work(arguments, &progress);
-    progress.clear();
-    interrupt::release();
-    let (prepared, lengths) = result?;
+    let (prepared, lengths) = with_bar(|progress| work(arguments, progress))?;
     report(&prepared, arguments, start);
     if let Some(lengths) = &lengths {
         table(lengths, &arguments.lengths)?;

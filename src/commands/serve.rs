@@ -16,8 +16,9 @@ use epitome_endpoint::settings::{
     ServerSettings, Settings, Task,
 };
 use epitome_endpoint::{BoxError, Format, PrepareModel, PreparedModel};
-use epitome_export::{ExportOptions, Progress};
+use epitome_export::ExportOptions;
 use epitome_runtime::bundle::MANIFEST;
+use epitome_runtime::progress::{Progress, Total};
 
 use crate::failure::Usage;
 
@@ -469,7 +470,7 @@ impl PrepareModel for Exporter {
 struct Stop<'a>(&'a AtomicBool);
 
 impl Progress for Stop<'_> {
-    fn start(&self, what: &str, _total_bytes: u64) {
+    fn start(&self, what: &str, _total: Total) {
         tracing::info!(stage = what, "exporting the checkpoint");
     }
 

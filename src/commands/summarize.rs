@@ -10,8 +10,8 @@ use epitome_runtime::generation::Generated;
 use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer, Summary};
 use indicatif::ProgressBar;
 
-use crate::documents::{self, Document};
 use crate::generation_flags::GenerationFlags;
+use crate::inputs::{self, Document};
 use crate::output::{self, Column};
 use crate::progress;
 
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Folder of the bundle
     #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
     model: PathBuf,
-    /// Text to put before every document [default: what the checkpoint names, as T5's 'summarize: ']
+    /// Text to put before every document, as T5's 'summarize: ' [default: the checkpoint's own]
     #[arg(long, value_name = "TEXT")]
     source_prefix: Option<String>,
     /// How to print summaries
@@ -46,7 +46,7 @@ enum Format {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let variants = arguments.generation.variants()?;
-    let documents = documents::read(&arguments.files)?;
+    let documents = inputs::read(&arguments.files)?;
     let mut options = SessionOptions::default();
     options.threads = arguments.threads.unwrap_or(options.threads);
     let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
@@ -111,7 +111,8 @@ fn note_truncation(summarizer: &Summarizer, documents: &[Document], summaries: &
     for (document, summary) in documents.iter().zip(summaries) {
         if summary.truncated {
             eprintln!(
-                "epitome: note: '{}' is longer than the {limit} tokens this model reads; the rest was left out",
+                "epitome: note: '{}' is longer than the {limit} tokens this model reads; the rest \
+                 was left out",
                 document.source
             );
         }

@@ -9,20 +9,23 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_endpoint::aws::training::{TrainingJob, metrics};
-use epitome_endpoint::aws::{Client, Watch};
+use epitome_aws::training::{TrainingJob, metrics};
+use epitome_aws::{ControlPlane, Polling};
+use epitome_runtime::Progress;
 use serde_json::json;
 
-use crate::aws_progress::{StateLines, waiting};
+use super::seconds::Seconds;
 use crate::failure::Usage;
-use crate::{interrupt, sending, training_job};
+use crate::state_lines::StateLines;
+use crate::{aws, interrupt, s3_upload, training_artifact};
 use scripts::Scripts;
 use settings::SettingFlags;
 
 /// Start a SageMaker training job in HuggingFace's container, and follow it to its end
 ///
-/// The settings are those of the SageMaker SDK's HuggingFace estimator, under its names: from a TOML file, from flags, or from
-/// both, where flags go before the file. Ctrl-C ends the following, not the job.
+/// The settings are those of the SageMaker SDK's HuggingFace estimator, under its names. They come
+/// from a TOML file, from flags, or from both; a flag overrides the file. Ctrl-C stops the output,
+/// not the job.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// TOML file of settings
@@ -38,39 +41,40 @@ pub(crate) struct Arguments {
     /// Show every line of the job's log, not only the metrics in it
     #[arg(long)]
     logs: bool,
-    /// Seconds between two looks at the job
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    interval: f64,
+    /// Time between two questions after the job's state
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(10))]
+    interval: Seconds,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut spec = settings::read(arguments.settings.as_deref(), &arguments.flags)?;
     spec.name_after(SystemTime::now());
-    let client = Client::connect()?;
+    let control_plane = aws::control_plane()?;
     // What cannot be is told before anything is fetched or sent.
-    spec.request(client.region())?;
+    spec.request(control_plane.region())?;
     // A repository may take a while, and is removed again.
-    let scripts = waiting(|| Scripts::find(&mut spec));
+    let scripts = interrupt::during(|| Scripts::find(&mut spec));
     stop_where_asked()?;
     let scripts = scripts?;
-    let request = spec.request(client.region())?;
+    let request = spec.request(control_plane.region())?;
     let packed = scripts.pack()?;
     if arguments.dry_run {
         let call = serde_json::to_string_pretty(&json!({"CreateTrainingJob": request}))?;
         return Ok(writeln!(stdout(), "{call}")?);
     }
     let name = spec.name()?;
-    if TrainingJob::find(&client, name)?.is_some() {
+    if TrainingJob::find(&control_plane, name)?.is_some() {
         bail!(Usage(format!(
-            "there is a training job '{name}' already, and AWS keeps its name: give another --job-name"
+            "there is a training job '{name}' already, and AWS keeps its name: give another \
+             --job-name"
         )));
     }
-    sending::file(packed.path(), &spec.source_url()?.parse()?)?;
+    s3_upload::file(packed.path(), &spec.source_url()?.parse()?)?;
     stop_where_asked()?;
-    TrainingJob::create(&client, &request)?;
+    TrainingJob::create(&control_plane, &request)?;
     eprintln!("Started training job {name}");
     if !arguments.no_wait {
-        follow(&client, name, arguments)?;
+        follow(&control_plane, name, arguments)?;
     }
     Ok(writeln!(stdout(), "{name}")?)
 }
@@ -78,14 +82,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Ends the command where Ctrl-C was pressed.
 fn stop_where_asked() -> Result<()> {
     if interrupt::requested() {
-        bail!(epitome_export::Error::Interrupted);
+        bail!(epitome_aws::Error::Interrupted);
     }
     Ok(())
 }
 
 /// Shows how the job gets on, and what its model is.
-fn follow(client: &Client, name: &str, arguments: &Arguments) -> Result<()> {
-    let states = StateLines::every(arguments.interval);
+fn follow(control_plane: &ControlPlane, name: &str, arguments: &Arguments) -> Result<()> {
+    let states = StateLines::new();
+    let polling = Polling {
+        interval: arguments.interval.0,
+        progress: &states,
+    };
     let mut line = |line: &str| {
         if arguments.logs {
             eprintln!("{line}");
@@ -93,15 +101,15 @@ fn follow(client: &Client, name: &str, arguments: &Arguments) -> Result<()> {
             states.note(&metrics);
         }
     };
-    let job = waiting(|| TrainingJob::follow(client, name, &states, &mut line)).with_context(
-        || {
-            format!(
-                "training job '{name}' goes on, though it is no longer followed ('epitome export --training-job {name} \
-                 --wait' waits for its model, 'aws sagemaker stop-training-job --training-job-name {name}' stops it)"
-            )
-        },
-    )?;
-    eprintln!("Its model: {}", training_job::address(job)?);
+    let job = interrupt::during(|| TrainingJob::follow(control_plane, name, polling, &mut line));
+    let job = job.with_context(|| {
+        format!(
+            "training job '{name}' goes on, though it is no longer followed ('epitome export \
+             --training-job {name} --wait' waits for its model, 'aws sagemaker stop-training-job \
+             --training-job-name {name}' stops it)"
+        )
+    })?;
+    eprintln!("Its model: {}", training_artifact::address(job)?);
     Ok(())
 }
 

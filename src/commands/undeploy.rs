@@ -4,11 +4,13 @@ use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use epitome_endpoint::aws::Client;
-use epitome_endpoint::aws::deployment::{Removal, remove};
+use epitome_aws::Polling;
+use epitome_aws::deployment::{Removal, remove};
 
-use crate::aws_progress::{StateLines, waiting};
+use super::seconds::Seconds;
 use crate::failure::Usage;
+use crate::state_lines::StateLines;
+use crate::{aws, interrupt};
 
 /// List what `deploy` made for an endpoint, and remove it
 #[derive(Args)]
@@ -22,17 +24,18 @@ pub(crate) struct Arguments {
     /// Only list
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Seconds between two looks at the endpoint
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    interval: f64,
+    /// Time between two questions after the endpoint's state
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(5))]
+    interval: Seconds,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = Client::connect()?;
+    let control_plane = aws::control_plane()?;
     let name = &arguments.endpoint;
-    let removal = Removal::find(&client, name)?;
+    let removal = Removal::find(&control_plane, name)?;
     if removal.is_empty() {
-        eprintln!("There is nothing of endpoint {name} in {}", client.region());
+        let region = control_plane.region();
+        eprintln!("There is nothing of endpoint {name} in {region}");
         return Ok(());
     }
     {
@@ -45,8 +48,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.dry_run || !arguments.yes && !agreed()? {
         return Ok(());
     }
-    let lines = StateLines::every(arguments.interval);
-    waiting(|| remove(&client, &removal, &lines))?;
+    let polling = Polling {
+        interval: arguments.interval.0,
+        progress: &StateLines::new(),
+    };
+    interrupt::during(|| remove(&control_plane, &removal, polling))?;
     eprintln!("Removed. The model and the image stay where they are, in S3 and ECR");
     Ok(())
 }

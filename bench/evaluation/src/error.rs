@@ -41,6 +41,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the user asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::StoppedEarly)
+    }
+
+    /// Whether the command was called wrongly: the same call can never succeed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Settings(_) => true,
+            Self::Runtime(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     /// An input or output error on `path`.
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use epitome_runtime::Progress;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels::panels::PANEL;
 
-use crate::Progress;
 use crate::checkpoint::{Checkpoint, TensorView};
 use crate::error::{Error, Result};
 use crate::onnx::weights::{StoredTensor, WeightFile};

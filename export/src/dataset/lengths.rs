@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use epitome_runtime::progress::{Progress, Total};
 use tokenizers::Tokenizer;
 
 use super::{COLUMNS, TRAIN, VALIDATION};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 use crate::tokenizer;
 
 /// Rows that are tokenized together.
@@ -84,7 +84,8 @@ pub fn measure(
 ) -> Result<Lengths> {
     let tokenizer = tokenizer::open(tokenizer)?;
     let wanted = options.rows.unwrap_or(rows).min(rows);
-    options.progress.start_counted("Counting tokens", wanted);
+    let total = Total::Items(wanted);
+    options.progress.start("Counting tokens", total);
     let mut meter = Meter::new(&tokenizer, options.progress);
     let mut row = 0;
     for name in [TRAIN, VALIDATION] {

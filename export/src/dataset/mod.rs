@@ -16,8 +16,9 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::Progress;
+
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 use split::Split;
 
 /// The rows to train on.

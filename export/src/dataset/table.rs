@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use epitome_runtime::progress::{Progress, Total};
 use serde_json::{Map, Value};
 
 use super::{LeftOut, PrepareOptions, Sink, row};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 
 /// Rows between two looks at whether to stop.
 const ROWS: u64 = 1024;
@@ -16,7 +16,7 @@ const ROWS: u64 = 1024;
 /// Hands over every row of a CSV file with a header.
 pub(super) fn csv(path: &Path, options: &PrepareOptions<'_>, sink: &mut Sink<'_>) -> Result<()> {
     let (file, size) = open(path)?;
-    options.progress.start("Reading rows", size);
+    options.progress.start("Reading rows", Total::Bytes(size));
     let mut reader = csv::Reader::from_reader(Counted::new(file, options.progress));
     let bad = |error: csv::Error| Error::Dataset {
         path: path.into(),
@@ -63,7 +63,7 @@ pub(super) fn json_lines(
     sink: &mut Sink<'_>,
 ) -> Result<()> {
     let (file, size) = open(path)?;
-    options.progress.start("Reading rows", size);
+    options.progress.start("Reading rows", Total::Bytes(size));
     let mut reader = BufReader::with_capacity(1 << 20, Counted::new(file, options.progress));
     let mut line = Vec::new();
     let mut found = false;

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use epitome_runtime::progress::{Progress, Total};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use super::{LeftOut, Row, Sink, row};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 
 /// The folder within the distribution.
 const FOLDER: &str = "bbc-summary-data";
@@ -26,7 +26,7 @@ const BATCH: usize = 4096;
 /// Hands over every file's row, in the order of their names.
 pub(super) fn read(folder: &Path, progress: &dyn Progress, sink: &mut Sink<'_>) -> Result<()> {
     let files = files(folder)?;
-    progress.start_counted("Reading files", files.len() as u64);
+    progress.start("Reading files", Total::Items(files.len() as u64));
     let readers = ThreadPoolBuilder::new().num_threads(READERS).build();
     let readers = readers.map_err(|error| Error::io(folder, io::Error::other(error)))?;
     for batch in files.chunks(BATCH) {

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
+use epitome_runtime::Progress;
 use epitome_runtime::bundle::ModelShape;
 use epitome_runtime::library::OnnxRuntime;
 
 use super::sessions::{Cache, Sessions, Source};
 use crate::error::Result;
-use crate::progress::Progress;
 use crate::verify::{TOLERANCE, compare, interruptible, probe_token};
 
 /// Tokens of the longer probe document, and of the other.

@@ -13,23 +13,30 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::progress::{Progress, Total};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::digest::hex;
 use super::select::{Folders, best, is_code, training_step};
 use super::tar::{self, Entry, Fault, Kind, TarStream};
 use crate::checkpoint::{is_part, is_telling};
-use crate::progress::Reported;
-use crate::{Error, Progress, Result};
+use crate::reported::Reported;
+use crate::{Error, Result};
 
 /// An archive's bytes, wherever they lie.
-pub(crate) trait Packed {
+pub trait Packed {
     /// What messages call it.
     fn path(&self) -> &Path;
 
-    /// The bytes from the first one on; they may be asked for a second time. Reading tells
-    /// `progress` how far it is, and fails with an [`Error`] inside the [`io::Error`] where there
-    /// is more to say.
+    /// The bytes from the first one on; they may be asked for a second time.
+    ///
+    /// Reading tells `progress` how far it is. Where the reader has more to say than an
+    /// [`io::Error`] can, its own error is inside one of the kind [`io::ErrorKind::Other`].
+    ///
+    /// # Errors
+    ///
+    /// Why the archive cannot be opened.
     fn open<'a>(&'a self, progress: &'a dyn Progress) -> Result<Box<dyn Read + 'a>>;
 }
 
@@ -46,7 +53,7 @@ impl Packed for PackedFile<'_> {
         let file = File::open(self.0).map_err(io)?;
         let total = file.metadata().map_err(io)?.len();
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
-        progress.start(&format!("Unpacking {name}"), total);
+        progress.start(&format!("Unpacking {name}"), Total::Bytes(total));
         Ok(Box::new(Reported::new(file, progress)))
     }
 }
@@ -251,17 +258,13 @@ impl Archive<'_> {
             Fault::TooLong(problem) => return self.limit(format!("it {problem}")),
             Fault::Read(error) => error,
         };
-        let error = match error.downcast::<Error>() {
-            Ok(error) => return error,
-            Err(error) => error,
-        };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Error::TruncatedArchive { path },
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Error::DamagedArchive {
                 path,
                 problem: error.to_string(),
             },
-            _ => Error::io(&path, error),
+            _ => Error::of_stream(&path, error),
         }
     }
 
@@ -410,7 +413,7 @@ impl Contents<'_> {
         };
         io::copy(&mut whole, &mut io::sink())?;
         let (_, metered) = whole.into_inner().into_inner();
-        Ok(super::hex(&metered.sha256.finalize()))
+        Ok(hex(&metered.sha256.finalize()))
     }
 }
 

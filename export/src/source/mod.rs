@@ -1,5 +1,6 @@
 //! Where a model comes from: a checkpoint folder, or the `model.tar.gz` of a training job. Both may
-//! lie on S3 as well: see [`fetch`](crate::fetch), behind the feature `aws`.
+//! lie elsewhere as well, on a server: whoever can reach it implements [`Packed`] or
+//! [`RemoteFolder`], and [`Origin`] with them.
 //!
 //! An archive is what SageMaker packs at the end of a job: the model's files at the top or in a
 //! folder, among `checkpoint-500/` and its like, `code/`, `training_args.bin`, metrics and more,
@@ -10,6 +11,8 @@
 //! see [`Error`].
 
 mod archive;
+mod digest;
+mod remote;
 mod select;
 mod tar;
 
@@ -17,26 +20,27 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::progress::{Progress, Total};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use archive::{Archive, Limits, PackedFile, Unpacked};
+use digest::FolderDigest;
+use select::Folders;
 
-#[cfg(feature = "aws")]
-pub(crate) use archive::Packed;
-pub(crate) use select::Folders;
+pub use archive::Packed;
+pub use remote::RemoteFolder;
 
 use crate::checkpoint::{CONFIG, Weights, file_names, instead_of_weights, is_used};
-use crate::{Error, Progress, Result};
+use crate::{Error, Result};
 
 /// How deep below a folder the model is looked for.
-pub(crate) const MAX_DEPTH: usize = 2;
+const MAX_DEPTH: usize = 2;
 
 /// The most folders that are looked into.
 const MAX_FOLDERS: usize = 10_000;
 
-/// A place that a model can be opened from: any path, or an address on S3.
+/// A place that a model can be opened from: any path, or an address elsewhere.
 pub trait Origin {
     /// Opens the model; see [`Source::open`].
     ///
@@ -130,11 +134,13 @@ impl Source {
         Self::unpack(&archive, name_of(path), scratch)
     }
 
-    /// Unpacks the model of an archive that has this `name` in the manifest.
-    #[cfg(feature = "aws")]
-    pub(crate) fn from_archive(
+    /// Unpacks the model of an archive that lies elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and what the archive's reader says.
+    pub fn from_archive(
         packed: &dyn Packed,
-        name: String,
         scratch: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<Self> {
@@ -143,7 +149,46 @@ impl Source {
             progress,
             limits: Limits::default(),
         };
-        Self::unpack(&archive, name, scratch)
+        Self::unpack(&archive, packed.path().display().to_string(), scratch)
+    }
+
+    /// Fetches the files that a conversion reads from a folder that lies elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and what the readers of the files say.
+    pub fn from_remote_folder(
+        remote: &dyn RemoteFolder,
+        scratch: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let files = remote.files();
+        let folders = remote::folders(files, MAX_DEPTH);
+        let (inside, used) = choose(remote.path(), &folders)?;
+        let within = |name: &str| match inside {
+            "" => name.to_owned(),
+            inside => format!("{inside}/{name}"),
+        };
+        let sizes = used.iter().filter_map(|name| files.get(&within(name)));
+        let name = remote.path().display().to_string();
+        progress.start(&format!("Fetching {name}"), Total::Bytes(sizes.sum()));
+        let scratch = scratch_folder(scratch)?;
+        let mut digest = FolderDigest::new();
+        for name in used {
+            let (size, reader) = remote.open(&within(name), progress)?;
+            digest.begin(name, size);
+            remote::write(reader, &scratch.path().join(name), &mut digest)?;
+        }
+        Ok(Self {
+            root: scratch.path().to_owned(),
+            digest: digest.finish(),
+            description: Description {
+                kind: Kind::Folder,
+                name,
+                inside: inside.to_owned(),
+            },
+            _scratch: Some(scratch),
+        })
     }
 
     fn unpack(archive: &Archive<'_>, name: String, scratch: Option<&Path>) -> Result<Self> {
@@ -165,17 +210,6 @@ impl Source {
             },
             _scratch: Some(scratch),
         })
-    }
-
-    /// A model whose files were fetched into a temporary folder.
-    #[cfg(feature = "aws")]
-    pub(crate) fn from_fetched(fetched: TempDir, digest: FolderDigest, from: Description) -> Self {
-        Self {
-            root: fetched.path().to_owned(),
-            digest: digest.finish(),
-            description: from,
-            _scratch: Some(fetched),
-        }
     }
 
     fn open_folder(path: &Path, progress: &dyn Progress) -> Result<Self> {
@@ -213,7 +247,7 @@ impl Source {
 }
 
 /// A temporary folder below `scratch`, or the system's where none is given.
-pub(crate) fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
+fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
     let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
     tempfile::Builder::new()
         .prefix(".epitome-unpacked-")
@@ -222,7 +256,7 @@ pub(crate) fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
 }
 
 /// The folder with the model, and the files of it that a conversion reads, in order.
-pub(crate) fn choose<'a>(path: &Path, folders: &'a Folders) -> Result<(&'a str, Vec<&'a str>)> {
+fn choose<'a>(path: &Path, folders: &'a Folders) -> Result<(&'a str, Vec<&'a str>)> {
     let inside = select::best(folders).ok_or_else(|| Error::MissingConfig {
         path: path.to_owned(),
     })?;
@@ -275,33 +309,6 @@ fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Res
     Ok(())
 }
 
-/// The digest of a folder's files: for each its name, a zero byte, its size in eight bytes, and its
-/// contents.
-pub(crate) struct FolderDigest(Sha256);
-
-impl FolderDigest {
-    pub(crate) fn new() -> Self {
-        Self(Sha256::new())
-    }
-
-    /// A file begins; so many bytes follow.
-    pub(crate) fn begin(&mut self, name: &str, size: u64) {
-        self.0.update(name.as_bytes());
-        self.0.update([0]);
-        self.0.update(size.to_le_bytes());
-    }
-
-    /// The next bytes of the file.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// `sha256:` and the digest.
-    pub(crate) fn finish(self) -> String {
-        format!("sha256:{}", hex(&self.0.finalize()))
-    }
-}
-
 /// The [`FolderDigest`] of files in a folder.
 fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String> {
     let mut files = Vec::new();
@@ -314,10 +321,8 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
             .len();
         files.push((name, path, file, size));
     }
-    progress.start(
-        "Reading the checkpoint",
-        files.iter().map(|(.., size)| size).sum(),
-    );
+    let total = Total::Bytes(files.iter().map(|(.., size)| size).sum());
+    progress.start("Reading the checkpoint", total);
     let mut digest = FolderDigest::new();
     let mut buffer = vec![0; 256 << 10];
     for (name, path, mut file, size) in files {
@@ -338,11 +343,6 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
         }
     }
     Ok(digest.finish())
-}
-
-/// The bytes in hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The last part of a path, of `.` and `..` too.

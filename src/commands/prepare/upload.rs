@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
+use epitome_aws::S3Uri;
 use epitome_export::dataset::{TRAIN, VALIDATION};
-use epitome_export::fetch::S3Uri;
 
-use crate::{places, sending};
+use crate::{aws, s3_upload};
 
 /// The channels of a training job, and the file of each.
 const CHANNELS: [(&str, &str); 2] = [("train", TRAIN), ("validation", VALIDATION)];
@@ -24,7 +24,7 @@ impl UploadFlags {
     /// Missing credentials are better known before the work than after it.
     pub(super) fn check(&self) -> Result<()> {
         if self.upload.is_some() {
-            places::s3()?;
+            aws::s3()?;
         }
         Ok(())
     }
@@ -36,7 +36,7 @@ impl UploadFlags {
         };
         for (channel, file) in CHANNELS {
             let uri = prefix.join(channel);
-            sending::file(&folder.join(file), &uri.join(file))?;
+            s3_upload::file(&folder.join(file), &uri.join(file))?;
             eprintln!("Sent the input {channel} = \"{uri}\"");
         }
         Ok(())

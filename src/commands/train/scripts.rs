@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use epitome_endpoint::aws::training::{GitConfig, TrainingSpec, pack};
+use epitome_aws::training::{GitConfig, TrainingSpec, pack};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Usage;
@@ -21,7 +21,7 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Finds the scripts of a job. A repository is cloned, and its commit recorded in the job's tags.
+    /// Finds the scripts of a job. Clones a repository, and records its commit in the job's tags.
     pub(super) fn find(spec: &mut TrainingSpec) -> Result<Self> {
         let entry_point = spec.entry_point.clone().unwrap_or_default();
         let Some(config) = spec.git_config.clone() else {
@@ -105,7 +105,8 @@ fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
     git(&["rev-parse", "HEAD"].map(OsStr::new), folder)
 }
 
-/// The URL of a repository as everybody may see it who sees the job: a name and token for HTTP stay here.
+/// The URL of a repository as everybody may see it who sees the job: without a user name and token
+/// for HTTP.
 fn without_secrets(repo: &str) -> String {
     let is_http = |scheme: &str| matches!(scheme, "http" | "https");
     match repo.split_once("://") {

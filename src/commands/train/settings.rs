@@ -6,10 +6,10 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_endpoint::aws::training::{GitConfig, TrainingSpec};
+use epitome_aws::training::{GitConfig, TrainingSpec};
 use serde_json::Value;
 
-use crate::commands::pairs::pair;
+use crate::commands::key_values::key_value;
 use crate::failure::Usage;
 
 /// A flag for each setting.
@@ -44,10 +44,10 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "s3://...")]
     output_path: Option<String>,
     /// Data of the job; may come several times
-    #[arg(long = "input", value_name = "CHANNEL=s3://...", value_parser = pair)]
+    #[arg(long = "input", value_name = "CHANNEL=s3://...", value_parser = key_value)]
     inputs: Vec<(String, String)>,
     /// An argument of the script, in JSON or as text; may come several times
-    #[arg(long = "hyperparameter", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "hyperparameter", value_name = "NAME=VALUE", value_parser = key_value)]
     hyperparameters: Vec<(String, String)>,
     /// Version of transformers in HuggingFace's container
     #[arg(long, value_name = "VERSION")]
@@ -86,10 +86,10 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "DIR")]
     checkpoint_local_path: Option<String>,
     /// An environment variable of the container; may come several times
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
     environment: Vec<(String, String)>,
     /// A tag of the job; may come several times
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
     tags: Vec<(String, String)>,
 }
 

@@ -1,0 +1,192 @@
+//! Removing what was deployed, and what an update left behind.
+
+use serde_json::{Value, json};
+
+use super::endpoint::{self, settle};
+use super::spec::Plan;
+use crate::autoscaling;
+use crate::control_plane::ControlPlane;
+use crate::error::{Error, Result};
+use crate::names::{is_endpoint_name, is_ours};
+use crate::polling::Polling;
+use crate::service::Service;
+
+/// What deploying an endpoint has left in AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The endpoint, if it is there.
+    pub endpoint: Option<String>,
+    /// Whether its number of instances follows its load.
+    pub scaled: bool,
+    /// Configurations, the endpoint's own and earlier ones.
+    pub configs: Vec<String>,
+    /// Models of the endpoint's configuration and of earlier ones.
+    pub models: Vec<String>,
+}
+
+impl Removal {
+    /// Looks for what deploying the endpoint `name` has made, and nothing else.
+    ///
+    /// # Errors
+    /// Where AWS cannot be asked, or the endpoint was not deployed from here.
+    pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Self> {
+        if !is_endpoint_name(name) {
+            return Err(Error::Invalid(format!("'{name}' cannot name an endpoint")));
+        }
+        let found = endpoint::describe(control_plane, name)?;
+        if let Some(endpoint) = &found
+            && !is_ours(name, &endpoint.config)
+        {
+            return Err(Error::Failed(format!(
+                "endpoint {name} was not deployed by this command (its configuration is {}): \
+                 remove it with what made it",
+                endpoint.config
+            )));
+        }
+        Ok(Self {
+            scaled: found.is_some() && autoscaling::is_registered(control_plane, name)?,
+            endpoint: found.map(|_| name.to_owned()),
+            configs: list(control_plane, name, &CONFIGS)?,
+            models: list(control_plane, name, &MODELS)?,
+        })
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.endpoint.is_none() && self.configs.is_empty() && self.models.is_empty()
+    }
+
+    /// Each thing that would go, in words.
+    pub fn list(&self) -> Vec<String> {
+        let scaling = self.scaled.then(|| "its autoscaling".to_owned());
+        let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
+        let configs = self
+            .configs
+            .iter()
+            .map(|name| format!("configuration {name}"));
+        let models = self.models.iter().map(|name| format!("model {name}"));
+        endpoint
+            .chain(scaling)
+            .chain(configs)
+            .chain(models)
+            .collect()
+    }
+}
+
+/// Removes it, the endpoint first. What is gone already is no error.
+///
+/// # Errors
+/// What AWS says against it; calling again goes on.
+pub fn remove(control_plane: &ControlPlane, removal: &Removal, polling: Polling<'_>) -> Result<()> {
+    if let Some(name) = &removal.endpoint {
+        if removal.scaled {
+            polling.progress.note("removing its autoscaling");
+            gone(autoscaling::disable(control_plane, name))?;
+        }
+        polling.progress.note(&format!("removing endpoint {name}"));
+        gone(endpoint::delete(control_plane, name))?;
+        settle(control_plane, name, polling)?;
+    }
+    for name in &removal.configs {
+        delete(control_plane, &CONFIGS, name, polling)?;
+    }
+    for name in &removal.models {
+        delete(control_plane, &MODELS, name, polling)?;
+    }
+    Ok(())
+}
+
+/// Removes models and configurations of earlier deployments.
+pub(super) fn remove_superseded(
+    control_plane: &ControlPlane,
+    endpoint: &str,
+    plan: &Plan,
+    polling: Polling<'_>,
+) -> Result<()> {
+    for (kind, current) in [(&CONFIGS, &plan.config_name), (&MODELS, &plan.model_name)] {
+        for name in list(control_plane, endpoint, kind)? {
+            if name != *current {
+                delete(control_plane, kind, &name, polling)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A kind of thing, and SageMaker's words for it.
+struct Kind {
+    word: &'static str,
+    list: &'static str,
+    items: &'static str,
+    delete: &'static str,
+    name: &'static str,
+}
+
+const CONFIGS: Kind = Kind {
+    word: "configuration",
+    list: "ListEndpointConfigs",
+    items: "EndpointConfigs",
+    delete: "DeleteEndpointConfig",
+    name: "EndpointConfigName",
+};
+const MODELS: Kind = Kind {
+    word: "model",
+    list: "ListModels",
+    items: "Models",
+    delete: "DeleteModel",
+    name: "ModelName",
+};
+
+/// The names of a kind that deploying the endpoint made.
+fn list(control_plane: &ControlPlane, endpoint: &str, kind: &Kind) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut token = None::<String>;
+    loop {
+        let mut body = json!({"NameContains": format!("{endpoint}-"), "MaxResults": 100});
+        if let Some(token) = &token {
+            body["NextToken"] = token.as_str().into();
+        }
+        let answer = control_plane.call(Service::SageMaker, kind.list, &body)?;
+        let items = answer[kind.items].as_array().into_iter().flatten();
+        let found = items.filter_map(|item| item[kind.name].as_str());
+        names.extend(
+            found
+                .filter(|name| is_ours(endpoint, name))
+                .map(str::to_owned),
+        );
+        match answer["NextToken"].as_str() {
+            Some(next) if !next.is_empty() => token = Some(next.to_owned()),
+            _ => break,
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn delete(
+    control_plane: &ControlPlane,
+    kind: &Kind,
+    name: &str,
+    polling: Polling<'_>,
+) -> Result<()> {
+    polling
+        .progress
+        .note(&format!("removing {} {name}", kind.word));
+    let mut body = json!({});
+    body[kind.name] = name.into();
+    gone(
+        control_plane
+            .call(Service::SageMaker, kind.delete, &body)
+            .map(|_: Value| ()),
+    )
+}
+
+fn gone(result: Result<()>) -> Result<()> {
+    result.or_else(|error| {
+        if error.is_missing() {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! The client of S3.
+
+use std::env;
+use std::time::Duration;
+
+use aws_config::Region;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, ResponseChecksumValidation};
+use epitome_runtime::Progress;
+use tokio::runtime::Runtime;
+
+use super::answer::Request;
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::uri::S3Uri;
+
+/// How long the first byte of an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Where S3 is when nothing says, as for other tools. A bucket elsewhere says so itself.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// S3, with the credentials, the region and the endpoint of the environment.
+#[derive(Debug)]
+pub struct S3 {
+    connection: Connection,
+    client: Client,
+    region: String,
+}
+
+impl S3 {
+    /// S3 through a connection. Credentials are loaded now: a failure within a request would be
+    /// wrapped many times over.
+    ///
+    /// # Errors
+    /// Where no credentials are found, or they have expired.
+    pub fn new(connection: &Connection) -> Result<Self> {
+        connection.runtime().block_on(connection.credentials())?;
+        let config = connection.config();
+        let timeouts = config.timeout_config().map(TimeoutConfig::to_builder);
+        let timeouts = timeouts.unwrap_or_default().read_timeout(ANSWER).build();
+        let region = config
+            .region()
+            .map_or(DEFAULT_REGION, AsRef::as_ref)
+            .to_owned();
+        // Servers other than Amazon's rarely have a name for each bucket.
+        let own_server =
+            config.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let config = Builder::from(config)
+            .timeout_config(timeouts)
+            .region(Region::new(region.clone()))
+            .force_path_style(own_server)
+            // What arrives is checked as a whole here; the client would check single answers.
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build();
+        Ok(Self {
+            connection: connection.clone(),
+            client: Client::from_conf(config),
+            region,
+        })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        self.connection.runtime()
+    }
+
+    /// What is being asked, for messages.
+    pub(super) fn request<'a>(&'a self, uri: &'a S3Uri, action: &'static str) -> Request<'a> {
+        Request {
+            uri,
+            action,
+            region: &self.region,
+        }
+    }
+
+    /// Waits for an answer, or until the user wants to stop.
+    pub(super) fn wait<T>(
+        &self,
+        progress: &dyn Progress,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.connection.wait(progress, answer)
+    }
+}

@@ -1,0 +1,87 @@
+//! What is at an address: an object, or a prefix with objects below it.
+
+use std::collections::BTreeMap;
+
+use epitome_runtime::Progress;
+
+use super::client::S3;
+use super::object::Object;
+use crate::error::{Error, Result};
+use crate::uri::S3Uri;
+
+/// The permission that a prefix needs.
+const LIST: &str = "s3:ListBucket";
+
+/// The most objects below the prefix of a model.
+const MAX_OBJECTS: usize = 10_000;
+
+/// What is at an address.
+#[derive(Debug)]
+pub enum Found {
+    /// An object.
+    Object(Box<Object>),
+    /// A prefix: the size in bytes of each object below it, by its key without the prefix.
+    Prefix(BTreeMap<String, u64>),
+}
+
+impl S3 {
+    /// Looks what is at an address: an object; or else, with or without its slash, a prefix.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], and whatever else keeps S3 from saying what is there.
+    pub fn find(&self, uri: &S3Uri, progress: &dyn Progress) -> Result<Found> {
+        let missing = match uri.is_folder() {
+            true => None,
+            false => match self.object(uri, progress) {
+                Ok(object) => return Ok(Found::Object(Box::new(object))),
+                Err(missing @ Error::NoSuchKey { .. }) => Some(missing),
+                Err(error) => return Err(error),
+            },
+        };
+        match (self.wait(progress, list(self, uri)), missing) {
+            (Ok(sizes), _) => Ok(Found::Prefix(sizes)),
+            // The user asked for an object and may have no permission to list.
+            (Err(Error::Denied { .. }), Some(missing)) => Err(missing),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The object at an address, as it is now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], and whatever else keeps S3 from saying what is there.
+    pub fn object(&self, uri: &S3Uri, progress: &dyn Progress) -> Result<Object> {
+        self.wait(progress, Object::find(self, uri))
+    }
+}
+
+/// The objects below a prefix.
+async fn list(s3: &S3, uri: &S3Uri) -> Result<BTreeMap<String, u64>> {
+    let prefix = match uri.is_folder() {
+        true => uri.key().to_owned(),
+        false => format!("{}/", uri.key()),
+    };
+    let list = s3.client().list_objects_v2();
+    let list = list.bucket(uri.bucket()).prefix(&prefix);
+    let mut pages = list.into_paginator().send();
+    let mut sizes = BTreeMap::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| s3.request(uri, LIST).error(&error))?;
+        for object in page.contents() {
+            let name = object.key().and_then(|key| key.strip_prefix(&prefix));
+            if let (Some(name), Some(size)) = (name, object.size()) {
+                sizes.insert(name.to_owned(), u64::try_from(size).unwrap_or_default());
+            }
+        }
+        if sizes.len() > MAX_OBJECTS {
+            return Err(Error::TooManyObjects {
+                uri: uri.clone(),
+                limit: MAX_OBJECTS,
+            });
+        }
+    }
+    match sizes.is_empty() {
+        true => Err(Error::NoSuchKey { uri: uri.clone() }),
+        false => Ok(sizes),
+    }
+}

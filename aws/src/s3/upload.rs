@@ -1,0 +1,278 @@
+//! An object in the making: it appears when it is whole, or not at all.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use epitome_runtime::Progress;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::Request;
+use super::client::S3;
+use crate::error::{Error, Result};
+use crate::uri::S3Uri;
+
+/// The permission that writing needs.
+const WRITE: &str = "s3:PutObject";
+
+/// The bytes of a part, but for objects that would have too many.
+const PART: u64 = 8 << 20;
+
+/// The most parts that S3 takes.
+const MAX_PARTS: u64 = 10_000;
+
+/// Parts that are sent at a time.
+const PARTS: usize = 4;
+
+/// How long parts that are under way may take once the upload is given up, and then its end.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What has to be true of the object that is there when the new one is whole.
+#[derive(Clone, Debug)]
+pub(super) enum Condition {
+    /// There is none.
+    None,
+    /// It is of this version.
+    Version(String),
+    /// Nothing.
+    Any,
+}
+
+/// What an object will be.
+#[derive(Clone, Debug)]
+pub(super) struct Put<'a> {
+    pub(super) uri: &'a S3Uri,
+    pub(super) condition: &'a Condition,
+    pub(super) content_type: &'static str,
+    /// A name and a value that go with the object.
+    pub(super) mark: Option<(&'static str, String)>,
+    /// It may be smaller.
+    pub(super) bytes: u64,
+}
+
+/// Takes the bytes of an object. Unless [`finish`](Upload::finish) succeeds, nothing is left of it.
+pub(super) struct Upload<'a> {
+    s3: &'a S3,
+    put: Put<'a>,
+    progress: &'a dyn Progress,
+    part: usize,
+    buffer: Vec<u8>,
+    /// Given with the first part; an object of one part does without.
+    id: Option<String>,
+    sending: VecDeque<JoinHandle<Result<CompletedPart>>>,
+    sent: Vec<CompletedPart>,
+}
+
+impl<'a> Upload<'a> {
+    pub(super) fn new(s3: &'a S3, put: Put<'a>, progress: &'a dyn Progress) -> Self {
+        let part = put.bytes.div_ceil(MAX_PARTS).max(PART);
+        Self {
+            s3,
+            put,
+            progress,
+            part: usize::try_from(part).expect("a part fits into memory"),
+            buffer: Vec::new(),
+            id: None,
+            sending: VecDeque::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// Makes the object of all that was written.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if self.id.is_none() {
+            return self.put_whole();
+        }
+        if !self.buffer.is_empty() {
+            self.send()?;
+        }
+        while !self.sending.is_empty() {
+            self.receive()?;
+        }
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(std::mem::take(&mut self.sent)))
+            .build();
+        let (none, version) = self.conditions();
+        let complete = self.s3.client().complete_multipart_upload();
+        let complete = complete
+            .bucket(self.put.uri.bucket())
+            .key(self.put.uri.key())
+            .set_upload_id(self.id.clone())
+            .multipart_upload(parts)
+            .set_if_none_match(none)
+            .set_if_match(version);
+        self.s3.wait(self.progress, async {
+            complete.send().await.map_err(|error| self.error(&error))
+        })?;
+        self.id = None;
+        Ok(())
+    }
+
+    /// An object of a single part is put at once.
+    fn put_whole(&mut self) -> Result<()> {
+        let (none, version) = self.conditions();
+        let put = self.s3.client().put_object();
+        let mut put = put
+            .bucket(self.put.uri.bucket())
+            .key(self.put.uri.key())
+            .content_type(self.put.content_type)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .set_if_none_match(none)
+            .set_if_match(version)
+            .body(ByteStream::from(std::mem::take(&mut self.buffer)));
+        if let Some((name, value)) = &self.put.mark {
+            put = put.metadata(*name, value);
+        }
+        self.s3.wait(self.progress, async {
+            put.send().await.map_err(|error| self.error(&error))
+        })?;
+        Ok(())
+    }
+
+    /// Sends what is in the buffer as the next part.
+    fn send(&mut self) -> Result<()> {
+        if self.id.is_none() {
+            self.id = Some(self.begin()?);
+        }
+        if self.sending.len() == PARTS {
+            self.receive()?;
+        }
+        let number = self.sent.len() + self.sending.len() + 1;
+        let number = i32::try_from(number).expect("no more parts than S3 takes");
+        let part = self.s3.client().upload_part();
+        let part = part
+            .bucket(self.put.uri.bucket())
+            .key(self.put.uri.key())
+            .set_upload_id(self.id.clone())
+            .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .body(ByteStream::from(std::mem::take(&mut self.buffer)));
+        let request = self.request();
+        let (uri, region) = (request.uri.clone(), request.region.to_owned());
+        self.sending.push_back(self.s3.runtime().spawn(async move {
+            let request = Request {
+                uri: &uri,
+                action: WRITE,
+                region: &region,
+            };
+            let answer = part.send().await.map_err(|error| request.error(&error))?;
+            Ok(CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(answer.e_tag)
+                .set_checksum_crc32(answer.checksum_crc32)
+                .build())
+        }));
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<String> {
+        let create = self.s3.client().create_multipart_upload();
+        let mut create = create
+            .bucket(self.put.uri.bucket())
+            .key(self.put.uri.key())
+            .content_type(self.put.content_type)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32);
+        if let Some((name, value)) = &self.put.mark {
+            create = create.metadata(*name, value);
+        }
+        let answer = self.s3.wait(self.progress, async {
+            create.send().await.map_err(|error| self.error(&error))
+        })?;
+        answer.upload_id.ok_or_else(|| Error::BadAnswer {
+            url: self.put.uri.to_string(),
+            operation: "CreateMultipartUpload".to_owned(),
+            problem: "no upload id".to_owned(),
+        })
+    }
+
+    /// Waits until the first of the parts that are being sent has arrived.
+    fn receive(&mut self) -> Result<()> {
+        let Some(mut part) = self.sending.pop_front() else {
+            return Ok(());
+        };
+        let sent = self.s3.wait(self.progress, async {
+            let sent = (&mut part).await;
+            sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        });
+        if sent.is_err() && !part.is_finished() {
+            self.sending.push_front(part);
+        }
+        self.sent.push(sent?);
+        Ok(())
+    }
+
+    /// `If-None-Match` and `If-Match`.
+    fn conditions(&self) -> (Option<String>, Option<String>) {
+        match self.put.condition {
+            Condition::None => (Some("*".to_owned()), None),
+            Condition::Version(etag) => (None, Some(etag.clone())),
+            Condition::Any => (None, None),
+        }
+    }
+
+    fn request(&self) -> Request<'_> {
+        self.s3.request(self.put.uri, WRITE)
+    }
+
+    fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let conflict = error.code() == Some("ConditionalRequestConflict");
+        match self.request().error(error) {
+            Error::Changed { uri } => Error::DestinationChanged { uri },
+            _ if conflict => Error::DestinationChanged {
+                uri: self.put.uri.clone(),
+            },
+            error => error,
+        }
+    }
+}
+
+impl Write for Upload<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() == self.part {
+            self.send().map_err(io::Error::other)?;
+        }
+        if self.buffer.capacity() == 0 {
+            let most = usize::try_from(self.put.bytes).unwrap_or(usize::MAX);
+            self.buffer.reserve_exact(self.part.min(most));
+        }
+        let count = bytes.len().min(self.part - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let abort = self.s3.client().abort_multipart_upload();
+        let abort = abort
+            .bucket(self.put.uri.bucket())
+            .key(self.put.uri.key())
+            .upload_id(id);
+        let sending = std::mem::take(&mut self.sending);
+        self.s3.runtime().block_on(async {
+            // A part that S3 writes after it has forgotten the upload stays, unseen and paid for.
+            let end = Instant::now() + FAREWELL;
+            for mut part in sending {
+                if timeout_at(end, &mut part).await.is_err() {
+                    part.abort();
+                    let _ = part.await;
+                }
+            }
+            // What S3 cannot be told now, its lifecycle rules have to clear away.
+            let _ = timeout(FAREWELL, abort.send()).await;
+        });
+    }
+}

@@ -1,0 +1,210 @@
+//! A training job: how it is started and followed, and what it leaves.
+
+use serde_json::{Value, json};
+
+use super::log::JobLog;
+use crate::control_plane::ControlPlane;
+use crate::error::{Error, Result};
+use crate::polling::Polling;
+use crate::service::Service;
+
+/// A training job, as AWS describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingJob {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub status: JobStatus,
+    /// The finer state, such as `Downloading` or `Training`.
+    pub secondary_status: String,
+    /// Why it failed, where it did.
+    pub failure_reason: Option<String>,
+    /// `s3://` URL of the model: an object, or with [`Compression::None`] a prefix.
+    pub artifact: Option<String>,
+    /// How the artifact is stored.
+    pub compression: Compression,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobStatus {
+    /// It is being started, or runs.
+    InProgress,
+    /// It is done.
+    Completed,
+    /// It failed: the job says why.
+    Failed,
+    /// It is being stopped.
+    Stopping,
+    /// It was stopped; what it had saved may be there.
+    Stopped,
+    /// Any other state, by AWS's name.
+    Other(String),
+}
+
+/// How an artifact is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// One gzipped tar.
+    Gzip,
+    /// Plain files below a prefix.
+    None,
+}
+
+impl TrainingJob {
+    /// Starts a job, with the body that [`TrainingSpec::request`] gives.
+    ///
+    /// # Errors
+    /// What AWS says against it.
+    pub fn create(control_plane: &ControlPlane, request: &Value) -> Result<()> {
+        control_plane.call(Service::SageMaker, "CreateTrainingJob", request)?;
+        Ok(())
+    }
+
+    /// Asks AWS for a job.
+    ///
+    /// # Errors
+    /// Where there is no such job, or AWS cannot be asked.
+    pub fn describe(control_plane: &ControlPlane, name: &str) -> Result<Self> {
+        Self::find(control_plane, name)?.ok_or_else(|| {
+            Error::Failed(format!(
+                "there is no training job '{name}' in {}: check its name and region",
+                control_plane.region()
+            ))
+        })
+    }
+
+    /// The job of a name, if there is or was one.
+    ///
+    /// # Errors
+    /// Where AWS cannot be asked.
+    pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Option<Self>> {
+        let body = json!({"TrainingJobName": name});
+        match control_plane.call(Service::SageMaker, "DescribeTrainingJob", &body) {
+            Ok(answer) => Ok(Some(Self::from_answer(name, &answer))),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks again until the job has ended, in whatever way.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`Error::Interrupted`].
+    pub fn wait(control_plane: &ControlPlane, name: &str, polling: Polling<'_>) -> Result<Self> {
+        Self::until_over(control_plane, name, polling, &mut || {})
+    }
+
+    /// As [`wait`](Self::wait), and hands over the lines of the job's log. A log that cannot be
+    /// read is noted, and the waiting goes on.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn follow(
+        control_plane: &ControlPlane,
+        name: &str,
+        polling: Polling<'_>,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let mut log = Some(JobLog::new(control_plane, name));
+        let mut look = || {
+            if let Some(Err(error)) = log.as_mut().map(|log| log.read(line)) {
+                polling
+                    .progress
+                    .note(&format!("its log is not shown: {error}"));
+                log = None;
+            }
+        };
+        let job = Self::until_over(control_plane, name, polling, &mut look)?;
+        // The last lines, with the reason of a failure among them, arrive after the job's end.
+        if polling.pause().is_ok() {
+            look();
+        }
+        Ok(job)
+    }
+
+    fn until_over(
+        control_plane: &ControlPlane,
+        name: &str,
+        polling: Polling<'_>,
+        look: &mut dyn FnMut(),
+    ) -> Result<Self> {
+        loop {
+            let job = Self::describe(control_plane, name)?;
+            polling.progress.state(&job.secondary_status);
+            look();
+            if job.is_over() {
+                return Ok(job);
+            }
+            polling.pause()?;
+        }
+    }
+
+    /// Whether nothing more will happen to it.
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self.status,
+            JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped
+        )
+    }
+
+    fn from_answer(name: &str, answer: &Value) -> Self {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        let status = answer["TrainingJobStatus"].as_str().unwrap_or("unknown");
+        let status = match status {
+            "InProgress" => JobStatus::InProgress,
+            "Completed" => JobStatus::Completed,
+            "Failed" => JobStatus::Failed,
+            "Stopping" => JobStatus::Stopping,
+            "Stopped" => JobStatus::Stopped,
+            other => JobStatus::Other(other.into()),
+        };
+        let compression = match answer["OutputDataConfig"]["CompressionType"].as_str() {
+            Some("NONE") => Compression::None,
+            _ => Compression::Gzip,
+        };
+        Self {
+            name: name.into(),
+            status,
+            secondary_status: text(&answer["SecondaryStatus"]).unwrap_or_default(),
+            failure_reason: text(&answer["FailureReason"]),
+            artifact: text(&answer["ModelArtifacts"]["S3ModelArtifacts"]),
+            compression,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_read() {
+        let job = TrainingJob::from_answer(
+            "a",
+            &json!({
+                "TrainingJobStatus": "Failed",
+                "SecondaryStatus": "Failed",
+                "FailureReason": "AlgorithmError: exit code 1",
+                "ModelArtifacts": {"S3ModelArtifacts": ""},
+                "OutputDataConfig": {"S3OutputPath": "s3://b/p", "CompressionType": "NONE"},
+            }),
+        );
+        assert!(job.is_over());
+        assert_eq!(job.status, JobStatus::Failed);
+        assert_eq!(
+            job.failure_reason.as_deref(),
+            Some("AlgorithmError: exit code 1")
+        );
+        assert_eq!(job.artifact, None);
+        assert_eq!(job.compression, Compression::None);
+        let job = TrainingJob::from_answer("a", &json!({"TrainingJobStatus": "Deleting"}));
+        assert_eq!(job.status, JobStatus::Other("Deleting".into()));
+        assert!(!job.is_over());
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line of epitome. The binary and other programs that offer it call [`main`].
+
+#[cfg(feature = "aws")]
+mod aws;
+mod commands;
+mod failure;
+mod generation_flags;
+mod inputs;
+mod interrupt;
+mod locations;
+mod output;
+mod progress;
+#[cfg(feature = "aws")]
+mod s3_source;
+#[cfg(feature = "aws")]
+mod s3_upload;
+#[cfg(feature = "aws")]
+mod state_lines;
+#[cfg(feature = "aws")]
+mod training_artifact;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+/// Fine-tuned summarization models as ONNX, without Python.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Export(commands::export::Arguments),
+    Summarize(commands::summarize::Arguments),
+    Inspect(commands::inspect::Arguments),
+    Bench(commands::bench::Arguments),
+    Compare(commands::compare::Arguments),
+    Demo(commands::demo::Arguments),
+    Serve(commands::serve::Arguments),
+    Prepare(commands::prepare::Arguments),
+    #[cfg(feature = "aws")]
+    Train(Box<commands::train::Arguments>),
+    #[cfg(feature = "aws")]
+    Deploy(commands::deploy::Arguments),
+    #[cfg(feature = "aws")]
+    Undeploy(commands::undeploy::Arguments),
+    #[cfg(feature = "aws")]
+    Autoscale(commands::autoscale::Arguments),
+    #[cfg(feature = "aws")]
+    Invoke(commands::invoke::Arguments),
+}
+
+/// Runs the command that the arguments name, the first of which is the program's own name, and
+/// returns the code to exit with: 0 for success, 1 for a failure, 2 for a wrong call, 130 for an
+/// interruption.
+///
+/// Arguments that are no command end the process, as `--help` does.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let result = match Cli::parse_from(arguments).command {
+        Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Summarize(arguments) => commands::summarize::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Compare(arguments) => commands::compare::run(&arguments),
+        Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Prepare(arguments) => commands::prepare::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Train(arguments) => commands::train::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Deploy(arguments) => commands::deploy::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Undeploy(arguments) => commands::undeploy::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Autoscale(arguments) => commands::autoscale::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Invoke(arguments) => commands::invoke::run(&arguments),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => failure::report(&error),
+    }
+}
