@@ -2,14 +2,14 @@
 
 use std::io::{IsTerminal, stderr};
 
-use epitome_evaluation::sweep::Watch;
+use epitome_runtime::generation::Generated;
 use epitome_runtime::progress::{Progress, Total};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt;
 
 /// Fewer items than this are done before a bar would be read.
-const FEW: usize = 4;
+const FEW: u64 = 4;
 
 /// Shows the stages of work.
 pub(crate) struct StageBar {
@@ -59,40 +59,47 @@ impl Progress for StageBar {
     }
 }
 
-/// A bar over documents, for more than a few.
-pub(crate) fn documents(count: usize) -> ProgressBar {
-    if count < FEW {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("Summarizing {bar:30} {pos}/{len} {eta}");
-    ProgressBar::new(count as u64).with_style(style.expect("a sound template"))
+/// Shows how many documents are done, where there are more than a few.
+pub(crate) struct SummaryBar {
+    bar: ProgressBar,
 }
-
-/// Shows how many documents were measured; Ctrl-C asks to stop.
-pub(crate) struct SummaryBar(ProgressBar);
 
 impl SummaryBar {
     /// A bar that does not yet know how many there are.
     pub(crate) fn new() -> Self {
-        Self(ProgressBar::hidden())
+        Self {
+            bar: ProgressBar::hidden(),
+        }
     }
 
     /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
-impl Watch for SummaryBar {
-    fn start(&mut self, summaries: usize) {
-        self.0 = documents(summaries);
+impl Progress for SummaryBar {
+    fn start(&self, what: &str, total: Total) {
+        let Total::Items(items) = total else { return };
+        if items < FEW {
+            return;
+        }
+        let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
+        self.bar.set_style(style.expect("a sound template"));
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.set_length(items);
+        self.bar.set_message(what.to_owned());
     }
 
-    fn measured(&mut self) {
-        self.0.inc(1);
+    fn advance(&self, amount: u64) {
+        self.bar.inc(amount);
     }
 
-    fn stopped(&self) -> bool {
+    fn generated(&mut self, _document: usize, _generated: &Generated) {
+        self.advance(1);
+    }
+
+    fn cancelled(&self) -> bool {
         interrupt::requested()
     }
 }

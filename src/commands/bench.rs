@@ -84,13 +84,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let settings = grid.settings();
 
     interrupt::watch();
-    let mut bar = SummaryBar::new();
+    let bar = SummaryBar::new();
     let samples = sweep(
         &mut summarizer,
         &data,
         &settings,
         arguments.repeats.get(),
-        &mut bar,
+        &bar,
     );
     bar.clear();
     let samples = samples?;

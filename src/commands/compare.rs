@@ -88,8 +88,8 @@ pub(super) fn measure(
     interrupt::watch();
     let mut a = Summarizer::open_with(bundles[0], options)?;
     let mut b = Summarizer::open_with(bundles[1], options)?;
-    let mut bar = SummaryBar::new();
-    let found = compare([&mut a, &mut b], data, parameters, &mut bar);
+    let bar = SummaryBar::new();
+    let found = compare([&mut a, &mut b], data, parameters, &bar);
     bar.clear();
     Ok(ComparisonRecord::new([a.bundle(), b.bundle()], &found?))
 }

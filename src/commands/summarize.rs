@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use epitome_runtime::generation::Generated;
-use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer, Summary};
-use indicatif::ProgressBar;
+use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer, Summary};
 
 use crate::generation_flags::GenerationFlags;
 use crate::inputs::{self, Document};
 use crate::output::{self, Column};
-use crate::progress;
+use crate::progress::SummaryBar;
 
 /// Summarize documents, offline
 #[derive(Args)]
@@ -96,12 +95,14 @@ fn summarize(
     documents: &[Document],
     variants: &[GenerationParameters],
 ) -> Result<Vec<Vec<Summary>>> {
-    let mut bar = DocumentBar(progress::documents(documents.len() * variants.len()));
+    let mut bar = SummaryBar::new();
+    let count = (documents.len() * variants.len()) as u64;
+    bar.start("Summarizing", Total::Items(count));
     let results = variants
         .iter()
         .map(|parameters| Ok(summarizer.summarize_observed(documents, parameters, &mut bar)?))
         .collect();
-    bar.0.finish_and_clear();
+    bar.clear();
     results
 }
 
@@ -116,13 +117,5 @@ fn note_truncation(summarizer: &Summarizer, documents: &[Document], summaries: &
                 document.source
             );
         }
-    }
-}
-
-struct DocumentBar(ProgressBar);
-
-impl Progress for DocumentBar {
-    fn generated(&mut self, _document: usize, _generated: &Generated) {
-        self.0.inc(1);
     }
 }

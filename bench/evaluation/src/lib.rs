@@ -14,7 +14,7 @@
 //! let mut summarizer = Summarizer::open("models/demo")?;
 //! let data = Dataset::read(Path::new("documents.csv"), Some(20))?;
 //! let settings = Grid::default().settings();
-//! let samples = sweep(&mut summarizer, &data, &settings, 1, &mut ())?;
+//! let samples = sweep(&mut summarizer, &data, &settings, 1, &())?;
 //! let model = ModelRecord::of(summarizer.bundle(), 2);
 //! let record = DataRecord::new("documents.csv", &data, &samples);
 //! let results = Results::new(model, record, &settings, &samples).within(250.0);

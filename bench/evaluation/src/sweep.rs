@@ -1,27 +1,12 @@
 //! The sweep: summarizes every document at every setting.
 
-use epitome_runtime::{GenerationParameters, Progress, Summarizer, Summary, Timing};
+use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
 
 use crate::data::{Dataset, Document};
 use crate::error::{Error, Result};
 use crate::rouge::{Rouge, Scorer};
 use crate::settings::Setting;
-
-/// Follows a measurement and can end it.
-pub trait Watch: Sync {
-    /// The number of summaries that will be made.
-    fn start(&mut self, summaries: usize) {
-        let _ = summaries;
-    }
-    /// One more summary was made.
-    fn measured(&mut self) {}
-    /// Whether to end the measurement now.
-    fn stopped(&self) -> bool {
-        false
-    }
-}
-
-impl Watch for () {}
 
 /// The figures of one summary.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,37 +78,38 @@ pub struct Samples {
 /// # Errors
 ///
 /// [`Error::Runtime`] if a setting is not valid (before anything is measured) or the model fails;
-/// [`Error::Interrupted`] if `watch` ended the sweep before its first sample.
+/// [`Error::Interrupted`] if `progress` ended the sweep before its first sample.
 pub fn sweep(
     summarizer: &mut Summarizer,
     data: &Dataset,
     settings: &[Setting],
     repeats: usize,
-    watch: &mut dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Samples> {
     for setting in settings {
         summarizer.configure(&setting.parameters())?;
     }
     let scorer = Scorer::default();
     let mut samples = Samples::default();
-    watch.start(data.documents.len() * settings.len() * repeats);
+    let count = data.documents.len() * settings.len() * repeats;
+    progress.start("Summarizing", Total::Items(count as u64));
     // The first run of a session initializes buffers, so it is not measured.
     if let (Some(document), Some(setting)) = (data.documents.first(), settings.first()) {
-        summarize(summarizer, document, &setting.parameters(), watch)?;
+        summarize(summarizer, document, &setting.parameters(), progress)?;
     }
     let rounds = (0..repeats).flat_map(|_| &data.documents).enumerate();
     'rounds: for (round, document) in rounds {
         for turn in 0..settings.len() {
             let index = (round + turn) % settings.len();
             let parameters = settings[index].parameters();
-            let Some(summary) = summarize(summarizer, document, &parameters, watch)? else {
+            let Some(summary) = summarize(summarizer, document, &parameters, progress)? else {
                 samples.interrupted = true;
                 break 'rounds;
             };
             samples
                 .list
                 .push(sample(document, index, &summary, &scorer));
-            watch.measured();
+            progress.advance(1);
         }
     }
     if samples.list.is_empty() {
@@ -137,23 +123,26 @@ pub(crate) fn summarize(
     summarizer: &mut Summarizer,
     document: &Document,
     parameters: &GenerationParameters,
-    watch: &mut dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Option<Summary>> {
-    if watch.stopped() {
+    if progress.cancelled() {
         return Ok(None);
     }
-    let mut stop = Stop(watch);
+    let mut stop = Stop(progress);
     let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
     // A summary may have been cut short if it was stopped meanwhile.
-    Ok(summaries.into_iter().next().filter(|_| !watch.stopped()))
+    Ok(summaries
+        .into_iter()
+        .next()
+        .filter(|_| !progress.cancelled()))
 }
 
 /// Ends a search in the middle, since one may take minutes.
-struct Stop<'a>(&'a dyn Watch);
+struct Stop<'a>(&'a dyn Progress);
 
 impl Progress for Stop<'_> {
     fn cancelled(&self) -> bool {
-        self.0.stopped()
+        self.0.cancelled()
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         data.documents.len(),
         settings.len()
     );
-    let samples = sweep(&mut summarizer, &data, &settings, 1, &mut ())?;
+    let samples = sweep(&mut summarizer, &data, &settings, 1, &())?;
     let model = ModelRecord::of(summarizer.bundle(), arguments.threads.get());
     let name = path
         .file_name()

@@ -16,7 +16,7 @@
 //!     [&mut a, &mut b],
 //!     &data,
 //!     &GenerationParameters::default(),
-//!     &mut (),
+//!     &(),
 //! )?;
 //! let record = ComparisonRecord::new([a.bundle(), b.bundle()], &found);
 //! print!("{}", table(&record));
@@ -29,6 +29,7 @@ mod record;
 mod table;
 
 use epitome_runtime::bundle::{Bundle, TOKENIZER};
+use epitome_runtime::progress::{Progress, Total};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
 pub use logits::{Difference, LogitError};
@@ -40,7 +41,7 @@ pub use table::table;
 use crate::data::{Dataset, Document};
 use crate::error::{Error, Result};
 use crate::rouge::{Rouge, Scorer};
-use crate::sweep::{Milliseconds, Watch, summarize};
+use crate::sweep::{Milliseconds, summarize};
 
 /// One bundle's summary of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,12 +81,12 @@ pub struct Comparison {
 /// # Errors
 ///
 /// [`Error::Runtime`] if the parameters are not valid for a bundle (before anything is measured) or
-/// a model fails; [`Error::Interrupted`] if `watch` ended the comparison before its first result.
+/// a model fails; [`Error::Interrupted`] if `progress` ended the comparison before its first result.
 pub fn compare(
     mut bundles: [&mut Summarizer; 2],
     data: &Dataset,
     parameters: &GenerationParameters,
-    watch: &mut dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Comparison> {
     for bundle in &bundles {
         bundle.configure(parameters)?;
@@ -93,18 +94,18 @@ pub fn compare(
     let with_logits = same_vocabulary(bundles[0].bundle(), bundles[1].bundle());
     let scorer = Scorer::default();
     let mut found = Comparison::default();
-    watch.start(data.documents.len());
+    progress.start("Comparing", Total::Items(data.documents.len() as u64));
     // The first run of a session initializes buffers, so it is not measured.
     if let Some(document) = data.documents.first() {
         for bundle in &mut bundles {
-            summarize(bundle, document, parameters, watch)?;
+            summarize(bundle, document, parameters, progress)?;
         }
     }
     for (turn, document) in data.documents.iter().enumerate() {
         let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
         let mut made = [None, None];
         for index in order {
-            made[index] = make(bundles[index], document, parameters, &scorer, watch)?;
+            made[index] = make(bundles[index], document, parameters, &scorer, progress)?;
         }
         let ([Some(a), Some(b)], [first, second]) = (made, &mut bundles) else {
             found.interrupted = true;
@@ -119,7 +120,7 @@ pub fn compare(
             made: [a, b],
             logits,
         });
-        watch.measured();
+        progress.advance(1);
     }
     if found.pairs.is_empty() {
         return Err(Error::Interrupted);
@@ -144,9 +145,9 @@ fn make(
     document: &Document,
     parameters: &GenerationParameters,
     scorer: &Scorer,
-    watch: &mut dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Option<Made>> {
-    let Some(summary) = summarize(summarizer, document, parameters, watch)? else {
+    let Some(summary) = summarize(summarizer, document, parameters, progress)? else {
         return Ok(None);
     };
     let rouge = document
