@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod commands;
+mod environment;
 mod failure;
 mod generation_flags;
 mod inputs;
@@ -21,7 +22,7 @@ mod training_artifact;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Fine-tuned summarization models as ONNX, without Python.
 #[derive(Parser)]
@@ -59,7 +60,9 @@ enum Command {
 ///
 /// Arguments that are no command end the process, as `--help` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let result = match Cli::parse_from(arguments).command {
+    let matches = environment::without_empty(Cli::command()).get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Summarize(arguments) => commands::summarize::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),

@@ -1,8 +1,14 @@
 //! The real binary over real sockets.
 
+#[path = "serve/access.rs"]
+mod access;
 #[path = "serve/client.rs"]
 mod client;
 mod common;
+#[path = "serve/hostile.rs"]
+mod hostile;
+#[path = "serve/recovery.rs"]
+mod recovery;
 #[path = "serve/sdk.rs"]
 mod sdk;
 
@@ -13,7 +19,8 @@ use std::time::{Duration, Instant};
 use client::{Server, bundle, text_of};
 use serde_json::{Value, json};
 
-const TEXT: &str = "The river rose after a week of rain and the town opened its gates. Farmers moved the cattle to the hills.";
+const TEXT: &str = "The river rose after a week of rain and the town opened its gates. \
+                    Farmers moved the cattle to the hills.";
 
 fn summary_of(body: &Value) -> &str {
     body[0]["generated_text"]
@@ -464,7 +471,7 @@ fn metrics_count_what_was_done() {
         "epitome_requests_total{route=\"/invocations\",code=\"200\"}",
         "epitome_requests_total{route=\"/invocations\",code=\"400\"}",
         "epitome_queue_depth",
-        "epitome_batch_texts_bucket",
+        "epitome_batch_documents_bucket",
         "epitome_source_tokens_total",
         "epitome_generated_tokens_total",
         "epitome_encode_seconds_bucket",
@@ -528,7 +535,9 @@ fn garbage_and_slow_clients_do_not_disturb_others() {
     let mut half: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
     for client in &mut half {
         client
-            .write_all(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            .write_all(
+                b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+            )
             .unwrap();
     }
     let start = Instant::now();
@@ -545,7 +554,8 @@ fn a_client_that_sends_byte_by_byte_is_answered_and_delays_nobody() {
     let mut slow = server.connect();
     let length = body.len();
     let head = format!(
-        "POST /invocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "POST /invocations HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n"
     );
     let sending = std::thread::spawn(move || {
         for byte in (head + &body).bytes() {
@@ -573,8 +583,10 @@ fn a_client_that_sends_byte_by_byte_is_answered_and_delays_nobody() {
 fn a_slow_body_ends_at_the_deadline() {
     let server = Server::tiny(&[("EPITOME_DEADLINE", "0.5")]);
     let mut slow = server.connect();
-    slow.write_all(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
-        .unwrap();
+    slow.write_all(
+        b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    )
+    .unwrap();
     let mut answer = vec![0; 12];
     slow.read_exact(&mut answer).unwrap();
     assert_eq!(answer, b"HTTP/1.1 408");
@@ -582,7 +594,10 @@ fn a_slow_body_ends_at_the_deadline() {
 
 /// Far more steps than any other test asks for.
 fn endless() -> Value {
-    json!({"inputs": TEXT, "parameters": {"num_beams": 8, "min_length": 60, "max_length": 64, "num_return_sequences": 8}})
+    let parameters = json!({
+        "num_beams": 8, "min_length": 60, "max_length": 64, "num_return_sequences": 8
+    });
+    json!({"inputs": TEXT, "parameters": parameters})
 }
 
 #[test]
@@ -592,7 +607,7 @@ fn clients_that_hang_up_free_the_worker() {
         json!({"inputs": vec![TEXT; 500], "parameters": endless()["parameters"]}).to_string();
     let mut gone = server.connect();
     let head = format!(
-        "POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     gone.write_all((head + &body).as_bytes()).unwrap();
@@ -600,7 +615,7 @@ fn clients_that_hang_up_free_the_worker() {
         server
             .get("/metrics")
             .text()
-            .contains("epitome_batch_texts_count 0")
+            .contains("epitome_batch_documents_count 0")
     };
     client::until(|| !batches());
     drop(gone);
@@ -624,7 +639,10 @@ fn sigterm_finishes_what_was_accepted() {
         })
         .collect();
     client::until(|| {
-        client::value(&server.get("/metrics").text(), "epitome_batch_texts_count") > 0.0
+        client::value(
+            &server.get("/metrics").text(),
+            "epitome_batch_documents_count",
+        ) > 0.0
     });
     server.terminate();
     for client in clients {
@@ -666,36 +684,4 @@ fn a_full_queue_refuses_and_loses_nothing() {
         }
     }
     assert!(answers.iter().any(|answer| answer.status == 200));
-}
-
-/// A mapped file that is cut kills the process that reads it, whatever that process does about errors.
-#[cfg(unix)]
-#[test]
-fn a_model_file_that_is_cut_is_survived_under_supervision() {
-    let exported = bundle();
-    let weights = exported.path().join("weights.bin");
-    let whole = std::fs::read(&weights).unwrap();
-    let mut server = Server::start(&exported.path(), &[("EPITOME_SUPERVISE", "true")]);
-    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
-    let file = std::fs::File::options().write(true).open(&weights).unwrap();
-    file.set_len(100).unwrap();
-    // It may be killed, or go on with what it has read already; then it is killed here.
-    let body = json!({"inputs": TEXT}).to_string();
-    let killed = client::post(server.address, "/invocations", body.as_bytes()).is_err();
-    if !killed {
-        server.kill_child();
-    }
-    client::until(|| {
-        server
-            .get("/ping")
-            .text()
-            .contains("bytes where the manifest says")
-    });
-    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 503);
-    std::fs::write(&weights, whole).unwrap();
-    server.kill_child();
-    client::until(|| server.get("/ping").status == 200);
-    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
-    server.terminate();
-    assert!(server.wait(Duration::from_secs(30)).success());
 }

@@ -14,25 +14,18 @@ class Client:
         self.port = port
         self.reader = self.writer = None
 
-    async def request(self, method, path, body=b""):
-        """Status, body and seconds."""
+    async def request(self, method, path, body=b"", headers=()):
+        """Status, body and seconds; the error's name instead of a status where there is no answer."""
         start = time.perf_counter()
         try:
             if self.writer is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-            head = (
-                f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
-                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            self.writer.write(head.encode() + body)
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
-            lines = head.split("\r\n")
-            headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
-            answer = await self.reader.readexactly(int(headers["content-length"]))
-            if headers.get("connection") == "close":
+            self.writer.write(head(method, path, body, headers) + body)
+            status, answer, closes = await read_answer(self.reader)
+            if closes:
                 self.close()
-            return int(lines[0].split(" ")[1]), answer, time.perf_counter() - start
-        except (OSError, asyncio.IncompleteReadError) as error:
+            return status, answer, time.perf_counter() - start
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             self.close()
             return type(error).__name__, b"", time.perf_counter() - start
 
@@ -44,6 +37,31 @@ class Client:
         if self.writer is not None:
             self.writer.close()
         self.reader = self.writer = None
+
+
+def head(method, path, body=b"", headers=()):
+    """A request's head, of JSON unless the headers say something else."""
+    fields = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": len(body)}
+    fields.update(headers)
+    lines = [f"{method} {path} HTTP/1.1"] + [f"{name}: {value}" for name, value in fields.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def read_answer(reader):
+    """Status, body, and whether the server closes the connection."""
+    status = 100
+    while status == 100:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+        status = int(lines[0].split(" ")[1])
+    headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    if headers.get("transfer-encoding") == "chunked":
+        body = b""
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return status, body, headers.get("connection") == "close"
 
 
 async def wait_ready(port, patience=120):

@@ -1,9 +1,11 @@
-"""Twice the load that the server can take: nothing lost, nothing wrong, health always told, memory flat.
+"""Twice the load that the server can take, a tenth of it hostile: nothing lost, nothing wrong, health always told.
 
     python endpoint/load/overload.py target/release/epitome MODEL fixtures/articles [--seconds 120] [--serve FLAGS ...]
 
-Starts the server itself, on loopback; measures its capacity with as many clients as fill a batch; then 64 clients
-together ask twice as often for the given time. Writes one JSON object.
+Starts the server itself, on loopback. Takes every answer alone first, then measures its capacity with as many clients
+as fill a batch. Then 64 clients together ask twice as often for the given time, with different parameters, lengths and
+ways to answer; some hang up, and a tenth does what `hostile.py` holds. Every answer is compared with the answer alone.
+Writes one JSON object, and fails where something was lost or wrong, or /ping or SIGTERM took too long.
 """
 
 import argparse
@@ -13,15 +15,29 @@ import pathlib
 import random
 import signal
 import subprocess
+import sys
 import time
 
-from http_client import Client, percentile, processor_seconds, resident, wait_ready
+import hostile
+from http_client import Client, head, percentile, processor_seconds, resident, wait_ready
 
-PARAMETERS = {"num_beams": 4}
+PARAMETERS = [
+    {"num_beams": 4},
+    {"num_beams": 4, "length_penalty": 0.6},
+    {"num_beams": 1, "max_new_tokens": 20},
+    {"num_beams": 2, "no_repeat_ngram_size": 3},
+    {"do_sample": True, "seed": 7, "max_new_tokens": 20},
+]
+WORDS = [30, 200, 100_000]
 CAPACITY_CLIENTS = 16
 CLIENTS = 64
+HOSTILE = 6
+HANGING_UP = 4
 QUEUE = 32
 PING_EVERY = 0.1
+GRACE = 25
+# Statuses that a client of a full server may see.
+REFUSED = {429, 503, 504}
 
 
 def arguments():
@@ -35,7 +51,21 @@ def arguments():
     return parser.parse_args()
 
 
-async def ask_until(end, port, texts, expected, results, pause):
+def cases(articles):
+    """Bodies of requests, with their headers."""
+    made = []
+    for place, path in enumerate(sorted(articles.glob("*.txt"))):
+        words = path.read_text().split()
+        for number, parameters in enumerate(PARAMETERS):
+            text = " ".join(words[: WORDS[(place + number) % len(WORDS)]])
+            greedy = parameters.get("num_beams") == 1
+            body = {"inputs": text, "parameters": parameters, "stream": greedy and place % 2 == 0}
+            headers = {"Accept": "text/plain"} if place % 3 == 0 else {}
+            made.append((json.dumps(body).encode(), headers))
+    return made
+
+
+async def ask_until(end, port, asked, expected, results, pause):
     """Asks again and again; `pause` gives the seconds between two requests' starts."""
     client = Client(port)
     draw = random.Random(id(client))
@@ -45,11 +75,34 @@ async def ask_until(end, port, texts, expected, results, pause):
             await asyncio.sleep(min(due - now, end - now))
             continue
         due = max(due + pause, now)
-        name = draw.choice(list(texts))
-        status, body, seconds = await client.summarize(texts[name], PARAMETERS)
-        wrong = status == 200 and body != expected[name]
+        number = draw.randrange(len(asked))
+        body, headers = asked[number]
+        status, answer, seconds = await client.request("POST", "/invocations", body, headers)
+        wrong = status == 200 and answer != expected[number]
         results.append(("wrong" if wrong else status, seconds))
     client.close()
+
+
+async def hang_up_until(end, port, asked, counts):
+    draw = random.Random(port)
+    while time.perf_counter() < end:
+        body, headers = draw.choice(asked)
+        writer = await hostile.connect(port, head("POST", "/invocations", body, headers) + body)
+        await asyncio.sleep(draw.random() * 0.2)
+        writer.close()
+        counts["hung up"] = counts.get("hung up", 0) + 1
+
+
+async def attack_until(end, port, first, counts):
+    number = first
+    while time.perf_counter() < end:
+        kind = hostile.KINDS[number % len(hostile.KINDS)]
+        number += 1
+        try:
+            await asyncio.wait_for(kind(port), max(0.1, end - time.perf_counter()))
+        except (OSError, asyncio.TimeoutError):
+            pass
+        counts[kind.__name__] = counts.get(kind.__name__, 0) + 1
 
 
 async def ping_until(end, port, seconds):
@@ -64,35 +117,44 @@ async def ping_until(end, port, seconds):
 async def watch_memory(end, pid, megabytes):
     while time.perf_counter() < end:
         megabytes.append(resident(pid))
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.25)
 
 
-async def phase(server, port, texts, expected, clients, seconds, pause):
-    results, pings, memory = [], [], []
+async def phase(server, port, asked, expected, clients, seconds, pause, attacked):
+    results, pings, memory, counts = [], [], [], {}
     start, cpu = time.perf_counter(), processor_seconds(server.pid)
     end = start + seconds
-    asks = [ask_until(end, port, texts, expected, results, pause) for _ in range(clients)]
-    await asyncio.gather(*asks, ping_until(end, port, pings), watch_memory(end, server.pid, memory))
+    tasks = [ask_until(end, port, asked, expected, results, pause) for _ in range(clients)]
+    if attacked:
+        tasks += [hang_up_until(end, port, asked, counts) for _ in range(HANGING_UP)]
+        spread = len(hostile.KINDS) // HOSTILE
+        tasks += [attack_until(end, port, number * spread, counts) for number in range(HOSTILE)]
+    await asyncio.gather(*tasks, ping_until(end, port, pings), watch_memory(end, server.pid, memory))
     took, cpu = time.perf_counter() - start, processor_seconds(server.pid) - cpu
     by_status = {}
     for status, time_taken in results:
-        by_status.setdefault(str(status), []).append(time_taken)
+        by_status.setdefault(status, []).append(time_taken)
+    answered = len(by_status.get(200, []))
     told = {
-        status: {
+        str(status): {
             "count": len(times),
             "p50_ms": round(percentile(times, 0.5) * 1e3, 1),
             "p99_ms": round(percentile(times, 0.99) * 1e3, 1),
             "max_ms": round(max(times) * 1e3, 1),
         }
-        for status, times in sorted(by_status.items())
+        for status, times in by_status.items()
     }
+    lost = sum(len(times) for status, times in by_status.items() if status not in REFUSED | {200, "wrong"})
     return {
         "clients": clients,
         "seconds": round(took, 1),
         "asked_per_second": round(len(results) / took, 2),
-        "answered_per_second": round(len(by_status.get("200", [])) / took, 2),
-        "cpu_ms_per_answer": round(cpu / max(1, len(by_status.get("200", []))) * 1e3, 1),
+        "answered_per_second": round(answered / took, 2),
+        "cpu_ms_per_answer": round(cpu / max(1, answered) * 1e3, 1),
         "by_status": told,
+        "wrong": len(by_status.get("wrong", [])),
+        "lost": lost,
+        "hostile": counts,
         "ping_p99_ms": round(percentile(pings, 0.99) * 1e3, 1),
         "ping_max_ms": round(max(pings) * 1e3, 1),
         "resident_mb": {"first": round(memory[0], 1), "last": round(memory[-1], 1), "most": round(max(memory), 1)},
@@ -100,17 +162,55 @@ async def phase(server, port, texts, expected, clients, seconds, pause):
 
 
 async def run(options, server):
-    await wait_ready(options.port)
-    texts = {path.name: path.read_text() for path in sorted(options.articles.glob("*.txt"))}
-    client, expected = Client(options.port), {}
-    for name, text in texts.items():
-        status, expected[name], _ = await client.summarize(text, PARAMETERS)
-        assert status == 200, expected[name]
+    port = options.port
+    await wait_ready(port)
+    asked, client, expected = cases(options.articles), Client(port), []
+    for body, headers in asked:
+        status, answer, _ = await client.request("POST", "/invocations", body, headers)
+        assert status == 200, answer
+        expected.append(answer)
     client.close()
-    capacity = await phase(server, options.port, texts, expected, CAPACITY_CLIENTS, min(30, options.seconds), 0)
+    quiet = min(30, options.seconds)
+    capacity = await phase(server, port, asked, expected, CAPACITY_CLIENTS, quiet, 0, False)
     pause = CLIENTS / (2 * capacity["answered_per_second"])
-    overload = await phase(server, options.port, texts, expected, CLIENTS, options.seconds, pause)
-    return {"parameters": PARAMETERS, "queue": QUEUE, "serve": options.serve, "capacity": capacity, "overload": overload}
+    overload = await phase(server, port, asked, expected, CLIENTS, options.seconds, pause, True)
+    return {"queue": QUEUE, "serve": options.serve, "capacity": capacity, "overload": overload}
+
+
+async def stop_under_load(options, server, results):
+    """SIGTERM while clients wait and heads are half sent."""
+    body = json.dumps({"inputs": "a b", "parameters": {"num_beams": 4}}).encode()
+    request = head("POST", "/invocations", body)
+    held = [await hostile.connect(options.port, request[:20]) for _ in range(10)]
+    held += [await hostile.connect(options.port, request + body) for _ in range(10)]
+    await asyncio.sleep(0.2)
+    start = time.perf_counter()
+    server.send_signal(signal.SIGTERM)
+    results["exit_status"] = await asyncio.to_thread(server.wait, GRACE + 10)
+    results["exit_seconds"] = round(time.perf_counter() - start, 2)
+    for writer in held:
+        writer.close()
+
+
+def problems(results):
+    overload = results["overload"]
+    quiet = results["capacity"]["resident_mb"]["most"]
+    checks = {
+        "answers were lost": overload["lost"] == 0,
+        "answers were wrong": overload["wrong"] == 0,
+        "/ping's p99 is above 100 ms": overload["ping_p99_ms"] < 100,
+        "/ping took more than 500 ms": overload["ping_max_ms"] <= 500,
+        "memory is above 1.5 times the quiet one": overload["resident_mb"]["most"] < 1.5 * quiet,
+        "SIGTERM took longer than its grace": results["exit_seconds"] <= GRACE + 1,
+        "the exit status is not 0": results["exit_status"] == 0,
+    }
+    return [problem for problem, holds in checks.items() if not holds]
+
+
+async def everything(options, server):
+    results = await run(options, server)
+    await stop_under_load(options, server, results)
+    return results
 
 
 def main():
@@ -119,14 +219,12 @@ def main():
     command += options.serve
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        results = asyncio.run(run(options, server))
-        start = time.perf_counter()
-        server.send_signal(signal.SIGTERM)
-        results["exit_status"] = server.wait(30)
-        results["exit_seconds"] = round(time.perf_counter() - start, 2)
+        results = asyncio.run(everything(options, server))
     finally:
         server.kill()
+    results["problems"] = problems(results)
     print(json.dumps(results, indent=1))
+    sys.exit(bool(results["problems"]))
 
 
 main()

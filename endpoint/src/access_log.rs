@@ -1,4 +1,4 @@
-//! One line in the log for each request, with its id; and its place in the metrics.
+//! One line in the log for each request, with its id; and its count in the metrics.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,13 +13,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::ApiError;
 
-/// Names a request; taken from the client where it gives one.
+/// Identifies a request; taken from the client where it gives one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// A longer id is not taken over.
-const LONGEST_ID: usize = 128;
-/// What other servers log where the client was gone before the answer.
+/// A longer id is replaced.
+const MAX_ID: usize = 128;
+/// What nginx logs where the client was gone before the answer.
 const HUNG_UP: u16 = 499;
 
 /// Follows a request from its head to its answer's head.
@@ -31,13 +31,13 @@ pub(crate) async fn follow(
     let id = request
         .headers()
         .get(REQUEST_ID)
-        .filter(|id| id.len() <= LONGEST_ID && id.to_str().is_ok())
+        .filter(|id| id.len() <= MAX_ID && id.to_str().is_ok())
         .cloned()
         .unwrap_or_else(new_id);
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or("other", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %route);
-    let mut follower = Follower {
+    let mut record = Record {
         app,
         route,
         started: Instant::now(),
@@ -46,8 +46,8 @@ pub(crate) async fn follow(
     };
     let mut response = next.run(request).instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
-    let failure = response.extensions_mut().remove::<Failure>();
-    follower.answered(response.status().as_u16(), failure);
+    let failure = response.extensions_mut().remove::<ApiError>();
+    record.answered(response.status().as_u16(), failure);
     response
 }
 
@@ -56,8 +56,8 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_str(&id).expect("an id of hexadecimal digits")
 }
 
-/// Notes how a request ended. It is dropped unanswered where the client hung up.
-struct Follower {
+/// Records how a request ended. It is dropped unanswered where the client hung up.
+struct Record {
     app: Arc<App>,
     route: String,
     started: Instant,
@@ -65,8 +65,8 @@ struct Follower {
     answered: bool,
 }
 
-impl Follower {
-    fn answered(&mut self, code: u16, failure: Option<Failure>) {
+impl Record {
+    fn answered(&mut self, code: u16, failure: Option<ApiError>) {
         self.answered = true;
         let took = self.started.elapsed();
         self.app.metrics.answered(&self.route, code, took);
@@ -74,18 +74,21 @@ impl Follower {
         let seconds = took.as_secs_f64();
         // These come every few seconds, and drown the rest.
         let routine = matches!(self.route.as_str(), "/ping" | "/metrics") && code < 500;
-        match failure {
-            Some(Failure(reason)) if code >= 500 => {
-                tracing::error!(code, seconds, reason, "failed");
-            }
-            Some(Failure(reason)) => tracing::warn!(code, seconds, reason, "refused"),
+        let log_text = self.app.settings.server.log_text;
+        let reason = failure.map(|error| match log_text {
+            true => error.to_string(),
+            false => error.without_texts(),
+        });
+        match reason {
+            Some(reason) if code >= 500 => tracing::error!(code, seconds, reason, "failed"),
+            Some(reason) => tracing::warn!(code, seconds, reason, "refused"),
             None if routine => tracing::debug!(code, seconds, "answered"),
             None => tracing::info!(code, seconds, "answered"),
         }
     }
 }
 
-impl Drop for Follower {
+impl Drop for Record {
     fn drop(&mut self) {
         if !self.answered {
             let took = self.started.elapsed();

@@ -1,14 +1,16 @@
 //! What every request handler sees.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::header::{HeaderMap, HeaderName};
 use tokio::sync::watch;
 
 use crate::error::ApiError;
+use crate::in_flight::Budget;
 use crate::metrics::Metrics;
-use crate::model::Model;
-use crate::multi_model::Registry;
+use crate::models::{Model, Registry};
+use crate::off_sockets::{self, Stop};
 use crate::scheduler::Health;
 use crate::settings::Settings;
 
@@ -20,6 +22,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) models: Models,
+    /// Memory that requests take together.
+    pub(crate) in_flight: Arc<Budget>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -28,7 +32,7 @@ pub(crate) enum Models {
     /// The one in the model folder.
     One(Arc<Model>),
     /// Those that were loaded through `/models`.
-    Many(Registry),
+    Many(Arc<Registry>),
 }
 
 impl App {
@@ -41,12 +45,35 @@ impl App {
         let target = headers
             .get(TARGET_MODEL)
             .and_then(|name| name.to_str().ok());
-        match target {
-            Some(name) => registry.find_or_load(name, &self.settings.server.model).await,
-            None => Err(ApiError::BadRequest(
-                "this server has many models: POST /models/NAME/invoke, or name one in X-Amzn-SageMaker-Target-Model"
+        let Some(name) = target.map(str::to_owned) else {
+            return Err(ApiError::BadRequest(
+                "this server has many models: POST /models/NAME/invoke, or name one in \
+                 X-Amzn-SageMaker-Target-Model"
                     .into(),
-            )),
+            ));
+        };
+        let (loading, deadline) = (registry.clone(), self.deadline());
+        let find = move |_: &Stop| loading.find_or_load(&name);
+        let model = off_sockets::run(0, deadline, find).await?;
+        self.before(deadline, registry.settled(model)).await?
+    }
+
+    /// When a request that comes now must be answered.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.scheduling.deadline
+    }
+
+    /// Waits no longer than the deadline, or than the server lives.
+    pub(crate) async fn before<T>(
+        &self,
+        deadline: Instant,
+        future: impl Future<Output = T>,
+    ) -> Result<T, ApiError> {
+        let time = deadline.saturating_duration_since(Instant::now());
+        tokio::select! {
+            result = future => Ok(result),
+            () = tokio::time::sleep(time) => Err(ApiError::Deadline(time)),
+            () = self.shutdown.given_up() => Err(ApiError::ShuttingDown),
         }
     }
 

@@ -8,20 +8,23 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use crate::error::ApiError;
+use crate::in_flight::Charge;
 
-/// How much of a body that is too large is still read, and how long: a client that is cut off while it sends
+/// How much of a refused body is still read, and how long: a client that is cut off while it sends
 /// may never look at the answer.
 const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
 
-/// Reads a whole body of at most `limit` bytes, until `deadline`.
+/// Reads a whole body of at most `limit` bytes, until `deadline`, and charges its memory.
 pub(crate) async fn read(
     mut body: Body,
     limit: usize,
     deadline: Instant,
+    charge: &mut Charge,
 ) -> Result<Bytes, ApiError> {
     let time = deadline.saturating_duration_since(Instant::now());
     let reading = async {
-        if body.size_hint().lower() > limit as u64 {
+        let length = body.size_hint().lower();
+        if length > limit as u64 {
             return Err(ApiError::TooLarge(limit));
         }
         let mut bytes = BytesMut::new();
@@ -34,13 +37,14 @@ pub(crate) async fn read(
             if bytes.len() + data.len() > limit {
                 return Err(ApiError::TooLarge(limit));
             }
+            charge.grow(data.len())?;
             bytes.extend_from_slice(&data);
         }
         Ok(bytes.freeze())
     };
     let result = tokio::time::timeout(time, reading).await;
     let result = result.unwrap_or(Err(ApiError::SlowBody(time)));
-    if matches!(result, Err(ApiError::TooLarge(_))) {
+    if matches!(result, Err(ApiError::TooLarge(_) | ApiError::MemoryInUse)) {
         let _ = tokio::time::timeout(DRAIN.1, drain(body)).await;
     }
     result

@@ -3,38 +3,71 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use epitome_runtime::generation::ParameterError;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::json;
 
+/// Text of a client that is quoted in a message is cut to this many characters.
+const MAX_QUOTED: usize = 80;
+
 /// Why a request gets no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ApiError {
+    /// The message quotes nothing of the body.
     #[error("{0}")]
     BadRequest(String),
-    #[error("there is nothing at {0}")]
+    #[error("{}{error}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+    BadParameter {
+        /// The line of a body of JSON lines.
+        line: Option<usize>,
+        error: ParameterError,
+    },
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("this server asks for a key: send it as Authorization: Bearer KEY")]
+    Unauthorized,
+    #[error("there is nothing at {}", quoted(.0))]
     NoSuchPath(String),
-    #[error("{method} is not possible on {path}")]
+    #[error("{} is not possible on {}", quoted(method), quoted(path))]
     MethodNotAllowed { method: String, path: String },
-    #[error("model \"{0}\" is not loaded: POST /models loads one")]
+    #[error("model \"{}\" is not loaded: POST /models loads one", quoted(.0))]
     NoSuchModel(String),
     #[error(
-        "cannot answer as '{0}': accept application/json, application/jsonlines, text/csv, text/plain or text/event-stream"
+        "cannot answer as '{}': accept application/json, application/jsonlines, text/csv, \
+         text/plain or text/event-stream",
+        quoted(.0)
     )]
     NotAcceptable(String),
     #[error("the body did not arrive within {} seconds", .0.as_secs())]
     SlowBody(Duration),
-    #[error("model \"{0}\" is loaded already")]
+    #[error("model \"{}\" is loaded already", quoted(.0))]
     ModelExists(String),
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error(
-        "cannot read '{0}': send application/json, application/jsonlines, text/csv or text/plain, in UTF-8"
+        "the request asks for {rows} rows (documents times beams), and {max} may wait: send fewer \
+         documents a request"
+    )]
+    TooManyRows { rows: usize, max: usize },
+    #[error(
+        "cannot read '{}': send application/json, application/jsonlines, text/csv or text/plain, \
+         in UTF-8",
+        quoted(.0)
     )]
     UnsupportedMediaType(String),
+    #[error("cannot read a body in '{}': send it as it is, or in gzip or deflate", quoted(.0))]
+    UnsupportedCoding(String),
+    #[error("requests hold all the memory that they may: try again in a moment")]
+    MemoryInUse,
+    #[error("this server has as many clients as it takes: try again in a moment")]
+    TooManyClients,
     #[error("the model failed: {0}")]
     ModelFailed(String),
-    #[error("{waiting} requests are waiting, and more do not fit: try again in {} seconds", .retry_after.as_secs())]
+    #[error(
+        "{waiting} requests are waiting, and more do not fit: try again in {} seconds",
+        .retry_after.as_secs()
+    )]
     Overloaded {
         waiting: usize,
         retry_after: Duration,
@@ -45,10 +78,14 @@ pub(crate) enum ApiError {
     NotReady(String),
     #[error("the server is shutting down")]
     ShuttingDown,
-    #[error("no answer was ready within {} seconds: ask for fewer or shorter texts, or fewer beams", .0.as_secs())]
+    #[error(
+        "no answer was ready within {} seconds: ask for fewer or shorter texts, or fewer beams",
+        .0.as_secs()
+    )]
     Deadline(Duration),
     #[error(
-        "model \"{name}\" needs about {needed} bytes of memory, and {free} of {budget} are free"
+        "model \"{}\" needs about {needed} bytes of memory, and {free} of {budget} are free",
+        quoted(name)
     )]
     OutOfMemory {
         name: String,
@@ -59,27 +96,35 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// The table: status code, and the `type` in the body. The stock container calls a bad request
-    /// `InternalServerException`, and clients may look for that.
+    /// The table: status code, and the `type` in the body without its `Exception`. The stock
+    /// container calls a bad request `InternalServerException`, and clients may look for that.
     #[rustfmt::skip]
     fn describe(&self) -> (StatusCode, &'static str) {
+        use StatusCode as Code;
         match self {
-            Self::BadRequest(_)           => (StatusCode::BAD_REQUEST,            "InternalServerException"),
-            Self::NoSuchPath(_)           => (StatusCode::NOT_FOUND,              "ResourceNotFoundException"),
-            Self::NoSuchModel(_)          => (StatusCode::NOT_FOUND,              "ModelNotFoundException"),
-            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED,     "MethodNotAllowedException"),
-            Self::NotAcceptable(_)        => (StatusCode::NOT_ACCEPTABLE,         "NotAcceptableException"),
-            Self::SlowBody(_)             => (StatusCode::REQUEST_TIMEOUT,        "RequestTimeoutException"),
-            Self::ModelExists(_)          => (StatusCode::CONFLICT,               "ConflictStatusException"),
-            Self::TooLarge(_)             => (StatusCode::PAYLOAD_TOO_LARGE,      "RequestEntityTooLargeException"),
-            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaTypeException"),
-            Self::ModelFailed(_)          => (StatusCode::FAILED_DEPENDENCY,      "ModelFailedException"),
-            Self::Overloaded { .. }       => (StatusCode::TOO_MANY_REQUESTS,      "TooManyRequestsException"),
-            Self::WorkerFailed            => (StatusCode::INTERNAL_SERVER_ERROR,  "InternalServerException"),
-            Self::NotReady(_)             => (StatusCode::SERVICE_UNAVAILABLE,    "ServiceUnavailableException"),
-            Self::ShuttingDown            => (StatusCode::SERVICE_UNAVAILABLE,    "ServiceUnavailableException"),
-            Self::Deadline(_)             => (StatusCode::GATEWAY_TIMEOUT,        "DeadlineExceededException"),
-            Self::OutOfMemory { .. }      => (StatusCode::INSUFFICIENT_STORAGE,   "InsufficientMemoryException"),
+            Self::BadRequest(_)           => (Code::BAD_REQUEST,            "InternalServer"),
+            Self::BadParameter { .. }     => (Code::BAD_REQUEST,            "InternalServer"),
+            Self::Unauthorized            => (Code::UNAUTHORIZED,           "Unauthorized"),
+            Self::Forbidden(_)            => (Code::FORBIDDEN,              "Forbidden"),
+            Self::NoSuchPath(_)           => (Code::NOT_FOUND,              "ResourceNotFound"),
+            Self::NoSuchModel(_)          => (Code::NOT_FOUND,              "ModelNotFound"),
+            Self::MethodNotAllowed { .. } => (Code::METHOD_NOT_ALLOWED,     "MethodNotAllowed"),
+            Self::NotAcceptable(_)        => (Code::NOT_ACCEPTABLE,         "NotAcceptable"),
+            Self::SlowBody(_)             => (Code::REQUEST_TIMEOUT,        "RequestTimeout"),
+            Self::ModelExists(_)          => (Code::CONFLICT,               "ConflictStatus"),
+            Self::TooLarge(_)             => (Code::PAYLOAD_TOO_LARGE,      "RequestEntityTooLarge"),
+            Self::TooManyRows { .. }      => (Code::PAYLOAD_TOO_LARGE,      "RequestEntityTooLarge"),
+            Self::UnsupportedCoding(_)    => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::UnsupportedMediaType(_) => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::ModelFailed(_)          => (Code::FAILED_DEPENDENCY,      "ModelFailed"),
+            Self::Overloaded { .. }       => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
+            Self::MemoryInUse             => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
+            Self::TooManyClients          => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
+            Self::WorkerFailed            => (Code::INTERNAL_SERVER_ERROR,  "InternalServer"),
+            Self::NotReady(_)             => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
+            Self::ShuttingDown            => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
+            Self::Deadline(_)             => (Code::GATEWAY_TIMEOUT,        "DeadlineExceeded"),
+            Self::OutOfMemory { .. }      => (Code::INSUFFICIENT_STORAGE,   "InsufficientMemory"),
         }
     }
 
@@ -91,13 +136,33 @@ impl ApiError {
     /// The body: the stock container's.
     pub(crate) fn body(&self) -> serde_json::Value {
         let (status, kind) = self.describe();
+        let kind = format!("{kind}Exception");
         json!({"code": status.as_u16(), "type": kind, "message": self.to_string()})
+    }
+
+    /// The message without anything of the body: what the log may hold.
+    pub(crate) fn without_texts(&self) -> String {
+        let Self::BadParameter { error, .. } = self else {
+            return self.to_string();
+        };
+        match error {
+            ParameterError::Invalid { name, .. }
+            | ParameterError::Contradiction { name, .. }
+            | ParameterError::NotSupported { name, .. }
+            | ParameterError::Missing { name } => {
+                format!("generation parameter `{name}` was refused")
+            }
+            ParameterError::ModelDefaults(_) => error.to_string(),
+            _ => "a generation parameter was refused".into(),
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded { retry_after, .. } => Some(*retry_after),
-            Self::NotReady(_) | Self::ShuttingDown => Some(Duration::from_secs(2)),
+            Self::NotReady(_) | Self::ShuttingDown | Self::MemoryInUse | Self::TooManyClients => {
+                Some(Duration::from_secs(2))
+            }
             _ => None,
         }
     }
@@ -108,25 +173,37 @@ impl IntoResponse for ApiError {
         let mut response = (self.status(), self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Self::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::UnsupportedCoding(_) => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+            }
+            _ => {}
+        }
         if let Some(after) = self.retry_after() {
             headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
         }
-        if self.status().is_client_error() || self.status().is_server_error() {
-            response.extensions_mut().insert(Failure(self.to_string()));
-        }
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Why a response is an error, for the log.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure(pub(crate) String);
+/// The beginning of a client's text.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
 
 impl From<epitome_runtime::Error> for ApiError {
     fn from(error: epitome_runtime::Error) -> Self {
         use epitome_runtime::Error;
         match error {
-            Error::Parameter(_) | Error::EmptyText { .. } => Self::BadRequest(error.to_string()),
+            Error::Parameter(error) => Self::BadParameter { line: None, error },
+            Error::EmptyText { .. } => Self::BadRequest(error.to_string()),
             _ => Self::ModelFailed(error.to_string()),
         }
     }

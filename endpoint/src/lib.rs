@@ -1,16 +1,21 @@
 //! Serves an epitome bundle over HTTP with the contract of a SageMaker container.
 //!
-//! [`serve`] listens, loads the model in the background and answers until the process is asked to stop.
+//! [`serve`] listens, loads the model in the background and answers until the process is asked to
+//! stop.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `server` | sockets, signals, the orderly end |
+//! | `server`, `signals`, `listener` | starting, and the orderly end |
 //! | [`supervisor`] | a parent process that starts a killed server again |
-//! | `routes` | which path is answered by what |
-//! | `contract` | content types, bodies of requests and of answers: the stock HuggingFace container's |
+//! | `connections` | sockets: how many, how slow, and whether the client is still there |
+//! | `routes`, `path_name` | which path is answered by what |
+//! | `guard`, [`key`] | which hosts, web pages and keys may ask |
+//! | `body`, `in_flight` | reading bodies, and the memory that requests may take together |
+//! | `media`, `contract` | content types, bodies of requests and answers: the stock container's |
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
+//! | `off_sockets` | work that grows with a request, away from the socket threads |
 //! | `local_mode` | the same as AWS shows it, for boto3 and other SDKs |
-//! | `multi_model`, `model` | models that come and go; a model with its queue and workers |
+//! | `models` | models that are loaded, checked, loaded again, and come and go |
 //! | `scheduler` | the bounded queue, batching, worker threads that survive panics |
 //! | `error` | what can go wrong, and the one table of status codes |
 //! | `metrics`, `access_log`, [`logging`] | what operators see |
@@ -20,24 +25,32 @@
 mod access_log;
 mod app;
 mod body;
+mod connections;
 mod contract;
 mod error;
+mod guard;
+mod in_flight;
 mod invoke;
+pub mod key;
+mod listener;
 mod local_mode;
 pub mod logging;
-mod memory;
+mod media;
 mod metrics;
-mod model;
-mod multi_model;
+mod models;
+mod off_sockets;
 mod page;
+mod path_name;
 mod routes;
 mod scheduler;
 mod server;
 pub mod settings;
+mod signals;
 mod stream;
 #[cfg(unix)]
 pub mod supervisor;
 
-pub use contract::Format;
-pub use model::{BoxError, PrepareModel, PreparedModel};
-pub use server::{ServeError, serve};
+pub use listener::{ServeError, is_supervised};
+pub use media::Format;
+pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};
+pub use server::serve;

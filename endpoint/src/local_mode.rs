@@ -1,11 +1,12 @@
-//! The endpoint as AWS shows it to its SDKs: boto3 and others, with their endpoint URL set to this server.
+//! The endpoint as AWS shows it to its SDKs: boto3 and others, with their endpoint URL set to this
+//! server.
 
 use std::sync::Arc;
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue as FrameValue, Message};
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -14,7 +15,9 @@ use serde_json::json;
 use tokio_stream::StreamExt;
 
 use crate::app::App;
+use crate::error::ApiError;
 use crate::invoke::invoke;
+use crate::path_name::Name;
 
 /// The error's class, which SDKs read.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -24,18 +27,18 @@ const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-v
 const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-content-type");
 /// The content type that the wrapped body shall have.
 const WRAPPED_ACCEPT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-accept");
-/// More of an error's body than this is not passed on.
-const ERROR_BODY: usize = 64 << 10;
-/// Longest name of an endpoint.
-const NAME: usize = 63;
+/// Bytes of an error's body that are passed on.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// Characters of an endpoint's name.
+const MAX_NAME: usize = 63;
 
 /// `POST /endpoints/{name}/invocations`
 pub(crate) async fn invocations(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Name, ApiError>,
     request: Request<Body>,
 ) -> Response {
-    match answer(&app, &name, request).await {
+    match answer(&app, name, request).await {
         Ok(response) | Err(response) => response,
     }
 }
@@ -43,7 +46,7 @@ pub(crate) async fn invocations(
 /// `POST /endpoints/{name}/invocations-response-stream`
 pub(crate) async fn invocations_response_stream(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Name, ApiError>,
     mut request: Request<Body>,
 ) -> Response {
     // Here `Accept` is about the frames; what shall be in them has a header of its own.
@@ -52,7 +55,7 @@ pub(crate) async fn invocations_response_stream(
     if let Some(accept) = headers.remove(WRAPPED_ACCEPT) {
         headers.insert(ACCEPT, accept);
     }
-    let response = match answer(&app, &name, request).await {
+    let response = match answer(&app, name, request).await {
         Ok(response) => response,
         Err(response) => return response,
     };
@@ -70,10 +73,14 @@ pub(crate) async fn invocations_response_stream(
 }
 
 /// The container's answer; an error is what AWS makes of the container's.
-async fn answer(app: &App, name: &str, request: Request<Body>) -> Result<Response, Response> {
-    if !is_endpoint_name(name) {
+async fn answer(
+    app: &Arc<App>,
+    name: Result<Name, ApiError>,
+    request: Request<Body>,
+) -> Result<Response, Response> {
+    if !name.is_ok_and(|Name(name)| is_endpoint_name(&name)) {
         let message = format!(
-            "'{name}' is no endpoint name: up to {NAME} letters, digits and single hyphens"
+            "the path names no endpoint: a name is up to {MAX_NAME} letters, digits and hyphens"
         );
         let body = json!({"Message": message});
         return Err(error(StatusCode::BAD_REQUEST, "ValidationError", &body));
@@ -95,7 +102,7 @@ async fn answer(app: &App, name: &str, request: Request<Body>) -> Result<Respons
 
 async fn model_error(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    let body = to_bytes(body, ERROR_BODY).await.unwrap_or_default();
+    let body = to_bytes(body, MAX_ERROR_BODY).await.unwrap_or_default();
     let original = String::from_utf8_lossy(&body);
     let code = parts.status.as_u16();
     let (side, error_code) = if parts.status.is_client_error() {
@@ -106,7 +113,9 @@ async fn model_error(response: Response) -> Response {
     let body = json!({
         "ErrorCode": error_code,
         "LogStreamArn": "",
-        "Message": format!("Received {side} error ({code}) from primary with message \"{original}\"."),
+        "Message": format!(
+            "Received {side} error ({code}) from primary with message \"{original}\"."
+        ),
         "OriginalMessage": original,
         "OriginalStatusCode": code,
     });
@@ -130,7 +139,7 @@ fn error(status: StatusCode, kind: &'static str, body: &serde_json::Value) -> Re
 fn is_endpoint_name(name: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_alphanumeric();
     let bytes = name.as_bytes();
-    bytes.len() <= NAME
+    bytes.len() <= MAX_NAME
         && bytes.first().is_some_and(|byte| sound(*byte))
         && bytes.last().is_some_and(|byte| sound(*byte))
         && bytes.iter().all(|byte| sound(*byte) || *byte == b'-')

@@ -24,7 +24,7 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     queue_depth: Gauge,
-    batch_size: Histogram,
+    batch_documents: Histogram,
     tokens_in: Counter,
     tokens_out: Counter,
     truncated: Counter,
@@ -49,7 +49,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: seconds(),
             queue_depth: Gauge::default(),
-            batch_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),
+            batch_documents: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),
             tokens_in: Counter::default(),
             tokens_out: Counter::default(),
             truncated: Counter::default(),
@@ -63,20 +63,63 @@ impl Metrics {
         metrics
     }
 
-    #[rustfmt::skip]
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("requests", "Requests answered, by route and status code; 499 is a client that hung up", self.requests.clone());
-        registry.register("request_seconds", "Time from a request's head to its answer", self.request_seconds.clone());
-        registry.register("queue_depth", "Jobs that wait for a worker", self.queue_depth.clone());
-        registry.register("batch_texts", "Texts that were decoded together", self.batch_size.clone());
-        registry.register("source_tokens", "Tokens of texts that were read", self.tokens_in.clone());
-        registry.register("generated_tokens", "Tokens that were generated", self.tokens_out.clone());
-        registry.register("truncated_texts", "Texts that were longer than the model reads", self.truncated.clone());
-        registry.register("cancelled_texts", "Texts that nobody waited for any more", self.cancelled.clone());
-        registry.register("worker_panics", "Workers that panicked and were started again", self.panics.clone());
-        registry.register("encode_seconds", "Time of the encoder for a text", self.encode_seconds.clone());
-        registry.register("step_seconds", "Mean time of a decoder step while a text was decoded", self.step_seconds.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by route and status code; 499 is a client that hung up",
+            self.requests.clone(),
+        );
+        registry.register(
+            "request_seconds",
+            "Time from a request's head to its answer",
+            self.request_seconds.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "Requests that wait for a worker",
+            self.queue_depth.clone(),
+        );
+        registry.register(
+            "batch_documents",
+            "Documents that were decoded together",
+            self.batch_documents.clone(),
+        );
+        registry.register(
+            "source_tokens",
+            "Source tokens that were read",
+            self.tokens_in.clone(),
+        );
+        registry.register(
+            "generated_tokens",
+            "Tokens that were generated",
+            self.tokens_out.clone(),
+        );
+        registry.register(
+            "truncated_documents",
+            "Documents that were longer than the model reads",
+            self.truncated.clone(),
+        );
+        registry.register(
+            "cancelled_documents",
+            "Documents that nobody waited for any more",
+            self.cancelled.clone(),
+        );
+        registry.register(
+            "worker_panics",
+            "Workers that panicked and were started again",
+            self.panics.clone(),
+        );
+        registry.register(
+            "encode_seconds",
+            "Time of the encoder for a document",
+            self.encode_seconds.clone(),
+        );
+        registry.register(
+            "step_seconds",
+            "Mean time of a decoder step while a document was decoded",
+            self.step_seconds.clone(),
+        );
     }
 
     /// A request was answered.
@@ -90,12 +133,12 @@ impl Metrics {
         self.request_seconds.observe(took.as_secs_f64());
     }
 
-    /// A worker took these many texts.
-    pub(crate) fn batch_started(&self, texts: usize) {
-        self.batch_size.observe(texts as f64);
+    /// A worker took this many documents.
+    pub(crate) fn batch_started(&self, documents: usize) {
+        self.batch_documents.observe(documents as f64);
     }
 
-    /// A text was summarized.
+    /// A document was summarized.
     pub(crate) fn summarized(&self, summary: &Summary) {
         let generated = |ids: &[u32]| ids.len().saturating_sub(1) as u64;
         let tokens_out = summary
@@ -112,7 +155,7 @@ impl Metrics {
             .observe(summary.timing.decode.as_secs_f64() / steps);
     }
 
-    /// A text was given up: its client hung up, or its deadline passed.
+    /// A document was given up: its client hung up, or its deadline passed.
     pub(crate) fn cancelled(&self) {
         self.cancelled.inc();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,8 +16,11 @@ use serde_json::{Value, json};
 use crate::app::{App, Models};
 use crate::error::ApiError;
 use crate::invoke::invoke;
+use crate::models::{Model, Registry};
+use crate::off_sockets::{self, Stop};
+use crate::path_name::Name;
 use crate::scheduler::Health;
-use crate::{access_log, body, local_mode, page};
+use crate::{access_log, body, guard, local_mode, page};
 
 /// Everything the server answers.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -50,6 +53,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
                 path: uri.path().into(),
             }
         })
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             access_log::follow,
@@ -63,7 +67,7 @@ fn json_body(value: &Value) -> Json {
     ([(CONTENT_TYPE, "application/json")], value.to_string())
 }
 
-/// The truth about whether work gets done; it waits for nothing.
+/// Whether the server can work; it waits for nothing.
 async fn ping(State(app): State<Arc<App>>) -> Response {
     match app.health() {
         Health::Ready => json_body(&json!({"status": "Healthy"})).into_response(),
@@ -102,14 +106,14 @@ async fn info(State(app): State<Arc<App>>) -> Json {
         .iter()
         .map(|model| match model.describe() {
             None => json!({"name": model.name(), "ready": false}),
-            Some((manifest, settings)) => json!({
+            Some(loaded) => json!({
                 "name": model.name(),
                 "ready": model.health() == Health::Ready,
-                "source": manifest.source.name,
-                "architecture": manifest.architecture,
-                "precision": manifest.precision.name(),
-                "max_source_tokens": manifest.max_source_tokens,
-                "generation_defaults": settings.defaults(),
+                "source": loaded.manifest.source.name,
+                "architecture": loaded.manifest.architecture,
+                "precision": loaded.manifest.precision.name(),
+                "max_source_tokens": loaded.manifest.max_source_tokens,
+                "generation_defaults": loaded.settings.defaults(),
             }),
         })
         .collect();
@@ -126,7 +130,7 @@ struct LoadModel {
     url: String,
 }
 
-fn registry(app: &App) -> Result<&crate::multi_model::Registry, ApiError> {
+fn registry(app: &App) -> Result<&Arc<Registry>, ApiError> {
     match &app.models {
         Models::Many(registry) => Ok(registry),
         Models::One(_) => Err(ApiError::NoSuchPath("/models".into())),
@@ -136,13 +140,18 @@ fn registry(app: &App) -> Result<&crate::multi_model::Registry, ApiError> {
 async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json, ApiError> {
     /// More than enough for a name and a path.
     const LIMIT: usize = 64 << 10;
-    let deadline = std::time::Instant::now() + app.settings.scheduling.deadline;
-    let body = body::read(request.into_body(), LIMIT, deadline).await?;
+    let deadline = app.deadline();
+    let mut charge = app.in_flight.open();
+    let body = body::read(request.into_body(), LIMIT, deadline, &mut charge).await?;
     let load: LoadModel = serde_json::from_slice(&body).map_err(|error| {
         ApiError::BadRequest(format!("expected {{\"model_name\", \"url\"}}: {error}"))
     })?;
-    registry(&app)?.load(&load.model_name, &load.url).await?;
+    let registry = registry(&app)?;
     let status = format!("Model \"{}\" registered", load.model_name);
+    let loading = registry.clone();
+    let load = move |_: &Stop| loading.load(&load.model_name, &load.url);
+    let model = off_sockets::run(0, deadline, load).await?;
+    app.before(deadline, registry.settled(model)).await??;
     Ok(json_body(&json!({"status": status})))
 }
 
@@ -151,16 +160,13 @@ async fn list_models(State(app): State<Arc<App>>) -> Json {
     json_body(&json!({"models": models}))
 }
 
-async fn show_model(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-) -> Result<Json, ApiError> {
+async fn show_model(State(app): State<Arc<App>>, Name(name): Name) -> Result<Json, ApiError> {
     Ok(json_body(&entry(&*registry(&app)?.find(&name)?)))
 }
 
 async fn unload_model(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<(StatusCode, Json), ApiError> {
     registry(&app)?.unload(&name)?;
     let status = format!("Model \"{name}\" unregistered");
@@ -169,13 +175,13 @@ async fn unload_model(
 
 async fn invoke_model(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let model = registry(&app)?.find(&name)?;
     invoke(&app, &model, request).await
 }
 
-fn entry(model: &crate::model::Model) -> Value {
+fn entry(model: &Model) -> Value {
     json!({"modelName": model.name(), "modelUrl": model.folder().display().to_string()})
 }

@@ -1,62 +1,42 @@
-//! Listening, and stopping without losing anything.
+//! Starting, and stopping without losing anything.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Models, Shutdown};
+use crate::connections::Connections;
+use crate::in_flight::Budget;
+use crate::listener::{ServeError, listen};
 use crate::metrics::Metrics;
-use crate::model::{Loader, Model, PrepareModel, summarizer};
-use crate::multi_model::Registry;
-use crate::routes;
-use crate::settings::Settings;
-#[cfg(unix)]
-use crate::supervisor;
+use crate::models::{
+    Loader, Model, ModelFolders, PrepareModel, Registry, Scratch, memory, summarizer,
+};
+use crate::settings::{ServerSettings, Settings};
+use crate::signals::StopSignal;
+use crate::{off_sockets, routes};
 
 /// Threads that read and write sockets: more would only take processors from the model.
 const SOCKET_THREADS: usize = 2;
-/// How long a client may take for a request's head, and how long it may stay connected without a request.
-const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long refused requests have to leave once the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A pause where the system has no socket to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-
-/// Why the server could not do its work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system refused threads, sockets or signals.
-    #[error("cannot start the server: {0}")]
-    System(#[from] io::Error),
-}
+/// Share of the memory for models that requests may take.
+const IN_FLIGHT_SHARE: u64 = 4;
 
 /// Serves until the process is asked to stop, then finishes what runs.
 ///
-/// `/ping` answers 503 until the model is loaded; a model that cannot be loaded keeps it there, with the reason.
+/// `/ping` answers 503 until the model is loaded; a model that cannot be loaded keeps it there,
+/// with the reason, until its files change.
 ///
 /// # Errors
-/// [`ServeError`] where the server cannot start. What is wrong with the model or a request is told to clients.
+/// [`ServeError`] where the server cannot start. What is wrong with the model or a request is told
+/// to clients.
 pub fn serve(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
+        .max_blocking_threads(off_sockets::THREADS)
         .enable_all()
         .build()?;
     let result = runtime.block_on(run(settings, prepare));
@@ -67,27 +47,12 @@ pub fn serve(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
 
 async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
     let mut stop = StopSignal::new()?;
-    let listener = listen(settings.server.listen).await?;
+    let listener = TcpListener::from_std(listen(settings.server.listen)?)?;
     let address = listener.local_addr()?;
-    let grace = settings.server.grace;
-    let metrics = Arc::new(Metrics::new());
-    let loader = Arc::new(Loader {
-        prepare,
-        scheduling: settings.scheduling.clone(),
-        metrics: metrics.clone(),
-        open: summarizer,
-    });
-    let models = match &settings.multi_model {
-        Some(multi_model) => Models::Many(Registry::new(multi_model, loader)),
-        None => Models::One(Model::load("model", &settings.server.model, loader)),
-    };
+    say_who_may_ask(&settings.server);
+    std::thread::spawn(Scratch::remove_abandoned);
     let (give_up, shutdown) = Shutdown::new();
-    let app = Arc::new(App {
-        settings,
-        metrics,
-        models,
-        shutdown,
-    });
+    let app = Arc::new(app(settings, prepare, shutdown));
     tracing::info!(%address, url = format!("http://{address}"), "listening");
 
     let connections = Connections::new(routes::router(app.clone()));
@@ -96,13 +61,15 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
         () = stop.wait() => {}
     }
     tracing::info!("stopping: no new connections");
+    let grace = app.settings.server.grace;
+    end_after(grace + 3 * LAST_WORDS);
     // Clients that the system has let in already count as accepted.
     while let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await {
         connections.serve(stream);
     }
     drop(listener);
     let finished = async {
-        let mut all = std::pin::pin!(connections.graceful.shutdown());
+        let mut all = std::pin::pin!(connections.shut_down());
         if timeout(grace, &mut all).await.is_err() {
             tracing::warn!("some requests did not finish in time, and are refused");
             let _ = give_up.send(true);
@@ -121,99 +88,57 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
     Ok(())
 }
 
-/// The address, or what a parent process listens on already.
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    #[cfg(unix)]
-    if supervisor::is_supervised() {
-        return Ok(TcpListener::from_std(supervisor::inherited_listener()?)?);
-    }
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })
-}
-
-/// The open connections.
-struct Connections {
-    router: Router,
-    http: http1::Builder,
-    graceful: GracefulShutdown,
-}
-
-impl Connections {
-    fn new(router: Router) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-        Self {
-            router,
-            http,
-            graceful: GracefulShutdown::new(),
+/// The server's state, with its model being loaded.
+fn app(settings: Settings, prepare: Arc<dyn PrepareModel>, shutdown: Shutdown) -> App {
+    let metrics = Arc::new(Metrics::new());
+    let loader = Arc::new(Loader {
+        prepare,
+        scheduling: settings.scheduling.clone(),
+        check: settings.server.check,
+        metrics: metrics.clone(),
+        open: summarizer,
+    });
+    let folder = &settings.server.model;
+    let models = match &settings.multi_model {
+        Some(multi_model) => {
+            let folders = ModelFolders::new(folder);
+            Models::Many(Arc::new(Registry::new(multi_model, folders, loader)))
         }
-    }
-
-    async fn accept_all(&self, listener: &TcpListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn serve(&self, stream: TcpStream) {
-        // Streamed tokens leave at once; where that cannot be had, they leave a little later.
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke off");
-            }
-        });
+        None => Models::One(Model::load("model", folder, loader)),
+    };
+    let in_flight = settings.contract.in_flight.unwrap_or_else(|| {
+        usize::try_from(memory::available() / IN_FLIGHT_SHARE).unwrap_or(usize::MAX)
+    });
+    App {
+        in_flight: Budget::new(in_flight, settings.contract.max_body),
+        settings,
+        metrics,
+        models,
+        shutdown,
     }
 }
 
-/// SIGTERM, or Ctrl-C.
-struct StopSignal {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl StopSignal {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn wait(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+/// Says once what it means to be reached from elsewhere without a key.
+fn say_who_may_ask(server: &ServerSettings) {
+    let access = &server.access;
+    if !server.listen.ip().is_loopback() && access.key.is_none() && !access.is_upstream {
+        tracing::warn!(
+            "everyone who reaches this address can use the model and read the metrics: give \
+             --api-key, or --host 127.0.0.1"
+        );
     }
 }
 
+/// Ends the process even if something keeps it.
+fn end_after(time: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        tracing::error!("something keeps the process, and it is ended");
+        std::process::exit(1);
+    });
+}
+
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::contract::Format;
+use crate::key::Key;
+use crate::media::Format;
 
 /// The whole of it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,34 @@ pub struct ServerSettings {
     pub grace: Duration,
     /// Whether documents and summaries may appear in the log.
     pub log_text: bool,
+    /// Who may ask.
+    pub access: AccessSettings,
+    /// When the digests of a bundle's files are compared with its manifest.
+    pub check: Check,
+}
+
+/// Who may ask.
+#[derive(Clone, Debug, Default)]
+pub struct AccessSettings {
+    /// Origins of web pages elsewhere that may ask; `*` stands for all.
+    pub allowed_origins: Vec<String>,
+    /// The key that requests must carry.
+    pub key: Option<Key>,
+    /// Whether requests were authenticated before they come here, as in SageMaker.
+    pub is_upstream: bool,
+}
+
+/// When the digests of a bundle's files are compared with its manifest. A wrong one makes `/ping`
+/// answer 503.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// Never; sizes, and the digests of all but the weights, are compared when it is loaded.
+    Never,
+    /// While it works already, slowly enough to disturb nobody.
+    #[default]
+    Background,
+    /// Before it works.
+    First,
 }
 
 impl Default for ServerSettings {
@@ -42,6 +71,8 @@ impl Default for ServerSettings {
             model: "/opt/ml/model".into(),
             grace: Duration::from_secs(25),
             log_text: false,
+            access: AccessSettings::default(),
+            check: Check::default(),
         }
     }
 }
@@ -95,6 +126,8 @@ pub struct ContractSettings {
     pub default_accept: Option<Format>,
     /// The largest body, in bytes.
     pub max_body: usize,
+    /// Memory that requests may take together, in bytes; `None` goes by what the process may use.
+    pub in_flight: Option<usize>,
 }
 
 impl Default for ContractSettings {
@@ -104,6 +137,7 @@ impl Default for ContractSettings {
             shape: AnswerShape::default(),
             default_accept: None,
             max_body: 25 << 20,
+            in_flight: None,
         }
     }
 }
@@ -119,7 +153,9 @@ pub struct SchedulingSettings {
     pub spin: bool,
     /// Requests that may wait.
     pub queue: usize,
-    /// Rows (documents times beams) that are decoded together at most.
+    /// Rows (documents times beams) that may wait, and that one request may ask for.
+    pub queue_rows: NonZeroUsize,
+    /// Rows that are decoded together at most.
     pub rows: NonZeroUsize,
     /// Longest time to an answer: below the 60 seconds that SageMaker waits.
     pub deadline: Duration,
@@ -144,7 +180,8 @@ impl Default for SchedulingSettings {
             threads: None,
             spin: false,
             queue: 64,
-            rows: NonZeroUsize::MIN.saturating_add(15),
+            queue_rows: const { NonZeroUsize::new(1 << 16).unwrap() },
+            rows: const { NonZeroUsize::new(16).unwrap() },
             deadline: Duration::from_secs(55),
             stream_deadline: Duration::from_secs(450),
         }

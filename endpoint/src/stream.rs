@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::Stream;
 
-use crate::contract::Format;
 use crate::error::ApiError;
+use crate::media::Format;
 use crate::scheduler::{Event, Token};
 use crate::settings::ContractSettings;
 
-/// An answer that grows as events come. Beam search reports no tokens: then the finished summary comes at once.
+/// An answer that grows as events come. Beam search reports no tokens: the finished summary comes at
+/// once.
 pub(crate) fn respond(
     first: Event,
     events: UnboundedReceiver<Event>,
@@ -52,7 +53,7 @@ pub(crate) fn respond(
     response
 }
 
-/// The body. Dropping it, as happens when the client hangs up, cancels the work.
+/// The body. Dropping it, as happens when the client hangs up, cancels the request.
 struct Pieces {
     first: Option<Event>,
     events: UnboundedReceiver<Event>,
@@ -127,7 +128,8 @@ impl Encoder {
         }))
     }
 
-    /// Text has no place for an error: the connection breaks off, so that nobody takes half for the whole.
+    /// Text has no place for an error: the connection breaks off, so that nobody takes a part for the
+    /// whole.
     fn failure(&self, error: &ApiError) -> io::Result<String> {
         match self.format {
             Format::Text => Err(io::Error::other(error.to_string())),

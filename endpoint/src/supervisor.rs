@@ -1,14 +1,14 @@
 //! A parent process that starts the server again where it is killed.
 //!
-//! The weights are mapped files: where one is cut while it is used, the system kills the process that reads it, and
-//! no error handling in that process can help. The parent holds the listening socket, so that clients only wait while
-//! the server starts again.
+//! The weights are mapped files: where one is cut while it is used, the system kills the process
+//! that reads it, and no error handling in that process can help. The parent holds the listening
+//! socket, so that clients only wait while the server starts again and loads its model.
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{ExitStatusExt, parent_id};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,19 +17,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::server::ServeError;
+use crate::listener::{INHERITED, ServeError, bind};
 
-/// Set for the server, whose standard input is the listening socket.
-const INHERITED: &str = "EPITOME_INHERITED_LISTENER";
 /// A pause before the next start, so that a server that dies at once does not fill the machine.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often the server looks whether its parent lives.
-const PARENT_CHECK: Duration = Duration::from_millis(500);
-
-/// Whether this process was started by [`supervise`], to be the server.
-pub fn is_supervised() -> bool {
-    std::env::var_os(INHERITED).is_some()
-}
 
 /// Listens, and runs this program with these arguments as the server until it ends by itself.
 ///
@@ -38,8 +29,7 @@ pub fn is_supervised() -> bool {
 /// # Errors
 /// Where the address is taken, or the system starts no process.
 pub fn supervise(address: SocketAddr, arguments: &[OsString]) -> Result<ExitStatus, ServeError> {
-    let listener =
-        TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
+    let listener = bind(address)?;
     let program = std::env::current_exe()?;
     let child = Arc::new(Child::default());
     let handler = child.clone();
@@ -90,19 +80,4 @@ impl Child {
             let _ = kill_process(id, Signal::TERM);
         }
     }
-}
-
-/// The socket that the parent listens on. From now on this process ends with its parent.
-pub(crate) fn inherited_listener() -> io::Result<TcpListener> {
-    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    listener.set_nonblocking(true)?;
-    let parent = parent_id();
-    std::thread::spawn(move || {
-        while parent_id() == parent {
-            sleep(PARENT_CHECK);
-        }
-        tracing::error!("the parent process is gone");
-        std::process::exit(1);
-    });
-    Ok(listener)
 }

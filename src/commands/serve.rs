@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use clap::Args;
+use anyhow::{Context, Result, bail};
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use epitome_endpoint::key::Key;
 use epitome_endpoint::logging::{self, Level};
 use epitome_endpoint::settings::{
-    AnswerShape, BatchTransformSettings, ContractSettings, MultiModelSettings, SchedulingSettings,
-    ServerSettings, Settings, Task,
+    AccessSettings, AnswerShape, BatchTransformSettings, Check, ContractSettings,
+    MultiModelSettings, SchedulingSettings, ServerSettings, Settings, Task,
 };
-use epitome_endpoint::{BoxError, Format, PrepareModel, PreparedModel};
+use epitome_endpoint::{BoxError, Format, PrepareModel, PreparedModel, Scratch};
 use epitome_export::ExportOptions;
 use epitome_runtime::bundle::MANIFEST;
 use epitome_runtime::progress::{Progress, Total};
@@ -23,53 +25,49 @@ use epitome_runtime::progress::{Progress, Total};
 use crate::failure::Usage;
 
 /// Asynchronous inference allows an hour.
-const LONGEST: Duration = Duration::from_secs(3600);
-/// Just below the 10 minutes that a batch transform job waits unless it says otherwise.
-const BATCH_DEADLINE: Duration = Duration::from_secs(590);
+const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// Holds the key itself, where no file does.
+const API_KEY: &str = "EPITOME_API_KEY";
 
 /// Serve summaries over HTTP, with the contract of a SageMaker container and a page to try it on
 ///
 /// Every flag is also an environment variable; an empty one counts as not set.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of a bundle, or of a checkpoint, which is exported to a temporary folder first [default: /opt/ml/model]
+    /// Folder of a bundle, or of a checkpoint, which is exported to a temporary folder first; with
+    /// --multi-model, the folder in which the models lie
     #[arg(
         long,
         value_name = "DIR",
         env = "EPITOME_MODEL",
-        default_value = "",
-        hide_default_value = true
+        default_value = "/opt/ml/model"
     )]
-    model: Given<PathBuf>,
-    /// Address to listen on [default: 127.0.0.1]
+    model: PathBuf,
+    /// Address to listen on
     #[arg(
         long,
         value_name = "ADDRESS",
         env = "EPITOME_HOST",
-        default_value = "",
-        hide_default_value = true
+        default_value = "127.0.0.1"
     )]
-    host: Given<IpAddr>,
-    /// Port to listen on, 0 for any free one [default: 8080]
+    host: IpAddr,
+    /// Port to listen on, 0 for any free one
+    #[arg(long, env = "SAGEMAKER_BIND_TO_PORT", default_value_t = 8080)]
+    port: u16,
+    /// Start the server again where the system kills it, from a process of its own
+    #[arg(long, env = "EPITOME_SUPERVISE", value_parser = BoolishValueParser::new())]
+    supervise: bool,
+    /// When to compare the digests of a bundle's files with its manifest; a wrong one makes /ping
+    /// answer 503
     #[arg(
         long,
-        env = "SAGEMAKER_BIND_TO_PORT",
-        default_value = "",
-        hide_default_value = true
+        value_name = "WHEN",
+        env = "EPITOME_CHECK",
+        default_value = "background"
     )]
-    port: Given<u16>,
-    /// Watch over the server from a process of its own, and start it again where the system kills it [default: false]
-    #[arg(
-        long,
-        env = "EPITOME_SUPERVISE",
-        default_value = "",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        hide_default_value = true,
-        value_name = "BOOL"
-    )]
-    supervise: Given<Switch>,
+    check: CheckWhen,
+    #[command(flatten)]
+    access: AccessFlags,
     #[command(flatten)]
     contract: ContractFlags,
     #[command(flatten)]
@@ -81,215 +79,210 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Who may ask")]
+struct AccessFlags {
+    /// File with a key that requests must carry as Authorization: Bearer KEY; the key itself may be
+    /// in EPITOME_API_KEY
+    #[arg(long, value_name = "FILE", env = "EPITOME_API_KEY_FILE")]
+    api_key: Option<PathBuf>,
+    /// Origin of web pages elsewhere that may ask, as https://app.example; * for all
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "EPITOME_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    allow_origin: Vec<String>,
+    /// Requests were authenticated before they come here, as in SageMaker
+    #[arg(
+        long,
+        env = "EPITOME_AUTHENTICATED_UPSTREAM",
+        value_parser = BoolishValueParser::new()
+    )]
+    authenticated_upstream: bool,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Requests and answers")]
 struct ContractFlags {
     /// summarization answers in `summary_text`, everything else in `generated_text`
-    #[arg(long, env = "HF_TASK", default_value = "", hide_default_value = true)]
-    task: Given<String>,
-    /// list answers a text by a list of one object, object by the object [default: list]
+    #[arg(long, env = "HF_TASK", default_value = "text2text-generation")]
+    task: String,
+    /// Whether the answer to one text is a list of one object, or the object
     #[arg(
         long,
+        value_name = "SHAPE",
         env = "EPITOME_ANSWER",
-        default_value = "",
-        hide_default_value = true
+        default_value = "list"
     )]
-    answer: Given<Answer>,
-    /// Format of answers to requests that accept anything [default: as the request]
+    answer: Answer,
+    /// Format of answers to requests that accept anything: */* for that of the request
     #[arg(
         long,
         value_name = "TYPE",
         env = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
-        default_value = "",
-        hide_default_value = true
+        default_value = "*/*"
     )]
-    default_accept: Given<String>,
-    /// Largest body of a request [default: 25]
+    default_accept: String,
+    /// Largest body of a request; 0 stands for the limit of a real-time endpoint
     #[arg(
         long,
         value_name = "MB",
         env = "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        default_value = "",
-        hide_default_value = true
+        default_value_t = 25
     )]
-    max_payload: Given<usize>,
+    max_payload: usize,
+    /// Memory that all requests may take together; without it, a part of what this process may use
+    #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
+    max_in_flight: Option<usize>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Work")]
 struct SchedulingFlags {
-    /// Copies of the model that work side by side [default: 1]
+    /// Copies of the model that work side by side
     #[arg(
         long,
         value_name = "N",
         env = "SAGEMAKER_MODEL_SERVER_WORKERS",
-        default_value = "",
-        hide_default_value = true
+        default_value_t = SchedulingSettings::default().workers
     )]
-    workers: Given<NonZeroUsize>,
-    /// Threads of each copy [default: all that this process may use, shared among the copies]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "EPITOME_THREADS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    threads: Given<NonZeroUsize>,
-    /// Let threads that wait for each other keep their processors [default: false]
-    #[arg(long, env = "EPITOME_SPIN", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
-    spin: Given<Switch>,
-    /// Requests that may wait; more are refused with 429 [default: 64]
+    workers: NonZeroUsize,
+    /// Threads of each copy; without it, the copies share all that this process may use
+    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
+    threads: Option<NonZeroUsize>,
+    /// Let threads that wait for each other keep their processors
+    #[arg(long, env = "EPITOME_SPIN", value_parser = BoolishValueParser::new())]
+    spin: bool,
+    /// Requests that may wait; more are refused with 429
     #[arg(
         long,
         value_name = "N",
         env = "EPITOME_QUEUE",
-        default_value = "",
-        hide_default_value = true
+        default_value_t = SchedulingSettings::default().queue
     )]
-    queue: Given<usize>,
-    /// Most texts times beams that are decoded together [default: 16]
+    queue: usize,
+    /// Rows (documents times beams) that may wait; a request with more is refused with 413
+    #[arg(
+        long,
+        value_name = "N",
+        env = "EPITOME_QUEUE_ROWS",
+        default_value_t = SchedulingSettings::default().queue_rows
+    )]
+    queue_rows: NonZeroUsize,
+    /// Most rows (documents times beams) that are decoded together
     #[arg(
         long,
         value_name = "N",
         env = "EPITOME_BATCH_ROWS",
-        default_value = "",
-        hide_default_value = true
+        default_value_t = SchedulingSettings::default().rows
     )]
-    batch_rows: Given<NonZeroUsize>,
-    /// Longest time to an answer; SageMaker waits for 60 seconds [default: 55; 590 in a batch transform job]
+    batch_rows: NonZeroUsize,
+    /// Longest time to an answer; SageMaker waits for 60 seconds, a batch transform job for 600
     #[arg(
         long,
         value_name = "SECONDS",
         env = "EPITOME_DEADLINE",
-        default_value = "",
-        hide_default_value = true
+        default_value = "55",
+        default_value_if("batch_transform", "true", "590")
     )]
-    deadline: Given<f64>,
-    /// Longest time to the end of a streamed answer; SageMaker waits for 480 seconds [default: 450]
+    deadline: Seconds,
+    /// Longest time to the end of a streamed answer; SageMaker waits for 480 seconds
     #[arg(
         long,
         value_name = "SECONDS",
         env = "EPITOME_STREAM_DEADLINE",
-        default_value = "",
-        hide_default_value = true
+        default_value = "450"
     )]
-    stream_deadline: Given<f64>,
+    stream_deadline: Seconds,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "SageMaker")]
 struct SageMakerFlags {
-    /// Work for a batch transform job, which waits 10 minutes for an answer [default: false]
-    #[arg(
-        long,
-        env = "SAGEMAKER_BATCH",
-        default_value = "",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        hide_default_value = true,
-        value_name = "BOOL"
-    )]
-    batch_transform: Given<Switch>,
-    /// Requests that a batch transform job should have under way at a time [default: 4]
+    /// Work for a batch transform job
+    #[arg(long, env = "SAGEMAKER_BATCH", value_parser = BoolishValueParser::new())]
+    batch_transform: bool,
+    /// Requests that a batch transform job should have under way at a time
     #[arg(
         long,
         value_name = "N",
         env = "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
-        default_value = "",
-        hide_default_value = true
+        default_value_t = BatchTransformSettings::default().max_concurrent_transforms
     )]
-    max_concurrent_transforms: Given<usize>,
-    /// MULTI_RECORD or SINGLE_RECORD [default: MULTI_RECORD]
+    max_concurrent_transforms: usize,
+    /// MULTI_RECORD or SINGLE_RECORD
     #[arg(
         long,
         value_name = "STRATEGY",
         env = "SAGEMAKER_BATCH_STRATEGY",
-        default_value = "",
-        hide_default_value = true
+        default_value = "MULTI_RECORD"
     )]
-    batch_strategy: Given<String>,
-    /// Serve many models, loaded and unloaded through /models [default: false]
-    #[arg(long, env = "SAGEMAKER_MULTI_MODEL", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
-    multi_model: Given<Switch>,
-    /// Memory that many models may fill [default: three quarters of what this process may use]
-    #[arg(
-        long,
-        value_name = "MB",
-        env = "EPITOME_MODEL_MEMORY",
-        default_value = "",
-        hide_default_value = true
-    )]
-    model_memory: Given<u64>,
+    batch_strategy: String,
+    /// Serve many models, loaded and unloaded through /models
+    #[arg(long, env = "SAGEMAKER_MULTI_MODEL", value_parser = BoolishValueParser::new())]
+    multi_model: bool,
+    /// Memory that many models may fill; without it, three quarters of what this process may use
+    #[arg(long, value_name = "MB", env = "EPITOME_MODEL_MEMORY")]
+    model_memory: Option<u64>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Log")]
 struct LogFlags {
-    /// error, warn, info, debug or trace; or 10 to 50, as SageMaker counts [default: info]
+    /// error, warn, info, debug or trace; or 10 to 50, as SageMaker counts
     #[arg(
         long,
         value_name = "LEVEL",
         env = "SAGEMAKER_CONTAINER_LOG_LEVEL",
-        default_value = "",
-        hide_default_value = true
+        default_value = "info"
     )]
-    log_level: Given<LogLevel>,
-    /// Log documents and summaries too [default: false]
-    #[arg(long, env = "EPITOME_LOG_TEXT", default_value = "", default_missing_value = "true", num_args = 0..=1, require_equals = true, hide_default_value = true, value_name = "BOOL")]
-    log_text: Given<Switch>,
+    log_level: LogLevel,
+    /// Log documents and summaries too
+    #[arg(long, env = "EPITOME_LOG_TEXT", value_parser = BoolishValueParser::new())]
+    log_text: bool,
 }
 
-/// A flag or environment variable that may be empty: SageMaker sets many it has nothing to say about.
-#[derive(Clone, Debug)]
-struct Given<T>(Option<T>);
-
-impl<T: FromStr> FromStr for Given<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, T::Err> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self(None));
-        }
-        text.parse().map(|value| Self(Some(value)))
-    }
+/// When to compare digests.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CheckWhen {
+    /// Not at all
+    Never,
+    /// While the model works, slowly
+    Background,
+    /// Before the model works
+    First,
 }
 
-/// On or off, in the words that environments use.
+/// The shape of an answer to one text.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Answer {
+    /// As the stock container
+    List,
+    /// As the tutorial's inference script
+    Object,
+}
+
+/// A time above 0.
 #[derive(Clone, Copy, Debug)]
-struct Switch(bool);
+struct Seconds(Duration);
 
-impl FromStr for Switch {
-    type Err = &'static str;
+impl FromStr for Seconds {
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(Self(true)),
-            "false" | "0" | "no" | "off" => Ok(Self(false)),
-            _ => Err("expected true or false"),
-        }
-    }
-}
-
-impl Given<Switch> {
-    fn is_on(&self) -> bool {
-        self.0.is_some_and(|switch| switch.0)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Answer(AnswerShape);
-
-impl FromStr for Answer {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "list" => Ok(Self(AnswerShape::List)),
-            "object" => Ok(Self(AnswerShape::Object)),
-            _ => Err("expected list or object"),
-        }
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = text
+            .trim()
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        seconds
+            .filter(|time| !time.is_zero() && *time <= MAX_DEADLINE)
+            .map(Self)
+            .ok_or_else(|| {
+                let max = MAX_DEADLINE.as_secs();
+                format!("expected a number of seconds above 0, at most {max}")
+            })
     }
 }
 
@@ -316,13 +309,8 @@ impl FromStr for LogLevel {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let settings = settings(arguments)?;
-    let level = arguments
-        .log
-        .log_level
-        .0
-        .map_or(Level::INFO, |level| level.0);
-    logging::start(level);
-    if arguments.supervise.is_on() {
+    logging::start(arguments.log.log_level.0);
+    if arguments.supervise {
         supervise(&settings)?;
     }
     Ok(epitome_endpoint::serve(settings, Arc::new(Exporter))?)
@@ -331,12 +319,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Runs the server in another process and ends with it; returns where this is that process.
 #[cfg(unix)]
 fn supervise(settings: &Settings) -> Result<()> {
-    use epitome_endpoint::supervisor;
-    if supervisor::is_supervised() {
+    if epitome_endpoint::is_supervised() {
         return Ok(());
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let status = supervisor::supervise(settings.server.listen, &arguments)?;
+    let listen = settings.server.listen;
+    let status = epitome_endpoint::supervisor::supervise(listen, &arguments)?;
     std::process::exit(status.code().unwrap_or(1))
 }
 
@@ -346,99 +334,89 @@ fn supervise(_settings: &Settings) -> Result<()> {
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings> {
-    let defaults = ServerSettings::default();
-    let host = arguments.host.0.unwrap_or(defaults.listen.ip());
-    let port = arguments.port.0.unwrap_or(defaults.listen.port());
-    let multi_model = arguments.sagemaker.multi_model.is_on();
+    let sagemaker = &arguments.sagemaker;
+    let scheduling = &arguments.scheduling;
     Ok(Settings {
         server: ServerSettings {
-            listen: SocketAddr::new(host, port),
-            model: arguments.model.0.clone().unwrap_or(defaults.model),
-            log_text: arguments.log.log_text.is_on(),
-            ..defaults
+            listen: SocketAddr::new(arguments.host, arguments.port),
+            model: arguments.model.clone(),
+            log_text: arguments.log.log_text,
+            access: access(&arguments.access)?,
+            check: match arguments.check {
+                CheckWhen::Never => Check::Never,
+                CheckWhen::Background => Check::Background,
+                CheckWhen::First => Check::First,
+            },
+            ..ServerSettings::default()
         },
         contract: contract(&arguments.contract)?,
-        scheduling: scheduling(&arguments.scheduling, &arguments.sagemaker)?,
-        batch_transform: batch_transform(&arguments.sagemaker),
-        multi_model: multi_model.then(|| MultiModelSettings {
-            memory: arguments
-                .sagemaker
-                .model_memory
-                .0
-                .map(|megabytes| megabytes.saturating_mul(1 << 20)),
+        scheduling: SchedulingSettings {
+            workers: scheduling.workers,
+            threads: scheduling.threads,
+            spin: scheduling.spin,
+            queue: scheduling.queue,
+            queue_rows: scheduling.queue_rows,
+            rows: scheduling.batch_rows,
+            deadline: scheduling.deadline.0,
+            stream_deadline: scheduling.stream_deadline.0,
+        },
+        batch_transform: BatchTransformSettings {
+            max_concurrent_transforms: sagemaker.max_concurrent_transforms.max(1),
+            strategy: sagemaker.batch_strategy.clone(),
+        },
+        multi_model: sagemaker.multi_model.then(|| MultiModelSettings {
+            memory: sagemaker.model_memory.map(|mb| mb.saturating_mul(1 << 20)),
         }),
     })
 }
 
-fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
-    let defaults = ContractSettings::default();
-    let default_accept = match &flags.default_accept.0 {
+fn access(flags: &AccessFlags) -> Result<AccessSettings> {
+    let from_file = match &flags.api_key {
         None => None,
-        Some(name) if name == "*/*" => None,
-        Some(name) => match Format::of(name) {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("--api-key: cannot read '{}'", path.display()))?,
+        ),
+    };
+    let key = from_file.or_else(|| std::env::var(API_KEY).ok().filter(|key| !key.is_empty()));
+    if key.as_ref().is_some_and(|key| key.trim().is_empty()) {
+        bail!(Usage("the key of --api-key is empty".into()));
+    }
+    Ok(AccessSettings {
+        allowed_origins: flags.allow_origin.clone(),
+        key: key.map(|key| Key::new(key.trim())),
+        is_upstream: flags.authenticated_upstream,
+    })
+}
+
+fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
+    let default_accept = match flags.default_accept.as_str() {
+        "*/*" => None,
+        name => match Format::of(name) {
             None | Some(Format::EventStream) => {
                 bail!(Usage(format!(
-                    "--default-accept is '{name}', but answers are application/json, application/jsonlines, text/csv or text/plain"
+                    "--default-accept is '{name}', but answers are application/json, \
+                     application/jsonlines, text/csv or text/plain"
                 )))
             }
             format => format,
         },
     };
+    let megabytes = |count: usize| count.saturating_mul(1 << 20);
     Ok(ContractSettings {
-        task: flags
-            .task
-            .0
-            .as_deref()
-            .map_or(defaults.task, Task::of_hugging_face),
-        shape: flags.answer.0.map_or(defaults.shape, |answer| answer.0),
+        task: Task::of_hugging_face(&flags.task),
+        shape: match flags.answer {
+            Answer::List => AnswerShape::List,
+            Answer::Object => AnswerShape::Object,
+        },
         default_accept,
-        max_body: match flags.max_payload.0 {
+        max_body: match flags.max_payload {
             // SageMaker says 0 where batch transform sets no limit.
-            None | Some(0) => defaults.max_body,
-            Some(megabytes) => megabytes.saturating_mul(1 << 20),
+            0 => ContractSettings::default().max_body,
+            count => megabytes(count),
         },
+        in_flight: flags.max_in_flight.map(megabytes),
     })
-}
-
-fn scheduling(flags: &SchedulingFlags, sagemaker: &SageMakerFlags) -> Result<SchedulingSettings> {
-    let mut defaults = SchedulingSettings::default();
-    if sagemaker.batch_transform.is_on() {
-        defaults.deadline = BATCH_DEADLINE;
-    }
-    let seconds = |name: &str, given: &Given<f64>, default: Duration| match given.0 {
-        None => Ok(default),
-        Some(seconds) => match Duration::try_from_secs_f64(seconds) {
-            Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
-            _ => bail!(Usage(format!(
-                "--{name} is {seconds}, but it must be a number of seconds above 0, at most {}",
-                LONGEST.as_secs()
-            ))),
-        },
-    };
-    Ok(SchedulingSettings {
-        workers: flags.workers.0.unwrap_or(defaults.workers),
-        threads: flags.threads.0,
-        spin: flags.spin.is_on(),
-        queue: flags.queue.0.unwrap_or(defaults.queue),
-        rows: flags.batch_rows.0.unwrap_or(defaults.rows),
-        deadline: seconds("deadline", &flags.deadline, defaults.deadline)?,
-        stream_deadline: seconds(
-            "stream-deadline",
-            &flags.stream_deadline,
-            defaults.stream_deadline,
-        )?,
-    })
-}
-
-fn batch_transform(flags: &SageMakerFlags) -> BatchTransformSettings {
-    let defaults = BatchTransformSettings::default();
-    BatchTransformSettings {
-        max_concurrent_transforms: match flags.max_concurrent_transforms.0 {
-            None | Some(0) => defaults.max_concurrent_transforms,
-            Some(count) => count,
-        },
-        strategy: flags.batch_strategy.0.clone().unwrap_or(defaults.strategy),
-    }
 }
 
 /// Takes a bundle as it is, and exports a checkpoint.
@@ -453,7 +431,7 @@ impl PrepareModel for Exporter {
             });
         }
         // The model folder may be read-only.
-        let scratch = tempfile::Builder::new().prefix("epitome-").tempdir()?;
+        let scratch = Scratch::new()?;
         let bundle = scratch.path().join("bundle");
         let options = ExportOptions {
             progress: &Stop(stop),
@@ -481,8 +459,6 @@ impl Progress for Stop<'_> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Args as _;
-
     use super::*;
 
     #[test]
@@ -492,6 +468,8 @@ mod tests {
         assert!(flags.len() > 15);
         for flag in flags {
             assert!(flag.get_env().is_some(), "--{} has none", flag.get_id());
+            let help = flag.get_help().unwrap_or_default().to_string();
+            assert!(!help.contains("default"), "clap says the default: {help}");
         }
     }
 }

@@ -83,7 +83,23 @@ impl Server {
 
     /// A server that listens, whether it will be ready or not.
     pub(crate) fn start_any(model: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
+        Self::run(
+            Command::new(env!("CARGO_BIN_EXE_epitome")),
+            model,
+            environment,
+        )
+    }
+
+    /// A server with no more than so many open files.
+    pub(crate) fn with_files(model: &Path, files: usize) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_epitome")]);
+        Self::run(shell, model, &[])
+    }
+
+    fn run(mut command: Command, model: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(["serve", "--port", "0", "--model"])
             .arg(model)
             .envs(environment.iter().copied())
@@ -114,6 +130,14 @@ impl Server {
             reader,
             exported: None,
         }
+    }
+
+    /// The most memory that it ever used, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.unwrap().trim().strip_suffix("kB").unwrap().trim();
+        kilobytes.parse::<u64>().unwrap() << 10
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -150,6 +174,17 @@ impl Server {
             body,
         )
         .expect("an answer")
+    }
+
+    /// Sends exactly these bytes, closes the sending side, and reads the answer to the end.
+    pub(crate) fn send_raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        Answer::read(&answer).unwrap_or_else(|| panic!("no HTTP answer: {text:?}"))
     }
 
     /// Sends SIGTERM.
@@ -216,6 +251,11 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Asks where a server may not answer.
+pub(crate) fn try_get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\n"), b"")
+}
+
 /// Posts JSON.
 pub(crate) fn post(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Answer> {
     exchange(address, &format!("POST {path} HTTP/1.1\r\n"), body)
@@ -243,6 +283,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn read(bytes: &[u8]) -> Option<Self> {
+        const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut bytes = bytes;
+        while let Some(rest) = bytes.strip_prefix(INTERIM) {
+            bytes = rest;
+        }
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).ok()?;
         let mut lines = head.split("\r\n");

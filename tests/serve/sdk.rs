@@ -1,4 +1,5 @@
-//! The AWS SDK for Rust against local mode: what a client of a real endpoint does must work unchanged.
+//! The AWS SDK for Rust against local mode: what a client of a real endpoint does must work
+//! unchanged.
 
 use aws_sdk_sagemakerruntime::Client;
 use aws_sdk_sagemakerruntime::config::retry::RetryConfig;

@@ -1,10 +1,19 @@
-//! What SageMaker's clients send, and what they get: formats, requests and answers.
+//! What SageMaker's clients send, and what they get.
+//!
+//! * `request`: what a body asks for.
+//! * `json`, `csv`: the formats of bodies; read in one pass, keeping nothing but texts and
+//!   parameters.
+//! * `content_encoding`: bodies that came compressed.
+//! * `answers`: bodies of answers.
 
-mod answer;
-mod media;
+mod answers;
+mod content_encoding;
+mod csv;
+#[cfg(test)]
+mod fuzz;
+mod json;
 mod request;
 
-pub(crate) use answer::{Answer, Answers};
-pub use media::Format;
-pub(crate) use media::{accepted, sent};
-pub(crate) use request::{Invocation, Item, parse};
+pub(crate) use answers::{Answer, Answers};
+pub(crate) use content_encoding::Coding;
+pub(crate) use request::{Inputs, Invocation, Layout, Rules, parse};

@@ -1,47 +1,74 @@
-//! Bodies of requests.
+//! What a body asks for.
+
+use std::collections::HashMap;
 
 use epitome_runtime::GenerationParameters;
-use serde_json::{Map, Value};
 
-use super::media::Format;
+use super::{csv, json};
 use crate::error::ApiError;
+use crate::media::Format;
+use crate::off_sockets::Stop;
+use crate::scheduler::{Document, Job, key};
 
 /// The column of a CSV body that holds the texts, and the field of a JSON one.
-const INPUTS: &str = "inputs";
+pub(super) const INPUTS: &str = "inputs";
+/// Different parameters in one request: each set of them takes memory of its own.
+const MAX_JOBS: usize = 1024;
+/// Names of unknown fields that are kept, and the characters kept of each.
+const MAX_IGNORED: (usize, usize) = (8, 64);
 
 /// What a request asks for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Invocation {
-    /// One item, or one for each line.
-    pub(crate) items: Vec<Item>,
-    /// How the items came.
+    /// The documents, by their parameters.
+    pub(crate) jobs: Vec<Job>,
+    /// How many documents there are.
+    pub(crate) documents: usize,
+    /// One for the request, or one for each line.
+    pub(crate) inputs: Vec<Inputs>,
+    /// How the inputs came.
     pub(crate) layout: Layout,
     /// Whether the answer shall come token by token.
     pub(crate) stream: bool,
+    /// Names of fields that mean nothing.
+    pub(crate) ignored: Vec<String>,
 }
 
-/// How the items of a request came, and how they are answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the inputs of a request came, and how they are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// One item, answered by itself.
+    /// One `inputs`, answered by itself.
+    #[default]
     Single,
     /// JSON lines: each is answered by a line.
     Lines,
 }
 
-/// Texts to be summarized in one way.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Item {
-    /// The texts.
-    pub(crate) texts: Vec<String>,
+/// One `inputs`: a text or a list of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// How many documents they are, numbered after those of the inputs before.
+    pub(crate) documents: usize,
     /// Whether they came as a list: a list of one is answered as a list.
     pub(crate) is_list: bool,
-    /// How to generate.
-    pub(crate) parameters: GenerationParameters,
 }
 
-/// Reads a body.
-pub(crate) fn parse(format: Format, body: &[u8]) -> Result<Invocation, ApiError> {
+/// What requests are held to.
+pub(crate) struct Rules<'a> {
+    /// Looked at after each document.
+    pub(crate) stop: &'a Stop,
+    /// Documents that one request may hold.
+    pub(crate) max_documents: usize,
+    /// Decoder rows of a document; refuses parameters that the model cannot follow.
+    pub(crate) rows_per_document: &'a dyn Fn(&GenerationParameters) -> Result<usize, ApiError>,
+}
+
+/// Reads a body, in time and memory linear in its size.
+pub(crate) fn parse(
+    format: Format,
+    body: &[u8],
+    rules: &Rules<'_>,
+) -> Result<Invocation, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
         bad(format!(
@@ -50,227 +77,184 @@ pub(crate) fn parse(format: Format, body: &[u8]) -> Result<Invocation, ApiError>
     })?;
     // A byte order mark is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let invocation = match format {
-        Format::Json => json(text)?,
-        Format::JsonLines => json_lines(text)?,
-        Format::Csv => csv(text)?,
-        Format::Text | Format::EventStream => single(vec![text.to_owned()], false),
-    };
-    check_texts(&invocation)?;
-    Ok(invocation)
+    let mut reading = Reading::new(rules);
+    match format {
+        Format::Json => json::value(text, &mut reading)?,
+        Format::JsonLines => json::lines(text, &mut reading)?,
+        Format::Csv => csv::read(text, &mut reading)?,
+        Format::Text | Format::EventStream => {
+            reading.document(text.to_owned(), None)?;
+            reading.inputs(GenerationParameters::default(), false)?;
+        }
+    }
+    Ok(reading.invocation)
 }
 
-fn bad(message: impl Into<String>) -> ApiError {
+pub(super) fn bad(message: impl Into<String>) -> ApiError {
     ApiError::BadRequest(message.into())
 }
 
-fn single(texts: Vec<String>, is_list: bool) -> Invocation {
-    let item = Item {
-        texts,
-        is_list,
-        parameters: GenerationParameters::default(),
-    };
-    Invocation {
-        items: vec![item],
-        layout: Layout::Single,
-        stream: false,
+/// A request that is being read.
+pub(super) struct Reading<'a> {
+    rules: &'a Rules<'a>,
+    pub(super) invocation: Invocation,
+    /// Documents of the inputs that are being read.
+    pending: Vec<Document>,
+    jobs_by_key: HashMap<u64, usize>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(rules: &'a Rules<'a>) -> Self {
+        Self {
+            rules,
+            invocation: Invocation::default(),
+            pending: Vec::new(),
+            jobs_by_key: HashMap::new(),
+        }
     }
-}
 
-fn json(text: &str) -> Result<Invocation, ApiError> {
-    let value = serde_json::from_str(text)
-        .map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    let (item, stream) = item(value)?;
-    Ok(Invocation {
-        items: vec![item],
-        layout: Layout::Single,
-        stream,
-    })
-}
-
-fn json_lines(text: &str) -> Result<Invocation, ApiError> {
-    let lines = text.lines().enumerate();
-    let items = lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            let line_number = index + 1;
-            let value = serde_json::from_str(line)
-                .map_err(|error| bad(format!("line {line_number} is not JSON: {error}")))?;
-            let (item, stream) =
-                item(value).map_err(|error| bad(format!("line {line_number}: {error}")))?;
-            if stream {
-                return Err(bad(format!(
-                    "line {line_number}: JSON lines cannot be streamed"
-                )));
-            }
-            Ok(item)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if items.is_empty() {
-        return Err(bad("the body holds no line"));
+    /// Takes a text. `place` is its place in a list, from 0.
+    pub(super) fn document(&mut self, text: String, place: Option<usize>) -> Result<(), ApiError> {
+        self.rules.stop.check()?;
+        if text.trim().is_empty() {
+            return Err(bad(match place {
+                Some(place) => format!("text {} is empty", place + 1),
+                None => "the text is empty".into(),
+            }));
+        }
+        let number = self.invocation.documents;
+        if number == self.rules.max_documents {
+            return Err(ApiError::TooManyRows {
+                rows: number + 1,
+                max: number,
+            });
+        }
+        self.invocation.documents += 1;
+        self.pending.push(Document { number, text });
+        Ok(())
     }
-    Ok(Invocation {
-        items,
-        layout: Layout::Lines,
-        stream: false,
-    })
-}
 
-/// `{"inputs": ..., "parameters": {...}, "stream": ...}`, or just a text. As in the stock container, other fields
-/// mean nothing.
-fn item(value: Value) -> Result<(Item, bool), ApiError> {
-    let mut fields = match value {
-        Value::Object(fields) => fields,
-        Value::String(text) => Map::from_iter([(INPUTS.to_owned(), Value::String(text))]),
-        other => {
-            let kind = kind(&other);
+    /// Takes the name of a field that means nothing.
+    pub(super) fn ignored(&mut self, name: &str) {
+        let (max_names, max_characters) = MAX_IGNORED;
+        let ignored = &mut self.invocation.ignored;
+        let name: String = name.chars().take(max_characters).collect();
+        if ignored.len() < max_names && !ignored.contains(&name) {
+            ignored.push(name);
+        }
+    }
+
+    /// Ends the inputs whose documents were taken.
+    pub(super) fn inputs(
+        &mut self,
+        parameters: GenerationParameters,
+        is_list: bool,
+    ) -> Result<(), ApiError> {
+        self.rules.stop.check()?;
+        let mut documents = std::mem::take(&mut self.pending);
+        self.invocation.inputs.push(Inputs {
+            documents: documents.len(),
+            is_list,
+        });
+        // An empty list is answered without any work.
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let job = self.job(parameters)?;
+        self.invocation.jobs[job].documents.append(&mut documents);
+        Ok(())
+    }
+
+    /// The job with these parameters.
+    fn job(&mut self, parameters: GenerationParameters) -> Result<usize, ApiError> {
+        let jobs = &mut self.invocation.jobs;
+        // Lines mostly ask for what the line before asked for.
+        if jobs
+            .last()
+            .is_some_and(|last| last.parameters == parameters)
+        {
+            return Ok(jobs.len() - 1);
+        }
+        let key = key(&parameters);
+        if let Some(&job) = self.jobs_by_key.get(&key)
+            && jobs[job].parameters == parameters
+        {
+            return Ok(job);
+        }
+        if jobs.len() == MAX_JOBS {
             return Err(bad(format!(
-                "expected an object with `{INPUTS}`, found {kind}"
+                "one request takes at most {MAX_JOBS} different `parameters`: send fewer lines"
             )));
         }
-    };
-    let (texts, is_list) = match fields.remove(INPUTS) {
-        Some(Value::String(text)) => (vec![text], false),
-        Some(Value::Array(items)) => (
-            items.into_iter().map(list_text).collect::<Result<_, _>>()?,
-            true,
-        ),
-        None => {
-            return Err(bad(format!(
-                "the request has no `{INPUTS}`: give a text or a list of texts"
-            )));
-        }
-        Some(other) => {
-            let kind = kind(&other);
-            return Err(bad(format!(
-                "`{INPUTS}` must be a text or a list of texts, not {kind}"
-            )));
-        }
-    };
-    let parameters = match fields.get("parameters") {
-        None | Some(Value::Null) => GenerationParameters::default(),
-        Some(Value::Object(parameters)) => {
-            GenerationParameters::from_json(parameters).map_err(|error| bad(error.to_string()))?
-        }
-        Some(other) => {
-            let kind = kind(other);
-            return Err(bad(format!("`parameters` must be an object, not {kind}")));
-        }
-    };
-    let stream = match fields.get("stream") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(stream)) => *stream,
-        Some(other) => {
-            let kind = kind(other);
-            return Err(bad(format!("`stream` must be true or false, not {kind}")));
-        }
-    };
-    let item = Item {
-        texts,
-        is_list,
-        parameters,
-    };
-    Ok((item, stream))
-}
-
-fn list_text(value: Value) -> Result<String, ApiError> {
-    match value {
-        Value::String(text) => Ok(text),
-        other => {
-            let kind = kind(&other);
-            Err(bad(format!(
-                "the list `{INPUTS}` must hold texts only, not {kind}"
-            )))
-        }
+        let rows_per_document = (self.rules.rows_per_document)(&parameters)?;
+        jobs.push(Job::new(parameters, rows_per_document));
+        self.jobs_by_key.insert(key, jobs.len() - 1);
+        Ok(jobs.len() - 1)
     }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn csv(text: &str) -> Result<Invocation, ApiError> {
-    let wrong = |error: csv::Error| bad(format!("the body is not CSV: {error}"));
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(wrong)?;
-    let column = headers.iter().position(|header| header.trim() == INPUTS);
-    let column = column.ok_or_else(|| {
-        bad(format!(
-            "the CSV body needs a header row with the column `{INPUTS}`"
-        ))
-    })?;
-    let texts = reader
-        .records()
-        .map(|record| {
-            Ok(record
-                .map_err(wrong)?
-                .get(column)
-                .unwrap_or_default()
-                .to_owned())
-        })
-        .collect::<Result<_, ApiError>>()?;
-    Ok(single(texts, true))
-}
-
-fn check_texts(invocation: &Invocation) -> Result<(), ApiError> {
-    let blank = |item: &Item| item.texts.iter().position(|text| text.trim().is_empty());
-    for (line, item) in invocation.items.iter().enumerate() {
-        match (blank(item), invocation.layout) {
-            (None, _) => {}
-            (Some(_), Layout::Lines) => {
-                return Err(bad(format!("item {} holds an empty text", line + 1)));
-            }
-            (Some(index), Layout::Single) if item.is_list => {
-                return Err(bad(format!("text {} is empty", index + 1)));
-            }
-            (Some(_), Layout::Single) => return Err(bad("the text is empty")),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(format: Format, body: &[u8]) -> Result<Invocation, ApiError> {
+        let rules = Rules {
+            stop: &Stop::never(),
+            max_documents: 5000,
+            rows_per_document: &|parameters| match parameters.num_beams {
+                Some(7) => Err(bad("not seven")),
+                beams => Ok(beams.unwrap_or(1)),
+            },
+        };
+        parse(format, body, &rules)
+    }
+
     fn message(format: Format, body: &[u8]) -> String {
-        let error = parse(format, body).expect_err("an error");
+        let error = read(format, body).expect_err("an error");
         assert_eq!(error.status(), 400, "{error}");
         error.to_string()
     }
 
+    /// The texts, by their numbers.
+    fn texts(invocation: &Invocation) -> Vec<&str> {
+        let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
+        let mut documents: Vec<_> = documents.collect();
+        documents.sort_by_key(|document| document.number);
+        assert_eq!(documents.len(), invocation.documents);
+        documents
+            .iter()
+            .map(|document| document.text.as_str())
+            .collect()
+    }
+
     #[test]
     fn every_format_is_read() {
-        let read = |format, body: &str| parse(format, body.as_bytes()).unwrap();
+        let read = |format, body: &str| read(format, body.as_bytes()).unwrap();
         let one = read(
             Format::Json,
             r#"{"inputs":"a","parameters":{"num_beams":2},"stream":true}"#,
         );
-        assert_eq!(one.items[0].texts, ["a"]);
-        assert_eq!(one.items[0].parameters.num_beams, Some(2));
-        assert!(one.stream && !one.items[0].is_list);
+        assert_eq!(texts(&one), ["a"]);
+        assert_eq!(one.jobs[0].parameters.num_beams, Some(2));
+        assert!(one.stream && !one.inputs[0].is_list);
         let list = read(
             Format::Json,
-            "\u{feff}{\"inputs\":[\"a\",\"b\"],\"extra\":1}",
+            "\u{feff}{\"inputs\":[\"a\",\"b\\n\"],\"extra\":1}",
         );
-        assert!(list.items[0].is_list);
-        assert_eq!(list.items[0].texts, ["a", "b"]);
+        assert!(list.inputs[0].is_list);
+        assert_eq!(texts(&list), ["a", "b\n"]);
         let lines = read(
             Format::JsonLines,
-            "{\"inputs\":\"a\"}\n\n\"b\"\r\n{\"inputs\":[\"c\"]}\n",
+            "{\"inputs\":\"a\"}\n\n\"b\"\r\n\
+             {\"parameters\":{\"num_beams\":2},\"inputs\":[\"c\"]}\n",
         );
         assert_eq!(lines.layout, Layout::Lines);
-        assert_eq!(lines.items.len(), 3);
+        assert_eq!((lines.inputs.len(), lines.jobs.len()), (3, 2));
+        assert_eq!(texts(&lines), ["a", "b", "c"]);
         let csv = read(Format::Csv, "id,inputs\n1,\"a, \"\"b\"\"\"\n2,c\n");
-        assert_eq!(csv.items[0].texts, ["a, \"b\"", "c"]);
-        assert_eq!(read(Format::Text, "a\nb").items[0].texts, ["a\nb"]);
+        assert_eq!(texts(&csv), ["a, \"b\"", "c"]);
+        assert_eq!(texts(&read(Format::Text, "a\nb")), ["a\nb"]);
+        assert_eq!(texts(&read(Format::Json, "{\"inputs\":[]}")), [""; 0]);
     }
 
     #[test]
@@ -280,8 +264,12 @@ mod tests {
             (Format::Json, b"\xff", "byte 0"),
             (Format::Json, b"{}", "no `inputs`"),
             (Format::Json, b"[1]", "a list"),
+            (Format::Json, b"3", "a number"),
             (Format::Json, br#"{"inputs":3}"#, "a number"),
+            (Format::Json, br#"{"inputs":{}}"#, "an object"),
             (Format::Json, br#"{"inputs":["a",null]}"#, "null"),
+            (Format::Json, br#"{"inputs":["a",["b"]]}"#, "a list"),
+            (Format::Json, br#"{"inputs":"a","inputs":"b"}"#, "twice"),
             (Format::Json, br#"{"inputs":" "}"#, "empty"),
             (Format::Json, br#"{"inputs":["a",""]}"#, "text 2 is empty"),
             (
@@ -294,15 +282,115 @@ mod tests {
                 br#"{"inputs":"a","parameters":{"num_beam":1}}"#,
                 "`num_beam`",
             ),
+            (
+                Format::Json,
+                br#"{"inputs":"a","parameters":{"num_beams":7}}"#,
+                "not seven",
+            ),
             (Format::Json, br#"{"inputs":"a","stream":1}"#, "`stream`"),
+            (
+                Format::Json,
+                b"{\"inputs\":\"a\"}\n{\"inputs\":\"b\"}",
+                "application/jsonlines",
+            ),
             (Format::JsonLines, b"\n", "no line"),
             (Format::JsonLines, b"{\"inputs\":\"a\"}\n{", "line 2"),
+            (
+                Format::JsonLines,
+                b"\n{\"inputs\":\"\"}",
+                "line 2: the text is empty",
+            ),
+            (
+                Format::JsonLines,
+                br#"{"inputs":"a","stream":true}"#,
+                "cannot be streamed",
+            ),
+            (
+                Format::JsonLines,
+                b"\"a\"\n{\"inputs\":\"a\",\"parameters\":{\"x\":1}}",
+                "line 2: ",
+            ),
             (Format::Csv, b"text\nabc\n", "`inputs`"),
-            (Format::Csv, b"inputs,b\nabc\n", "not CSV"),
+            (Format::Csv, b"inputs,b\nabc\n", "line 2 has 1 field"),
+            (Format::Csv, b"inputs\n\"\"\n", "text 1 is empty"),
             (Format::Text, b"  ", "empty"),
         ] {
             let message = message(format, body);
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn what_a_client_wrote_is_not_in_the_log() {
+        for body in [
+            &br#"{"inputs":"a","parameters":{"stop_strings":["secret",3]}}"#[..],
+            br#"{"inputs":"a","parameters":{"secret":3}}"#,
+            br#"{"inputs":"a","parameters":"secret"}"#,
+            br#"{"inputs":"a","stream":"secret"}"#,
+            br#"{"inputs":"a"} secret"#,
+        ] {
+            let error = read(Format::Json, body).unwrap_err().without_texts();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let answer = read(
+            Format::Json,
+            br#"{"inputs":"a","parameters":{"stop_strings":[1]}}"#,
+        );
+        assert!(answer.unwrap_err().to_string().contains("[1]"));
+    }
+
+    #[test]
+    fn parameters_beside_the_inputs_are_refused_and_other_fields_named() {
+        let said = message(Format::Json, br#"{"inputs":"a","max_length":5}"#);
+        assert!(
+            said.contains("{\"parameters\": {\"max_length\": ...}}"),
+            "{said}"
+        );
+        message(Format::JsonLines, br#"{"inputs":"a","num_beams":2}"#);
+        let body = br#"{"inputs":"a","options":{"use_cache":true},"id":7,"tags":[1,{"x":null}]}"#;
+        let read = read(Format::Json, body).unwrap();
+        assert_eq!(read.ignored, ["id", "tags"]);
+    }
+
+    #[test]
+    fn documents_and_parameters_of_a_request_are_bounded() {
+        let list = |count| format!("{{\"inputs\":{:?}}}", vec!["a"; count]);
+        assert!(read(Format::Json, list(5000).as_bytes()).is_ok());
+        let error = read(Format::Json, list(5001).as_bytes()).unwrap_err();
+        assert_eq!(error.status(), 413, "{error}");
+        let line = |seed| format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n");
+        let lines = |count| (0..count).map(line).collect::<String>();
+        let read_lines = read(Format::JsonLines, lines(MAX_JOBS).as_bytes()).unwrap();
+        assert_eq!(read_lines.jobs.len(), MAX_JOBS);
+        let said = message(Format::JsonLines, lines(MAX_JOBS + 1).as_bytes());
+        assert!(said.contains("different `parameters`"), "{said}");
+        let ids = format!("{:?}", vec![1; 1 << 17]);
+        let body = format!("{{\"inputs\":\"a\",\"parameters\":{{\"suppress_tokens\":{ids}}}}}");
+        let said = message(Format::Json, body.as_bytes());
+        assert!(said.contains("values"), "{said}");
+    }
+
+    #[test]
+    fn grouping_compares_no_line_with_all_others() {
+        // Every second line has parameters of its own, so that no line equals the one before it.
+        let line = |number: usize| {
+            let seed = if number % 2 == 0 { 0 } else { number % 1001 };
+            format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n")
+        };
+        let body: String = (0..4000).map(line).collect();
+        let read = read(Format::JsonLines, body.as_bytes()).unwrap();
+        assert_eq!((read.documents, read.inputs.len()), (4000, 4000));
+        assert!(read.jobs.len() <= MAX_JOBS);
+    }
+
+    #[test]
+    fn reading_ends_where_nobody_waits() {
+        let rules = Rules {
+            stop: &Stop::stopped(),
+            max_documents: 10,
+            rows_per_document: &|_| Ok(1),
+        };
+        let read = parse(Format::Json, br#"{"inputs":"a"}"#, &rules);
+        assert!(matches!(read, Err(ApiError::Deadline(_))));
     }
 }

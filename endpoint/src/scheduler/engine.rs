@@ -1,11 +1,11 @@
-//! What a worker drives: the [`Summarizer`], or a stand-in of the tests.
+//! What a worker drives: the [`Summarizer`], or a fake of the tests.
 
 use epitome_runtime::tokenizer::Detokenizer;
 use epitome_runtime::{GenerationParameters, Progress, Summarizer};
 
-/// Summarizes; owned by one worker.
+/// Summarizes documents; owned by one worker.
 pub(crate) trait Engine {
-    /// Summarizes texts that share their parameters, each as it would be alone.
+    /// Summarizes documents with the same parameters, each as it would be alone.
     fn run(
         &mut self,
         texts: &[&str],

@@ -1,161 +1,109 @@
-//! Work waits in a bounded queue and is done by worker threads, each with a model of its own.
+//! Requests wait in a bounded queue. Worker threads, each with a model of its own, summarize their
+//! documents.
 //!
 //! * `engine`: what a worker drives.
-//! * `job`: what is asked, and what is reported.
-//! * `pace`: how long work takes, and how many texts to decode together.
-//! * `queue`: who waits, and which texts are decoded together.
+//! * `request`: what is asked, and what is reported.
+//! * `latency_model`: how long documents take, and how many to decode together.
+//! * `queue`: who waits, and which documents are decoded together.
+//! * `state`: what the workers share.
 //! * `worker`: the thread; survives panics by opening the model again.
 //!
-//! Who waits for work holds the receiving end of a channel. Dropping it cancels the work: workers look at it before
-//! each decoder step.
+//! Who waits holds the receiving end of a channel. Dropping it cancels the request: workers look
+//! before each decoder step.
 
 mod engine;
-mod job;
-mod pace;
+mod latency_model;
 mod queue;
+mod request;
+mod state;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub(crate) use engine::{Engine, OpenEngine};
-use job::Job;
-pub(crate) use job::{Event, Token, Work};
 use queue::Queue;
+use request::QueuedRequest;
+pub(crate) use request::{Document, Event, Job, Request, Token, key};
+pub(crate) use state::Health;
+use state::State;
+pub(crate) use worker::panic_message;
 
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::settings::SchedulingSettings;
 
-/// Whether work gets done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// No worker has started yet.
-    Starting,
-    /// Workers work.
-    Ready,
-    /// No worker works, for this reason.
-    Failed(String),
-}
-
 /// The queue and its workers.
 pub(crate) struct Scheduler {
-    shared: Arc<Shared>,
+    state: Arc<State>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the workers and the scheduler share.
-struct Shared {
-    queue: Queue,
-    health: Mutex<Workers>,
-    metrics: Arc<Metrics>,
-}
-
-#[derive(Default)]
-struct Workers {
-    working: usize,
-    reason: Option<String>,
-}
-
-impl Shared {
-    fn worker_started(&self) {
-        let mut workers = self.workers();
-        workers.working += 1;
-        workers.reason = None;
-    }
-
-    fn worker_stopped(&self) {
-        let mut workers = self.workers();
-        workers.working -= 1;
-        workers.reason = Some("the worker failed and is being started again".into());
-    }
-
-    /// Drops what waits where no worker is left for it, so that clients are told.
-    fn drop_orphans(&self) {
-        if self.workers().working == 0 {
-            self.queue.clear();
-        }
-    }
-
-    fn worker_failed(&self, reason: String) {
-        self.workers().reason = Some(reason);
-    }
-
-    fn workers(&self) -> MutexGuard<'_, Workers> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Scheduler {
-    /// Starts the workers; each opens an engine of its own.
+    /// Starts the workers; each opens an engine of its own. `changed` is told of each change of the
+    /// health.
+    ///
+    /// # Errors
+    /// Where the system starts no thread.
     pub(crate) fn start(
         settings: &SchedulingSettings,
         metrics: Arc<Metrics>,
+        changed: Arc<Notify>,
         open: Arc<OpenEngine>,
-    ) -> Self {
-        let shared = Arc::new(Shared {
-            queue: Queue::new(settings),
-            health: Mutex::default(),
-            metrics,
-        });
+    ) -> std::io::Result<Self> {
+        let state = Arc::new(State::new(Queue::new(settings), metrics, changed));
         let spawn = |number: usize| {
-            let (shared, open) = (shared.clone(), open.clone());
+            let (state, open) = (state.clone(), open.clone());
             std::thread::Builder::new()
                 .name(format!("summarizer-{number}"))
-                .spawn(move || worker::run(&shared, &*open))
-                .inspect_err(|error| tracing::error!(%error, "a worker thread cannot be started"))
+                .spawn(move || worker::run(&state, &*open))
         };
-        let threads = (0..settings.workers.get()).flat_map(spawn).collect();
-        Self {
-            shared,
+        let mut threads = Vec::new();
+        for number in 0..settings.workers.get() {
+            match spawn(number) {
+                Ok(thread) => threads.push(thread),
+                Err(error) if threads.is_empty() => return Err(error),
+                Err(error) => tracing::error!(%error, "a worker thread cannot be started"),
+            }
+        }
+        Ok(Self {
+            state,
             threads: Mutex::new(threads),
-        }
+        })
     }
 
-    /// Hands in the work of a request, all or none; reports come out of the channels, one for each work.
-    pub(crate) fn submit(
-        &self,
-        work: Vec<Work>,
-    ) -> Result<Vec<UnboundedReceiver<Event>>, ApiError> {
-        match self.health() {
-            Health::Ready => {}
-            Health::Starting => return Err(ApiError::NotReady("the model is being loaded".into())),
-            Health::Failed(reason) => return Err(ApiError::NotReady(reason)),
+    /// Hands in a request; reports come out of the channel.
+    ///
+    /// # Errors
+    /// Where it does not fit into the queue, or no worker works.
+    pub(crate) fn submit(&self, request: Request) -> Result<UnboundedReceiver<Event>, ApiError> {
+        if let Health::Failed(reason) = self.health() {
+            return Err(ApiError::NotReady(reason));
         }
-        let (jobs, receivers) = work
-            .into_iter()
-            .filter(|work| !work.texts.is_empty())
-            .map(|work| {
-                let (events, receiver) = unbounded_channel();
-                (Job::new(work, events), receiver)
-            })
-            .unzip();
-        self.shared.queue.push(jobs)?;
-        Ok(receivers)
+        self.state.queue.check(&request)?;
+        let (events, receiver) = unbounded_channel();
+        self.state.queue.push(QueuedRequest::new(request, events))?;
+        Ok(receiver)
     }
 
-    /// Whether work gets done.
+    /// Whether documents are worked on.
     pub(crate) fn health(&self) -> Health {
-        let workers = self.shared.workers();
-        match &workers.reason {
-            _ if workers.working > 0 => Health::Ready,
-            Some(reason) => Health::Failed(reason.clone()),
-            None => Health::Starting,
-        }
+        self.state.health()
     }
 
-    /// Jobs that wait.
+    /// Requests that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.shared.queue.len()
+        self.state.queue.len()
     }
 
-    /// Takes no more work; what was taken is still done.
+    /// Takes no more requests; those that were taken are still worked on.
     pub(crate) fn close(&self) {
-        self.shared.queue.close();
+        self.state.queue.close();
     }
 
     /// Waits for the workers to end after [`close`](Self::close). Blocks.

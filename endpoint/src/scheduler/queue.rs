@@ -1,4 +1,4 @@
-//! The bounded queue, and which of the waiting texts are decoded together.
+//! The bounded queue, and which of the waiting documents are decoded together.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,36 +6,42 @@ use std::time::Duration;
 
 use epitome_runtime::GenerationParameters;
 
-use super::job::{Job, Task};
-use super::pace::{Observed, Pace};
+use super::latency_model::{LatencyModel, Sample};
+use super::request::{Job, QueuedRequest, Request, TakenDocument};
 use crate::error::ApiError;
 use crate::settings::SchedulingSettings;
 
-/// Jobs that wait for a worker.
+/// A request of more than this part of the queue's rows counts as this part only, and such requests
+/// together fill at most half of the queue. They are worked on in turns with the others.
+const LARGE_SHARE: usize = 4;
+
+/// Requests that wait for a worker.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Jobs that may wait.
-    capacity: usize,
+    /// Requests that may wait.
+    max_requests: usize,
+    /// Rows that may wait.
+    max_rows: usize,
     /// Rows that are decoded together at most.
-    rows: usize,
+    batch_rows: usize,
     workers: usize,
 }
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    requests: VecDeque<QueuedRequest>,
     closed: bool,
-    /// Workers that wait for a job.
+    /// Workers that wait for documents.
     idle: usize,
-    pace: Pace,
+    latencies: LatencyModel,
 }
 
-/// Texts with the same parameters that a worker decodes together.
+/// Documents with the same parameters that a worker decodes together.
 pub(super) struct Batch {
     pub(super) parameters: GenerationParameters,
-    pub(super) rows_per_text: usize,
-    pub(super) tasks: Vec<Task>,
+    pub(super) rows_per_document: usize,
+    pub(super) documents: Vec<TakenDocument>,
 }
 
 impl Queue {
@@ -43,43 +49,78 @@ impl Queue {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            capacity: settings.queue,
-            rows: settings.rows.get(),
+            max_requests: settings.queue,
+            max_rows: settings.queue_rows.get(),
+            batch_rows: settings.rows.get(),
             workers: settings.workers.get(),
         }
     }
 
-    /// Adds the jobs of a request, all or none.
+    /// Whether a request of this many rows can be taken at all.
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let rows = request.rows();
+        if rows > self.max_rows {
+            return Err(ApiError::TooManyRows {
+                rows,
+                max: self.max_rows,
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds a request.
     ///
-    /// A request of more jobs than the queue has room for is taken where nothing waits.
-    pub(super) fn push(&self, jobs: Vec<Job>) -> Result<(), ApiError> {
+    /// # Errors
+    /// [`ApiError::Overloaded`] where it does not fit. An empty queue takes every request.
+    pub(super) fn push(&self, request: QueuedRequest) -> Result<(), ApiError> {
         let mut state = self.lock();
         if state.closed {
             return Err(ApiError::ShuttingDown);
         }
-        if state.jobs.len() + jobs.len() > self.capacity {
-            state.jobs.retain(|job| !job.is_abandoned());
+        if !self.fits(&state, &request) {
+            state
+                .requests
+                .retain(|request| !request.reply.is_abandoned());
+            if !self.fits(&state, &request) {
+                return Err(self.overloaded(&state));
+            }
         }
-        let waiting = state.jobs.len();
-        if waiting + jobs.len() > self.capacity && waiting > 0 {
-            let texts: usize = state.jobs.iter().map(Job::remaining).sum();
-            let seconds = state.pace.seconds_per_text() * texts as f64 / self.workers as f64;
-            return Err(ApiError::Overloaded {
-                waiting,
-                retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
-            });
-        }
-        state.jobs.extend(jobs);
+        state.requests.push_back(request);
         self.changed.notify_all();
         Ok(())
     }
 
-    /// Waits for work. `None` once the queue is closed and empty.
+    fn fits(&self, state: &State, request: &QueuedRequest) -> bool {
+        let share = self.max_rows / LARGE_SHARE;
+        let charged = |request: &QueuedRequest| request.rows().min(share);
+        let waiting = state.requests.len();
+        let rows: usize = state.requests.iter().map(charged).sum();
+        let room = if request.rows() > share {
+            self.max_rows / 2
+        } else {
+            self.max_rows
+        };
+        waiting == 0 || (waiting < self.max_requests && rows + charged(request) <= room)
+    }
+
+    fn overloaded(&self, state: &State) -> ApiError {
+        let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
+        let each = state.latencies.seconds_per_document();
+        let seconds = each * documents as f64 / self.workers as f64;
+        ApiError::Overloaded {
+            waiting: state.requests.len(),
+            retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
+        }
+    }
+
+    /// Waits for documents. `None` once the queue is closed and empty.
     pub(super) fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
-            state.jobs.retain(|job| !job.is_abandoned());
-            if let Some(first) = state.jobs.pop_front() {
+            state
+                .requests
+                .retain(|request| !request.reply.is_abandoned());
+            if let Some(first) = state.requests.pop_front() {
                 return Some(self.gather(&mut state, first));
             }
             if state.closed {
@@ -94,50 +135,60 @@ impl Queue {
         }
     }
 
-    /// The oldest job's texts, and those of other jobs that ask for the same, as many as it is best to decode together.
+    /// Documents of one job of the oldest request, and of all jobs with the same parameters, as
+    /// many as are best decoded together.
     ///
-    /// A job with texts left goes to the end, so that a request of thousands does not shut out the others.
-    fn gather(&self, state: &mut State, mut first: Job) -> Batch {
-        let rows_per_text = first.rows_per_text;
-        let alike = state.jobs.iter().filter(|job| job.goes_with(&first));
-        let waiting: usize = first.remaining() + alike.map(Job::remaining).sum::<usize>();
+    /// A request with documents left goes to the end, so that thousands of documents in one request
+    /// do not shut out the others.
+    fn gather(&self, state: &mut State, mut first: QueuedRequest) -> Batch {
+        let last = first.jobs.len() - 1;
+        let job = &first.jobs[last];
+        let (parameters, rows_per_document) = (job.parameters.clone(), job.rows_per_document);
+        let alike = places_of(job, &state.requests);
+        let others = alike
+            .iter()
+            .map(|&(request, job)| state.requests[request].jobs[job].documents.len());
+        let waiting = job.documents.len() + others.sum::<usize>();
         // Idle workers take their share.
         let waiting = waiting.div_ceil(state.idle + 1);
-        let most = self.rows / rows_per_text;
-        let size = state.pace.together(waiting, rows_per_text, most);
-        let mut tasks = first.take(size);
-        for job in state.jobs.iter_mut().filter(|job| job.goes_with(&first)) {
-            tasks.extend(job.take(size - tasks.len()));
+        let max = self.batch_rows / rows_per_document;
+        let size = state.latencies.batch_size(waiting, rows_per_document, max);
+        let mut taken = first.take(last, size);
+        for (request, job) in alike {
+            taken.extend(state.requests[request].take(job, size - taken.len()));
         }
-        state.jobs.retain(|job| !job.is_exhausted());
-        let parameters = first.parameters.clone();
-        if !first.is_exhausted() {
-            state.jobs.push_back(first);
+        let has_documents = |request: &mut QueuedRequest| {
+            request.jobs.retain(|job| !job.documents.is_empty());
+            !request.jobs.is_empty()
+        };
+        state.requests.retain_mut(has_documents);
+        if has_documents(&mut first) {
+            state.requests.push_back(first);
         }
         Batch {
             parameters,
-            rows_per_text,
-            tasks,
+            rows_per_document,
+            documents: taken,
         }
     }
 
-    /// Learns how long texts took that were decoded together.
-    pub(super) fn observe(&self, rows_per_text: usize, texts: Vec<Observed>) {
-        self.lock().pace.observe(rows_per_text, texts);
+    /// Learns how long the documents of a batch took.
+    pub(super) fn observe(&self, rows_per_document: usize, samples: Vec<Sample>) {
+        self.lock().latencies.observe(rows_per_document, samples);
     }
 
-    /// Workers that wait for a job.
+    /// Workers that wait for documents.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.lock().idle
     }
 
-    /// Jobs that wait.
+    /// Requests that wait.
     pub(super) fn len(&self) -> usize {
-        self.lock().jobs.len()
+        self.lock().requests.len()
     }
 
-    /// Takes no more jobs. Those that wait are still worked on.
+    /// Takes no more requests. Those that wait are still worked on.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -155,13 +206,24 @@ impl Queue {
             .wait_timeout_while(state, time, |state| !state.closed);
     }
 
-    /// Drops every waiting job; those who wait for them are told by their channel's end.
+    /// Drops every waiting request; their channels' ends tell those who wait.
     pub(super) fn clear(&self) {
-        self.lock().jobs.clear();
+        self.lock().requests.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock, and the state is sound at every point.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Requests and their jobs that go with this one.
+fn places_of(job: &Job, requests: &VecDeque<QueuedRequest>) -> Vec<(usize, usize)> {
+    let jobs = requests.iter().enumerate().flat_map(|(place, request)| {
+        let numbered = request.jobs.iter().enumerate();
+        numbered.map(move |(number, other)| (place, number, other))
+    });
+    jobs.filter(|(_, _, other)| other.goes_with(job))
+        .map(|(place, number, _)| (place, number))
+        .collect()
 }

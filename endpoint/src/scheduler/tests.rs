@@ -9,6 +9,7 @@ use epitome_runtime::tokenizer::Detokenizer;
 use epitome_runtime::{GenerationParameters, Progress, Sequence, Summary, Timing};
 
 use super::*;
+use crate::in_flight::Budget;
 
 /// Longest time that anything may take here.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,7 +24,8 @@ struct Log {
     milliseconds_per_row: AtomicU64,
 }
 
-/// "panic" panics, "bad" fails its whole batch, "slow" decodes until it is cancelled; all others echo.
+/// "panic" panics, "bad" fails its whole batch, "slow" decodes until it is cancelled; all others
+/// echo.
 struct Fake(Arc<Log>);
 
 impl Engine for Fake {
@@ -88,7 +90,8 @@ fn start(settings: SchedulingSettings) -> (Scheduler, Arc<Log>) {
         engine_log.opened.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>)
     });
-    let scheduler = Scheduler::start(&settings, Arc::new(Metrics::new()), open);
+    let scheduler =
+        Scheduler::start(&settings, Arc::new(Metrics::new()), Arc::default(), open).unwrap();
     until(|| scheduler.health() == Health::Ready);
     (scheduler, log)
 }
@@ -104,18 +107,39 @@ fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-fn work(texts: &[&str]) -> Work {
-    Work {
-        texts: texts.iter().map(ToString::to_string).collect(),
-        parameters: GenerationParameters::default(),
-        rows_per_text: 1,
+fn request(texts: &[&str]) -> Request {
+    with_parameters(texts, GenerationParameters::default())
+}
+
+fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request {
+    let mut job = Job::new(parameters, 1);
+    let document = |(number, text): (usize, &&str)| Document {
+        number,
+        text: (*text).to_owned(),
+    };
+    job.documents = texts.iter().enumerate().map(document).collect();
+    Request {
+        jobs: vec![job],
         deadline: Instant::now() + PATIENCE,
         stream: false,
+        charge: Budget::new(0, 0).open(),
     }
 }
 
-fn submit(scheduler: &Scheduler, work: Work) -> UnboundedReceiver<Event> {
-    scheduler.submit(vec![work]).unwrap().remove(0)
+/// Of other parameters than [`request`].
+fn other(text: &str) -> Request {
+    let num_beams = Some(2);
+    with_parameters(
+        &[text],
+        GenerationParameters {
+            num_beams,
+            ..Default::default()
+        },
+    )
+}
+
+fn submit(scheduler: &Scheduler, request: Request) -> UnboundedReceiver<Event> {
+    scheduler.submit(request).unwrap()
 }
 
 /// The summaries by text, or the error.
@@ -123,7 +147,9 @@ fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError
     let mut found = Vec::new();
     while let Some(event) = events.blocking_recv() {
         match event {
-            Event::Finished { text, summary, .. } => found.push((text, summary.text().to_owned())),
+            Event::Finished {
+                document, summary, ..
+            } => found.push((document, summary.text().to_owned())),
             Event::Failed(error) => return Err(error),
             Event::Token(_) => {}
         }
@@ -135,24 +161,28 @@ fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError
 /// Keeps the only worker busy until the returned receiver is dropped.
 fn occupy(scheduler: &Scheduler, log: &Log) -> UnboundedReceiver<Event> {
     let before = log.steps.load(Ordering::SeqCst);
-    let slow = submit(scheduler, work(&["slow"]));
+    let slow = submit(scheduler, request(&["slow"]));
     until(|| log.steps.load(Ordering::SeqCst) > before);
     slow
 }
 
 #[test]
-fn waiting_jobs_with_equal_parameters_are_decoded_together() {
+fn waiting_documents_with_equal_parameters_are_decoded_together() {
     let settings = SchedulingSettings {
         rows: 4.try_into().unwrap(),
         ..Default::default()
     };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
-    let mut other = work(&["x"]);
-    other.parameters.num_beams = Some(2);
-    let receivers: Vec<_> = [work(&["a", "bb", "ccc"]), other, work(&["d"]), work(&["e"])]
+    let requests = [
+        request(&["a", "bb", "ccc"]),
+        other("x"),
+        request(&["d"]),
+        request(&["e"]),
+    ];
+    let receivers: Vec<_> = requests
         .into_iter()
-        .map(|work| submit(&scheduler, work))
+        .map(|request| submit(&scheduler, request))
         .collect();
     drop(slow);
     let answers: Vec<_> = receivers
@@ -171,12 +201,12 @@ fn waiting_jobs_with_equal_parameters_are_decoded_together() {
 }
 
 #[test]
-fn texts_are_decoded_alone_where_each_adds_its_own_time() {
+fn documents_are_decoded_alone_where_each_adds_its_own_time() {
     let (scheduler, log) = start(SchedulingSettings::default());
     log.milliseconds_per_row.store(5, Ordering::SeqCst);
     // One text, then two: what it learns from. Each of the last three is quickest alone.
     for texts in [&["a"][..], &["b", "c"], &["d", "e", "f"]] {
-        let summaries = results(submit(&scheduler, work(texts))).unwrap();
+        let summaries = results(submit(&scheduler, request(texts))).unwrap();
         assert_eq!(
             summaries,
             texts
@@ -196,9 +226,9 @@ fn idle_workers_share_what_waits() {
         ..Default::default()
     };
     let (scheduler, log) = start(settings);
-    until(|| scheduler.shared.queue.idle() == 2);
+    until(|| scheduler.state.queue.idle() == 2);
     assert_eq!(
-        results(submit(&scheduler, work(&["a", "b", "c", "d"])))
+        results(submit(&scheduler, request(&["a", "b", "c", "d"])))
             .unwrap()
             .len(),
         4
@@ -215,10 +245,8 @@ fn a_long_request_does_not_shut_out_others() {
     };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
-    let long = submit(&scheduler, work(&["a"; 6]));
-    let mut other = work(&["x"]);
-    other.parameters.num_beams = Some(2);
-    let other = submit(&scheduler, other);
+    let long = submit(&scheduler, request(&["a"; 6]));
+    let other = submit(&scheduler, other("x"));
     drop(slow);
     assert_eq!(results(long).unwrap().len(), 6);
     assert_eq!(results(other).unwrap(), ["X"]);
@@ -226,20 +254,88 @@ fn a_long_request_does_not_shut_out_others() {
 }
 
 #[test]
-fn a_panic_costs_its_own_batch_only() {
-    let (scheduler, log) = start(SchedulingSettings::default());
-    let events = submit(&scheduler, work(&["panic"]));
-    assert_eq!(results(events), Err(ApiError::WorkerFailed));
-    until(|| scheduler.health() == Health::Ready && log.opened.load(Ordering::SeqCst) == 2);
-    assert_eq!(results(submit(&scheduler, work(&["a"]))).unwrap(), ["A"]);
+fn rows_are_bounded_and_a_large_request_leaves_room_for_others() {
+    let settings = SchedulingSettings {
+        queue_rows: 8.try_into().unwrap(),
+        ..Default::default()
+    };
+    let (scheduler, log) = start(settings);
+    let slow = occupy(&scheduler, &log);
+    let too_large = scheduler.submit(request(&["a"; 9])).unwrap_err();
+    assert_eq!(too_large, ApiError::TooManyRows { rows: 9, max: 8 });
+    let large = submit(&scheduler, request(&["a"; 8]));
+    let second = submit(&scheduler, request(&["b"; 8]));
+    let third = scheduler.submit(request(&["c"; 8])).unwrap_err();
+    assert!(
+        matches!(third, ApiError::Overloaded { waiting: 2, .. }),
+        "{third}"
+    );
+    let small: Vec<_> = (0..4)
+        .map(|_| submit(&scheduler, request(&["d"])))
+        .collect();
+    assert!(scheduler.submit(request(&["e"])).is_err());
+    drop(slow);
+    for events in small {
+        assert_eq!(results(events).unwrap(), ["D"]);
+    }
+    assert_eq!(
+        results(large).unwrap().len() + results(second).unwrap().len(),
+        16
+    );
 }
 
 #[test]
-fn one_texts_failure_is_not_the_others() {
+fn many_parameters_in_one_request_do_not_shut_out_others() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
-    let good = submit(&scheduler, work(&["a"]));
-    let bad = submit(&scheduler, work(&["bad"]));
+    let mut many = request(&[]);
+    many.jobs = (0..50)
+        .map(|number| {
+            let seed = Some(number);
+            let mut job = Job::new(
+                GenerationParameters {
+                    seed,
+                    ..Default::default()
+                },
+                1,
+            );
+            let text = "m".into();
+            job.documents.push(Document {
+                number: number as usize,
+                text,
+            });
+            job
+        })
+        .collect();
+    let many = submit(&scheduler, many);
+    let small = submit(&scheduler, request(&["a"]));
+    drop(slow);
+    assert_eq!(results(small).unwrap(), ["A"]);
+    assert_eq!(results(many).unwrap().len(), 50);
+    let place = log
+        .batches
+        .lock()
+        .unwrap()
+        .iter()
+        .position(|batch| *batch == ["a"]);
+    assert_eq!(place, Some(2), "after the slow one and one of the fifty");
+}
+
+#[test]
+fn a_panic_costs_its_own_batch_only() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let events = submit(&scheduler, request(&["panic"]));
+    assert_eq!(results(events), Err(ApiError::WorkerFailed));
+    until(|| scheduler.health() == Health::Ready && log.opened.load(Ordering::SeqCst) == 2);
+    assert_eq!(results(submit(&scheduler, request(&["a"]))).unwrap(), ["A"]);
+}
+
+#[test]
+fn one_documents_failure_is_not_the_others() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let slow = occupy(&scheduler, &log);
+    let good = submit(&scheduler, request(&["a"]));
+    let bad = submit(&scheduler, request(&["bad"]));
     drop(slow);
     assert_eq!(results(good).unwrap(), ["A"]);
     assert!(matches!(results(bad), Err(ApiError::ModelFailed(_))));
@@ -249,11 +345,11 @@ fn one_texts_failure_is_not_the_others() {
 fn who_hangs_up_is_not_worked_for() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
-    let waiting = submit(&scheduler, work(&["a"]));
+    let waiting = submit(&scheduler, request(&["a"]));
     drop(waiting);
     drop(slow);
     let steps = log.steps.load(Ordering::SeqCst);
-    assert_eq!(results(submit(&scheduler, work(&["b"]))).unwrap(), ["B"]);
+    assert_eq!(results(submit(&scheduler, request(&["b"]))).unwrap(), ["B"]);
     // The step that ran when it hung up, and the one that was just starting.
     assert!(log.steps.load(Ordering::SeqCst) <= steps + 2);
     assert_eq!(
@@ -266,7 +362,7 @@ fn who_hangs_up_is_not_worked_for() {
 #[test]
 fn a_deadline_ends_the_work() {
     let (scheduler, _log) = start(SchedulingSettings::default());
-    let mut slow = work(&["slow"]);
+    let mut slow = request(&["slow"]);
     slow.deadline = Instant::now() + Duration::from_millis(30);
     assert!(matches!(
         results(submit(&scheduler, slow)),
@@ -282,17 +378,17 @@ fn a_full_queue_refuses_at_once_and_makes_room_for_those_who_hung_up() {
     };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
-    let first = submit(&scheduler, work(&["a"]));
-    let second = submit(&scheduler, work(&["b"]));
+    let first = submit(&scheduler, request(&["a"]));
+    let second = submit(&scheduler, request(&["b"]));
     let started = Instant::now();
-    let refused = scheduler.submit(vec![work(&["c"])]).unwrap_err();
+    let refused = scheduler.submit(request(&["c"])).unwrap_err();
     assert!(started.elapsed() < Duration::from_millis(50));
     assert!(
         matches!(refused, ApiError::Overloaded { waiting: 2, .. }),
         "{refused}"
     );
     drop(first);
-    let third = submit(&scheduler, work(&["c"]));
+    let third = submit(&scheduler, request(&["c"]));
     drop(slow);
     assert_eq!(results(second).unwrap(), ["B"]);
     assert_eq!(results(third).unwrap(), ["C"]);
@@ -302,9 +398,9 @@ fn a_full_queue_refuses_at_once_and_makes_room_for_those_who_hung_up() {
 fn what_was_taken_is_finished_after_the_close() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
-    let waiting = submit(&scheduler, work(&["a"]));
+    let waiting = submit(&scheduler, request(&["a"]));
     scheduler.close();
-    assert!(scheduler.submit(vec![work(&["b"])]).is_err());
+    assert!(scheduler.submit(request(&["b"])).is_err());
     drop(slow);
     assert_eq!(results(waiting).unwrap(), ["A"]);
     scheduler.join();
@@ -324,15 +420,17 @@ fn a_model_that_does_not_open_is_told_and_tried_again() {
     let scheduler = Scheduler::start(
         &SchedulingSettings::default(),
         Arc::new(Metrics::new()),
+        Arc::default(),
         open,
-    );
+    )
+    .unwrap();
     until(|| scheduler.health() != Health::Starting);
     assert_eq!(
         scheduler.health(),
         Health::Failed("the weights are cut".into())
     );
     assert!(matches!(
-        scheduler.submit(vec![work(&["a"])]),
+        scheduler.submit(request(&["a"])),
         Err(ApiError::NotReady(_))
     ));
     until(|| scheduler.health() == Health::Ready);
@@ -341,7 +439,7 @@ fn a_model_that_does_not_open_is_told_and_tried_again() {
 #[test]
 fn streamed_tokens_come_before_the_summary() {
     let (scheduler, _log) = start(SchedulingSettings::default());
-    let mut streamed = work(&["a"]);
+    let mut streamed = request(&["a"]);
     streamed.stream = true;
     let mut events = submit(&scheduler, streamed);
     assert!(matches!(

@@ -8,59 +8,61 @@ use epitome_runtime::generation::StopReason;
 use epitome_runtime::tokenizer::Detokenizer;
 use epitome_runtime::{Progress, Summary};
 
-use super::Shared;
 use super::engine::{Engine, OpenEngine};
-use super::job::{Event, Task, Token};
-use super::pace::Observed;
+use super::latency_model::Sample;
 use super::queue::Batch;
+use super::request::{Event, TakenDocument, Token};
+use super::state::State;
 use crate::error::ApiError;
 
 /// How long to wait before a model that did not open is tried again: the first time, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// Works until the queue is closed and empty; opens the model again after a panic.
-pub(super) fn run(shared: &Arc<Shared>, open: &OpenEngine) {
+pub(super) fn run(state: &Arc<State>, open: &OpenEngine) {
     let mut backoff = BACKOFF.0;
-    while !shared.queue.is_closed() {
+    while !state.queue.is_closed() {
         // Opening runs foreign code over a file that may be bad.
         let opened = catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|panic| Err(message(&*panic).into()));
+            .unwrap_or_else(|panic| Err(panic_message(&*panic).into()));
         match opened {
             Ok(mut engine) => {
                 backoff = BACKOFF.0;
-                shared.worker_started();
-                if serve(shared, &mut *engine) {
-                    shared.worker_stopped();
+                state.worker_started();
+                if serve(state, &mut *engine) {
+                    state.worker_stopped();
                     return;
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "the model cannot be opened");
-                shared.worker_failed(error.to_string());
-                shared.drop_orphans();
-                shared.queue.wait_closed(backoff);
+                let reason = error.to_string();
+                if state.worker_failed(reason.clone()) {
+                    tracing::error!(reason, "the model cannot be opened");
+                }
+                state.drop_orphans();
+                state.queue.wait_closed(backoff);
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
         }
     }
-    shared.drop_orphans();
+    state.drop_orphans();
 }
 
 /// Works on batches. Whether it ended because the queue was closed, not because of a panic.
-fn serve(shared: &Shared, engine: &mut dyn Engine) -> bool {
-    while let Some(batch) = shared.queue.next() {
+fn serve(state: &State, engine: &mut dyn Engine) -> bool {
+    while let Some(batch) = state.queue.next() {
         let started = Instant::now();
-        shared.metrics.batch_started(batch.tasks.len());
-        let mut running = Running::new(shared, &batch.tasks, engine, started);
+        state.metrics.batch_started(batch.documents.len());
+        let mut running = Running::new(state, &batch.documents, engine, started);
         let outcome = catch_unwind(AssertUnwindSafe(|| running.run(engine, &batch)));
         if let Err(panic) = outcome {
             tracing::error!(
-                panic = message(&*panic),
+                panic = panic_message(&*panic),
                 "a worker panicked and is started again"
             );
-            shared.metrics.worker_panicked();
-            // Before anyone is told, so that whoever is finds the server as it is.
-            shared.worker_stopped();
+            state.metrics.worker_panicked();
+            // Before the clients are told, so that they find the server as it is.
+            state.worker_stopped();
             running.fail_unfinished(&ApiError::WorkerFailed);
             return false;
         }
@@ -68,7 +70,8 @@ fn serve(shared: &Shared, engine: &mut dyn Engine) -> bool {
     true
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".into())
@@ -76,48 +79,55 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// A batch on its way through the engine.
 struct Running<'a> {
-    shared: &'a Shared,
-    tasks: &'a [Task],
+    state: &'a State,
+    documents: &'a [TakenDocument],
     detokenizers: Vec<Option<Detokenizer>>,
     done: Vec<bool>,
     started: Instant,
-    /// Tasks in the current call of the engine, whose numbering is its own.
+    /// Places in the batch of the documents of the current call, which the engine numbers from 0.
     call: Vec<usize>,
-    /// What those of them tell that are finished.
-    observed: Vec<Observed>,
+    /// Times of the documents of the call that are finished.
+    samples: Vec<Sample>,
 }
 
 impl<'a> Running<'a> {
-    fn new(shared: &'a Shared, tasks: &'a [Task], engine: &dyn Engine, started: Instant) -> Self {
-        let detokenizer = |task: &Task| task.stream.then(|| engine.detokenizer()).flatten();
+    fn new(
+        state: &'a State,
+        documents: &'a [TakenDocument],
+        engine: &dyn Engine,
+        started: Instant,
+    ) -> Self {
+        let detokenizer =
+            |taken: &TakenDocument| taken.reply.stream.then(|| engine.detokenizer()).flatten();
         Self {
-            shared,
-            tasks,
-            detokenizers: tasks.iter().map(detokenizer).collect(),
-            done: vec![false; tasks.len()],
+            state,
+            documents,
+            detokenizers: documents.iter().map(detokenizer).collect(),
+            done: vec![false; documents.len()],
             started,
             call: Vec::new(),
-            observed: Vec::new(),
+            samples: Vec::new(),
         }
     }
 
     fn run(&mut self, engine: &mut dyn Engine, batch: &Batch) {
-        let all: Vec<usize> = (0..self.tasks.len()).collect();
+        let all: Vec<usize> = (0..self.documents.len()).collect();
         let Err(error) = self.attempt(engine, batch, all) else {
             return;
         };
-        let unfinished: Vec<usize> = (0..self.tasks.len())
-            .filter(|&task| !self.done[task])
+        let unfinished: Vec<usize> = (0..self.documents.len())
+            .filter(|&place| !self.done[place])
             .collect();
-        if self.tasks.len() == 1 {
+        if self.documents.len() == 1 {
             return self.fail_unfinished(&error);
         }
-        // One text's failure is not the others': each is tried alone. What was streamed cannot be taken back.
-        for task in unfinished {
-            if self.tasks[task].stream {
-                self.fail(task, error.clone());
-            } else if let Err(error) = self.attempt(engine, batch, vec![task]) {
-                self.fail(task, error);
+        // One document's failure is not the others': each is tried alone. What was streamed cannot
+        // be taken back.
+        for place in unfinished {
+            if self.documents[place].reply.stream {
+                self.fail(place, error.clone());
+            } else if let Err(error) = self.attempt(engine, batch, vec![place]) {
+                self.fail(place, error);
             }
         }
     }
@@ -128,63 +138,64 @@ impl<'a> Running<'a> {
         batch: &Batch,
         call: Vec<usize>,
     ) -> Result<(), ApiError> {
-        let tasks = self.tasks;
-        let texts: Vec<&str> = call.iter().map(|&task| tasks[task].text.as_str()).collect();
+        let documents = self.documents;
+        let text = |&place: &usize| documents[place].document.text.as_str();
+        let texts: Vec<&str> = call.iter().map(text).collect();
         self.call = call;
-        self.observed.clear();
+        self.samples.clear();
         engine.run(&texts, &batch.parameters, self)?;
-        let observed = std::mem::take(&mut self.observed);
-        self.shared.queue.observe(batch.rows_per_text, observed);
+        let samples = std::mem::take(&mut self.samples);
+        self.state.queue.observe(batch.rows_per_document, samples);
         Ok(())
     }
 
-    fn fail(&mut self, task: usize, error: ApiError) {
-        if !std::mem::replace(&mut self.done[task], true) {
-            self.tasks[task].report(Event::Failed(error));
+    fn fail(&mut self, place: usize, error: ApiError) {
+        if !std::mem::replace(&mut self.done[place], true) {
+            self.documents[place].reply.report(Event::Failed(error));
         }
     }
 
     fn fail_unfinished(&mut self, error: &ApiError) {
-        for task in 0..self.tasks.len() {
-            self.fail(task, error.clone());
+        for place in 0..self.documents.len() {
+            self.fail(place, error.clone());
         }
     }
 }
 
 impl Progress for Running<'_> {
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        let task = self.call[document];
+        let place = self.call[document];
         // The best sequence is known at the end only; a stream shows the first.
-        if sequence != 0 || !self.tasks[task].stream {
+        if sequence != 0 || !self.documents[place].reply.stream {
             return;
         }
-        let text = match &mut self.detokenizers[task] {
-            // Text that cannot be told yet comes with the finished summary.
+        let text = match &mut self.detokenizers[place] {
+            // Text that is not certain yet comes with the finished summary.
             Some(detokenizer) => detokenizer.push(token).ok().flatten().unwrap_or_default(),
             None => String::new(),
         };
-        self.tasks[task].report(Event::Token(Token { id: token, text }));
+        let token = Token { id: token, text };
+        self.documents[place].reply.report(Event::Token(token));
     }
 
     fn summarized(&mut self, document: usize, summary: Summary) {
-        let task = self.call[document];
-        self.observed.push(Observed::from(&summary));
+        let place = self.call[document];
+        let TakenDocument { document, reply } = &self.documents[place];
+        self.samples.push(Sample::from(&summary));
         if summary.stopped == StopReason::Cancelled {
-            self.shared.metrics.cancelled();
-            let limit = self.tasks[task].deadline - self.tasks[task].queued;
-            return self.fail(task, ApiError::Deadline(limit));
+            self.state.metrics.cancelled();
+            return self.fail(place, ApiError::Deadline(reply.deadline - reply.queued));
         }
-        self.shared.metrics.summarized(&summary);
-        self.done[task] = true;
-        let task = &self.tasks[task];
-        task.report(Event::Finished {
-            text: task.index,
+        self.state.metrics.summarized(&summary);
+        self.done[place] = true;
+        reply.report(Event::Finished {
+            document: document.number,
             summary: Box::new(summary),
-            waited: self.started - task.queued,
+            waited: self.started - reply.queued,
         });
     }
 
     fn document_cancelled(&mut self, document: usize) -> bool {
-        self.tasks[self.call[document]].is_abandoned()
+        self.documents[self.call[document]].reply.is_abandoned()
     }
 }

@@ -1,6 +1,8 @@
-//! The server over real sockets, with the real model behind a worker that panics when it is asked to.
+//! The server over real sockets, with the real model behind a worker that panics when it is asked
+//! to.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -9,12 +11,12 @@ use epitome_runtime::{GenerationParameters, Progress};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{BoxError, PreparedModel, summarizer};
+use crate::models::{BoxError, PreparedModel};
 use crate::scheduler::Engine;
-use crate::settings::SchedulingSettings;
+use crate::settings::{Check, SchedulingSettings};
 
 /// Longest time that anything may take here.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The text at which the worker panics.
 const PANIC: &str = "panic";
 
@@ -54,18 +56,24 @@ impl PrepareModel for AsItIs {
 }
 
 /// Serves a model on a free port for as long as the test runs.
-async fn start(bundle: &Path) -> (SocketAddr, Arc<App>) {
+pub(super) async fn start(bundle: &Path) -> (SocketAddr, Arc<App>) {
+    start_with(bundle, Arc::new(AsItIs)).await
+}
+
+async fn start_with(bundle: &Path, prepare: Arc<dyn PrepareModel>) -> (SocketAddr, Arc<App>) {
     let settings = Settings::default();
     let metrics = Arc::new(Metrics::new());
     let loader = Arc::new(Loader {
-        prepare: Arc::new(AsItIs),
+        prepare,
         scheduling: settings.scheduling.clone(),
+        check: Check::Never,
         metrics: metrics.clone(),
         open: fragile,
     });
     let (_, shutdown) = Shutdown::new();
     let app = Arc::new(App {
         models: Models::One(Model::load("model", bundle, loader)),
+        in_flight: Budget::new(0, settings.contract.max_body),
         settings,
         metrics,
         shutdown,
@@ -77,8 +85,15 @@ async fn start(bundle: &Path) -> (SocketAddr, Arc<App>) {
     (address, app)
 }
 
+/// Writes a bundle of a tiny checkpoint.
+fn export(bundle: &Path) {
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tiny/pegasus-relu");
+    let options = epitome_export::ExportOptions::default();
+    epitome_export::export(&checkpoint, bundle, &options).unwrap();
+}
+
 /// The status and the body of the answer to a request on a connection of its own.
-fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(super) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
@@ -99,13 +114,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Strin
 async fn a_worker_that_panics_costs_one_request() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
-    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tiny/pegasus-relu");
-    epitome_export::export(
-        &checkpoint,
-        &bundle,
-        &epitome_export::ExportOptions::default(),
-    )
-    .unwrap();
+    export(&bundle);
     let (address, app) = start(&bundle).await;
     let Models::One(model) = &app.models else {
         unreachable!("one model is served");
@@ -139,7 +148,37 @@ async fn a_worker_that_panics_costs_one_request() {
     assert!(metrics.contains("worker_panics_total 1"), "{metrics}");
 }
 
+/// Panics until its folder holds a bundle.
+struct PanicsAtFirst;
+
+impl PrepareModel for PanicsAtFirst {
+    fn prepare(&self, folder: &Path, stop: &AtomicBool) -> Result<PreparedModel, BoxError> {
+        assert!(folder.join("manifest.json").is_file(), "asked to panic");
+        AsItIs.prepare(folder, stop)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_loading_is_told_and_loading_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    let (address, app) = start_with(&bundle, Arc::new(PanicsAtFirst)).await;
+    let Models::One(model) = &app.models else {
+        unreachable!("one model is served");
+    };
+    timeout(PATIENCE, model.settled()).await.unwrap();
+    let (status, body) = blocking(move || ask(address, "GET", "/ping", "")).await;
+    assert!(status == 503 && body.contains("asked to panic"), "{body}");
+    export(&bundle);
+    let ready = async {
+        while blocking(move || ask(address, "GET", "/ping", "")).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, ready).await.unwrap();
+}
+
 /// What a function that blocks returns.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

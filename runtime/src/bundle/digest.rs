@@ -8,11 +8,15 @@ use sha2::{Digest, Sha256};
 
 /// The SHA-256 digest of a file, in lower-case hexadecimal.
 pub fn file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    of(File::open(path)?)
+}
+
+/// The SHA-256 digest of everything that a reader gives, in lower-case hexadecimal.
+pub fn of(mut reader: impl Read) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match file.read(&mut buffer)? {
+        match reader.read(&mut buffer)? {
             0 => return Ok(hex(&digest.finalize())),
             count => digest.update(&buffer[..count]),
         }

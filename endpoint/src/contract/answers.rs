@@ -3,19 +3,19 @@
 use epitome_runtime::{Sequence, Summary};
 use serde_json::{Value, json};
 
-use super::media::Format;
 use super::request::Layout;
+use crate::media::Format;
 use crate::settings::{AnswerShape, ContractSettings};
 
 /// The finished summaries of a request.
 pub(crate) struct Answers {
-    /// One for each item.
-    pub(crate) items: Vec<Answer>,
-    /// How the items came.
+    /// One for each `inputs`.
+    pub(crate) answers: Vec<Answer>,
+    /// How the inputs came.
     pub(crate) layout: Layout,
 }
 
-/// The summaries of one item.
+/// The summaries of one `inputs`.
 pub(crate) struct Answer {
     /// One for each text.
     pub(crate) summaries: Vec<Summary>,
@@ -35,22 +35,22 @@ impl Answers {
     }
 
     fn json(&self, settings: &ContractSettings) -> Value {
-        match (self.layout, self.items.as_slice()) {
-            (Layout::Single, [item]) => item.json(settings),
-            (_, items) => items.iter().map(|item| item.json(settings)).collect(),
+        match (self.layout, self.answers.as_slice()) {
+            (Layout::Single, [answer]) => answer.json(settings),
+            (_, answers) => answers.iter().map(|answer| answer.json(settings)).collect(),
         }
     }
 
     fn json_lines(&self, settings: &ContractSettings) -> String {
         let lines = |value: Value| format!("{value}\n");
-        match (self.layout, self.items.as_slice()) {
-            (Layout::Single, [item]) => match item.json(settings) {
+        match (self.layout, self.answers.as_slice()) {
+            (Layout::Single, [answer]) => match answer.json(settings) {
                 Value::Array(values) => values.into_iter().map(lines).collect(),
                 value => lines(value),
             },
-            (_, items) => items
+            (_, answers) => answers
                 .iter()
-                .map(|item| lines(item.json(settings)))
+                .map(|answer| lines(answer.json(settings)))
                 .collect(),
         }
     }
@@ -88,7 +88,7 @@ impl Answers {
 
     /// All summaries.
     pub(crate) fn summaries(&self) -> impl Iterator<Item = &Summary> {
-        self.items.iter().flat_map(|item| &item.summaries)
+        self.answers.iter().flat_map(|answer| &answer.summaries)
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     fn answers(texts: &[&[&str]], is_list: bool) -> Answers {
         let summaries = texts.iter().map(|texts| summary(texts)).collect();
         Answers {
-            items: vec![Answer { summaries, is_list }],
+            answers: vec![Answer { summaries, is_list }],
             layout: Layout::Single,
         }
     }
@@ -206,12 +206,12 @@ mod tests {
 
     #[test]
     fn every_line_is_answered_by_a_line() {
-        let item = |text| Answer {
+        let answer = |text| Answer {
             summaries: vec![summary(&[text])],
             is_list: false,
         };
         let lines = Answers {
-            items: vec![item("a"), item("b")],
+            answers: vec![answer("a"), answer("b")],
             layout: Layout::Lines,
         };
         assert_eq!(

@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::folders::ModelFolders;
+use super::memory;
+use super::model::Model;
+use super::prepare::Loader;
 use crate::error::ApiError;
-use crate::memory;
-use crate::model::{Loader, Model};
 use crate::scheduler::Health;
 use crate::settings::MultiModelSettings;
 
-/// Bytes of memory for each byte of a model's files: the weights, and their copy in the layout that multiplies
-/// fastest.
+/// Bytes of memory for each byte of a model's files: the weights, and their copy in the layout that
+/// multiplies fastest.
 const MEMORY_PER_BYTE: u64 = 2;
 
 /// The models.
 pub(crate) struct Registry {
     loader: Arc<Loader>,
+    folders: ModelFolders,
     /// Bytes that all models may take together.
     budget: u64,
     models: Mutex<BTreeMap<String, Entry>>,
@@ -29,36 +32,59 @@ struct Entry {
 }
 
 impl Registry {
-    pub(crate) fn new(settings: &MultiModelSettings, loader: Arc<Loader>) -> Self {
+    pub(crate) fn new(
+        settings: &MultiModelSettings,
+        folders: ModelFolders,
+        loader: Arc<Loader>,
+    ) -> Self {
         Self {
             loader,
+            folders,
             budget: settings.memory.unwrap_or_else(memory::available),
             models: Mutex::default(),
         }
     }
 
-    /// Loads a model, and waits until it is ready. Models that were not used for longest make room where needed.
-    pub(crate) async fn load(&self, name: &str, url: &str) -> Result<Arc<Model>, ApiError> {
+    /// Starts to load the model at a URL. Models that were not used for longest make room where
+    /// needed. Blocks while the folder is read.
+    pub(crate) fn load(&self, name: &str, url: &str) -> Result<Arc<Model>, ApiError> {
         if name.trim().is_empty() {
             return Err(ApiError::BadRequest("`model_name` is empty".into()));
         }
-        let folder = PathBuf::from(url.strip_prefix("file://").unwrap_or(url));
-        let model = self.admit(name, &folder)?;
-        match model.settled().await {
-            Health::Failed(reason) => {
-                // It may be another of that name by now.
-                let mut models = self.models();
-                if models
-                    .get(name)
-                    .is_some_and(|entry| Arc::ptr_eq(&entry.model, &model))
-                {
-                    models.remove(name);
-                }
-                model.close();
-                Err(ApiError::ModelFailed(reason))
-            }
-            Health::Ready | Health::Starting => Ok(model),
+        self.admit(name, &self.folders.of_url(url)?)
+    }
+
+    /// A loaded model, or one of the folder that SageMaker would load by itself. Blocks while the
+    /// folder is read.
+    pub(crate) fn find_or_load(&self, name: &str) -> Result<Arc<Model>, ApiError> {
+        if let Ok(model) = self.find(name) {
+            return Ok(model);
         }
+        let (name, folder) = self
+            .folders
+            .of_name(name)
+            .ok_or_else(|| ApiError::NoSuchModel(name.into()))?;
+        match self.admit(&name, &folder) {
+            // It is loaded already, or another request was faster.
+            Err(ApiError::ModelExists(_)) => self.find(&name),
+            result => result,
+        }
+    }
+
+    /// Waits until a model can be used. One that cannot be loaded leaves.
+    pub(crate) async fn settled(&self, model: Arc<Model>) -> Result<Arc<Model>, ApiError> {
+        let Health::Failed(reason) = model.settled().await else {
+            return Ok(model);
+        };
+        let mut models = self.models();
+        // It may be another of that name by now.
+        let entry = models.get(model.name());
+        if entry.is_some_and(|entry| Arc::ptr_eq(&entry.model, &model)) {
+            models.remove(model.name());
+        }
+        drop(models);
+        model.close();
+        Err(ApiError::ModelFailed(reason))
     }
 
     /// Starts to load a model where it fits into memory.
@@ -114,34 +140,7 @@ impl Registry {
             .ok_or_else(|| ApiError::NoSuchModel(name.into()))
     }
 
-    /// A loaded model, or one of the folder that SageMaker would load by itself.
-    pub(crate) async fn find_or_load(
-        &self,
-        name: &str,
-        root: &Path,
-    ) -> Result<Arc<Model>, ApiError> {
-        if let Ok(model) = self.find(name) {
-            return Ok(model);
-        }
-        let inside = Path::new(name)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
-        let folder = root.join(name);
-        if !inside || !folder.is_dir() {
-            return Err(ApiError::NoSuchModel(name.into()));
-        }
-        match self.load(name, &folder.to_string_lossy()).await {
-            // Another request was faster.
-            Err(ApiError::ModelExists(_)) => {
-                let model = self.find(name)?;
-                model.settled().await;
-                Ok(model)
-            }
-            result => result,
-        }
-    }
-
-    /// Unloads a model; requests that it has are still answered.
+    /// Unloads a model; requests that it took are still answered.
     pub(crate) fn unload(&self, name: &str) -> Result<(), ApiError> {
         let entry = self.models().remove(name);
         entry
@@ -163,7 +162,7 @@ impl Registry {
 }
 
 impl Entry {
-    /// Whether it can be unloaded: loaded, and without work in its queue.
+    /// Whether it can be unloaded: loaded, and nobody waits for it.
     fn is_idle(&self) -> bool {
         self.model.health() != Health::Starting && self.model.waiting() == 0
     }

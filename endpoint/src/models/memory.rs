@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Share of the memory that models may fill; the rest is for caches of requests and for everything else.
+/// Share of the memory that models may fill; the rest is for requests and everything else.
 const SHARE: (u64, u64) = (3, 4);
 
 /// Bytes that models may fill: a share of the cgroup's limit, or of the machine's memory.

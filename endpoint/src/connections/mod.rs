@@ -1,0 +1,153 @@
+//! Connections: accepted, bounded in number, cut off where the client does not keep up.
+//!
+//! * `socket`: a client's socket, with a deadline for reading what is sent.
+//! * `activity`: what a connection is doing.
+//! * `table`: all connections, and which of them leaves when there are too many.
+//! * `hang_up`: whether the client of a running request is still there.
+
+mod activity;
+mod hang_up;
+mod socket;
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::error::ApiError;
+use activity::Activity;
+use socket::Socket;
+use table::{Place, Table};
+
+/// How long a client may take for a request's head, and stay connected without a request.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+/// The same for clients beyond the bound, who may ask for `/ping` only.
+const PING_TIME: Duration = Duration::from_secs(2);
+/// How long a client may read nothing of what is sent.
+const STALL: Duration = Duration::from_secs(20);
+/// Bytes of a request's head: SageMaker's headers take a few thousand.
+const MAX_HEAD: usize = 64 << 10;
+/// How long a request that was on its way when the server stops may take to arrive.
+const LAST_HEADS: Duration = Duration::from_secs(1);
+/// A pause where the system has no socket to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The open connections.
+pub(crate) struct Connections {
+    router: Router,
+    table: Arc<Table>,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    pub(crate) fn new(router: Router) -> Self {
+        Self {
+            router,
+            table: Arc::new(Table::new()),
+            graceful: GracefulShutdown::new(),
+        }
+    }
+
+    /// Accepts and serves clients for ever.
+    pub(crate) async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.serve(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    self.table.close_idlest();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a client in the background.
+    pub(crate) fn serve(&self, stream: TcpStream) {
+        let activity = Arc::new(Activity::default());
+        let Some((place, seat)) = self.table.admit(activity.clone()) else {
+            return;
+        };
+        // Streamed tokens leave at once; where that cannot be had, they leave a little later.
+        let _ = stream.set_nodelay(true);
+        let stream = Arc::new(stream);
+        let io = TokioIo::new(Socket::new(stream.clone(), activity.clone(), STALL));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .half_close(true)
+            .max_buf_size(MAX_HEAD)
+            .header_read_timeout(match place {
+                Place::Full => HEAD_TIME,
+                Place::PingOnly => PING_TIME,
+            });
+        let inner = TowerToHyperService::new(self.router.clone());
+        let asked = activity.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            asked.request_began(request.version());
+            let is_allowed = place == Place::Full || request.uri().path() == "/ping";
+            let answer = is_allowed.then(|| inner.call(request));
+            async move {
+                match answer {
+                    Some(answer) => {
+                        let mut response = answer.await?;
+                        if place == Place::PingOnly {
+                            close_after(&mut response);
+                        }
+                        Ok(response)
+                    }
+                    None => {
+                        let mut response = ApiError::TooManyClients.into_response();
+                        close_after(&mut response);
+                        Ok::<_, std::convert::Infallible>(response)
+                    }
+                }
+            }
+        });
+        let connection = self.graceful.watch(http.serve_connection(io, service));
+        tokio::spawn(async move {
+            let _seat = seat;
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke off");
+                },
+                () = activity.asked_to_close() => {
+                    tracing::debug!("an idle connection was closed");
+                }
+                () = hang_up::watch(&stream, &activity) => {
+                    tracing::debug!("a client hung up");
+                }
+            }
+        });
+    }
+
+    /// Lets running requests finish, and closes all other connections.
+    pub(crate) async fn shut_down(self) {
+        let table = self.table.clone();
+        let idle = async move {
+            tokio::time::sleep(LAST_HEADS).await;
+            table.close_all_idle();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.graceful.shutdown() => {}
+            () = idle => {}
+        }
+    }
+}
+
+fn close_after(response: &mut hyper::Response<Body>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+}

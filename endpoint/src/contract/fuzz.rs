@@ -1,0 +1,140 @@
+//! Bodies of requests that a fuzzer makes: none may panic, and none may be taken for more than it
+//! holds.
+//!
+//! `EPITOME_FUZZ_SECONDS` makes it run longer.
+
+use std::time::{Duration, Instant};
+
+use super::content_encoding::Coding;
+use super::request::{Rules, parse};
+use crate::error::ApiError;
+use crate::in_flight::Budget;
+use crate::media::Format;
+use crate::off_sockets::Stop;
+
+/// Bodies that are changed.
+const SEEDS: &[&[u8]] = &[
+    br#"{"inputs":"A town.","parameters":{"num_beams":4,"length_penalty":0.6},"stream":false}"#,
+    br#"{"inputs":["a","b\u00e9\ud83d\ude00"],"options":{"use_cache":true},"x":[1,-2.5e3,null]}"#,
+    br#"{"inputs":"a","parameters":{"bad_words_ids":[[1],[2,3]],"stop_strings":["a","b"]}}"#,
+    b"{\"inputs\":\"a\"}\n\n\"b\"\r\n{\"inputs\":[\"c\"],\"parameters\":{\"seed\":1}}\n",
+    b"id,inputs,other\n1,\"a, \"\"b\"\"\",x\n2,c\r\n3,\"d\ne\",y\n",
+    b"\xef\xbb\xbfplain text \xf0\x9f\x98\x80",
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00\xc1\xa4",
+    b"\x78\x9c\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00",
+];
+/// Pieces that are put in.
+const TOKENS: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b"\\",
+    b",",
+    b":",
+    b"\n",
+    b"\r",
+    b"\"inputs\":",
+    b"\"parameters\":",
+    b"\"stream\":true",
+    b"null",
+    b"1e999",
+    b"-0",
+    b"18446744073709551616",
+    b"\\ud800",
+    b"\\u0000",
+    b"inputs",
+    b"\"num_beams\":",
+    b"\"max_length\":5,",
+    b"\0",
+    b"\xff",
+    b"[[[[[[[[[[[[[[[[",
+    b"   ",
+];
+const FORMATS: [Format; 4] = [Format::Json, Format::JsonLines, Format::Csv, Format::Text];
+const MAX_BODY: usize = 1 << 16;
+
+#[test]
+fn bodies() {
+    let seconds = std::env::var("EPITOME_FUZZ_SECONDS");
+    let seconds = seconds.map_or(1.0, |seconds| seconds.parse().expect("a number of seconds"));
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    let mut random = fastrand::Rng::with_seed(15);
+    let (mut bodies, mut taken) = (0u64, 0u64);
+    while Instant::now() < end {
+        let body = change(&mut random);
+        for format in FORMATS {
+            taken += u64::from(read(format, &body).is_ok());
+        }
+        for coding in [Coding::Gzip, Coding::Deflate] {
+            let mut charge = Budget::new(0, MAX_BODY).open();
+            let decoded = coding.decode(&body, MAX_BODY, &mut charge, &Stop::never());
+            assert!(decoded.map_or(0, |decoded| decoded.len()) <= MAX_BODY);
+        }
+        bodies += 1;
+    }
+    println!("{bodies} bodies, of which {taken} readings were taken");
+    assert!(taken > 0, "the fuzzer makes nothing but garbage");
+}
+
+fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
+    let rules = Rules {
+        stop: &Stop::never(),
+        max_documents: 64,
+        rows_per_document: &|_| Ok(1),
+    };
+    let read = parse(format, body, &rules);
+    match &read {
+        Ok(invocation) => {
+            let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
+            let bytes: usize = documents.clone().map(|document| document.text.len()).sum();
+            assert!(bytes <= body.len());
+            assert_eq!(documents.count(), invocation.documents);
+            assert!(invocation.documents <= 64);
+            let of_inputs: usize = invocation
+                .inputs
+                .iter()
+                .map(|inputs| inputs.documents)
+                .sum();
+            assert_eq!(of_inputs, invocation.documents);
+        }
+        Err(error) => {
+            assert!(error.status().is_client_error(), "{error}");
+            assert!(error.to_string().len() < 1000, "{error}");
+            assert!(error.without_texts().len() < 1000);
+        }
+    }
+    read.map(drop)
+}
+
+/// A body with some bytes changed, removed, doubled, or put in from another.
+fn change(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut body = SEEDS[random.usize(..SEEDS.len())].to_vec();
+    for _ in 0..random.usize(..6) {
+        let at = random.usize(..=body.len());
+        let length = random.usize(..=(body.len() - at).min(40));
+        match random.u8(..6) {
+            0 => body[at..at + length]
+                .iter_mut()
+                .for_each(|byte| *byte = random.u8(..)),
+            1 => drop(body.drain(at..at + length)),
+            2 => {
+                let piece = body[at..at + length].to_vec();
+                let times = random.usize(1..20);
+                drop(body.splice(at..at, piece.repeat(times)));
+            }
+            3 => {
+                let other = SEEDS[random.usize(..SEEDS.len())];
+                let from = random.usize(..other.len());
+                drop(body.splice(at..at, other[from..].iter().copied()));
+            }
+            _ => {
+                let token = TOKENS[random.usize(..TOKENS.len())];
+                drop(body.splice(at..at, token.iter().copied()));
+            }
+        }
+        body.truncate(MAX_BODY);
+    }
+    body
+}

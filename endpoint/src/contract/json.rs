@@ -1,0 +1,473 @@
+//! JSON bodies: `{"inputs": ..., "parameters": {...}, "stream": ...}`, or just a text; one, or one
+//! a line.
+//!
+//! Texts and parameters are kept as they are read. Everything else is passed over and takes no
+//! memory.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use epitome_runtime::GenerationParameters;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::request::{INPUTS, Layout, Reading, bad};
+use crate::error::ApiError;
+
+/// JSON values in the `parameters` of one `inputs`: lists of token ids are far shorter.
+const MAX_PARAMETER_VALUES: usize = 1 << 14;
+
+/// Reads one JSON value.
+pub(super) fn value(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    let (rest, stream) = object(text, reading)?;
+    reading.invocation.stream = stream;
+    if text[rest..].trim_start().is_empty() {
+        return Ok(());
+    }
+    Err(bad(
+        "the body goes on after its JSON value: send JSON lines as application/jsonlines",
+    ))
+}
+
+/// Reads one JSON value from each line.
+pub(super) fn lines(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    reading.invocation.layout = Layout::Lines;
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let number = index + 1;
+        let (rest, stream) = object(line, reading).map_err(|error| in_line(number, error))?;
+        if !line[rest..].trim_start().is_empty() {
+            return Err(bad(format!("line {number} goes on after its JSON value")));
+        }
+        if stream {
+            return Err(bad(format!("line {number}: JSON lines cannot be streamed")));
+        }
+    }
+    if reading.invocation.inputs.is_empty() {
+        return Err(bad("the body holds no line"));
+    }
+    Ok(())
+}
+
+fn in_line(number: usize, error: ApiError) -> ApiError {
+    match error {
+        ApiError::BadRequest(message) => bad(format!("line {number}: {message}")),
+        ApiError::BadParameter { error, .. } => ApiError::BadParameter {
+            line: Some(number),
+            error,
+        },
+        other => other,
+    }
+}
+
+/// Reads the JSON value that the text begins with: where it ends, and whether to stream.
+fn object(text: &str, reading: &mut Reading<'_>) -> Result<(usize, bool), ApiError> {
+    let shared = Shared {
+        reading: RefCell::new(reading),
+        refusal: Cell::default(),
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Request(&shared).deserialize(&mut deserializer);
+    let refusal = shared.refusal.take();
+    match read {
+        Ok(stream) => {
+            let end = deserializer.into_iter::<IgnoredAny>().byte_offset();
+            Ok((end, stream))
+        }
+        Err(error) => Err(refusal.unwrap_or_else(|| bad(format!("the body is not JSON: {error}")))),
+    }
+}
+
+/// What the readers of a value's parts share.
+struct Shared<'a, 'b> {
+    reading: RefCell<&'a mut Reading<'b>>,
+    /// Why the value was refused, where it is JSON.
+    refusal: Cell<Option<ApiError>>,
+}
+
+impl Shared<'_, '_> {
+    /// Refuses what is read, in an error that serde carries out.
+    fn refuse<E: serde::de::Error>(&self, error: ApiError) -> E {
+        self.refusal.set(Some(error));
+        E::custom("refused")
+    }
+}
+
+/// Refuses kinds of JSON values, naming the kind and never the value.
+macro_rules! refuse {
+    ($($kind:ident),*) => { $( refuse!(@ $kind); )* };
+    (@ null) => {
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Err(self.wrong("null"))
+        }
+    };
+    (@ boolean) => {
+        fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Self::Value, E> {
+            Err(self.wrong("a boolean"))
+        }
+    };
+    (@ number) => {
+        fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Self::Value, E> {
+            Err(self.wrong("a number"))
+        }
+        fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Self::Value, E> {
+            Err(self.wrong("a number"))
+        }
+        fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
+            Err(self.wrong("a number"))
+        }
+    };
+    (@ text) => {
+        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(self.wrong("a text"))
+        }
+    };
+    (@ list) => {
+        fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+            Err(self.wrong("a list"))
+        }
+    };
+    (@ object) => {
+        fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+            Err(self.wrong("an object"))
+        }
+    };
+}
+
+/// Implements `DeserializeSeed` by the visitor itself.
+macro_rules! seed {
+    ($name:ident, $value:ty) => {
+        impl<'de> DeserializeSeed<'de> for $name<'_, '_, '_> {
+            type Value = $value;
+
+            fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<$value, D::Error> {
+                from.deserialize_any(self)
+            }
+        }
+    };
+}
+
+/// The whole value; reads whether to stream.
+struct Request<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+
+seed!(Request, bool);
+
+impl Request<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        let message = format!("expected an object with `{INPUTS}`, found {kind}");
+        self.0.refuse(bad(message))
+    }
+
+    fn end(&self, parameters: GenerationParameters, is_list: bool) -> Result<(), ApiError> {
+        self.0.reading.borrow_mut().inputs(parameters, is_list)
+    }
+}
+
+impl<'de> Visitor<'de> for Request<'_, '_, '_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
+        let taken = self.0.reading.borrow_mut().document(text.to_owned(), None);
+        taken
+            .and_then(|()| self.end(GenerationParameters::default(), false))
+            .map_err(|error| self.0.refuse(error))?;
+        Ok(false)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+        let (mut is_list, mut parameters, mut stream) = (None, None, None);
+        while let Some(field) = fields.next_key_seed(FieldName(self.0))? {
+            let is_first = match field {
+                Field::Inputs => is_list
+                    .replace(fields.next_value_seed(InputTexts(self.0))?)
+                    .is_none(),
+                Field::Parameters => parameters
+                    .replace(fields.next_value_seed(Parameters(self.0))?)
+                    .is_none(),
+                Field::Stream => stream
+                    .replace(fields.next_value_seed(Stream(self.0))?)
+                    .is_none(),
+                Field::Other => {
+                    fields.next_value::<IgnoredAny>()?;
+                    true
+                }
+            };
+            if !is_first {
+                return Err(self.0.refuse(bad("a field of the request is given twice")));
+            }
+        }
+        let Some(is_list) = is_list else {
+            return Err(self.0.refuse(bad(format!(
+                "the request has no `{INPUTS}`: give a text or a list of texts"
+            ))));
+        };
+        self.end(parameters.unwrap_or_default(), is_list)
+            .map_err(|error| self.0.refuse(error))?;
+        Ok(stream.unwrap_or(false))
+    }
+
+    refuse!(null, boolean, number, list);
+}
+
+/// The fields of a request.
+enum Field {
+    Inputs,
+    Parameters,
+    Stream,
+    Other,
+}
+
+/// The name of a field.
+struct FieldName<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+
+seed!(FieldName, Field);
+
+impl<'de> Visitor<'de> for FieldName<'_, '_, '_> {
+    type Value = Field;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Field, E> {
+        Ok(match name {
+            INPUTS => Field::Inputs,
+            "parameters" => Field::Parameters,
+            "stream" => Field::Stream,
+            // The hub's clients send what concerns the hub's own servers here.
+            "options" => Field::Other,
+            name => {
+                let known = [
+                    GenerationParameters::names(),
+                    GenerationParameters::refused_names(),
+                    GenerationParameters::harmless_names(),
+                ];
+                if let Some(known) = known.into_iter().flatten().find(|known| **known == name) {
+                    return Err(self.0.refuse(bad(format!(
+                        "`{known}` is a generation parameter: give it as \
+                         {{\"parameters\": {{\"{known}\": ...}}}}"
+                    ))));
+                }
+                self.0.reading.borrow_mut().ignored(name);
+                Field::Other
+            }
+        })
+    }
+}
+
+/// The texts; reads whether they are a list.
+struct InputTexts<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+
+seed!(InputTexts, bool);
+
+impl InputTexts<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        let message = format!("`{INPUTS}` must be a text or a list of texts, not {kind}");
+        self.0.refuse(bad(message))
+    }
+}
+
+impl<'de> Visitor<'de> for InputTexts<'_, '_, '_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text or a list of texts")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
+        let taken = self.0.reading.borrow_mut().document(text.to_owned(), None);
+        taken.map_err(|error| self.0.refuse(error))?;
+        Ok(false)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<bool, A::Error> {
+        let mut place = 0;
+        while texts.next_element_seed(ListText(self.0, place))?.is_some() {
+            place += 1;
+        }
+        Ok(true)
+    }
+
+    refuse!(null, boolean, number, object);
+}
+
+/// A text in a list, and its place.
+struct ListText<'s, 'a, 'b>(&'s Shared<'a, 'b>, usize);
+
+seed!(ListText, ());
+
+impl ListText<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        let message = format!("the list `{INPUTS}` must hold texts only, not {kind}");
+        self.0.refuse(bad(message))
+    }
+}
+
+impl<'de> Visitor<'de> for ListText<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        let Self(shared, place) = self;
+        let taken = shared
+            .reading
+            .borrow_mut()
+            .document(text.to_owned(), Some(place));
+        taken.map_err(|error| shared.refuse(error))
+    }
+
+    refuse!(null, boolean, number, list, object);
+}
+
+/// Whether to stream.
+struct Stream<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+
+seed!(Stream, bool);
+
+impl Stream<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        let message = format!("`stream` must be true or false, not {kind}");
+        self.0.refuse(bad(message))
+    }
+}
+
+impl<'de> Visitor<'de> for Stream<'_, '_, '_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("true or false")
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, stream: bool) -> Result<bool, E> {
+        Ok(stream)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    refuse!(number, text, list, object);
+}
+
+/// The generation parameters.
+struct Parameters<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+
+seed!(Parameters, GenerationParameters);
+
+impl Parameters<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        let message = format!("`parameters` must be an object, not {kind}");
+        self.0.refuse(bad(message))
+    }
+}
+
+impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
+    type Value = GenerationParameters;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(GenerationParameters::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let left = Cell::new(MAX_PARAMETER_VALUES);
+        let mut parameters = Map::new();
+        let read = (|| {
+            while let Some(name) = fields.next_key()? {
+                parameters.insert(name, fields.next_value_seed(BoundedValue(&left))?);
+            }
+            Ok(())
+        })();
+        if left.get() == 0 {
+            return Err(self.0.refuse(bad(format!(
+                "`parameters` holds more than {MAX_PARAMETER_VALUES} values"
+            ))));
+        }
+        read?;
+        GenerationParameters::from_json(&parameters)
+            .map_err(|error| self.0.refuse(ApiError::BadParameter { line: None, error }))
+    }
+
+    refuse!(boolean, number, text, list);
+}
+
+/// A JSON value of which no more than so many values are kept.
+struct BoundedValue<'a>(&'a Cell<usize>);
+
+impl BoundedValue<'_> {
+    fn one<E: serde::de::Error>(&self, value: impl Into<Value>) -> Result<Value, E> {
+        self.0.set(self.0.get().saturating_sub(1));
+        if self.0.get() == 0 {
+            return Err(E::custom("too many values"));
+        }
+        Ok(value.into())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for BoundedValue<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for BoundedValue<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.one(())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.one(value)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.one(value)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.one(value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.one(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.one(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(BoundedValue(self.0))? {
+            list.push(item);
+        }
+        self.one(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            map.insert(name, fields.next_value_seed(BoundedValue(self.0))?);
+        }
+        self.one(map)
+    }
+}

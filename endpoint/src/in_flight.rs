@@ -1,0 +1,104 @@
+//! The memory that requests take together, bounded for the whole process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::ApiError;
+
+/// Bytes of memory that a byte of a body may take until its request is answered: the body, its
+/// texts, and room for their tokens.
+const COST_PER_BYTE: usize = 4;
+/// Bodies up to this size may fill the whole budget, larger ones three quarters of it: so that
+/// large bodies never shut out small ones.
+const SMALL_BODY: usize = 64 << 10;
+
+/// Memory for the requests that are under way.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: Mutex<usize>,
+}
+
+impl Budget {
+    /// A budget that holds at least one body of the largest size.
+    pub(crate) fn new(limit: usize, max_body: usize) -> Arc<Self> {
+        let one_body = max_body.saturating_mul(COST_PER_BYTE).saturating_mul(4) / 3;
+        Arc::new(Self {
+            limit: limit.max(one_body.saturating_add(SMALL_BODY * COST_PER_BYTE)),
+            used: Mutex::default(),
+        })
+    }
+
+    /// A charge of nothing yet.
+    pub(crate) fn open(self: &Arc<Self>) -> Charge {
+        Charge {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+/// What one request has taken of the budget. Dropping it gives all back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    /// Bytes of the body.
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes memory for more bytes of the body.
+    ///
+    /// # Errors
+    /// [`ApiError::MemoryInUse`] where other requests hold what is missing.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let small = self.bytes + bytes <= SMALL_BODY;
+        let limit = if small {
+            self.budget.limit
+        } else {
+            self.budget.limit / 4 * 3
+        };
+        let mut used = self
+            .budget
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let wanted = used.saturating_add(bytes.saturating_mul(COST_PER_BYTE));
+        if wanted > limit {
+            return Err(ApiError::MemoryInUse);
+        }
+        *used = wanted;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut used = self
+            .budget
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *used -= self.bytes * COST_PER_BYTE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_leave_room_for_small_ones_and_all_is_given_back() {
+        let budget = Budget::new(0, 3 << 20);
+        let mut large = budget.open();
+        large.grow(3 << 20).unwrap();
+        let mut second = budget.open();
+        assert_eq!(second.grow(1 << 20), Err(ApiError::MemoryInUse));
+        let mut small = budget.open();
+        small.grow(SMALL_BODY).unwrap();
+        drop(large);
+        second.grow(1 << 20).unwrap();
+        drop((second, small));
+        assert_eq!(*budget.used.lock().unwrap(), 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! The listening socket: an own one, or that of a supervising parent process.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+/// Set in the server's environment by its supervisor: its standard input is the listening socket.
+pub(crate) const INHERITED: &str = "EPITOME_INHERITED_LISTENER";
+
+/// Why the server could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused threads, sockets or signals.
+    #[error("cannot start the server: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Whether a supervisor started this process, to be the server.
+pub fn is_supervised() -> bool {
+    std::env::var_os(INHERITED).is_some()
+}
+
+/// Listens on an address.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Listens on an address, or where the supervisor does. Does not block.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    #[cfg(unix)]
+    let listener = match is_supervised() {
+        true => inherited()?,
+        false => bind(address)?,
+    };
+    #[cfg(not(unix))]
+    let listener = bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The socket that the parent listens on. From now on this process ends with its parent.
+#[cfg(unix)]
+fn inherited() -> io::Result<TcpListener> {
+    use std::os::fd::AsFd;
+    use std::os::unix::process::parent_id;
+    use std::time::Duration;
+
+    /// How often the server looks whether its parent lives.
+    const PARENT_CHECK: Duration = Duration::from_millis(500);
+
+    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let parent = parent_id();
+    std::thread::spawn(move || {
+        while parent_id() == parent {
+            std::thread::sleep(PARENT_CHECK);
+        }
+        tracing::error!("the parent process is gone");
+        std::process::exit(1);
+    });
+    Ok(listener)
+}

@@ -1,0 +1,291 @@
+//! A model: loaded in the background, with a queue and workers of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use epitome_runtime::bundle::{Bundle, Manifest};
+use epitome_runtime::{GenerationParameters, ModelSettings};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::check::{check, check_slowly};
+use super::files::Files;
+use super::prepare::{BoxError, Loader, PreparedModel};
+use crate::error::ApiError;
+use crate::scheduler::{Event, Health, OpenEngine, Request, Scheduler, panic_message};
+use crate::settings::Check;
+
+/// How often the files of a model that cannot be used are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A model that is loading, loaded, or bad.
+pub(crate) struct Model {
+    name: String,
+    folder: PathBuf,
+    status: Mutex<Status>,
+    /// Told of each change of the health.
+    changed: Arc<Notify>,
+    stop: AtomicBool,
+    last_used: Mutex<Instant>,
+}
+
+#[derive(Clone)]
+enum Status {
+    Loading,
+    Failed(String),
+    Loaded(Arc<Loaded>),
+}
+
+/// What a loaded model has.
+pub(crate) struct Loaded {
+    pub(crate) settings: ModelSettings,
+    pub(crate) manifest: Manifest,
+    scheduler: Scheduler,
+}
+
+impl Model {
+    /// Starts to load the model in a folder. A model that cannot be loaded is loaded again when its
+    /// files change.
+    pub(crate) fn load(name: &str, folder: &Path, loader: Arc<Loader>) -> Arc<Self> {
+        let model = Arc::new(Self {
+            name: name.into(),
+            folder: folder.into(),
+            status: Mutex::new(Status::Loading),
+            changed: Arc::default(),
+            stop: AtomicBool::new(false),
+            last_used: Mutex::new(Instant::now()),
+        });
+        let loading = model.clone();
+        // The process ends without waiting for it; what it holds is memory and a scratch folder.
+        let thread = std::thread::Builder::new().name("loader".into());
+        if let Err(error) = thread.spawn(move || loading.keep_loaded(&loader)) {
+            model.fail(format!(
+                "the system starts no thread to load the model: {error}"
+            ));
+        }
+        model
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder it was loaded from.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether it can be worked with.
+    pub(crate) fn health(&self) -> Health {
+        match &*self.status() {
+            Status::Loading => Health::Starting,
+            Status::Failed(reason) => Health::Failed(reason.clone()),
+            Status::Loaded(loaded) => loaded.scheduler.health(),
+        }
+    }
+
+    /// Waits until it is known whether the model can be used.
+    pub(crate) async fn settled(&self) -> Health {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.health() {
+                Health::Starting => changed.await,
+                settled => return settled,
+            }
+        }
+    }
+
+    /// The model, as soon as it is loaded.
+    pub(crate) async fn loaded(&self) -> Result<Arc<Loaded>, ApiError> {
+        match self.settled().await {
+            Health::Failed(reason) => Err(ApiError::NotReady(reason)),
+            Health::Ready | Health::Starting => self.describe().ok_or_else(being_loaded),
+        }
+    }
+
+    /// Hands in a request.
+    pub(crate) fn submit(&self, request: Request) -> Result<UnboundedReceiver<Event>, ApiError> {
+        *self.last_used() = Instant::now();
+        match &*self.status() {
+            Status::Loading => Err(being_loaded()),
+            Status::Failed(reason) => Err(ApiError::NotReady(reason.clone())),
+            Status::Loaded(loaded) => loaded.scheduler.submit(request),
+        }
+    }
+
+    /// What the model is, where it is loaded.
+    pub(crate) fn describe(&self) -> Option<Arc<Loaded>> {
+        match &*self.status() {
+            Status::Loaded(loaded) => Some(loaded.clone()),
+            Status::Loading | Status::Failed(_) => None,
+        }
+    }
+
+    /// When it was last asked for something.
+    pub(crate) fn idle_since(&self) -> Instant {
+        *self.last_used()
+    }
+
+    /// Requests that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.describe()
+            .map_or(0, |loaded| loaded.scheduler.waiting())
+    }
+
+    /// Takes no more requests; those that were taken are still answered.
+    pub(crate) fn close(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(loaded) = self.describe() {
+            loaded.scheduler.close();
+        }
+    }
+
+    /// Waits for the workers to end after [`close`](Self::close). Blocks.
+    pub(crate) fn join(&self) {
+        if let Some(loaded) = self.describe() {
+            loaded.scheduler.join();
+        }
+    }
+
+    /// Loads the model, and again whenever it turned out bad and its files changed. Returns once it
+    /// is good, or not needed any more.
+    fn keep_loaded(&self, loader: &Loader) {
+        loop {
+            let files = Files::of(&self.folder);
+            let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(loader)));
+            let reason = match attempt {
+                Ok(Ok(())) => return,
+                Ok(Err(reason)) => reason,
+                Err(panic) => format!("loading the model failed: {}", panic_message(&*panic)),
+            };
+            if self.is_stopped() {
+                return self.fail("the model was unloaded".into());
+            }
+            tracing::error!(model = self.name, reason, "the model cannot be used");
+            self.fail(reason);
+            while Files::of(&self.folder) == files {
+                if self.is_stopped() {
+                    return;
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            tracing::info!(
+                model = self.name,
+                "its files have changed: loading it again"
+            );
+            self.set(Status::Loading);
+        }
+    }
+
+    /// Loads the model once, and checks its files.
+    fn attempt(&self, loader: &Loader) -> Result<(), String> {
+        let started = Instant::now();
+        let prepared = loader.prepare.prepare(&self.folder, &self.stop);
+        let prepared = prepared.map_err(|error| chain(&*error))?;
+        let bundle = Bundle::open(&prepared.bundle).map_err(|error| chain(&error))?;
+        let was_made_here = prepared.scratch.is_some();
+        if loader.check == Check::First && !was_made_here {
+            check(&bundle)?;
+        }
+        let loaded = self
+            .start(prepared, &bundle, loader, started)
+            .map_err(|error| chain(&*error))?;
+        self.set(Status::Loaded(Arc::new(loaded)));
+        if self.is_stopped() {
+            self.close();
+        } else if loader.check == Check::Background && !was_made_here {
+            check_slowly(&bundle, &self.stop)?;
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        prepared: PreparedModel,
+        bundle: &Bundle,
+        loader: &Loader,
+        started: Instant,
+    ) -> Result<Loaded, BoxError> {
+        let (open_bundle, scheduling) = (loader.open, loader.scheduling.clone());
+        let name = self.name.clone();
+        let open: Arc<OpenEngine> = Arc::new(move || {
+            // All of it, so that the scratch folder stays as long as the model may be opened again.
+            let prepared: &PreparedModel = &prepared;
+            let engine = open_bundle(&prepared.bundle, &scheduling)?;
+            let seconds = started.elapsed().as_secs_f64();
+            let threads = scheduling.threads_each().get();
+            tracing::info!(model = name, seconds, threads, "a worker is ready");
+            Ok(engine)
+        });
+        let metrics = loader.metrics.clone();
+        Ok(Loaded {
+            settings: ModelSettings::of(bundle)?,
+            manifest: bundle.manifest().clone(),
+            scheduler: Scheduler::start(&loader.scheduling, metrics, self.changed.clone(), open)?,
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self, reason: String) {
+        self.set(Status::Failed(reason));
+    }
+
+    fn set(&self, status: Status) {
+        // A scheduler that is replaced closes its queue when the last request lets go of it.
+        let replaced = std::mem::replace(&mut *self.status(), status);
+        if let Status::Loaded(loaded) = replaced {
+            loaded.scheduler.close();
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_used(&self) -> MutexGuard<'_, Instant> {
+        self.last_used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    /// Decoder rows of a document with these parameters.
+    ///
+    /// # Errors
+    /// Refuses parameters that the model cannot follow.
+    pub(crate) fn rows_per_document(
+        &self,
+        parameters: &GenerationParameters,
+    ) -> Result<usize, ApiError> {
+        Ok(self.settings.configure(parameters)?.rows_per_document())
+    }
+}
+
+fn being_loaded() -> ApiError {
+    ApiError::NotReady("the model is being loaded".into())
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_message = cause.to_string();
+        if !message.contains(&cause_message) {
+            message = format!("{message}: {cause_message}");
+        }
+        source = cause.source();
+    }
+    message
+}

@@ -1,0 +1,132 @@
+//! Work that grows with a request's size, on threads that serve no sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::error::ApiError;
+
+/// Threads for such work: more would only take processors from the model.
+pub(crate) const THREADS: usize = 4;
+/// Bytes from which a request is large. Large ones wait for each other, so that small ones always
+/// find a thread.
+const LARGE: usize = 64 << 10;
+/// Where large ones wait.
+static LARGE_THREADS: Semaphore = Semaphore::const_new(2);
+
+/// Whether the work is still wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    deadline: Instant,
+    received: Instant,
+    gone: Arc<AtomicBool>,
+}
+
+impl Stop {
+    fn new(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            received: Instant::now(),
+            gone: Arc::default(),
+        }
+    }
+
+    /// Never stops.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self::new(Instant::now() + std::time::Duration::from_secs(3600))
+    }
+
+    /// Has stopped.
+    #[cfg(test)]
+    pub(crate) fn stopped() -> Self {
+        Self::new(Instant::now())
+    }
+
+    /// # Errors
+    /// Where the deadline has passed or the client is gone.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        if self.gone.load(Ordering::Relaxed) || Instant::now() >= self.deadline {
+            return Err(ApiError::Deadline(self.deadline - self.received));
+        }
+        Ok(())
+    }
+}
+
+/// Runs a function that may block, over so many bytes of a request. It is told to stop when the
+/// deadline passes or the returned future is dropped, and does not start after that.
+///
+/// # Errors
+/// The function's own; [`ApiError::Deadline`]; [`ApiError::WorkerFailed`] where it panicked.
+pub(crate) async fn run<T: Send + 'static>(
+    bytes: usize,
+    deadline: Instant,
+    work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    /// Stops the work where nobody waits for it any more.
+    struct Waiting(Stop);
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            self.0.gone.store(true, Ordering::Relaxed);
+        }
+    }
+    let waiting = Waiting(Stop::new(deadline));
+    let stop = waiting.0.clone();
+    let running = async {
+        let turn = match bytes > LARGE {
+            true => LARGE_THREADS.acquire().await.ok(),
+            false => None,
+        };
+        let running = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            stop.check()?;
+            work(&stop)
+        });
+        running.await.unwrap_or(Err(ApiError::WorkerFailed))
+    };
+    match tokio::time::timeout_at(deadline.into(), running).await {
+        Ok(result) => result,
+        Err(_) => Err(ApiError::Deadline(waiting.0.deadline - waiting.0.received)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_at_the_deadline_and_when_nobody_waits() {
+        let (said, ended) = std::sync::mpsc::channel();
+        let endless = move |stop: &Stop| -> Result<(), ApiError> {
+            while stop.check().is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            said.send(()).unwrap();
+            Ok(())
+        };
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert!(matches!(
+            run(0, soon, endless.clone()).await,
+            Err(ApiError::Deadline(_))
+        ));
+        ended.recv_timeout(Duration::from_secs(10)).unwrap();
+        let late = Instant::now() + Duration::from_secs(600);
+        let waited = tokio::time::timeout(Duration::from_millis(20), run(0, late, endless)).await;
+        assert!(waited.is_err());
+        ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error() {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let result = run(0, deadline, |_| -> Result<(), ApiError> {
+            panic!("asked to panic")
+        })
+        .await;
+        assert_eq!(result, Err(ApiError::WorkerFailed));
+    }
+}

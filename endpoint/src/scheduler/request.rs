@@ -1,0 +1,206 @@
+//! What is asked of the workers, and what they report.
+//!
+//! A [`Request`] holds [`Job`]s: documents with the same parameters. A [`Document`] is the unit of
+//! work. Workers take documents of any number of jobs as one batch.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::{self, Write};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use epitome_runtime::{GenerationParameters, Summary};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::error::ApiError;
+use crate::in_flight::Charge;
+
+/// What one client asks for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Jobs that differ in their parameters.
+    pub(crate) jobs: Vec<Job>,
+    /// When the client stops waiting.
+    pub(crate) deadline: Instant,
+    /// Whether to report tokens as they come.
+    pub(crate) stream: bool,
+    /// The memory of the documents.
+    pub(crate) charge: Charge,
+}
+
+impl Request {
+    /// Decoder rows of all documents.
+    pub(super) fn rows(&self) -> usize {
+        self.jobs.iter().map(Job::rows).sum()
+    }
+}
+
+/// Documents to summarize with the same parameters.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// How to generate; checked against the model.
+    pub(crate) parameters: GenerationParameters,
+    /// Decoder rows (beams, or sampled sequences) of each document.
+    pub(crate) rows_per_document: usize,
+    /// The documents that no worker has taken.
+    pub(crate) documents: Vec<Document>,
+    /// Equal for equal parameters.
+    key: u64,
+}
+
+/// One text to summarize.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// Its number in the request, from 0.
+    pub(crate) number: usize,
+    /// The text, not blank.
+    pub(crate) text: String,
+}
+
+impl Job {
+    /// A job without documents.
+    pub(crate) fn new(parameters: GenerationParameters, rows_per_document: usize) -> Self {
+        Self {
+            key: key(&parameters),
+            parameters,
+            rows_per_document: rows_per_document.max(1),
+            documents: Vec::new(),
+        }
+    }
+
+    /// Decoder rows of the documents.
+    pub(super) fn rows(&self) -> usize {
+        self.documents.len().saturating_mul(self.rows_per_document)
+    }
+
+    /// Whether documents of both can be decoded together.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.rows_per_document == other.rows_per_document
+            && self.parameters == other.parameters
+    }
+}
+
+/// A number that equal parameters share, and that nobody outside the process can foresee.
+pub(crate) fn key(parameters: &GenerationParameters) -> u64 {
+    struct Feed<H>(H);
+    impl<H: Hasher> Write for Feed<H> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.write(text.as_bytes());
+            Ok(())
+        }
+    }
+    static SEED: OnceLock<RandomState> = OnceLock::new();
+    let mut feed = Feed(SEED.get_or_init(RandomState::new).build_hasher());
+    // Hashing never fails.
+    let _ = write!(feed, "{parameters:?}");
+    feed.0.finish()
+}
+
+/// What a worker reports.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A token of a streamed document became final.
+    Token(Token),
+    /// A document is finished.
+    Finished {
+        /// Its number in the request.
+        document: usize,
+        /// What was made of it.
+        summary: Box<Summary>,
+        /// How long it waited for a worker.
+        waited: Duration,
+    },
+    /// The request failed; nothing more comes.
+    Failed(ApiError),
+}
+
+/// A streamed token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// Its id.
+    pub(crate) id: u32,
+    /// The text that became certain with it, often none.
+    pub(crate) text: String,
+}
+
+/// Where the documents of a request are reported, shared by all of them.
+pub(super) struct Reply {
+    pub(super) deadline: Instant,
+    pub(super) stream: bool,
+    pub(super) queued: Instant,
+    /// Closed as soon as the client is gone.
+    events: UnboundedSender<Event>,
+    /// Given back when the last document is done.
+    _charge: Charge,
+}
+
+impl Reply {
+    /// Whether nobody waits any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.events.is_closed() || Instant::now() >= self.deadline
+    }
+
+    pub(super) fn report(&self, event: Event) {
+        // Sending fails where the client is gone: then nobody is left to tell.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A request in the queue.
+pub(super) struct QueuedRequest {
+    pub(super) jobs: Vec<Job>,
+    pub(super) reply: Arc<Reply>,
+}
+
+/// A document that a worker took.
+pub(super) struct TakenDocument {
+    pub(super) document: Document,
+    pub(super) reply: Arc<Reply>,
+}
+
+impl QueuedRequest {
+    pub(super) fn new(request: Request, events: UnboundedSender<Event>) -> Self {
+        let mut jobs = request.jobs;
+        jobs.retain(|job| !job.documents.is_empty());
+        for job in &mut jobs {
+            // Documents are taken from the end: the shortest first, those of like length together.
+            job.documents
+                .sort_by_key(|document| std::cmp::Reverse(document.text.len()));
+        }
+        let reply = Reply {
+            deadline: request.deadline,
+            stream: request.stream,
+            queued: Instant::now(),
+            events,
+            _charge: request.charge,
+        };
+        Self {
+            jobs,
+            reply: Arc::new(reply),
+        }
+    }
+
+    /// Decoder rows of the documents that no worker has taken.
+    pub(super) fn rows(&self) -> usize {
+        self.jobs.iter().map(Job::rows).sum()
+    }
+
+    /// Documents that no worker has taken.
+    pub(super) fn documents(&self) -> usize {
+        self.jobs.iter().map(|job| job.documents.len()).sum()
+    }
+
+    /// Takes at most `count` documents of a job.
+    pub(super) fn take(&mut self, job: usize, count: usize) -> Vec<TakenDocument> {
+        let documents = &mut self.jobs[job].documents;
+        let rest = documents.len().saturating_sub(count);
+        documents
+            .drain(rest..)
+            .map(|document| TakenDocument {
+                document,
+                reply: self.reply.clone(),
+            })
+            .collect()
+    }
+}

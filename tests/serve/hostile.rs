@@ -1,0 +1,191 @@
+//! Requests and clients that would take a careless server down.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::TEXT;
+use crate::client::{self, Server, bundle};
+
+/// JSON lines, each with parameters of its own.
+fn lines_with_seeds(count: usize) -> String {
+    (0..count)
+        .map(|seed| format!("{{\"inputs\":\"a b c\",\"parameters\":{{\"seed\":{seed}}}}}\n"))
+        .collect()
+}
+
+#[test]
+fn a_request_of_many_parameters_stops_neither_ping_nor_sigterm() {
+    let mut server = Server::tiny(&[]);
+    let address = server.address;
+    let body = lines_with_seeds(40_000);
+    let head = format!(
+        "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jsonlines\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let hostile: Vec<_> = (0..2)
+        .map(|_| {
+            let request = head.clone() + &body;
+            std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.get("/ping").status, 200);
+    }
+    for hostile in hostile {
+        let answer = hostile.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    let lines = [("Content-Type", "application/jsonlines")];
+    let few = server.post("/invocations", &lines, lines_with_seeds(20).as_bytes());
+    assert_eq!((few.status, few.text().lines().count()), (200, 20));
+    server.terminate();
+    assert!(server.wait(Duration::from_secs(25)).success());
+}
+
+/// Each of these took thousands of megabytes, or hundreds.
+#[test]
+fn no_body_takes_more_than_four_times_its_size() {
+    const SIZE: usize = 12 << 20;
+    /// What one request of an ordinary size takes, at most.
+    const SMALL: u64 = 24 << 20;
+    let filled = |start: &str, piece: &str, end: &str| {
+        let count = (SIZE - start.len() - end.len()) / piece.len();
+        format!("{start}{}{end}", piece.repeat(count))
+    };
+    let cases = [
+        (
+            "application/json",
+            filled("{\"inputs\":\"a b\",\"x\":[1", ",1", "]}"),
+            200,
+        ),
+        (
+            "application/json",
+            filled("{\"inputs\":\"a b\",\"x\":[[]", ",[]", "]}"),
+            200,
+        ),
+        (
+            "application/json",
+            filled(
+                "{\"inputs\":\"a b\",\"parameters\":{\"bad_words_ids\":[[1]",
+                ",[1]",
+                "]}}",
+            ),
+            400,
+        ),
+        (
+            "application/json",
+            filled("{\"inputs\":[\"a\"", ",\"a\"", "]}"),
+            413,
+        ),
+        ("application/jsonlines", filled("", "\"a\"\n", ""), 413),
+        ("text/csv", filled("inputs", ",", "\n"), 400),
+        ("text/csv", filled("inputs\na", ",", "\n"), 400),
+    ];
+    for (content_type, body, status) in cases {
+        let server = Server::tiny(&[("EPITOME_THREADS", "1")]);
+        assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+        let before = server.peak_memory();
+        let answer = server.post(
+            "/invocations",
+            &[("Content-Type", content_type)],
+            body.as_bytes(),
+        );
+        let start = &body[..40];
+        assert_eq!(answer.status, status, "{start}: {}", answer.text());
+        let taken = server.peak_memory() - before;
+        assert!(
+            taken < 4 * SIZE as u64 + SMALL,
+            "{start}: {} MB",
+            taken >> 20
+        );
+    }
+}
+
+#[test]
+fn bodies_that_hold_all_memory_leave_room_for_small_ones() {
+    let server = Server::tiny(&[
+        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "1"),
+        ("EPITOME_MAX_IN_FLIGHT", "1"),
+    ]);
+    let mut holding = server.connect();
+    let head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    holding.write_all(head.as_bytes()).unwrap();
+    holding.write_all(&vec![b' '; 900_000]).unwrap();
+    let large = vec![b' '; 900_000];
+    // The first body may still be on its way.
+    client::until(|| server.post("/invocations", &[], &large).status == 429);
+    let refused = server.post("/invocations", &[], &large);
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+    drop(holding);
+    client::until(|| server.post("/invocations", &[], &large).status == 400);
+}
+
+#[test]
+fn a_half_closed_client_is_answered() {
+    let server = Server::tiny(&[]);
+    let parameters = json!({"num_beams": 4, "min_length": 40, "max_length": 48});
+    let body = json!({"inputs": vec![TEXT; 40], "parameters": parameters}).to_string();
+    let request = format!(
+        "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = server.send_raw(request.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json().as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn a_half_sent_head_does_not_hold_sigterm() {
+    let mut server = Server::tiny(&[]);
+    let mut half = server.connect();
+    half.write_all(b"POST /invocations HTTP/1.1\r\nHost: local")
+        .unwrap();
+    let _idle = server.connect();
+    assert_eq!(server.get("/ping").status, 200);
+    server.terminate();
+    // Far below the 25 seconds that requests have.
+    assert!(server.wait(Duration::from_secs(15)).success());
+}
+
+#[cfg(unix)]
+#[test]
+fn idle_connections_leave_when_there_are_too_many() {
+    let exported = bundle();
+    let server = Server::with_files(&exported.path(), 200);
+    client::until(|| server.get("/ping").status == 200);
+    let idle: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
+    assert_eq!(server.get("/ping").status, 200);
+    assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
+    drop(idle);
+}
+
+#[cfg(unix)]
+#[test]
+fn busy_connections_leave_room_for_ping() {
+    let exported = bundle();
+    let server = Server::with_files(&exported.path(), 200);
+    client::until(|| server.get("/ping").status == 200);
+    let mut slow: Vec<TcpStream> = (0..150).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        // The last of them find no place.
+        let _ = client.write_all(
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+        );
+    }
+    client::until(|| client::try_get(server.address, "/ping").is_ok_and(|ping| ping.status == 200));
+    let refused = client::try_get(server.address, "/info");
+    assert!(refused.is_ok_and(|answer| answer.status == 503));
+}
