@@ -361,7 +361,11 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             stream_deadline: scheduling.stream_deadline.0,
         },
         batch_transform: BatchTransformSettings {
-            max_concurrent_transforms: sagemaker.max_concurrent_transforms.max(1),
+            max_concurrent_transforms: match sagemaker.max_concurrent_transforms {
+                // SageMaker says 0 where it lets the container decide.
+                0 => BatchTransformSettings::default().max_concurrent_transforms,
+                count => count,
+            },
             strategy: sagemaker.batch_strategy.clone(),
         },
         multi_model: sagemaker.multi_model.then(|| MultiModelSettings {

@@ -21,10 +21,28 @@ function say(message, isError = false) {
   statusLine.classList.toggle("error", isError);
 }
 
+/** The key of a server that asks for one, as long as the page is open. */
+let key = null;
+
+/** Fetches, with the key where the server asks for one. */
+async function ask(path, options = {}) {
+  for (;;) {
+    const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+    const response = await fetch(path, { ...options, headers });
+    if (response.status !== 401) {
+      return response;
+    }
+    key = window.prompt("This server asks for a key.");
+    if (!key) {
+      return response;
+    }
+  }
+}
+
 async function describeModel() {
   for (;;) {
     try {
-      const info = await (await fetch("info")).json();
+      const info = await (await ask("info")).json();
       const model = info.models[0];
       if (model?.ready) {
         const limit = model.max_source_tokens.toLocaleString();
@@ -33,7 +51,7 @@ async function describeModel() {
         setPenalty("a", model.generation_defaults.length_penalty ?? 1);
         return;
       }
-      const ping = await (await fetch("ping")).json();
+      const ping = await (await ask("ping")).json();
       find("model").textContent = ping.message ?? "No model is loaded.";
     } catch {
       find("model").textContent = "The server does not answer.";
@@ -56,7 +74,7 @@ function offerBeams(preferred) {
 /** One request; the time is what the user waits, the rest is what the server says. */
 async function summarize(inputs, parameters, signal) {
   const start = performance.now();
-  const response = await fetch("invocations", {
+  const response = await ask("invocations", {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({ inputs, parameters }),
