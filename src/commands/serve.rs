@@ -22,6 +22,7 @@ use epitome_export::ExportOptions;
 use epitome_runtime::bundle::MANIFEST;
 use epitome_runtime::progress::{Progress, Total};
 
+use super::seconds::Seconds;
 use crate::failure::Usage;
 
 /// Asynchronous inference allows an hour.
@@ -183,7 +184,7 @@ struct SchedulingFlags {
         long,
         value_name = "SECONDS",
         env = "EPITOME_DEADLINE",
-        default_value = "55",
+        default_value_t = Seconds(SchedulingSettings::default().deadline),
         default_value_if("batch_transform", "true", "590")
     )]
     deadline: Seconds,
@@ -192,7 +193,7 @@ struct SchedulingFlags {
         long,
         value_name = "SECONDS",
         env = "EPITOME_STREAM_DEADLINE",
-        default_value = "450"
+        default_value_t = Seconds(SchedulingSettings::default().stream_deadline)
     )]
     stream_deadline: Seconds,
 }
@@ -261,29 +262,6 @@ enum Answer {
     List,
     /// As the tutorial's inference script
     Object,
-}
-
-/// A time above 0.
-#[derive(Clone, Copy, Debug)]
-struct Seconds(Duration);
-
-impl FromStr for Seconds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let seconds = text
-            .trim()
-            .parse()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        seconds
-            .filter(|time| !time.is_zero() && *time <= MAX_DEADLINE)
-            .map(Self)
-            .ok_or_else(|| {
-                let max = MAX_DEADLINE.as_secs();
-                format!("expected a number of seconds above 0, at most {max}")
-            })
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -357,8 +335,8 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             queue: scheduling.queue,
             queue_rows: scheduling.queue_rows,
             rows: scheduling.batch_rows,
-            deadline: scheduling.deadline.0,
-            stream_deadline: scheduling.stream_deadline.0,
+            deadline: deadline("deadline", scheduling.deadline)?,
+            stream_deadline: deadline("stream-deadline", scheduling.stream_deadline)?,
         },
         batch_transform: BatchTransformSettings {
             max_concurrent_transforms: match sagemaker.max_concurrent_transforms {
@@ -372,6 +350,17 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             memory: sagemaker.model_memory.map(|mb| mb.saturating_mul(1 << 20)),
         }),
     })
+}
+
+fn deadline(flag: &str, Seconds(time): Seconds) -> Result<Duration> {
+    if time.is_zero() || time > MAX_DEADLINE {
+        bail!(Usage(format!(
+            "--{flag} is {}, but it must be a number of seconds above 0, at most {}",
+            time.as_secs_f64(),
+            MAX_DEADLINE.as_secs()
+        )));
+    }
+    Ok(time)
 }
 
 fn access(flags: &AccessFlags) -> Result<AccessSettings> {
