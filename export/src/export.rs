@@ -100,17 +100,18 @@ fn write(
         progress,
         ..
     } = *options;
-    let config = ModelConfig::new(checkpoint.config().clone());
+    let config = ModelConfig::new(checkpoint.config().clone(), checkpoint.names().count());
     let family = arch::of(&config)?;
-    let model = (family.model)(family, &config)?;
+    let model = family.model(config)?;
     let weights_name = match options.layout {
         Layout::Bundle => WEIGHTS,
         Layout::Optimum => optimum::names::WEIGHTS,
     };
     let file = WeightFile::create(folder, weights_name)?;
-    let mut weights = ModelWeights::new(checkpoint, file, precision, progress);
+    let mut weights = ModelWeights::new(checkpoint, family.base_prefix, file, precision, progress);
     progress.start("Writing weights", Total::Bytes(weights.total_bytes()));
     let graphs = model.graphs(options.layout, &mut weights)?;
+    let left_out = weights.left_out()?;
     let (bytes, sha256) = weights.finish()?;
     let mut files = BTreeMap::from([(weights_name.to_owned(), FileRecord { bytes, sha256 })]);
     let mut written = vec![TOKENIZER, GENERATION_CONFIG];
@@ -147,7 +148,8 @@ fn write(
     }
 
     let positions = graphs.shape.max_source_positions;
-    let transformers_version = config.get("transformers_version").and_then(Value::as_str);
+    let transformers_version = checkpoint.config().get("transformers_version");
+    let transformers_version = transformers_version.and_then(Value::as_str);
     Ok(Manifest {
         format: FORMAT,
         layout: options.layout,
@@ -163,6 +165,7 @@ fn write(
             digest: source.digest().into(),
             weights: checkpoint.weights_format().into(),
             transformers_version: transformers_version.map(str::to_owned),
+            left_out,
         },
         max_source_tokens: tokenizer::max_source_tokens(source.root(), positions)?,
         shape: graphs.shape,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::arch::Family;
 use crate::checkpoint::Checkpoint;
+use crate::version::Version;
 
 /// Where transformers 4.26 and later keeps generation settings.
 const GENERATION_CONFIG: &str = "generation_config.json";
@@ -17,6 +18,9 @@ const CLASS: &str = "transformers' configuration class";
 /// Overrides for one task, inside config.json.
 const TASK: (&str, &str) = ("task_specific_params", "summarization");
 
+const FORCED_BOS: &str = "forced_bos_token_id";
+const OLD_FORCED_BOS: &str = "force_bos_token_to_be_generated";
+
 /// Token ids that generation needs beside the parameters proper.
 const TOKEN_IDS: [&str; 4] = [
     "decoder_start_token_id",
@@ -24,6 +28,13 @@ const TOKEN_IDS: [&str; 4] = [
     "pad_token_id",
     "bos_token_id",
 ];
+
+/// What transformers 4's configuration class of an architecture does.
+struct Class {
+    defaults: Map<String, Value>,
+    /// [`Family::forces_bos_by_old_name`].
+    forces_bos_by_old_name: bool,
+}
 
 /// The merged defaults of a model.
 #[derive(Debug, PartialEq)]
@@ -35,23 +46,31 @@ pub(crate) struct GenerationDefaults {
 }
 
 impl GenerationDefaults {
-    /// Merges what the checkpoint says: `generation_config.json`, or where there is none the
-    /// generation keys in `config.json` and, below them, those of transformers' configuration
-    /// class; over them `task_specific_params.summarization`, as transformers' summarization
-    /// pipeline does.
+    /// Merges what the checkpoint says, as transformers does in the version that wrote it.
+    ///
+    /// `generation_config.json` is taken alone, where there is one. Otherwise the generation keys in
+    /// config.json are. Before version 5, those of transformers' configuration class lie below them,
+    /// and `task_specific_params.summarization` above, which the summarization pipeline took.
+    ///
+    /// transformers refuses to generate where it knows no token to start with. Token ids of
+    /// config.json, and of the class, are taken then.
     pub(crate) fn of(checkpoint: &Checkpoint, family: &Family) -> Self {
         let class = family
             .generation_defaults
             .iter()
             .map(|(key, id)| ((*key).to_owned(), Value::from(*id)))
             .collect();
+        let class = Class {
+            defaults: class,
+            forces_bos_by_old_name: family.forces_bos_by_old_name,
+        };
         Self::merge(checkpoint.config(), checkpoint.generation_config(), &class)
     }
 
     fn merge(
         config: &Map<String, Value>,
         generation_config: Option<&Map<String, Value>>,
-        class: &Map<String, Value>,
+        class: &Class,
     ) -> Self {
         let mut merged = Self {
             values: Map::new(),
@@ -59,30 +78,49 @@ impl GenerationDefaults {
         };
         // A null in config.json turns what the class has off.
         let silent = |key: &str| !config.contains_key(key);
-        match generation_config {
-            Some(fields) => {
-                merged.take(GENERATION_CONFIG, fields, is_generation_key);
-                let absent: Vec<_> = TOKEN_IDS
-                    .into_iter()
-                    .filter(|key| !merged.values.contains_key(*key))
-                    .collect();
-                merged.take(CLASS, class, |key| absent.contains(&key) && silent(key));
-                merged.take(CONFIG, config, |key| absent.contains(&key));
-            }
-            None => {
-                merged.take(CLASS, class, |key| is_generation_key(key) && silent(key));
+        match (generation_config, Version::of(config)) {
+            (Some(fields), _) => merged.take(GENERATION_CONFIG, fields, is_generation_key),
+            (None, Version::V5) => {
                 merged.take(CONFIG, config, is_generation_key);
+                merged.force_bos(config);
+            }
+            (None, Version::V4) => {
+                let defaults = &class.defaults;
+                merged.take(CLASS, defaults, |key| is_generation_key(key) && silent(key));
+                merged.take(CONFIG, config, is_generation_key);
+                if class.forces_bos_by_old_name && !merged.values.contains_key(FORCED_BOS) {
+                    merged.force_bos(config);
+                }
+                let (tasks, task) = TASK;
+                let params = config.get(tasks).and_then(|tasks| tasks.get(task));
+                if let Some(Value::Object(fields)) = params {
+                    let origin = format!("{CONFIG} {tasks}.{task}");
+                    merged.take(&origin, fields, is_generation_key);
+                }
             }
         }
-        let (tasks, task) = TASK;
-        if let Some(Value::Object(fields)) = config.get(tasks).and_then(|tasks| tasks.get(task)) {
-            merged.take(
-                &format!("{CONFIG} {tasks}.{task}"),
-                fields,
-                is_generation_key,
-            );
+        let starts = ["decoder_start_token_id", "bos_token_id"];
+        if !starts.iter().any(|key| merged.values.contains_key(*key)) {
+            let absent: Vec<_> = TOKEN_IDS
+                .into_iter()
+                .filter(|key| !merged.values.contains_key(*key))
+                .collect();
+            let defaults = &class.defaults;
+            merged.take(CLASS, defaults, |key| absent.contains(&key) && silent(key));
+            merged.take(CONFIG, config, |key| absent.contains(&key));
         }
         merged
+    }
+
+    /// What BART's configurations had before there was `forced_bos_token_id`.
+    fn force_bos(&mut self, config: &Map<String, Value>) {
+        let forced = config.get(OLD_FORCED_BOS).and_then(Value::as_bool);
+        let bos = self.values.get("bos_token_id").cloned();
+        if let (Some(true), Some(bos)) = (forced, bos) {
+            self.values.insert(FORCED_BOS.into(), bos);
+            let origin = format!("{CONFIG} {OLD_FORCED_BOS}");
+            self.origins.insert(FORCED_BOS.into(), origin);
+        }
     }
 
     fn take(&mut self, origin: &str, fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) {
@@ -102,31 +140,33 @@ fn is_generation_key(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::GenerationDefaults;
+    use super::{Class, GenerationDefaults};
 
-    fn merge(
-        config: serde_json::Value,
-        generation: Option<serde_json::Value>,
-    ) -> GenerationDefaults {
-        let generation = generation.as_ref().and_then(serde_json::Value::as_object);
-        let class = json!({"forced_eos_token_id": 1, "pad_token_id": 0});
-        GenerationDefaults::merge(
-            config.as_object().unwrap(),
-            generation,
-            class.as_object().unwrap(),
-        )
+    fn merge(config: Value, generation: Option<Value>) -> GenerationDefaults {
+        let generation = generation.as_ref().and_then(Value::as_object);
+        let defaults = json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7});
+        let class = Class {
+            defaults: defaults.as_object().unwrap().clone(),
+            forces_bos_by_old_name: true,
+        };
+        GenerationDefaults::merge(config.as_object().unwrap(), generation, &class)
+    }
+
+    /// The merged values.
+    fn values(config: Value, generation: Option<Value>) -> Value {
+        Value::Object(merge(config, generation).values)
     }
 
     #[test]
-    fn config_json_serves_where_there_is_no_generation_config() {
-        let config = json!({"d_model": 16, "num_beams": 8, "length_penalty": 0.8, "max_length": null,
-                            "eos_token_id": 1});
+    fn before_5_config_json_lies_over_the_class_where_there_is_no_generation_config() {
+        let config = json!({"d_model": 16, "num_beams": 8, "length_penalty": 0.8,
+                            "max_length": null, "eos_token_id": 1});
         let merged = merge(config, None);
         assert_eq!(
-            serde_json::Value::Object(merged.values),
-            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "num_beams": 8,
+            Value::Object(merged.values),
+            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7, "num_beams": 8,
                    "length_penalty": 0.8, "eos_token_id": 1})
         );
         assert_eq!(merged.origins["num_beams"], "config.json");
@@ -134,42 +174,82 @@ mod tests {
 
     #[test]
     fn a_null_in_config_json_turns_the_class_default_off() {
-        let merged = merge(json!({"forced_eos_token_id": null}), None);
         assert_eq!(
-            serde_json::Value::Object(merged.values),
-            json!({"pad_token_id": 0})
+            values(json!({"forced_eos_token_id": null}), None),
+            json!({"pad_token_id": 0, "bos_token_id": 7})
         );
     }
 
     #[test]
-    fn generation_config_json_hides_the_parameters_but_not_the_token_ids_of_config_json() {
-        let config = json!({"num_beams": 8, "decoder_start_token_id": 0, "eos_token_id": 1});
-        let merged = merge(
-            config,
-            Some(json!({"max_length": 64, "eos_token_id": [1, 2]})),
-        );
+    fn from_5_on_class_and_task_are_not_taken() {
+        let config = json!({"transformers_version": "5.1.0", "num_beams": 2, "bos_token_id": 3,
+                            "task_specific_params": {"summarization": {"num_beams": 4}}});
         assert_eq!(
-            serde_json::Value::Object(merged.values),
+            values(config, None),
+            json!({"num_beams": 2, "bos_token_id": 3})
+        );
+    }
+
+    #[test]
+    fn without_a_token_to_start_with_token_ids_come_from_config_json_and_the_class() {
+        let config = json!({"num_beams": 8, "decoder_start_token_id": 0, "eos_token_id": 1});
+        let generation = json!({"max_length": 64, "eos_token_id": [1, 2]});
+        let merged = merge(config, Some(generation));
+        assert_eq!(
+            Value::Object(merged.values),
             json!({"max_length": 64, "eos_token_id": [1, 2], "decoder_start_token_id": 0,
-                   "pad_token_id": 0})
+                   "pad_token_id": 0, "bos_token_id": 7})
         );
         assert_eq!(merged.origins["decoder_start_token_id"], "config.json");
         assert_eq!(merged.origins["eos_token_id"], "generation_config.json");
+        let config = json!({"transformers_version": "5.1.0"});
+        assert_eq!(
+            values(config, None),
+            json!({"pad_token_id": 0, "bos_token_id": 7})
+        );
     }
 
     #[test]
-    fn task_specific_params_come_last_and_bring_only_generation_parameters() {
+    fn generation_config_json_with_a_token_to_start_with_is_taken_alone() {
+        let config = json!({"num_beams": 8, "eos_token_id": 1, "decoder_start_token_id": 5,
+                            "task_specific_params": {"summarization": {"num_beams": 4}}});
+        let generation = json!({"max_length": 64, "bos_token_id": 2});
+        assert_eq!(values(config, Some(generation.clone())), generation);
+    }
+
+    #[test]
+    fn before_5_task_specific_params_come_last_and_bring_only_generation_parameters() {
         let config = json!({"num_beams": 1, "task_specific_params": {
             "summarization": {"num_beams": 4, "prefix": "summarize: "},
             "translation": {"num_beams": 2}}});
         let merged = merge(config, None);
         assert_eq!(
-            serde_json::Value::Object(merged.values),
-            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "num_beams": 4})
+            Value::Object(merged.values),
+            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7, "num_beams": 4})
         );
         assert_eq!(
             merged.origins["num_beams"],
             "config.json task_specific_params.summarization"
         );
+    }
+
+    #[test]
+    fn the_old_name_of_forced_bos_forces_bos_unless_another_is_forced() {
+        for (version, config, expected) in [
+            ("4.6.1", json!({}), 7),
+            ("4.6.1", json!({"bos_token_id": 3}), 3),
+            ("4.6.1", json!({"forced_bos_token_id": 9}), 9),
+            (
+                "5.0.0",
+                json!({"bos_token_id": 3, "forced_bos_token_id": 9}),
+                3,
+            ),
+        ] {
+            let mut config = config;
+            config["transformers_version"] = version.into();
+            config["force_bos_token_to_be_generated"] = true.into();
+            let found = values(config.clone(), None);
+            assert_eq!(found["forced_bos_token_id"], expected, "{config}");
+        }
     }
 }

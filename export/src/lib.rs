@@ -16,6 +16,7 @@ pub mod source;
 mod staging;
 mod tokenizer;
 mod verify;
+mod version;
 
 pub use error::{Error, Result};
 pub use export::{ExportOptions, export};

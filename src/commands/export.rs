@@ -133,6 +133,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.output.display(),
         start.elapsed().as_secs_f64()
     );
+    if !manifest.source.left_out.is_empty() {
+        eprintln!(
+            "Left out tensors that {} has no use for: {}",
+            manifest.architecture,
+            manifest.source.left_out.join(", ")
+        );
+    }
     match data {
         Some(data) => measure_loss(&source, &arguments.output, &data),
         None => Ok(()),

@@ -26,6 +26,13 @@ pub(super) static BART: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: true,
+    aliases: &[
+        ("hidden_size", "d_model"),
+        ("num_attention_heads", "encoder_attention_heads"),
+    ],
+    aliases_of_5: &[("num_hidden_layers", "encoder_layers")],
+    base_prefix: "model.",
     encoder: StackNames::bart("model.encoder"),
     decoder: StackNames::bart("model.decoder"),
     tables: &[
@@ -38,7 +45,7 @@ pub(super) static BART: Family = Family {
     embedding_norm: EmbeddingNorm::Sum,
     positions: Some(PositionKind::Learned { offset: 2 }),
     defaults: DEFAULTS,
-    model,
+    read,
 };
 
 /// Those of `transformers/models/bart/configuration_bart.py`.
@@ -53,7 +60,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 };
 
 /// Reads a config.json with the fields of `BartConfig`.
-pub(super) fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
     let hidden = config.size_or("d_model", defaults.hidden)?;
     let activation =
@@ -68,7 +75,7 @@ pub(super) fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
         let count = config.heads_or(&format!("{side}_attention_heads"), heads, hidden)?;
         Ok(Stack {
             names,
-            layers: config.size_or(&format!("{side}_layers"), layers)?,
+            layers: config.layers_or(&format!("{side}_layers"), layers)?,
             attention: Attention {
                 heads: Heads {
                     count,

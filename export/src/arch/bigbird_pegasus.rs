@@ -34,6 +34,7 @@ pub(super) static BIGBIRD_PEGASUS: Family = Family {
         ("eos_token_id", 1),
         ("pad_token_id", 0),
     ],
+    forces_bos_by_old_name: false,
     encoder: names("model.encoder"),
     decoder: names("model.decoder"),
     placement: Placement::Pre,
@@ -48,7 +49,7 @@ pub(super) static BIGBIRD_PEGASUS: Family = Family {
         scale_embedding: true,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
@@ -68,8 +69,8 @@ const PROJECTIONS: Projections = Projections {
     output: "output",
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     model.encoder.attention.names = PROJECTIONS;
     let field = "attention_type";
     let pattern = match config.string_or(field, "block_sparse")? {

@@ -21,6 +21,7 @@ pub(super) static BLENDERBOT: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 0),
     ],
+    forces_bos_by_old_name: false,
     placement: Placement::Pre,
     embedding_norm: EmbeddingNorm::None,
     positions: Some(PositionKind::Learned { offset: 0 }),

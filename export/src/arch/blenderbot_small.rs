@@ -20,6 +20,7 @@ pub(super) static BLENDERBOT_SMALL: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 0),
     ],
+    forces_bos_by_old_name: false,
     embedding_norm: EmbeddingNorm::SumThenTokens,
     positions: Some(PositionKind::Learned { offset: 0 }),
     defaults: Defaults {

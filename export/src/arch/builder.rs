@@ -105,7 +105,13 @@ impl<'a, 'c> Builder<'a, 'c> {
 
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.
     pub(crate) fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
-        let stored = self.weights.store(name, dims)?;
+        let stored = self.weights.store(name, dims, false)?;
+        Ok(self.graph.weight(name, &stored))
+    }
+
+    /// The same, where minus infinity bans a token.
+    pub(crate) fn logits_bias(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
+        let stored = self.weights.store(name, dims, true)?;
         Ok(self.graph.weight(name, &stored))
     }
 

@@ -5,23 +5,69 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 /// The largest size a configuration may name: far above any real model, far below an overflow.
 const LARGEST_SIZE: u64 = 1 << 24;
 
 /// The fields of config.json.
 #[derive(Clone, Debug)]
-pub(crate) struct ModelConfig(Map<String, Value>);
+pub(crate) struct ModelConfig {
+    fields: Map<String, Value>,
+    /// Tensors that the checkpoint holds: no model has as many layers.
+    tensors: usize,
+}
 
 impl ModelConfig {
-    /// Wraps the parsed file.
-    pub(crate) fn new(fields: Map<String, Value>) -> Self {
-        Self(fields)
+    /// Wraps the parsed file of a checkpoint that holds so many tensors.
+    pub(crate) fn new(fields: Map<String, Value>, tensors: usize) -> Self {
+        Self { fields, tensors }
+    }
+
+    /// Puts fields that go by another name (transformers' `attribute_map`) under their own. As there,
+    /// the other name wins where both are given.
+    pub(crate) fn with_aliases(mut self, aliases: &[(&str, &str)]) -> Self {
+        for (alias, field) in aliases {
+            if let Some(value) = self.get(alias).cloned() {
+                self.fields.insert((*field).into(), value);
+            }
+        }
+        self
+    }
+
+    /// The transformers that the checkpoint is read as.
+    pub(crate) fn version(&self) -> Version {
+        Version::of(&self.fields)
+    }
+
+    /// A number of layers, or its default.
+    pub(crate) fn layers_or(&self, field: &str, default: usize) -> Result<usize> {
+        let layers = self.size_or(field, default)?;
+        if layers <= self.tensors {
+            return Ok(layers);
+        }
+        let tensors = self.tensors;
+        Err(wrong(
+            field,
+            format_args!("is {layers}, but the weights hold {tensors} tensors in all"),
+        ))
+    }
+
+    /// A positive size of at most `max`, or its default.
+    pub(crate) fn bounded_or(&self, field: &str, default: usize, max: usize) -> Result<usize> {
+        let size = self.size_or(field, default)?;
+        if size <= max {
+            return Ok(size);
+        }
+        Err(wrong(
+            field,
+            format_args!("is {size}, but must be at most {max}"),
+        ))
     }
 
     /// A field as it stands; null counts as absent, as in transformers.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
+        self.fields.get(field).filter(|value| !value.is_null())
     }
 
     /// A positive size, or its default.

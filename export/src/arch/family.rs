@@ -6,6 +6,7 @@ use super::blocks::transformer::StackNames;
 use super::config::ModelConfig;
 use super::model::{EmbeddingNorm, Model};
 use crate::error::Result;
+use crate::version::Version;
 
 /// The description of one architecture. Most are another one's with a few values changed.
 #[derive(Clone, Copy)]
@@ -16,8 +17,19 @@ pub(crate) struct Family {
     pub(crate) title: &'static str,
     /// The tokenizer class that transformers chooses where the checkpoint names none.
     pub(crate) tokenizer_class: &'static str,
-    /// Generation settings of transformers' configuration class.
+    /// Generation settings of the configuration class of transformers 4.
     pub(crate) generation_defaults: &'static [(&'static str, u32)],
+    /// Whether transformers 4 forces `bos_token_id` where config.json sets
+    /// `force_bos_token_to_be_generated`.
+    pub(crate) forces_bos_by_old_name: bool,
+    /// Other names of fields of config.json, each with the field: `attribute_map` in both versions
+    /// of transformers.
+    pub(crate) aliases: &'static [(&'static str, &'static str)],
+    /// Those that transformers 5 adds.
+    pub(crate) aliases_of_5: &'static [(&'static str, &'static str)],
+    /// What stands before the names of all tensors but the output's, and is missing where the base
+    /// class saved them.
+    pub(crate) base_prefix: &'static str,
     /// Names of the encoder's parts.
     pub(crate) encoder: StackNames,
     /// Names of the decoder's parts.
@@ -34,7 +46,19 @@ pub(crate) struct Family {
     /// What holds where config.json is silent.
     pub(crate) defaults: Defaults,
     /// Reads config.json: the sizes and choices of one model.
-    pub(crate) model: fn(&Self, &ModelConfig) -> Result<Model>,
+    pub(crate) read: fn(&Self, &ModelConfig) -> Result<Model>,
+}
+
+impl Family {
+    /// The model that `config` describes.
+    pub(crate) fn model(&self, config: ModelConfig) -> Result<Model> {
+        let config = config.with_aliases(self.aliases);
+        let config = match config.version() {
+            Version::V4 => config,
+            Version::V5 => config.with_aliases(self.aliases_of_5),
+        };
+        (self.read)(self, &config)
+    }
 }
 
 /// The values of transformers' configuration class.

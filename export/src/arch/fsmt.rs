@@ -25,6 +25,11 @@ pub(super) static FSMT: Family = Family {
         ("num_beams", 5),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: false,
+    aliases_of_5: &[
+        ("num_hidden_layers", "encoder_layers"),
+        ("vocab_size", "tgt_vocab_size"),
+    ],
     tables: &[
         "model.decoder.embed_tokens.weight",
         "model.encoder.embed_tokens.weight",
@@ -39,12 +44,12 @@ pub(super) static FSMT: Family = Family {
         scale_embedding: true,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     let default = family.defaults.vocab_size;
     model.source_vocab_size = config.size_or("src_vocab_size", default)?;
     model.vocab_size = config.size_or("tgt_vocab_size", default)?;

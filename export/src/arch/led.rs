@@ -31,6 +31,8 @@ pub(super) static LED: Family = Family {
         ("eos_token_id", 2),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: false,
+    base_prefix: "led.",
     encoder: StackNames::bart("led.encoder"),
     decoder: StackNames::bart("led.decoder"),
     tables: &[
@@ -40,7 +42,7 @@ pub(super) static LED: Family = Family {
         "lm_head.weight",
     ],
     positions: Some(PositionKind::Learned { offset: 0 }),
-    model,
+    read,
     ..BART
 };
 
@@ -55,8 +57,8 @@ const PROJECTIONS: Projections = Projections {
 /// The projections of tokens with global attention.
 const GLOBAL: [&str; 3] = ["query_global", "key_global", "value_global"];
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     model.encoder.attention.names = PROJECTIONS;
     // Its configuration has no `scale_embedding`.
     model.embedding_scale = None;
@@ -85,6 +87,15 @@ fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
         return Err(wrong(
             "attention_window",
             format_args!("holds {odd}, but must be even"),
+        ));
+    }
+    let positions = model.max_source_positions;
+    if let Some(wide) = windows.iter().find(|window| **window > positions) {
+        return Err(wrong(
+            "attention_window",
+            format_args!(
+                "holds {wide}, but must be at most max_encoder_position_embeddings, {positions}"
+            ),
         ));
     }
     for layer in 0..model.encoder.layers {

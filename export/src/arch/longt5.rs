@@ -28,13 +28,13 @@ pub(super) static LONGT5: Family = Family {
         positions: 16384,
         ..t5::DEFAULTS
     },
-    model,
+    read,
     ..T5
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let layers = BiasLayers::First;
-    let mut model = t5::model(family, config, layers, t5::outputs_are_scaled(config)?)?;
+    let mut model = t5::read(family, config, layers, t5::outputs_are_scaled(config)?)?;
     let field = "encoder_attention_type";
     let (attention, global_block) = match config.string_or(field, "local")? {
         "local" => ("0.LocalSelfAttention", None),
@@ -55,7 +55,7 @@ fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
     };
     let heads = model.encoder.attention.heads.count;
     let sparse = Sparse {
-        reach: config.size_or("local_radius", 127)?,
+        reach: config.bounded_or("local_radius", 127, family.defaults.positions)?,
         global_block,
         bias: RelativeBias::from_config(config, layers, heads, true)?,
     };

@@ -22,6 +22,7 @@ pub(super) static M2M_100: Family = Family {
         ("eos_token_id", 2),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: false,
     placement: Placement::Pre,
     embedding_norm: EmbeddingNorm::None,
     positions: Some(PositionKind::Counted { padding: 1 }),
@@ -31,12 +32,12 @@ pub(super) static M2M_100: Family = Family {
         scale_embedding: true,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     model.count_past_padding(config)?;
     Ok(model)
 }

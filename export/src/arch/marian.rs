@@ -22,18 +22,19 @@ pub(super) static MARIAN: Family = Family {
         ("forced_eos_token_id", 0),
         ("pad_token_id", 58_100),
     ],
+    forces_bos_by_old_name: false,
     embedding_norm: EmbeddingNorm::None,
     positions: Some(PositionKind::Sinusoidal),
     defaults: Defaults {
         vocab_size: 58101,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     if !config.flag("share_encoder_decoder_embeddings", true)? {
         model.separate_tables = true;
         model.vocab_size = config.size_or("decoder_vocab_size", model.source_vocab_size)?;

@@ -19,6 +19,7 @@ pub(super) static MBART: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: false,
     placement: Placement::Pre,
     ..BART
 };

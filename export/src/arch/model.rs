@@ -226,7 +226,7 @@ impl Model {
                 false => Matrix::table(b, name, (self.vocab_size, self.hidden()))?,
             };
             let bias = match logits_bias {
-                true => Some(b.weight(LOGITS_BIAS, &[1, self.vocab_size])?),
+                true => Some(b.logits_bias(LOGITS_BIAS, &[1, self.vocab_size])?),
                 false => None,
             };
             Ok(table.product(b, &x, bias.as_ref(), Activation::Identity))

@@ -16,7 +16,7 @@ pub(super) static MT5: Family = Family {
         ("pad_token_id", 0),
     ],
     defaults: DEFAULTS,
-    model: |family, config| t5::model(family, config, BiasLayers::First, false),
+    read: |family, config| t5::read(family, config, BiasLayers::First, false),
     ..T5
 };
 

@@ -18,22 +18,23 @@ pub(super) static MVP: Family = Family {
         ("bos_token_id", 0),
         ("decoder_start_token_id", 2),
         ("eos_token_id", 2),
+        ("forced_eos_token_id", 2),
         ("pad_token_id", 1),
     ],
     defaults: Defaults {
         vocab_size: 50267,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     if config.flag("use_prompt", false)? {
         return Err(wrong(
             "use_prompt",
             "is true, which is not supported: only models without prompts are",
         ));
     }
-    bart::model(family, config)
+    bart::read(family, config)
 }

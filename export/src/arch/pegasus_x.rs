@@ -32,6 +32,7 @@ pub(super) static PEGASUS_X: Family = Family {
         ("forced_eos_token_id", 1),
         ("pad_token_id", 0),
     ],
+    forces_bos_by_old_name: false,
     placement: Placement::Pre,
     embedding_norm: EmbeddingNorm::None,
     positions: Some(PositionKind::Computed),
@@ -43,14 +44,17 @@ pub(super) static PEGASUS_X: Family = Family {
         scale_embedding: true,
         ..bart::DEFAULTS
     },
-    model,
+    read,
     ..BART
 };
 
-fn model(family: &Family, config: &ModelConfig) -> Result<Model> {
-    let mut model = bart::model(family, config)?;
+/// The largest `block_size`: a source is padded to whole blocks.
+const MAX_BLOCK: usize = 1 << 16;
+
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let mut model = bart::read(family, config)?;
     let globals = config.size_or("num_global_tokens", 32)?;
-    let block_size = config.size_or("block_size", 512)?;
+    let block_size = config.bounded_or("block_size", 512, MAX_BLOCK)?;
     let staggered = config.flag("stagger_local_blocks", true)?;
     if !block_size.is_multiple_of(2) {
         return Err(wrong(

@@ -16,6 +16,7 @@ pub(super) static PLBART: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 1),
     ],
+    forces_bos_by_old_name: false,
     defaults: Defaults {
         hidden: 768,
         vocab_size: 50005,

@@ -23,6 +23,14 @@ pub(super) static T5: Family = Family {
     title: "T5",
     tokenizer_class: "T5Tokenizer",
     generation_defaults: &[("eos_token_id", 1), ("pad_token_id", 0)],
+    forces_bos_by_old_name: false,
+    aliases: &[
+        ("hidden_size", "d_model"),
+        ("num_attention_heads", "num_heads"),
+        ("head_dim", "d_kv"),
+    ],
+    aliases_of_5: &[],
+    base_prefix: "",
     encoder: ENCODER,
     decoder: StackNames {
         stack: "decoder",
@@ -39,9 +47,9 @@ pub(super) static T5: Family = Family {
     embedding_norm: EmbeddingNorm::None,
     positions: None,
     defaults: DEFAULTS,
-    model: |family, config| {
+    read: |family, config| {
         let scaled_output = outputs_are_scaled(config)?;
-        model(family, config, BiasLayers::First, scaled_output)
+        read(family, config, BiasLayers::First, scaled_output)
     },
 };
 
@@ -80,7 +88,7 @@ pub(super) fn outputs_are_scaled(config: &ModelConfig) -> Result<bool> {
 
 /// Reads a config.json with the fields of `T5Config`. `bias_layers` have relative biases of their
 /// own; with `scaled_output` the last hidden states are divided by the root of their size.
-pub(super) fn model(
+pub(super) fn read(
     family: &Family,
     config: &ModelConfig,
     bias_layers: BiasLayers,
@@ -113,11 +121,13 @@ pub(super) fn model(
         feed_forward,
         norm,
     };
-    let layers = config.size_or("num_layers", layers)?;
+    let layers = config.layers_or("num_layers", layers)?;
+    // The other name of `num_layers`, which the decoder's default does not follow.
+    let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     Ok(Model {
         title: family.title,
-        encoder: stack(family.encoder, layers),
+        encoder: stack(family.encoder, encoder_layers),
         encoder_layers: full_attention(RelativeBias::from_config(
             config,
             bias_layers,
@@ -126,7 +136,7 @@ pub(super) fn model(
         )?),
         decoder: stack(
             family.decoder,
-            config.size_or("num_decoder_layers", layers)?,
+            config.layers_or("num_decoder_layers", layers)?,
         ),
         tables: family.tables,
         source_vocab_size: vocab_size,

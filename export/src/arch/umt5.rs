@@ -13,9 +13,9 @@ use super::t5;
 pub(super) static UMT5: Family = Family {
     model_type: "umt5",
     title: "umT5",
-    model: |family, config| {
+    read: |family, config| {
         let scaled_output = config.flag("tie_word_embeddings", true)?;
-        t5::model(family, config, BiasLayers::Every, scaled_output)
+        t5::read(family, config, BiasLayers::Every, scaled_output)
     },
     ..MT5
 };

@@ -27,6 +27,8 @@ pub(crate) struct PackedTensors {
 struct Values<'a> {
     tensor: TensorView<'a>,
     name: &'a str,
+    /// Whether minus infinity is a value like others.
+    bans: bool,
     progress: &'a dyn Progress,
 }
 
@@ -37,11 +39,10 @@ impl Values<'_> {
         let element_bytes = self.tensor.dtype().size() as u64;
         self.tensor.write_f32(&mut |values| {
             // One pass: a value that is not finite has an exponent of all ones.
-            if values
-                .iter()
-                .fold(0, |seen, v| seen | u32::from(!v.is_finite()))
-                != 0
-            {
+            let wrong = values.iter().fold(false, |wrong, value| {
+                wrong | !(value.is_finite() | (self.bans & (*value == f32::NEG_INFINITY)))
+            });
+            if wrong {
                 return Err(Error::NotFinite {
                     tensor: self.name.into(),
                 });
@@ -55,27 +56,37 @@ impl Values<'_> {
     }
 }
 
+/// What the names of both stacks' tensors begin with, in every architecture.
+const STACKS: [&str; 2] = ["encoder.", "decoder."];
+/// Buffers that PyTorch saved with the weights, and that are made anew.
+const BUFFERS: [&str; 3] = ["position_ids", "version", "_float_tensor"];
+
 /// Reads tensors out of a checkpoint and stores them.
 pub(crate) struct ModelWeights<'a> {
     checkpoint: &'a Checkpoint,
+    base_prefix: &'static str,
     file: WeightFile,
     precision: Precision,
     progress: &'a dyn Progress,
+    /// Names in the checkpoint.
     used: BTreeSet<String>,
     /// For names that the checkpoint lacks: the one that is read instead.
     instead: BTreeMap<String, String>,
 }
 
 impl<'a> ModelWeights<'a> {
-    /// Weights of `checkpoint`, to be stored in `file`, its matrices in `precision`.
+    /// Weights of `checkpoint`, to be stored in `file`, its matrices in `precision`. A tensor whose
+    /// name begins with `base_prefix` may go without it.
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
+        base_prefix: &'static str,
         file: WeightFile,
         precision: Precision,
         progress: &'a dyn Progress,
     ) -> Self {
         Self {
             checkpoint,
+            base_prefix,
             file,
             precision,
             progress,
@@ -93,7 +104,18 @@ impl<'a> ModelWeights<'a> {
 
     /// The checkpoint's name of what is read as `name`.
     fn in_checkpoint<'n>(&'n self, name: &'n str) -> &'n str {
-        self.instead.get(name).map_or(name, String::as_str)
+        let name = self.instead.get(name).map_or(name, String::as_str);
+        let bare = self.without_base(name);
+        let stored = |name| self.checkpoint.tensor(name).is_some();
+        if !stored(name) && stored(bare) {
+            bare
+        } else {
+            name
+        }
+    }
+
+    fn without_base<'n>(&self, name: &'n str) -> &'n str {
+        name.strip_prefix(self.base_prefix).unwrap_or(name)
     }
 
     /// The precision of the matrices.
@@ -108,17 +130,18 @@ impl<'a> ModelWeights<'a> {
 
     fn bytes(&self, name: &str) -> u64 {
         self.checkpoint
-            .tensor(name)
+            .tensor(self.in_checkpoint(name))
             .map_or(0, |tensor| (tensor.len() * tensor.dtype().size()) as u64)
     }
 
     /// Whether the checkpoint has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.checkpoint.tensor(name).is_some()
+        self.checkpoint.tensor(self.in_checkpoint(name)).is_some()
     }
 
-    /// Stores the tensor `name`, which must have the shape `dims`, as float32.
-    pub(crate) fn store(&mut self, name: &str, dims: &[usize]) -> Result<StoredTensor> {
+    /// Stores the tensor `name`, which must have the shape `dims`, as float32. With `bans`, minus
+    /// infinity is a value like others: it bans a token.
+    pub(crate) fn store(&mut self, name: &str, dims: &[usize], bans: bool) -> Result<StoredTensor> {
         self.used.insert(self.in_checkpoint(name).into());
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
@@ -126,6 +149,7 @@ impl<'a> ModelWeights<'a> {
         let values = Values {
             tensor: self.tensor(name, dims)?,
             name,
+            bans,
             progress: self.progress,
         };
         self.file.store_f32(name, dims, |sink| values.stream(sink))
@@ -151,6 +175,7 @@ impl<'a> ModelWeights<'a> {
         let values = Values {
             tensor: self.tensor(name, &dims)?,
             name,
+            bans: false,
             progress: self.progress,
         };
         let [size_out, size_in] = dims;
@@ -249,31 +274,55 @@ impl<'a> ModelWeights<'a> {
     /// Whether the tensor is there and holds anything but zeros.
     pub(crate) fn is_nonzero(&self, name: &str) -> bool {
         self.checkpoint
-            .tensor(name)
+            .tensor(self.in_checkpoint(name))
             .is_some_and(|tensor| tensor.to_f32().iter().any(|value| *value != 0.0))
     }
 
     /// Accounts for tensors the graphs do not need.
     pub(crate) fn pass_over(&mut self, names: &[&str]) {
         for &name in names {
-            if self.used.insert(name.into()) {
+            if self.used.insert(self.in_checkpoint(name).into()) {
                 self.progress.advance(self.bytes(name));
             }
         }
     }
 
-    /// Ends the weight file, `(bytes, sha256)`, once every tensor of the checkpoint was used.
-    pub(crate) fn finish(self) -> Result<(u64, String)> {
-        let extra: Vec<String> = self
-            .checkpoint
-            .names()
-            .filter(|name| !self.used.contains(*name))
+    /// The tensors of the checkpoint that nothing asked for: heads for other tasks, buffers. One
+    /// that looks like a part of the model is an error: it would be computed without it.
+    pub(crate) fn left_out(&self) -> Result<Vec<String>> {
+        let names = self.checkpoint.names();
+        let unused = names.filter(|name| !self.used.contains(*name));
+        let (parts, others): (Vec<_>, Vec<_>) = unused
             .map(str::to_owned)
-            .collect();
-        if extra.is_empty() {
-            self.file.finish()
-        } else {
-            Err(Error::UnexpectedTensors { names: extra })
+            .partition(|name| self.looks_needed(name));
+        match parts.is_empty() {
+            true => Ok(others),
+            false => Err(Error::UnexpectedTensors { names: parts }),
         }
+    }
+
+    /// Whether a tensor lies in a stack or in a module that is used, or has a used tensor's name
+    /// behind something else.
+    fn looks_needed(&self, name: &str) -> bool {
+        let name = self.without_base(name);
+        let last = name.rsplit('.').next();
+        if last.is_some_and(|last| BUFFERS.contains(&last)) {
+            return false;
+        }
+        let in_stack = STACKS.iter().any(|stack| name.starts_with(stack));
+        in_stack
+            || self.used.iter().any(|used| {
+                let used = self.without_base(used);
+                let module = used.rsplit_once('.').map_or(used, |(module, _)| module);
+                let below = name.strip_prefix(module);
+                let behind = name.strip_suffix(used);
+                below.is_some_and(|rest| rest.starts_with('.'))
+                    || behind.is_some_and(|rest| rest.ends_with('.'))
+            })
+    }
+
+    /// Ends the weight file: `(bytes, sha256)`.
+    pub(crate) fn finish(self) -> Result<(u64, String)> {
+        self.file.finish()
     }
 }

@@ -14,6 +14,7 @@ mod bitsandbytes;
 mod change;
 mod files;
 mod mapped;
+mod python_json;
 mod safetensors;
 mod stored;
 mod strided;
@@ -46,8 +47,14 @@ use crate::{Error, Result};
 /// The largest JSON file that is read. Real ones of this kind (indices included) stay below 1 MB.
 const MAX_JSON: u64 = 64 << 20;
 
-/// What `DistributedDataParallel` puts before every name when its own state is saved.
-const DDP_PREFIX: &str = "module.";
+/// What wraps a model names it by, within the names of its tensors: `torch.compile`,
+/// `DistributedDataParallel`, fully sharded data parallelism and activation checkpoints.
+const WRAPPERS: [&str; 4] = [
+    "_orig_mod",
+    "module",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
 
 /// A checkpoint folder with its weights mapped.
 pub struct Checkpoint {
@@ -111,7 +118,7 @@ impl Checkpoint {
             weights.base().to_owned()
         };
         let Reader { files, tensors, .. } = reader;
-        let mut tensors = without_prefix(tensors);
+        let mut tensors = without_wrappers(tensors);
         let quantized = bitsandbytes::collect(&mut tensors, &files)?;
         Ok(Self {
             root: root.to_owned(),
@@ -274,13 +281,23 @@ impl Reader<'_> {
     }
 }
 
-/// The tensors by name, without the prefix that `DistributedDataParallel` gives to all of them.
-fn without_prefix(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> {
-    let prefixed = !tensors.is_empty() && tensors.iter().all(|(n, _)| n.starts_with(DDP_PREFIX));
-    let strip = if prefixed { DDP_PREFIX.len() } else { 0 };
+/// The tensors by name, without the names of what wrapped the model.
+fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> {
+    let bare = |name: &str| {
+        let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
+        parts.collect::<Vec<_>>().join(".")
+    };
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, _) in &tensors {
+        *counts.entry(bare(name)).or_default() += 1;
+    }
+    // Two tensors that would share a name keep what tells them apart.
     tensors
         .into_iter()
-        .map(|(name, stored)| (name[strip..].to_owned(), stored))
+        .map(|(name, stored)| match bare(&name) {
+            bare if counts[&bare] == 1 => (bare, stored),
+            _ => (name, stored),
+        })
         .collect()
 }
 
@@ -312,7 +329,7 @@ fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
     if text.len() as u64 > MAX_JSON {
         return Err(problem(format!("is larger than {} MB", MAX_JSON >> 20)));
     }
-    match serde_json::from_slice(&text) {
+    match python_json::parse(&text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(problem("is not a JSON object".to_owned())),
         Err(error) => Err(problem(format!("is not valid JSON: {error}"))),

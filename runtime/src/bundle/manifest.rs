@@ -106,6 +106,9 @@ pub struct SourceRecord {
     /// `transformers_version` in config.json, where it says.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub transformers_version: Option<String>,
+    /// Tensors that the model has no use for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left_out: Vec<String>,
 }
 
 /// What a file of the bundle must hold.

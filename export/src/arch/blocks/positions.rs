@@ -2,6 +2,7 @@
 
 use super::inputs::{DecoderInputs, EncoderInputs};
 use crate::arch::builder::Builder;
+use crate::arch::config::wrong;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Int64;
@@ -43,6 +44,8 @@ pub(crate) struct PositionTable {
 /// Keys of the computed tables in the weight file.
 const SINUSOIDAL: &str = "embed_positions.weight";
 const FAIRSEQ: &str = "embed_positions.weights";
+/// Bytes of a computed table that any model may have.
+const SMALL_TABLE: u64 = 64 << 20;
 
 impl PositionTable {
     /// The positions of a source: `[source, hidden]` or `[batch, source, hidden]`. `name` is the
@@ -122,10 +125,10 @@ impl PositionTable {
             PositionKind::Sinusoidal if b.weights.has(&weight) => {
                 b.weight(&weight, &[positions, hidden])
             }
-            PositionKind::Sinusoidal => b.computed(SINUSOIDAL, &[positions, hidden], || {
-                sinusoidal(positions, hidden)
-            }),
-            PositionKind::Computed => b.computed(FAIRSEQ, &[positions, hidden], || {
+            PositionKind::Sinusoidal => {
+                self.computed(b, SINUSOIDAL, positions, || sinusoidal(positions, hidden))
+            }
+            PositionKind::Computed => self.computed(b, FAIRSEQ, positions, || {
                 fairseq_sinusoidal(positions, hidden, None)
             }),
             PositionKind::Counted { padding } => {
@@ -133,14 +136,35 @@ impl PositionTable {
                 if b.weights.has(&weight) {
                     return b.weight(&weight, &[rows, hidden]);
                 }
-                // Old M2M100 checkpoints carry a table along; transformers computes it
-                // nevertheless.
+                // Old M2M100 checkpoints carry a table along; transformers computes it nevertheless.
                 b.weights.pass_over(&[&format!("{name}.weights")]);
-                b.computed(FAIRSEQ, &[rows, hidden], || {
+                self.computed(b, FAIRSEQ, rows, || {
                     fairseq_sinusoidal(rows, hidden, Some(padding as usize))
                 })
             }
         }
+    }
+
+    /// A computed table of `rows`, unless it outweighs the model.
+    fn computed(
+        &self,
+        b: &mut Builder<'_, '_>,
+        key: &str,
+        rows: usize,
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Result<Value> {
+        let bytes = 4 * (rows as u64) * (self.hidden as u64);
+        if bytes > b.weights.total_bytes().max(SMALL_TABLE) {
+            let positions = self.positions;
+            return Err(wrong(
+                "max_position_embeddings",
+                format_args!(
+                    "is {positions}, which makes a table of {} MB: more than all weights",
+                    bytes >> 20
+                ),
+            ));
+        }
+        b.computed(key, &[rows, self.hidden], values)
     }
 }
 
