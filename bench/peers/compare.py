@@ -1,23 +1,33 @@
-"""epitome and its peers on models of true shape: encoder, decoder step, whole summary, load time and memory, in one run.
+"""Compares epitome with other engines: encoder, decoder step, whole summary, loading and memory.
 
-    python compare.py                                   # everything: hours; stops and resumes as it is told
-    python compare.py --models distilbart-cnn-12-6 --precision int8 --beams 4 --source 512 --batch 1 --rounds 5
+    python compare.py         # everything: takes hours, can be interrupted and continued
+    python compare.py --models distilbart-cnn-12-6 --precision int8 --beams 4 --source 512 \\
+        --batch 1 --rounds 5
     python compare.py --models pegasus-large --precision fp32 --beams 4 --threads 1 --budget 180
 
-Models have random weights (models.py), made under --work on the first run and kept. Every engine is a process of its
-own, pinned to --threads cores, gets the same token ids and must generate exactly --tokens tokens, so that no time depends
-on what a model says. Engines take turns, round after round, so that a machine that slows down slows all of them.
+Models have the shapes of well-known ones and random weights (models.py). They are made under --work
+on the first run and kept. Every engine is a process of its own, pinned to --threads cores. All get
+the same token ids and must generate exactly --tokens tokens, so that no time depends on the text.
+Engines take turns, round after round, so that a machine that slows down slows all of them.
 
-Each turn generates 2 tokens and then --tokens. A step is the difference of the two times over the difference in tokens,
-the search included; the encoder is the short time less two steps, so that it holds whatever an engine does once a
-document (the cross-attention's keys and values, too); the summary is the long time. What counts is the median of the
-rounds. Loading and memory (`--what load`) are measured in fresh processes with the files in the page cache: from the
-beginning of loading to the first token of 32, Python's imports left out and, in another column, counted; and the most
-memory that was resident after a summary of 512 tokens with 8 beams, mapped files included.
+Each turn generates 2 tokens and then --tokens tokens.
 
-Every measurement goes to results.jsonl in --output at once, and is not made again: a run that --budget (or Ctrl-C) ended
-goes on where it stopped, unless epitome was rebuilt in between. Then table.md, results.csv and step.svg are drawn.
+- A step is the difference of the two times, divided by the difference in tokens. The search is
+  included.
+- The encoder is the short time less two steps. It includes whatever an engine does once for a
+  document, such as the keys and values of cross-attention.
+- The summary is the long time.
+
+The figures are medians of the rounds. Loading and memory (`--what load`) are measured in fresh
+processes with the files in the page cache. Loading is the time from its start to the first token of
+a document of 32 tokens. Python's imports are not counted, and in another column they are. Memory is
+the peak resident memory after a summary of 512 tokens with 8 beams, mapped files included.
+
+Every measurement goes to results.jsonl in --output at once, and is not made again: a run that
+--budget or Ctrl-C ended continues where it stopped, unless epitome was rebuilt in between. At the
+end table.md, results.csv and step.svg are drawn.
 """
+
 import argparse
 import hashlib
 import itertools
@@ -39,12 +49,23 @@ LOAD_SOURCE, MEMORY_SOURCE, MEMORY_BEAMS, MEMORY_TOKENS = 32, 512, 8, 16
 
 def arguments():
     repository = Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--engines", nargs="+", default=["epitome", "ctranslate2", "transformers"],
-                        choices=["epitome", "ctranslate2", "transformers", "optimum"])
-    parser.add_argument("--precision", nargs="+", choices=["fp32", "int8"], default=["fp32", "int8"],
-                        help="transformers and optimum run in fp32 only, and are measured beside either")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        default=["epitome", "ctranslate2", "transformers"],
+        choices=["epitome", "ctranslate2", "transformers", "optimum"],
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=["fp32", "int8"],
+        default=["fp32", "int8"],
+        help="transformers and optimum run in fp32 only, and are measured beside either",
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--source", type=int, nargs="+", default=[128, 512, 1024])
@@ -52,12 +73,24 @@ def arguments():
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--what", nargs="+", choices=["speed", "load"], default=["speed", "load"])
-    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which to stop measuring")
-    parser.add_argument("--work", type=Path, default=repository / "target/peers", help="folder of the models")
-    parser.add_argument("--output", type=Path, help="folder of the results [default: results, in --work]")
-    parser.add_argument("--binaries", type=Path, default=repository / "target/release",
-                        help="folder of epitome and epitome-bench")
-    parser.add_argument("--optimum-python", default=sys.executable, help="the Python that has optimum-onnx")
+    parser.add_argument(
+        "--budget", type=float, default=float("inf"), help="seconds after which to stop measuring"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=repository / "target/peers", help="folder of the models"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder of the results [default: results, in --work]"
+    )
+    parser.add_argument(
+        "--binaries",
+        type=Path,
+        default=repository / "target/release",
+        help="folder of epitome and epitome-bench",
+    )
+    parser.add_argument(
+        "--optimum-python", default=sys.executable, help="the Python that has optimum-onnx"
+    )
     options = parser.parse_args()
     options.output = options.output or options.work / "results"
     if options.tokens <= SHORT:
@@ -109,23 +142,44 @@ def engines(options):
 def token_ids(shape, batch, length):
     """The same for every engine and run; no special token among them but the end."""
     generator = random.Random(length)
-    return [[generator.randrange(4, shape.vocab) for _ in range(length - 1)] + [shape.eos] for _ in range(batch)]
+    return [
+        [generator.randrange(4, shape.vocab) for _ in range(length - 1)] + [shape.eos]
+        for _ in range(batch)
+    ]
 
 
 def measure_speed(model, threads, options, results, budget):
     """Every configuration of a model at so many threads; all engines stay loaded meanwhile."""
+
     def key(engine, batch, source, beams, number):
-        return dict(what="speed", model=model, threads=threads, engine=engine.name, precision=engine.precision,
-                    batch=batch, source=source, beams=beams, tokens=options.tokens, round=number)
+        return dict(
+            what="speed",
+            model=model,
+            threads=threads,
+            engine=engine.name,
+            precision=engine.precision,
+            batch=batch,
+            source=source,
+            beams=beams,
+            tokens=options.tokens,
+            round=number,
+        )
 
     configurations = list(itertools.product(options.batch, options.source, options.beams))
     contenders = list(engines(options))
-    missing = [(configuration, number) for configuration in configurations for number in range(options.rounds)
-               if not all(results.has(**key(engine, *configuration, number)) for engine in contenders)]
+    missing = [
+        (configuration, number)
+        for configuration in configurations
+        for number in range(options.rounds)
+        if not all(results.has(**key(engine, *configuration, number)) for engine in contenders)
+    ]
     if not missing:
         return
     with ExitStack() as stack:
-        workers = {engine: stack.enter_context(engine.start(model, threads, options)) for engine in contenders}
+        workers = {
+            engine: stack.enter_context(engine.start(model, threads, options))
+            for engine in contenders
+        }
         for worker in workers.values():
             worker.load()
         warm = None
@@ -142,14 +196,27 @@ def measure_speed(model, threads, options, results, budget):
                 if threads > 1:
                     # Idle threads of the engine before may spin for a while.
                     time.sleep(0.3)
-                short, whole = (worker.generate(ids, beams, tokens) for tokens in (SHORT, options.tokens))
+                short, whole = (
+                    worker.generate(ids, beams, tokens) for tokens in (SHORT, options.tokens)
+                )
                 round_.append((engine, worker, short, whole))
             for engine, worker, short, whole in round_:
-                results.add(**key(engine, batch, source, beams, number), short=short, whole=whole, name=worker.engine)
-            print(f"{model}, {threads} thread(s), batch {batch}, source {source}, {beams} beam(s), round {number + 1}: "
-                  + ", ".join(f"{engine.name} {engine.precision} "
-                              f"{(whole - short) / (options.tokens - SHORT) * 1e3:.1f} ms"
-                              for engine, _, short, whole in round_), file=sys.stderr)
+                results.add(
+                    **key(engine, batch, source, beams, number),
+                    short=short,
+                    whole=whole,
+                    name=worker.engine,
+                )
+            print(
+                f"{model}, {threads} thread(s), batch {batch}, source {source}, "
+                f"{beams} beam(s), round {number + 1}: "
+                + ", ".join(
+                    f"{engine.name} {engine.precision} "
+                    f"{(whole - short) / (options.tokens - SHORT) * 1e3:.1f} ms"
+                    for engine, _, short, whole in round_
+                ),
+                file=sys.stderr,
+            )
 
 
 def measure_load(model, threads, options, results, budget):
@@ -157,8 +224,14 @@ def measure_load(model, threads, options, results, budget):
     shape = SHAPES[model]
     for number in range(options.rounds):
         for engine in engines(options):
-            key = dict(what="load", model=model, threads=threads, engine=engine.name, precision=engine.precision,
-                       round=number)
+            key = dict(
+                what="load",
+                model=model,
+                threads=threads,
+                engine=engine.name,
+                precision=engine.precision,
+                round=number,
+            )
             if results.has(**key):
                 continue
             budget.check()
@@ -171,16 +244,29 @@ def measure_load(model, threads, options, results, budget):
                 first = worker.generate(token_ids(shape, 1, LOAD_SOURCE), 1, 1)
                 from_start = worker.age()
                 worker.generate(token_ids(shape, 1, MEMORY_SOURCE), MEMORY_BEAMS, MEMORY_TOKENS)
-                results.add(**key, name=worker.engine, imports=imported, load=load, first_token=load + first,
-                            from_start=from_start, peak_resident=worker.peak_resident())
-                print(f"{model}, {threads} thread(s), {engine.name} {engine.precision}: first token after "
-                      f"{load + first:.2f} s, {worker.peak_resident() / 1e6:.0f} MB resident at most", file=sys.stderr)
+                results.add(
+                    **key,
+                    name=worker.engine,
+                    imports=imported,
+                    load=load,
+                    first_token=load + first,
+                    from_start=from_start,
+                    peak_resident=worker.peak_resident(),
+                )
+                print(
+                    f"{model}, {threads} thread(s), {engine.name} {engine.precision}: "
+                    f"first token after "
+                    f"{load + first:.2f} s, {worker.peak_resident() / 1e6:.0f} MB resident at most",
+                    file=sys.stderr,
+                )
 
 
 def roofline(threads, options, results):
     if not results.has(what="roofline", threads=threads):
         command = [options.binaries / "epitome-bench", "roofline", "--threads", str(threads)]
-        limits = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        limits = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
         results.add(what="roofline", **limits)
 
 
@@ -199,7 +285,9 @@ def main():
             if "load" in options.what:
                 measure_load(model, threads, options, results, budget)
     except (BudgetSpent, KeyboardInterrupt) as error:
-        print(f"stopped ({type(error).__name__}): the same command goes on from here", file=sys.stderr)
+        print(
+            f"stopped ({type(error).__name__}): the same command goes on from here", file=sys.stderr
+        )
         status = 3
     except EngineFailed as error:
         print(error, file=sys.stderr)

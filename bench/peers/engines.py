@@ -1,4 +1,5 @@
-"""The engines that are compared, each in a process of its own, pinned to as many cores as it may use."""
+"""The engines, each in a process of its own that is pinned to as many cores as it may use."""
+
 import json
 import os
 import subprocess
@@ -23,7 +24,9 @@ class Engine:
         """The folder that it loads, made where it is missing."""
         match self.name:
             case "epitome":
-                return models.epitome(model, options.work, self.precision, options.binaries / "epitome")
+                return models.epitome(
+                    model, options.work, self.precision, options.binaries / "epitome"
+                )
             case "ctranslate2":
                 return models.ctranslate2(model, options.work, self.precision)
             case "optimum":
@@ -34,11 +37,29 @@ class Engine:
     def start(self, model, threads, options):
         folder = self.prepare(model, options)
         if self.name == "epitome":
-            command = [options.binaries / "epitome-bench", "worker", "--model", folder, "--threads", threads]
+            command = [
+                options.binaries / "epitome-bench",
+                "worker",
+                "--model",
+                folder,
+                "--threads",
+                threads,
+            ]
         else:
             python = options.optimum_python if self.name == "optimum" else sys.executable
-            command = [python, HERE / "worker.py", self.name, "--model", folder, "--precision", self.precision,
-                       "--checkpoint", models.checkpoint(model, options.work), "--threads", threads]
+            command = [
+                python,
+                HERE / "worker.py",
+                self.name,
+                "--model",
+                folder,
+                "--precision",
+                self.precision,
+                "--checkpoint",
+                models.checkpoint(model, options.work),
+                "--threads",
+                threads,
+            ]
         return Worker([str(part) for part in command], threads)
 
 
@@ -46,8 +67,10 @@ def optimum(model, options):
     """The model as optimum-onnx exports it, with the Python that has it."""
     folder = options.work / model / "optimum-fp32"
     if not folder.is_dir():
-        script = ("import sys; from optimum.onnxruntime import ORTModelForSeq2SeqLM as Model; "
-                  "Model.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])")
+        script = (
+            "import sys; from optimum.onnxruntime import ORTModelForSeq2SeqLM as Model; "
+            "Model.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])"
+        )
         with models.Beside(folder) as partial:
             source = models.checkpoint(model, options.work)
             subprocess.run([options.optimum_python, "-c", script, source, partial], check=True)
@@ -60,16 +83,25 @@ class Worker:
     def __init__(self, command, threads):
         cores = sorted(os.sched_getaffinity(0))[:threads]
         pinned = ["taskset", "-c", ",".join(map(str, cores)), *command]
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads),
-                           TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+        environment = dict(
+            os.environ,
+            OMP_NUM_THREADS=str(threads),
+            MKL_NUM_THREADS=str(threads),
+            TOKENIZERS_PARALLELISM="false",
+            HF_HUB_OFFLINE="1",
+        )
         self.begun = time.perf_counter()
-        self.process = subprocess.Popen(pinned, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            pinned, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self.engine = self.read()["engine"]
 
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            raise EngineFailed(f"{' '.join(self.process.args)} ended with status {self.process.wait()}")
+            raise EngineFailed(
+                f"{' '.join(self.process.args)} ended with status {self.process.wait()}"
+            )
         return json.loads(line)
 
     def ask(self, **request):
@@ -81,7 +113,7 @@ class Worker:
         return self.ask(op="load")["seconds"]
 
     def generate(self, ids, beams, tokens):
-        """Seconds; an engine that did not make as many tokens as it was asked for cannot be compared."""
+        """Seconds. An engine that made another number of tokens cannot be compared."""
         answer = self.ask(op="generate", ids=ids, beams=beams, tokens=tokens)
         if answer["steps"] != tokens:
             raise EngineFailed(f"{self.engine} generated {answer['steps']} tokens, not {tokens}")

@@ -1,9 +1,11 @@
-"""Models of true shape with random weights, in the form that each engine reads.
+"""Models of a stated shape with random weights, in the form that each engine reads.
 
-A folder a model, made once and kept: `hf` is the checkpoint, `ctranslate2-*` what CTranslate2's converter makes of it,
-`epitome-*` what `epitome export` does. Speed and memory depend on a model's shape, not on what it has learnt. The
-tokenizer is a list of words `t0`, `t1` ..., one a token id: the engines are given ids, and CTranslate2 wants their words.
+Each model has a folder that is made once and kept: `hf` is the checkpoint, `ctranslate2-*` the
+output of CTranslate2's converter, `epitome-*` that of `epitome export`. Speed and memory depend on
+a model's shape, not on the values of its weights. The tokenizer is a list of words `t0`, `t1` ...,
+one for each token id: the engines get ids, and CTranslate2 needs their words.
 """
+
 import json
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Shape:
-    """What speed depends on, and what it takes to tell a model from it."""
+    """The sizes that speed depends on, and what else a configuration needs."""
 
     model_type: str
     vocab: int
@@ -33,35 +35,66 @@ class Shape:
         return self.heads * 64
 
     def step_weights(self):
-        """Weights that a decoder step must read: those of cross-attention's keys and values belong to the encoder."""
+        """Weights that a decoder step reads, without the layers that compute cross-attention's
+        keys and values: these belong to the encoder."""
         attentions = 4 * self.hidden * self.inner + 2 * self.hidden * self.inner
-        return self.decoder_layers * (attentions + 2 * self.hidden * self.ffn) + self.vocab * self.hidden
+        return (
+            self.decoder_layers * (attentions + 2 * self.hidden * self.ffn)
+            + self.vocab * self.hidden
+        )
 
     def encoder_operations(self, source):
-        """Multiplications and additions of the encoder and of cross-attention's keys and values: of weights, and of
-        attention."""
+        """Multiplications and additions of the encoder and of cross-attention's keys and values,
+        those of weights and those of attention."""
         weights = self.encoder_layers * (4 * self.hidden * self.inner + 2 * self.hidden * self.ffn)
         weights += self.decoder_layers * 2 * self.hidden * self.inner
         return 2 * weights * source, 4 * self.encoder_layers * source * source * self.inner
 
     def config(self):
-        common = dict(model_type=self.model_type, vocab_size=self.vocab, pad_token_id=self.pad, eos_token_id=self.eos,
-                      decoder_start_token_id=self.start)
+        common = dict(
+            model_type=self.model_type,
+            vocab_size=self.vocab,
+            pad_token_id=self.pad,
+            eos_token_id=self.eos,
+            decoder_start_token_id=self.start,
+        )
         if self.model_type == "t5":
-            return dict(common, d_model=self.hidden, d_kv=64, d_ff=self.ffn, num_heads=self.heads, tie_word_embeddings=True,
-                        num_layers=self.encoder_layers, num_decoder_layers=self.decoder_layers,
-                        feed_forward_proj=self.activation)
-        return dict(common, d_model=self.hidden, activation_function=self.activation, bos_token_id=0,
-                    encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers,
-                    encoder_ffn_dim=self.ffn, decoder_ffn_dim=self.ffn, encoder_attention_heads=self.heads,
-                    decoder_attention_heads=self.heads, max_position_embeddings=1024, forced_eos_token_id=None,
-                    forced_bos_token_id=None, scale_embedding=self.model_type == "pegasus",
-                    # As the published checkpoints say; CTranslate2's converter asks for it.
-                    normalize_before=self.model_type == "pegasus", normalize_embedding=self.model_type != "pegasus")
+            return dict(
+                common,
+                d_model=self.hidden,
+                d_kv=64,
+                d_ff=self.ffn,
+                num_heads=self.heads,
+                tie_word_embeddings=True,
+                num_layers=self.encoder_layers,
+                num_decoder_layers=self.decoder_layers,
+                feed_forward_proj=self.activation,
+            )
+        return dict(
+            common,
+            d_model=self.hidden,
+            activation_function=self.activation,
+            bos_token_id=0,
+            encoder_layers=self.encoder_layers,
+            decoder_layers=self.decoder_layers,
+            encoder_ffn_dim=self.ffn,
+            decoder_ffn_dim=self.ffn,
+            encoder_attention_heads=self.heads,
+            decoder_attention_heads=self.heads,
+            max_position_embeddings=1024,
+            forced_eos_token_id=None,
+            forced_bos_token_id=None,
+            scale_embedding=self.model_type == "pegasus",
+            # As the published checkpoints say; CTranslate2's converter asks for it.
+            normalize_before=self.model_type == "pegasus",
+            normalize_embedding=self.model_type != "pegasus",
+        )
 
 
 SHAPES = {
-    "distilbart-cnn-12-6": Shape("bart", 50264, 12, 6, 1024, 4096, 16, "gelu", pad=1, eos=2, start=2),
+    "distilbart-cnn-12-6": Shape(
+        "bart", 50264, 12, 6, 1024, 4096, 16, "gelu", pad=1, eos=2, start=2
+    ),
     "pegasus-large": Shape("pegasus", 96103, 16, 16, 1024, 4096, 16, "relu", pad=0, eos=1, start=0),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),
@@ -88,14 +121,20 @@ def write_checkpoint(shape, folder):
     model = transformers.AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
     # A search without settings of its own: each run says how long it is.
     model.generation_config = transformers.GenerationConfig(
-        pad_token_id=shape.pad, eos_token_id=shape.eos, decoder_start_token_id=shape.start)
+        pad_token_id=shape.pad, eos_token_id=shape.eos, decoder_start_token_id=shape.start
+    )
     model.save_pretrained(folder)
     words = {f"t{index}": index for index in range(shape.vocab)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="t3"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="t3", pad_token=f"t{shape.pad}", eos_token=f"t{shape.eos}", bos_token="t0",
-        model_max_length=1024).save_pretrained(folder)
+        tokenizer_object=tokenizer,
+        unk_token="t3",
+        pad_token=f"t{shape.pad}",
+        eos_token=f"t{shape.eos}",
+        bos_token="t0",
+        model_max_length=1024,
+    ).save_pretrained(folder)
 
 
 def ctranslate2(name, folder, precision):
@@ -107,7 +146,9 @@ def ctranslate2(name, folder, precision):
         source = checkpoint(name, folder)
         with Beside(path) as partial:
             converter = library.converters.TransformersConverter(str(source))
-            converter.convert(str(partial), quantization={"fp32": "float32"}.get(precision, precision), force=True)
+            converter.convert(
+                str(partial), quantization={"fp32": "float32"}.get(precision, precision), force=True
+            )
     return path
 
 
@@ -118,7 +159,9 @@ def epitome(name, folder, precision, binary):
     if not manifest.is_file() or manifest.stat().st_mtime < binary.stat().st_mtime:
         command = [binary, "export", checkpoint(name, folder), "--output", path]
         # fp32 is what export writes when nothing is said.
-        subprocess.run(command + ([] if precision == "fp32" else ["--precision", precision]), check=True)
+        subprocess.run(
+            command + ([] if precision == "fp32" else ["--precision", precision]), check=True
+        )
     return path
 
 

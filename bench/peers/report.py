@@ -1,4 +1,5 @@
 """Table, CSV and plot of what compare.py measured."""
+
 import csv
 import os
 import platform
@@ -11,7 +12,12 @@ from models import SHAPES
 
 BYTES = {"fp32": 4, "int8": 1}
 CONFIGURATION = ("model", "threads", "batch", "source", "beams", "tokens")
-LABELS = {"epitome": "epitome", "ctranslate2": "CTranslate2", "transformers": "transformers", "optimum": "optimum-onnx"}
+LABELS = {
+    "epitome": "epitome",
+    "ctranslate2": "CTranslate2",
+    "transformers": "transformers",
+    "optimum": "optimum-onnx",
+}
 # Tokens of the short generation that a step is told by.
 SHORT = 2
 
@@ -21,7 +27,7 @@ def median(values):
 
 
 def summarize(rows):
-    """Medians over the rounds: of speed by configuration and engine, and of loading by model and engine."""
+    """Medians over the rounds: speed by configuration and engine, loading by model and engine."""
     speed, load = defaultdict(list), defaultdict(list)
     for row in rows:
         engine = (row.get("engine"), row.get("precision"))
@@ -29,24 +35,35 @@ def summarize(rows):
             speed[tuple(row[name] for name in CONFIGURATION), engine].append(row)
         elif row["what"] == "load":
             load[(row["model"], row["threads"]), engine].append(row)
-    return {key: times(group) for key, group in speed.items()}, {key: loading(group) for key, group in load.items()}
+    return {key: times(group) for key, group in speed.items()}, {
+        key: loading(group) for key, group in load.items()
+    }
 
 
 def times(group):
     steps = [(row["whole"] - row["short"]) / (row["tokens"] - SHORT) for row in group]
     encoders = [row["short"] - SHORT * step for row, step in zip(group, steps)]
-    return dict(encoder_ms=1e3 * median(encoders), step_ms=1e3 * median(steps),
-                summary_ms=1e3 * median([row["whole"] for row in group]), rounds=len(group), name=group[0]["name"])
+    return dict(
+        encoder_ms=1e3 * median(encoders),
+        step_ms=1e3 * median(steps),
+        summary_ms=1e3 * median([row["whole"] for row in group]),
+        rounds=len(group),
+        name=group[0]["name"],
+    )
 
 
 def loading(group):
     fields = ("load", "first_token", "from_start", "peak_resident")
-    return dict({name: median([row[name] for row in group]) for name in fields}, rounds=len(group), name=group[0]["name"])
+    return dict(
+        {name: median([row[name] for row in group]) for name in fields},
+        rounds=len(group),
+        name=group[0]["name"],
+    )
 
 
 def floors(configuration, precision, limits):
-    """The least that encoder and step can take: weights to read, and operations to make, at the machine's best, which for
-    attention is counted as that of fp32."""
+    """The shortest possible times of encoder and step: weights to read and operations to make, at
+    the machine's best. Attention counts as fp32."""
     model, threads, batch, source, _, _ = configuration
     if threads not in limits:
         return None, None
@@ -74,9 +91,13 @@ def ratio(theirs, ours):
 
 
 def peers_of(precision, keys):
-    """The engines that one precision of epitome is held against: the same precision, and those that have but fp32."""
+    """The engines to compare with: those of the same precision, and those that have only fp32."""
     others = {engine for engine in keys if engine[0] != "epitome"}
-    return sorted(engine for engine in others if engine[1] == precision or engine[0] in ("transformers", "optimum"))
+    return sorted(
+        engine
+        for engine in others
+        if engine[1] == precision or engine[0] in ("transformers", "optimum")
+    )
 
 
 def label(engine, precision):
@@ -92,30 +113,51 @@ def table(rows, versions):
         operations = f"{limit['fp32_per_second'] / 1e9:.0f} G fp32"
         if limit["int8_per_second"]:
             operations += f" and {limit['int8_per_second'] / 1e9:.0f} G int8"
-        out.append(f"- {threads} thread(s): {limit['bytes_per_second'] / 1e9:.1f} GB/s read, {operations} operations/s")
-    out += ["", "Medians. Behind a peer's time, how many times ours it is; `floor` is what the machine's memory (step) or "
-            "arithmetic (encoder) allows at best.", ""]
+        out.append(
+            f"- {threads} thread(s): {limit['bytes_per_second'] / 1e9:.1f} GB/s read, "
+            f"{operations} operations/s"
+        )
+    out += [
+        "",
+        "Medians. In brackets, how many times epitome's time another engine takes. `floor` is the "
+        "time that the machine's memory (step) or arithmetic (encoder) needs at least.",
+        "",
+    ]
     groups = sorted({(key[0][0], key[0][1], key[1][1]) for key in speed if key[1][0] == "epitome"})
     for model, threads, precision in groups:
         configurations = sorted({key[0] for key in speed if key[0][:2] == (model, threads)})
         peers = peers_of(precision, {key[1] for key in speed if key[0][:2] == (model, threads)})
-        out += [f"## {model}, {precision}, {threads} thread(s)", "",
-                "| batch | source | beams | | floor | epitome | " + " | ".join(label(peer, precision) for peer in peers) + " |",
-                "| --- | --- | --- | --- | --- | --- |" + " --- |" * len(peers)]
+        out += [
+            f"## {model}, {precision}, {threads} thread(s)",
+            "",
+            "| batch | source | beams | | floor | epitome | "
+            + " | ".join(label(peer, precision) for peer in peers)
+            + " |",
+            "| --- | --- | --- | --- | --- | --- |" + " --- |" * len(peers),
+        ]
         for configuration in configurations:
             ours = speed.get((configuration, ("epitome", precision)))
             if ours is None:
                 continue
             _, _, batch, source, beams, tokens = configuration
             encoder, step = floors(configuration, precision, limits)
-            for name, field, floor in (("encoder, ms", "encoder_ms", encoder), ("step, ms", "step_ms", step),
-                                       (f"summary of {tokens}, ms", "summary_ms", None)):
+            for name, field, floor in (
+                ("encoder, ms", "encoder_ms", encoder),
+                ("step, ms", "step_ms", step),
+                (f"summary of {tokens}, ms", "summary_ms", None),
+            ):
                 cells = []
                 for peer in peers:
                     theirs = speed.get((configuration, peer), {}).get(field)
-                    cells.append(f"{number(theirs)} ({ratio(theirs, ours[field])})" if theirs is not None else "")
-                out.append(f"| {batch} | {source} | {beams} | {name} | {number(floor)} | {number(ours[field])} | "
-                           + " | ".join(cells) + " |")
+                    cells.append(
+                        f"{number(theirs)} ({ratio(theirs, ours[field])})"
+                        if theirs is not None
+                        else ""
+                    )
+                out.append(
+                    f"| {batch} | {source} | {beams} | {name} | {number(floor)} "
+                    f"| {number(ours[field])} | " + " | ".join(cells) + " |"
+                )
         out.append("")
     out += load_table(load)
     return "\n".join(out) + "\n"
@@ -124,29 +166,66 @@ def table(rows, versions):
 def load_table(load):
     if not load:
         return []
-    out = ["## Loading and memory", "", "| model | threads | engine | load to first token, s | with the process's start and "
-           "imports, s | peak resident, MB |", "| --- | --- | --- | --- | --- | --- |"]
+    out = [
+        "## Loading and memory",
+        "",
+        "| model | threads | engine | load to first token, s | with the process's start and "
+        "imports, s | peak resident, MB |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for ((model, threads), engine), row in sorted(load.items()):
-        out.append(f"| {model} | {threads} | {LABELS[engine[0]]} {engine[1]} | {row['first_token']:.2f} | "
-                   f"{row['from_start']:.2f} | {row['peak_resident'] / 1e6:.0f} |")
+        out.append(
+            f"| {model} | {threads} | {LABELS[engine[0]]} {engine[1]} | {row['first_token']:.2f} | "
+            f"{row['from_start']:.2f} | {row['peak_resident'] / 1e6:.0f} |"
+        )
     return out + [""]
 
 
 def write_csv(path, rows):
     speed, load = summarize(rows)
-    fields = ["what", *CONFIGURATION, "engine", "precision", "rounds", "encoder_ms", "step_ms", "summary_ms", "load",
-              "first_token", "from_start", "peak_resident", "name"]
+    fields = [
+        "what",
+        *CONFIGURATION,
+        "engine",
+        "precision",
+        "rounds",
+        "encoder_ms",
+        "step_ms",
+        "summary_ms",
+        "load",
+        "first_token",
+        "from_start",
+        "peak_resident",
+        "name",
+    ]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         for (configuration, (engine, precision)), figures in sorted(speed.items()):
-            writer.writerow(dict(zip(CONFIGURATION, configuration), what="speed", engine=engine, precision=precision, **figures))
+            writer.writerow(
+                dict(
+                    zip(CONFIGURATION, configuration),
+                    what="speed",
+                    engine=engine,
+                    precision=precision,
+                    **figures,
+                )
+            )
         for ((model, threads), (engine, precision)), figures in sorted(load.items()):
-            writer.writerow(dict(what="load", model=model, threads=threads, engine=engine, precision=precision, **figures))
+            writer.writerow(
+                dict(
+                    what="load",
+                    model=model,
+                    threads=threads,
+                    engine=engine,
+                    precision=precision,
+                    **figures,
+                )
+            )
 
 
 def plot(path, rows):
-    """Time of a step by beams, a panel for each model, source and number of threads; the floor as a line."""
+    """Time of a step by beams, with a panel for each model, source and thread count."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -160,18 +239,37 @@ def plot(path, rows):
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(5 * columns, 3.4 * lines), layout="constrained")
-    colours = {"epitome": "tab:blue", "ctranslate2": "tab:orange", "transformers": "tab:green", "optimum": "tab:red"}
+    colours = {
+        "epitome": "tab:blue",
+        "ctranslate2": "tab:orange",
+        "transformers": "tab:green",
+        "optimum": "tab:red",
+    }
     for place, panel in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, place)
-        own = {key: figures for key, figures in speed.items() if (key[0][0], key[0][1], key[0][2], key[0][3]) == panel}
+        own = {
+            key: figures
+            for key, figures in speed.items()
+            if (key[0][0], key[0][1], key[0][2], key[0][3]) == panel
+        }
         for engine in sorted({key[1] for key in own}):
-            points = sorted((key[0][4], figures["step_ms"]) for key, figures in own.items() if key[1] == engine)
+            points = sorted(
+                (key[0][4], figures["step_ms"]) for key, figures in own.items() if key[1] == engine
+            )
             style = "--" if engine[1] == "fp32" else "-"
-            axes.plot(*zip(*points), style, marker="o", color=colours[engine[0]], label=f"{LABELS[engine[0]]} {engine[1]}")
+            axes.plot(
+                *zip(*points),
+                style,
+                marker="o",
+                color=colours[engine[0]],
+                label=f"{LABELS[engine[0]]} {engine[1]}",
+            )
         for precision in sorted({key[1][1] for key in own if key[1][0] == "epitome"}):
             _, step = floors(next(iter(own))[0], precision, limits)
             if step is not None:
-                axes.axhline(step, color="0.6", linestyle="--" if precision == "fp32" else "-", linewidth=1)
+                axes.axhline(
+                    step, color="0.6", linestyle="--" if precision == "fp32" else "-", linewidth=1
+                )
         model, threads, batch, source = panel
         axes.set_title(f"{model}: source {source}, batch {batch}, {threads} thread(s)", fontsize=9)
         axes.set_xlabel("beams")
@@ -183,7 +281,11 @@ def plot(path, rows):
 
 def versions():
     def cpu():
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+        lines = (
+            Path("/proc/cpuinfo").read_text().splitlines()
+            if Path("/proc/cpuinfo").is_file()
+            else []
+        )
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         return names[0] if names else platform.processor()
 
@@ -193,7 +295,8 @@ def versions():
             packages.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             pass
-    return f"{cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; {', '.join(packages)}"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{cpu()}, {os.cpu_count()} cores, {system}; {', '.join(packages)}"
 
 
 def write(rows, options):

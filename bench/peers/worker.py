@@ -1,9 +1,10 @@
-"""One of the peers as an engine of compare.py: a JSON object a line in, one a line out, as `epitome-bench worker` has it.
+"""Another engine for compare.py. Reads and writes a JSON object a line, as `epitome-bench worker`.
 
     python worker.py ENGINE --model DIR --checkpoint DIR --precision P --threads N
 
 Loading is timed without Python's imports, which are done before the first line is written.
 """
+
 import argparse
 import json
 import sys
@@ -23,14 +24,23 @@ class CTranslate2:
     def load(self):
         compute_type = {"fp32": "float32"}.get(self.options.precision, self.options.precision)
         self.translator = self.library.Translator(
-            str(self.options.model), device="cpu", compute_type=compute_type, inter_threads=1,
-            intra_threads=self.options.threads)
+            str(self.options.model),
+            device="cpu",
+            compute_type=compute_type,
+            inter_threads=1,
+            intra_threads=self.options.threads,
+        )
 
     def generate(self, ids, beams, tokens):
         sources = [[self.words[token] for token in source] for source in ids]
         start = time.perf_counter()
         results = self.translator.translate_batch(
-            sources, beam_size=beams, min_decoding_length=tokens, max_decoding_length=tokens, length_penalty=1.0)
+            sources,
+            beam_size=beams,
+            min_decoding_length=tokens,
+            max_decoding_length=tokens,
+            length_penalty=1.0,
+        )
         seconds = time.perf_counter() - start
         return seconds, len(results[0].hypotheses[0])
 
@@ -43,19 +53,28 @@ class Transformers:
         transformers.logging.set_verbosity_error()
         torch.set_num_threads(options.threads)
         self.torch, self.library, self.options = torch, transformers, options
-        self.name = f"transformers {transformers.__version__} (torch {torch.__version__.split('+')[0]}, eager)"
+        version = torch.__version__.split("+")[0]
+        self.name = f"transformers {transformers.__version__} (torch {version}, eager)"
 
     def load(self):
         self.model = self.library.AutoModelForSeq2SeqLM.from_pretrained(
-            self.options.model, dtype=self.torch.float32, attn_implementation="eager").eval()
+            self.options.model, dtype=self.torch.float32, attn_implementation="eager"
+        ).eval()
 
     def generate(self, ids, beams, tokens):
         sources = self.torch.tensor(ids)
         start = time.perf_counter()
         with self.torch.inference_mode():
             made = self.model.generate(
-                sources, attention_mask=self.torch.ones_like(sources), num_beams=beams, min_new_tokens=tokens,
-                max_new_tokens=tokens, length_penalty=1.0, early_stopping=False, do_sample=False)
+                sources,
+                attention_mask=self.torch.ones_like(sources),
+                num_beams=beams,
+                min_new_tokens=tokens,
+                max_new_tokens=tokens,
+                length_penalty=1.0,
+                early_stopping=False,
+                do_sample=False,
+            )
         return time.perf_counter() - start, made.shape[1] - 1
 
 
@@ -73,7 +92,9 @@ class Optimum(Transformers):
     def load(self):
         session = self.ort.SessionOptions()
         session.intra_op_num_threads = self.options.threads
-        self.model = self.optimum.ORTModelForSeq2SeqLM.from_pretrained(self.options.model, session_options=session)
+        self.model = self.optimum.ORTModelForSeq2SeqLM.from_pretrained(
+            self.options.model, session_options=session
+        )
 
 
 ENGINES = {"ctranslate2": CTranslate2, "transformers": Transformers, "optimum": Optimum}

@@ -191,8 +191,8 @@ mod x86 {
         multiply_add::<8>()
     }
 
-    /// The usual sequence without VNNI: products of bytes are added in pairs to 16 bits, and these in
-    /// pairs to 32 bits.
+    /// The usual sequence without VNNI: products of bytes are added in pairs to 16 bits, and these
+    /// in pairs to 32 bits.
     #[target_feature(enable = "avx2")]
     pub(super) fn int8_avx2() -> f64 {
         let weights = _mm256_set1_epi8(black_box(3));

@@ -81,7 +81,8 @@ pub struct Comparison {
 /// # Errors
 ///
 /// [`Error::Runtime`] if the parameters are not valid for a bundle (before anything is measured) or
-/// a model fails; [`Error::Interrupted`] if `progress` ended the comparison before its first result.
+/// a model fails; [`Error::Interrupted`] if `progress` ended the comparison before its first
+/// result.
 pub fn compare(
     mut bundles: [&mut Summarizer; 2],
     data: &Dataset,

@@ -46,7 +46,8 @@ pub fn render(figure: &Figure) -> String {
     let height = panel.1 + legend.height();
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"ep\" \
-         viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\"><title>{}</title>{STYLE}",
+         viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" \
+         role=\"img\"><title>{}</title>{STYLE}",
         escape(&figure.description)
     );
     legend.write(&mut out);

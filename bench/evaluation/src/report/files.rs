@@ -113,7 +113,8 @@ fn settings_csv(results: &Results) -> Vec<u8> {
 
 fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
     let header = "row,num_beams,early_stopping,length_penalty,\
-                  tokenize_ms,encode_ms,decode_ms,total_ms,input_tokens,truncated,steps,tokens,characters,rouge1,rouge2,rougeL";
+                  tokenize_ms,encode_ms,decode_ms,total_ms,input_tokens,truncated,\
+                  steps,tokens,characters,rouge1,rouge2,rougeL";
     let rows = samples.list.iter().map(|sample: &Sample| {
         let setting = settings[sample.setting];
         let (stopping, penalty) = setting.beam.map_or_else(
