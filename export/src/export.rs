@@ -135,7 +135,7 @@ fn write(
     let defaults = GenerationDefaults::of(checkpoint, family);
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
-        if tokenizer_notes.surplus.is_some() {
+        if !tokenizer_notes.portable {
             // It has ids that the model does not, which the bundle's manifest explains.
             remove(&folder.join(TOKENIZER))?;
             written.retain(|name| *name != TOKENIZER);

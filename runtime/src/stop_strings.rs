@@ -9,12 +9,17 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::{Decoder, Tokenizer};
+use tokenizers::{
+    Decoder, DecoderWrapper, Model, Normalizer, PostProcessorWrapper, PreTokenizerWrapper,
+    TokenizerImpl,
+};
 
 use crate::generation::StopStrings;
 
 /// Decoded before each token, so that the token is decoded as one within a text.
 const STATIC_PREFIX: &str = "abcdef";
+/// No model has as many tokens: what a vocabulary says beyond is never generated.
+const MAX_TOKENS: u32 = 1 << 24;
 
 /// The text that each token adds to a summary, in UTF-8 where it is text at all.
 ///
@@ -92,7 +97,9 @@ fn byte_of(character: char) -> Option<u8> {
 }
 
 impl TokenTexts {
-    pub(crate) fn new(tokenizer: &Tokenizer) -> tokenizers::Result<Self> {
+    pub(crate) fn new<M: Model, N: Normalizer>(
+        tokenizer: &TokenizerImpl<M, N, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>,
+    ) -> tokenizers::Result<Self> {
         let decoder = tokenizer.get_decoder();
         let state = decoder.map(serde_json::to_value).transpose()?;
         let unit = Unit::of(&state.unwrap_or_default());
@@ -107,7 +114,8 @@ impl TokenTexts {
             .filter_map(|id| tokenizer.id_to_token(*id))
             .collect();
 
-        let vocab = tokenizer.get_vocab(true);
+        let mut vocab = tokenizer.get_vocab(true);
+        vocab.retain(|_, id| *id < MAX_TOKENS);
         let size = vocab.values().max().map_or(0, |id| *id as usize + 1);
         let mut texts = vec![None; size];
         for (token, id) in vocab {

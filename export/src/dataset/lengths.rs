@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use epitome_runtime::progress::{Progress, Total};
-use tokenizers::Tokenizer;
+use epitome_runtime::tokenizer::Pipeline;
 
 use super::{COLUMNS, TRAIN, VALIDATION};
 use crate::error::{Error, Result};
@@ -116,7 +116,7 @@ pub fn measure(
 
 /// Tokenizes in batches, on every core.
 struct Meter<'a> {
-    tokenizer: &'a Tokenizer,
+    tokenizer: &'a Pipeline,
     progress: &'a dyn Progress,
     batch: Vec<String>,
     text: Vec<u32>,
@@ -124,7 +124,7 @@ struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    fn new(tokenizer: &'a Tokenizer, progress: &'a dyn Progress) -> Self {
+    fn new(tokenizer: &'a Pipeline, progress: &'a dyn Progress) -> Self {
         Self {
             tokenizer,
             progress,

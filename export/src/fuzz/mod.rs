@@ -14,6 +14,7 @@
 
 mod archive;
 mod sentencepiece;
+mod tokenizer_json;
 pub(crate) mod weights;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

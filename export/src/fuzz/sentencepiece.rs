@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::tokenizer::from_json;
 use serde_json::{Map, Value};
-use tokenizers::Tokenizer;
 
 use super::{End, Random, fixture, run};
 use crate::tokenizer;
@@ -138,7 +138,7 @@ fn convert(folder: &Path, config: &Map<String, Value>) -> End {
         assert!(error.to_string().len() < 10_000);
         return End::Refusal;
     }
-    let tokenizer = Tokenizer::from_file(&made).unwrap();
+    let (tokenizer, _) = from_json(&fs::read_to_string(&made).unwrap()).unwrap();
     for line in LINES {
         // The library has errors of its own for pieces that contradict each other.
         if let Ok(encoding) = tokenizer.encode(line, true) {

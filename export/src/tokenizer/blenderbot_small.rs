@@ -1,7 +1,7 @@
 //! BlenderbotSmall: ParlAI's BPE over lower-case words, `vocab.json` and `merges.txt`.
 //!
 //! Agrees with `BlenderbotSmallTokenizer`
-//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 5.23. Its vocabulary
+//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. Its vocabulary
 //! marks pieces that a word goes on after (`th@@`), its merges those that end one (`e</w>`): the latter
 //! are the model's symbols here, and the decoder writes the former. Symbols that merges only go
 //! through have no id of their own, and become the unknown token ([`Surplus`]).
@@ -11,17 +11,19 @@ use std::collections::BTreeSet;
 use epitome_runtime::bundle::Surplus;
 use serde_json::{Map, Value, json};
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::byte_level::{MERGES, VOCAB, merges, vocabulary};
-use super::family::{Class, Folder, Tidying};
-use super::native::BLANK;
+use super::class::{Class, CleanUpSpaces, Folder, Json, replace};
+use super::sentencepiece_processor::BLANK;
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
+use super::vocabulary::{MERGES, VOCAB, merges, vocabulary};
 use crate::error::{Error, Result};
 
 pub(super) const BLENDERBOT_SMALL: Class = Class {
-    name: "BlenderbotSmallTokenizer",
+    names: &["BlenderbotSmallTokenizer"],
     files: &[VOCAB, MERGES],
     convert,
-    tidying: Tidying::Asked,
+    json: Json::Ignored,
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };
 
 /// Behind a piece that a word goes on after, in the vocabulary.
@@ -29,7 +31,7 @@ const GOES_ON: &str = "@@";
 /// Behind a symbol that ends a word, in the merges.
 const ENDS: &str = "</w>";
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
     let names = SpecialTokens::new(
         settings,
@@ -40,7 +42,11 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             ("pad_token", "__null__"),
         ]),
     )?;
-    let added = names.to_add(settings, settings.extra_tokens().unwrap_or_default());
+    let added = names.to_add(
+        settings,
+        Vec::new(),
+        settings.extra_tokens().unwrap_or_default(),
+    );
     if let Some(token) = added.iter().find(|token| !token.special) {
         return Err(wrong(format!(
             "has beside it the added token '{}', which is not special: no tokenizer.json can decode it",
@@ -73,7 +79,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         token: unknown as u32,
     });
     vocab.extend(symbols.into_iter().zip((from..).map(|id| json!(id))));
-    Ok(Blueprint {
+    Ok(Parts {
         normalizer: normalizer(),
         pre_tokenizer: json!({"type": "Split", "pattern": {"Regex": BLANK}, "behavior": "Removed",
                               "invert": false}),
@@ -84,7 +90,7 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             "vocab": vocab, "merges": merges,
         }),
         decoder: decoder(),
-        frame: Frame::after(&[]),
+        post_processor: PostProcessor::after(&[]),
         added,
         surplus,
     })
@@ -93,7 +99,6 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
 /// Words apart from `.,!?()` before them and from `'` on both sides, a line's end as a word of its own
 /// (but behind `'`), all in lower case.
 fn normalizer() -> Value {
-    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
     let string = |text: &str| json!({"String": text});
     let line_end = json!({"Regex": r"(?<=[^\s\x1c-\x1f'])\n"});
     let mut steps = vec![replace(line_end, " __newln__ ")];
@@ -107,7 +112,6 @@ fn normalizer() -> Value {
 
 /// Words with a space between them; `@@` where the text ends within one.
 fn decoder() -> Value {
-    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
     json!({"type": "Sequence", "decoders": [
         {"type": "Fuse"},
         replace(json!({"Regex": format!(r"(?<!{ENDS})\z")}), GOES_ON),

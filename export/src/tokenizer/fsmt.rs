@@ -1,17 +1,17 @@
 //! FSMT: refused without a `tokenizer.json`.
 //!
-//! `FSMTTokenizer` (`models/fsmt/tokenization_fsmt.py`) of transformers 5.23 cuts words by Moses' rules
+//! `FSMTTokenizer` (`models/fsmt/tokenization_fsmt.py`) of transformers 4.57 and 5.24 cuts words by Moses' rules
 //! and puts them together by others (`sacremoses`: nonbreaking prefixes of each language, escapes,
 //! quotation marks by parity), and reads and writes in two vocabularies. One `tokenizer.json` holds one
 //! vocabulary, and has no part that could say those rules.
 
-use super::family::{Class, Tidying};
+use super::class::{Change, Class, CleanUpSpaces, Json};
 use crate::error::Error;
 
 const SOURCE: &str = "vocab-src.json";
 
 pub(super) const FSMT: Class = Class {
-    name: "FSMTTokenizer",
+    names: &["FSMTTokenizer"],
     files: &[SOURCE, "vocab-tgt.json", "merges.txt"],
     convert: |_| {
         Err(Error::Tokenizer {
@@ -21,5 +21,7 @@ pub(super) const FSMT: Class = Class {
                 .into(),
         })
     },
-    tidying: Tidying::Never,
+    json: Json::Read(Change::Nothing),
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };

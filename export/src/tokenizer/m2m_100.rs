@@ -1,31 +1,29 @@
 //! M2M-100: text is cut by `sentencepiece.bpe.model`, `vocab.json` gives the pieces their ids, and
 //! the languages follow it.
 //!
-//! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 5.23,
-//! which runs SentencePiece itself; its vocabulary is put together as `marian` says, and the same
-//! holds for combining marks. Languages are tokens wherever they stand, even where the settings do
-//! not list them.
+//! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 4.57 and
+//! 5.24, which runs SentencePiece itself. Languages are tokens wherever they stand, even where the
+//! settings do not list them.
 
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
 
-use epitome_runtime::bundle::Surplus;
-use serde_json::{Map, Value, json};
-
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::byte_level::{VOCAB, vocabulary};
-use super::family::{Class, Folder, Tidying};
-use super::native::{bpe, decoder, merges, must_be_plain, normal, normalizer};
+use super::class::{Class, CleanUpSpaces, Folder, Json};
 use super::sentencepiece::{Algorithm, SentencePieceModel};
+use super::sentencepiece_processor::{Ids, decoder, must_be_plain};
 use super::settings::{TOKENIZER_CONFIG, special};
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
+use super::vocabulary::{VOCAB, vocabulary};
 use crate::error::{Error, Result};
 
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 
 pub(super) const M2M_100: Class = Class {
-    name: "M2M100Tokenizer",
+    names: &["M2M100Tokenizer"],
     files: &[SENTENCEPIECE, VOCAB],
     convert,
-    tidying: Tidying::Asked,
+    json: Json::Ignored,
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };
 
 /// Rows of the model's table that no token has.
@@ -42,7 +40,7 @@ const LANGUAGES: [&str; 100] = [
 /// Those of `language_codes` wmt21.
 const LANGUAGES_WMT21: [&str; 8] = ["en", "ha", "is", "ja", "cs", "ru", "zh", "de"];
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
     let model = SentencePieceModel::read(folder.path, SENTENCEPIECE)?;
     must_be_plain(&model, "M2M-100")?;
@@ -77,57 +75,37 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         ]),
     )?;
     let code = |language: &&str| format!("__{language}__");
-    let extra = languages.iter().map(code).map(special);
-    let mut added = names.to_add(settings, settings.extra_tokens().unwrap_or_default());
-    for token in extra {
+    let extra = settings.extra_tokens().unwrap_or_default();
+    let mut added = names.to_add(settings, Vec::new(), extra);
+    for token in languages.iter().map(code).map(special) {
         if !added.iter().any(|known| known.content == token.content) {
             added.push(token);
         }
     }
 
     let shared = vocabulary(folder.path, VOCAB)?;
-    let unk = names.required("unk_token")?;
-    let unknown = shared.get(unk).and_then(Value::as_u64);
-    let unknown = unknown.ok_or_else(|| Error::Tokenizer {
-        file: VOCAB.into(),
-        problem: format!("lacks the unknown token '{unk}'"),
-    })?;
+    let unknown = names.required("unk_token")?;
+    if !shared.contains_key(unknown) {
+        return Err(Error::Tokenizer {
+            file: VOCAB.into(),
+            problem: format!("lacks the unknown token '{unknown}'"),
+        });
+    }
     let first_language = shared.len();
-    let mut vocab = Map::new();
-    let pieces: BTreeSet<&str> = normal(&model).map(|(text, _)| text).collect();
-    for (piece, id) in &shared {
-        let visible =
-            pieces.contains(piece.as_str()) || added.iter().any(|token| token.content == *piece);
-        let piece = if visible {
-            piece.clone()
-        } else {
-            format!(" {piece}")
-        };
-        vocab.insert(piece, id.clone());
-    }
-    for (place, language) in languages.iter().enumerate() {
-        vocab.insert(code(language), json!(first_language + place));
-    }
-    let from = first_language + languages.len() + UNUSED_ROWS;
-    let missing = normal(&model).filter(|(text, _)| !shared.contains_key(*text));
-    let missing: Vec<&str> = missing.map(|(text, _)| text).collect();
-    for (place, text) in missing.iter().enumerate() {
-        vocab.insert((*text).to_owned(), json!(from + place));
-    }
-    Ok(Blueprint {
-        normalizer: normalizer(&model),
+    let pieces = shared.into_iter();
+    let pieces = pieces.map(|(piece, id)| (piece, id.as_u64().unwrap_or_default() as usize));
+    let codes = languages.iter().map(code).zip(first_language..);
+    let ids = Ids::new(pieces.chain(codes).collect(), settings, &added);
+    let from = ids.end() + UNUSED_ROWS;
+    let (cut, surplus) = ids.model(&model, from, unknown)?;
+    Ok(Parts {
+        normalizer: json!(model.normalizer),
         pre_tokenizer: Value::Null,
-        model: bpe(json!(vocab), unk, json!(merges(&model)?)),
+        model: cut,
         decoder: decoder(),
-        frame: Frame::Tokens {
-            before: vec![code(&language)],
-            after: vec![names.required("eos_token")?.to_owned()],
-        },
+        post_processor: PostProcessor::around(&[&code(&language)], &[names.required("eos_token")?]),
         added,
-        surplus: (!missing.is_empty()).then_some(Surplus {
-            from: from as u32,
-            token: unknown as u32,
-        }),
+        surplus,
     })
 }
 

@@ -1,43 +1,35 @@
 //! Marian: text is cut by `source.spm`, and `vocab.json` gives the pieces of both languages their
 //! ids.
 //!
-//! Agrees with `MarianTokenizer` (`models/marian/tokenization_marian.py`) of transformers 5.23,
-//! which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things of the
-//! three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and decoding
-//! (`target.spm` cuts nothing but training targets). So the list of pieces is that of `vocab.json`;
-//! those that `source.spm` has keep its scores. The others must never be found in text: they are
-//! stored behind a space, which text has none of once spaces have become `▁`, and the decoder takes
-//! it away. Pieces that `source.spm` alone has come last, and become the unknown token
-//! ([`Surplus`]).
-//!
-//! Two things differ from transformers. A language code of the vocabulary (`>>fra<<`) is one token
-//! wherever it stands, and an unknown one is plain text; in transformers any code is one token at
-//! the beginning, and none elsewhere. And the normalizer of the `tokenizers` library replaces the
-//! shortest sequence that it finds within a character and its marks, SentencePiece the longest.
+//! Agrees with `MarianTokenizer` (`models/marian/tokenization_marian.py`) of transformers 4.57 and
+//! 5.24, which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things of
+//! the three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and
+//! decoding (`target.spm` cuts nothing but training targets).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use epitome_runtime::bundle::Surplus;
-use serde_json::Value;
-use tokenizers::AddedToken;
+use epitome_runtime::tokenizer::{CODE_MARK, LanguageCodes};
+use serde_json::{Value, json};
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::byte_level::{VOCAB, vocabulary};
-use super::family::{Class, Folder, Tidying, unigram};
-use super::native::{decoder, normalizer};
-use super::sentencepiece::{Kind, SentencePieceModel};
+use super::class::{Class, CleanUpSpaces, Folder, Json};
+use super::sentencepiece::{Algorithm, Kind, SentencePieceModel};
+use super::sentencepiece_processor::{Ids, decoder};
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
+use super::vocabulary::{VOCAB, vocabulary};
 use crate::error::{Error, Result};
 
 const SOURCE: &str = "source.spm";
 
 pub(super) const MARIAN: Class = Class {
-    name: "MarianTokenizer",
+    names: &["MarianTokenizer"],
     files: &[SOURCE, "target.spm", VOCAB],
     convert,
-    tidying: Tidying::Asked,
+    json: Json::Ignored,
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
     if settings.flag("separate_vocabs", false)? {
         return Err(Error::Tokenizer {
@@ -48,16 +40,14 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         });
     }
     let model = SentencePieceModel::read(folder.path, SOURCE)?;
-    model.must_be_unigram("MarianTokenizer")?;
-    if model.byte_fallback
-        || model
-            .pieces
-            .iter()
-            .any(|piece| piece.kind == Kind::UserDefined)
-    {
+    let user_defined = |kind| kind == Kind::UserDefined;
+    if model.byte_fallback || model.pieces.iter().any(|piece| user_defined(piece.kind)) {
         return Err(model.wrong(
             "has byte fallback or user-defined pieces, which no Marian model was trained with",
         ));
+    }
+    if model.algorithm != Algorithm::Unigram {
+        return Err(model.wrong("is a BPE model, and Marian's are Unigram models"));
     }
     let names = SpecialTokens::new(
         settings,
@@ -67,72 +57,52 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             ("pad_token", "<pad>"),
         ]),
     )?;
-    let added = names.to_add(settings, settings.extra_tokens().unwrap_or_default());
-    let pieces = shared_pieces(folder)?;
-    let unk = names.required("unk_token")?;
-    let unknown = pieces.iter().position(|piece| piece == unk);
-    let unknown = unknown.ok_or_else(|| wrong(format!("lacks the unknown token '{unk}'")))?;
-
-    let mut scores: BTreeMap<&str, f64> = model
-        .pieces
-        .iter()
-        .filter(|piece| piece.kind == Kind::Normal)
-        .map(|piece| (piece.text.as_str(), f64::from(piece.score)))
-        .collect();
-    let mut codes = Vec::new();
-    let mut vocab = Vec::with_capacity(pieces.len());
-    for piece in &pieces {
-        let is_code = piece.starts_with(">>") && piece.ends_with("<<");
-        if is_code {
-            codes.push(AddedToken {
-                normalized: false,
-                ..AddedToken::from(piece.clone(), false)
-            });
-        }
-        let is_added = is_code || added.iter().any(|token| token.content == *piece);
-        vocab.push(match scores.remove(piece.as_str()) {
-            Some(score) => (piece.clone(), score),
-            None if is_added => (piece.clone(), 0.0),
-            None => (format!(" {piece}"), 0.0),
+    let extra = settings.extra_tokens().unwrap_or_default();
+    let added = names.to_add(settings, Vec::new(), extra);
+    let unknown = names.required("unk_token")?;
+    let vocab = vocabulary(folder.path, VOCAB)?;
+    if !vocab.contains_key(unknown) {
+        return Err(Error::Tokenizer {
+            file: VOCAB.into(),
+            problem: format!("lacks the unknown token '{unknown}'"),
         });
     }
-    let surplus = (!scores.is_empty()).then_some(Surplus {
-        from: vocab.len() as u32,
-        token: unknown as u32,
+    let is_added: BTreeSet<&str> = added.iter().map(|token| token.content.as_str()).collect();
+    let is_code =
+        |piece: &str| piece.starts_with(">>") && piece.ends_with("<<") && !is_added.contains(piece);
+    let known = vocab
+        .keys()
+        .filter(|piece| is_code(piece))
+        .cloned()
+        .collect();
+    let mut tokens: Vec<(String, usize)> = Vec::with_capacity(vocab.len());
+    let mut visible = added.clone();
+    for (piece, id) in vocab {
+        let id = id.as_u64().unwrap_or_default() as usize;
+        let piece = match is_code(&piece) {
+            true => format!("{CODE_MARK}{piece}"),
+            false => piece,
+        };
+        if piece.starts_with(CODE_MARK) {
+            visible.push(super::settings::special(piece.clone()));
+        }
+        tokens.push((piece, id));
+    }
+    let ids = Ids::new(tokens, settings, &visible);
+    let from = ids.end();
+    let (cut, surplus) = ids.model(&model, from, unknown)?;
+    let mut normalizer = model.normalizer;
+    normalizer.language_codes = Some(LanguageCodes {
+        known,
+        unknown: unknown.to_owned(),
     });
-    vocab.extend(
-        scores
-            .into_iter()
-            .map(|(piece, score)| (piece.to_owned(), score)),
-    );
-    Ok(Blueprint {
-        normalizer: normalizer(&model),
+    Ok(Parts {
+        normalizer: json!(normalizer),
         pre_tokenizer: Value::Null,
-        model: unigram(vocab, unknown),
+        model: cut,
         decoder: decoder(),
-        frame: Frame::after(&[names.required("eos_token")?]),
-        added: added.into_iter().chain(codes).collect(),
+        post_processor: PostProcessor::after(&[names.required("eos_token")?]),
+        added,
         surplus,
     })
-}
-
-/// The pieces of `vocab.json` by id: 0 and on, none left out.
-fn shared_pieces(folder: &Folder<'_>) -> Result<Vec<String>> {
-    let vocab = vocabulary(folder.path, VOCAB)?;
-    let mut pieces = vec![String::new(); vocab.len()];
-    for (piece, id) in vocab {
-        let id = id.as_u64().and_then(|id| usize::try_from(id).ok());
-        match id.and_then(|id| pieces.get_mut(id)) {
-            Some(place) => *place = piece,
-            None => return Err(wrong("leaves out ids, and must count from 0 on".into())),
-        }
-    }
-    Ok(pieces)
-}
-
-fn wrong(problem: String) -> Error {
-    Error::Tokenizer {
-        file: VOCAB.into(),
-        problem,
-    }
 }

@@ -1,34 +1,44 @@
 //! mBART and mBART-50: `sentencepiece.bpe.model` (Unigram, whatever its name), in fairseq's order
 //! of special tokens, followed by the languages.
 //!
-//! Agrees with `MBartTokenizer` and `MBart50Tokenizer` (`models/mbart/tokenization_mbart.py`,
-//! `models/mbart50/tokenization_mbart50.py`) and their converters (`convert_slow_tokenizer.py`) of
-//! transformers 5.23. `MBartTokenizer` leaves out the model's own normalizer, `MBart50Tokenizer`
-//! applies it.
+//! Agrees with `MBartTokenizerFast` and `MBart50TokenizerFast` of transformers 4.57, with
+//! `MBartTokenizer` and `MBart50Tokenizer` of 5.24 (`models/mbart`, `models/mbart50`), and with their
+//! converters (`convert_slow_tokenizer.py`). 5.24's `MBartTokenizer` leaves out the model's own
+//! normalizer, which 4.57 applies.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{
-    Class, FAIRSEQ_NAMES, Folder, Tidying, metaspace, one_space, spaced_words, unigram,
+use super::class::{
+    Change, Class, CleanUpSpaces, FAIRSEQ_NAMES, Folder, Json, metaspace, one_space,
+    sentencepiece_before_5, sequence, spaced_words,
 };
-use super::sentencepiece::SentencePieceModel;
-use super::settings::special;
+use super::settings::{Settings, TOKENIZER_CONFIG, special};
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
+use super::version::Version;
+use super::vocabulary::Pieces;
 use crate::error::{Error, Result};
 
+const FILE: &str = "sentencepiece.bpe.model";
+
 pub(super) const MBART: Class = Class {
-    name: "MBartTokenizer",
-    files: &["sentencepiece.bpe.model"],
+    names: &["MBartTokenizer"],
+    files: &[FILE],
     convert: |folder| convert(folder, false),
-    tidying: Tidying::Asked,
+    json: Json::Read(Change::PostProcessor(|settings| {
+        post_processor(settings, false)
+    })),
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };
 
 pub(super) const MBART_50: Class = Class {
-    name: "MBart50Tokenizer",
-    files: &["sentencepiece.bpe.model"],
+    names: &["MBart50Tokenizer"],
     convert: |folder| convert(folder, true),
-    tidying: Tidying::Asked,
+    json: Json::Read(Change::PostProcessor(|settings| {
+        post_processor(settings, true)
+    })),
+    ..MBART
 };
 
 /// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
@@ -47,76 +57,86 @@ const LANGUAGES_50: [&str; 52] = [
     "gl_ES", "sl_SI",
 ];
 
-fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Parts> {
     let settings = folder.settings;
-    let model = SentencePieceModel::read(folder.path, "sentencepiece.bpe.model")?;
-    model.must_be_unigram(if fifty {
-        "MBart50Tokenizer"
-    } else {
-        "MBartTokenizer"
+    let version = folder.version();
+    let names = names(settings, fifty)?;
+    let languages = &LANGUAGES_50[..if fifty { LANGUAGES_50.len() } else { LANGUAGES }];
+    let language = language(settings);
+    let pieces = Pieces::read(folder, FILE, |model| {
+        model.must_begin_with_special(REPLACED)?;
+        let first = if fifty { "cls_token" } else { "bos_token" };
+        let mut vocab = Vec::new();
+        for name in [first, "pad_token", "eos_token", "unk_token"] {
+            vocab.push((names.required(name)?.to_owned(), 0.0));
+        }
+        vocab.extend(model.scored(REPLACED));
+        vocab.extend(
+            languages
+                .iter()
+                .map(|language| ((*language).to_owned(), 0.0)),
+        );
+        vocab.push((names.required("mask_token")?.to_owned(), 0.0));
+        Ok(vocab)
     })?;
-    model.must_begin_with_special(REPLACED)?;
-    let mask = AddedToken {
-        lstrip: true,
-        ..special("<mask>")
+
+    let codes = || languages.iter().copied().map(special);
+    let extra: Vec<AddedToken> = match (version, settings.extra_tokens()) {
+        (Version::V4, extra) if fifty => extra.into_iter().flatten().chain(codes()).collect(),
+        (Version::V4, extra) => codes().chain(extra.into_iter().flatten()).collect(),
+        (Version::V5, Some(extra)) => extra,
+        (Version::V5, None) if fifty => pieces.added.iter().cloned().chain(codes()).collect(),
+        (Version::V5, None) => codes().chain(pieces.added.iter().cloned()).collect(),
     };
+    let known = pieces.list.iter().any(|(piece, _)| piece == language);
+    if !known && !extra.iter().any(|token| token.content == language) {
+        return Err(Error::Config {
+            file: TOKENIZER_CONFIG.into(),
+            field: "src_lang".into(),
+            problem: format!("is '{language}', which is none of this tokenizer's languages"),
+        });
+    }
+    let charsmap = pieces.charsmap.clone();
+    let (normalizer, pre_tokenizer) = match (version, fifty) {
+        (Version::V4, _) => (sentencepiece_before_5(charsmap), metaspace("always")),
+        (Version::V5, false) => (Value::Null, spaced_words("always")),
+        (Version::V5, true) => {
+            let steps = charsmap.into_iter().chain([one_space()]);
+            (sequence(steps.collect()), metaspace("always"))
+        }
+    };
+    Ok(Parts {
+        normalizer,
+        pre_tokenizer,
+        model: pieces.model(version, UNKNOWN),
+        decoder: metaspace("always"),
+        post_processor: post_processor(settings, fifty)?,
+        added: names.to_add(settings, pieces.added, extra),
+        surplus: None,
+    })
+}
+
+fn names(settings: &Settings, fifty: bool) -> Result<SpecialTokens> {
     let mut known = defaults(&FAIRSEQ_NAMES);
     if fifty {
         // The class has no beginning of its own.
         known.retain(|(name, _)| *name != "bos_token");
     }
-    known.push(("mask_token", mask));
-    let names = SpecialTokens::new(settings, &known)?;
-    let languages = &LANGUAGES_50[..if fifty { LANGUAGES_50.len() } else { LANGUAGES }];
-    let language = settings.text("src_lang").unwrap_or("en_XX");
-    if !languages.contains(&language) {
-        return Err(Error::Config {
-            file: super::settings::TOKENIZER_CONFIG.into(),
-            field: "src_lang".into(),
-            problem: format!("is '{language}', which is none of this tokenizer's languages"),
-        });
-    }
+    known.push(mask("<mask>", fifty && settings.version == Version::V4));
+    SpecialTokens::new(settings, &known)
+}
 
-    let first = if fifty { "cls_token" } else { "bos_token" };
-    let mut vocab = Vec::new();
-    for name in [first, "pad_token", "eos_token", "unk_token"] {
-        vocab.push((names.required(name)?.to_owned(), 0.0));
-    }
-    vocab.extend(model.scored(REPLACED));
-    vocab.extend(
-        languages
-            .iter()
-            .map(|language| ((*language).to_owned(), 0.0)),
-    );
-    vocab.push((names.required("mask_token")?.to_owned(), 0.0));
+fn language(settings: &Settings) -> &str {
+    settings.text("src_lang").unwrap_or("en_XX")
+}
 
-    let codes = languages.iter().copied().map(special);
-    let extra = settings.extra_tokens().unwrap_or_else(|| match fifty {
-        true => model.added_pieces().chain(codes).collect(),
-        false => codes.chain(model.added_pieces()).collect(),
-    });
+/// The language before the text and the end behind it (mBART-50), or both behind it.
+fn post_processor(settings: &Settings, fifty: bool) -> Result<PostProcessor> {
+    let names = names(settings, fifty)?;
     let eos = names.required("eos_token")?;
-    let (normalizer, pre_tokenizer, frame) = if fifty {
-        let normalizers: Vec<Value> = model.charsmap().into_iter().chain([one_space()]).collect();
-        let frame = Frame::Tokens {
-            before: vec![language.into()],
-            after: vec![eos.into()],
-        };
-        (
-            json!({"type": "Sequence", "normalizers": normalizers}),
-            metaspace(),
-            frame,
-        )
-    } else {
-        (Value::Null, spaced_words(), Frame::after(&[eos, language]))
-    };
-    Ok(Blueprint {
-        normalizer,
-        pre_tokenizer,
-        model: unigram(vocab, UNKNOWN),
-        decoder: metaspace(),
-        frame,
-        added: names.to_add(settings, extra),
-        surplus: None,
+    let language = language(settings);
+    Ok(match fifty {
+        true => PostProcessor::around(&[language], &[eos]),
+        false => PostProcessor::after(&[eos, language]),
     })
 }

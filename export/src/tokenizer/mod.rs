@@ -1,85 +1,71 @@
 //! The checkpoint's tokenizer, as the bundle keeps it: one `tokenizer.json`, whatever files a
 //! training job left.
 //!
-//! A `tokenizer.json` in the checkpoint is taken as it is, without the truncation and padding of
-//! the training run. Where there is none, one is made from the files of the tokenizer's class: the
-//! one that `tokenizer_config.json` names, or the one that belongs to `model_type`, as transformers'
-//! `AutoTokenizer` chooses (`models/auto/tokenization_auto.py`). What is missing or contradicts
-//! itself is refused by name; nothing is guessed.
+//! A model reads the tokens it was trained with, so the reference is the transformers that wrote the
+//! checkpoint: [`Version`]. `docs/tokenizers.md` has the rule and a table of the classes. What is
+//! missing or contradicts itself is refused by name; nothing is guessed.
 
+mod albert;
+mod bartpho;
+mod bert;
 mod blenderbot_small;
-mod blueprint;
+mod byt5;
 mod byte_level;
-mod family;
+mod class;
+mod fairseq;
 mod fsmt;
 mod m2m_100;
 mod marian;
 mod mbart;
-mod native;
 mod nllb;
+#[cfg(test)]
+mod normalization_tests;
 mod pegasus;
 mod plbart;
+mod registry;
 mod sentencepiece;
+mod sentencepiece_processor;
 mod settings;
 mod t5;
 #[cfg(test)]
 mod tests;
+mod tokenizer_json;
+mod version;
+mod vocabulary;
 
 use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::Surplus;
+use epitome_runtime::tokenizer::{Pipeline, TextNormalizer, from_json};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokenizers::decoders::DecoderWrapper;
-use tokenizers::{ModelWrapper, Tokenizer};
+use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper};
+use tokenizers::{TruncationDirection, TruncationParams};
 
-use self::family::{Class, Folder, Tidying};
+use self::class::{Change, Class, CleanUpSpaces, Folder, Json};
+pub(crate) use self::registry::VOCABULARIES;
 use self::settings::Settings;
-use crate::arch;
+use self::tokenizer_json::{PostProcessor, SpecialTokens};
+use self::version::Version;
 use crate::error::{Error, Result};
 
 const TOKENIZER: &str = "tokenizer.json";
 /// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads more
 /// tokens than this.
 const NO_LIMIT: f64 = 1e9;
-/// Files that a vocabulary can be in.
-pub(crate) const VOCABULARIES: [&str; 11] = [
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "source.spm",
-    "target.spm",
-    "vocab.json",
-    "merges.txt",
-    "target_vocab.json",
-    "vocab.txt",
-    "vocab-src.json",
-    "vocab-tgt.json",
-];
-/// Every class that can be converted.
-fn classes() -> impl Iterator<Item = Class> {
-    [
-        pegasus::PEGASUS,
-        t5::T5,
-        mbart::MBART,
-        mbart::MBART_50,
-        marian::MARIAN,
-        m2m_100::M2M_100,
-        nllb::NLLB,
-        plbart::PLBART,
-        byte_level::BLENDERBOT,
-        blenderbot_small::BLENDERBOT_SMALL,
-        fsmt::FSMT,
-    ]
-    .into_iter()
-    .chain(byte_level::ROBERTA)
-}
 
 /// A tokenizer, and what the runtime must know beside it.
 #[derive(Debug)]
 struct Converted {
-    tokenizer: Tokenizer,
+    pipeline: Pipeline,
     surplus: Option<Surplus>,
+    /// The token of the language that it was set to write.
+    target_language: Option<u32>,
+    /// Whether a text that ends in the end token gets no other one.
+    end_token_once: bool,
+    /// Whether the beginning of a text that is too long is left out, not its end.
+    cut_from_the_left: bool,
 }
 
 /// What the bundle's manifest records of its tokenizer.
@@ -89,6 +75,19 @@ pub(crate) struct Notes {
     pub(crate) surplus: Option<Surplus>,
     /// The token of the language that the tokenizer was set to write, `tgt_lang`.
     pub(crate) target_language: Option<u32>,
+    /// Whether the `tokenizers` library reads the same from the file that was written.
+    pub(crate) portable: bool,
+}
+
+/// A tokenizer as the bundle keeps it: what the library writes, and what it does not.
+#[derive(Serialize)]
+struct File<'a> {
+    #[serde(flatten)]
+    pipeline: &'a Pipeline,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    split_special_tokens: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    end_token_once: bool,
 }
 
 /// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`.
@@ -103,23 +102,39 @@ pub(crate) fn convert(
     vocab_size: usize,
     to: &Path,
 ) -> Result<Notes> {
-    let converted = read(from, config)?;
+    let mut converted = read(from, config)?;
     fits(&converted, vocab_size)?;
-    let text = converted
-        .tokenizer
-        .to_string(false)
-        .map_err(|error| unusable(TOKENIZER, &error))?;
+    if converted.cut_from_the_left {
+        // The length is the model's: the runtime reads the side alone.
+        let left = TruncationParams {
+            direction: TruncationDirection::Left,
+            ..Default::default()
+        };
+        let pipeline = &mut converted.pipeline;
+        pipeline
+            .with_truncation(Some(left))
+            .map_err(|error| unusable(&error))?;
+    }
+    let file = File {
+        pipeline: &converted.pipeline,
+        split_special_tokens: converted.pipeline.get_encode_special_tokens(),
+        end_token_once: converted.end_token_once,
+    };
+    let text = serde_json::to_string(&file).map_err(|error| unusable(&error))?;
     fs::write(to, text).map_err(|source| Error::io(to, source))?;
+    let normalizer = converted.pipeline.get_normalizer();
+    let own_normalizer = matches!(normalizer, Some(TextNormalizer::SentencePiece(_)));
     Ok(Notes {
         surplus: converted.surplus,
-        target_language: target_language(&Settings::read(from)?, &converted.tokenizer),
+        target_language: converted.target_language,
+        portable: converted.surplus.is_none() && !own_normalizer && !file.end_token_once,
     })
 }
 
 /// The token of `tgt_lang`: the language itself (mBART, NLLB) or `__language__` (M2M-100).
-fn target_language(settings: &Settings, tokenizer: &Tokenizer) -> Option<u32> {
+fn target_language(settings: &Settings, pipeline: &Pipeline) -> Option<u32> {
     let language = settings.text("tgt_lang")?;
-    let added = tokenizer.get_added_vocabulary().get_vocab();
+    let added = pipeline.get_added_vocabulary().get_vocab();
     let names = [language.to_owned(), format!("__{language}__")];
     names.iter().find_map(|name| added.get(name).copied())
 }
@@ -127,7 +142,7 @@ fn target_language(settings: &Settings, tokenizer: &Tokenizer) -> Option<u32> {
 /// Most tokens of a source: what the tokenizer's own configuration says, within what the model's
 /// position table holds.
 pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> {
-    let limit = Settings::read(from)?
+    let limit = Settings::read(from, Version::V5, None)?
         .model_max_length()
         .filter(|limit| (2.0..NO_LIMIT).contains(limit));
     Ok(limit.map_or(positions, |limit| positions.min(limit as usize)))
@@ -143,11 +158,11 @@ pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String
             .get("prefix")
     };
     let own = || config.get("prefix");
-    let places = [
+    let locations = [
         ("task_specific_params.summarization.prefix", task()),
         ("prefix", own()),
     ];
-    for (field, value) in places {
+    for (field, value) in locations {
         match value {
             None | Some(Value::Null) => {}
             Some(Value::String(prefix)) => {
@@ -170,10 +185,9 @@ pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String
 /// # Errors
 ///
 /// There is none, or one that cannot be read.
-pub(crate) fn open(path: &Path) -> Result<Tokenizer> {
+pub(crate) fn open(path: &Path) -> Result<Pipeline> {
     if !path.is_dir() {
-        let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
-        return from_json(bytes);
+        return read_json(path);
     }
     let config = path.join("config.json");
     let config = match fs::read(&config) {
@@ -181,107 +195,131 @@ pub(crate) fn open(path: &Path) -> Result<Tokenizer> {
             file: "config.json".into(),
             problem: format!("is no JSON object: {error}"),
         })?,
-        // A bundle has none, and needs none.
-        Err(_) => Map::new(),
+        // A bundle has none, and its tokenizer.json is read as it is.
+        Err(_) => return read_json(&path.join(TOKENIZER)),
     };
-    Ok(read(path, &config)?.tokenizer)
+    Ok(read(path, &config)?.pipeline)
 }
 
 /// The tokenizer of the checkpoint in `folder`.
 fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
-    let settings = Settings::read(folder)?;
-    let (mut tokenizer, surplus, tidying) = if folder.join(TOKENIZER).is_file() {
-        let tokenizer = read_json(folder)?;
-        let tidying = match tokenizer.get_model() {
-            ModelWrapper::BPE(_) => Tidying::Never,
-            _ => Tidying::Asked,
-        };
-        (tokenizer, None, tidying)
-    } else {
-        let class = class(folder, config, &settings)?;
-        let blueprint = (class.convert)(&Folder {
-            path: folder,
-            settings: &settings,
-        })?;
-        let surplus = blueprint.surplus;
-        let tokenizer = blueprint.build(class.files[0], &settings)?;
-        (tokenizer, surplus, class.tidying)
-    };
-    if tidying.applies(&settings)? {
-        let decoder = blueprint::tidy(json!(tokenizer.get_decoder()));
-        let decoder: DecoderWrapper =
-            serde_json::from_value(decoder).map_err(|error| unusable(TOKENIZER, &error))?;
-        tokenizer.with_decoder(Some(decoder));
-    }
-    Ok(Converted { tokenizer, surplus })
-}
-
-fn read_json(folder: &Path) -> Result<Tokenizer> {
-    let path = folder.join(TOKENIZER);
-    let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
-    from_json(bytes)
-}
-
-fn from_json(bytes: Vec<u8>) -> Result<Tokenizer> {
-    let mut tokenizer =
-        Tokenizer::from_bytes(bytes).map_err(|error| unusable(TOKENIZER, &error))?;
-    tokenizer.with_padding(None);
-    tokenizer
-        .with_truncation(None)
-        .map_err(|error| unusable(TOKENIZER, &error))?;
-    Ok(tokenizer)
-}
-
-/// The class to convert, all of whose files are there.
-fn class(folder: &Path, config: &Map<String, Value>, settings: &Settings) -> Result<Class> {
-    let found: Vec<String> = VOCABULARIES
-        .into_iter()
-        .filter(|name| folder.join(name).is_file())
-        .map(str::to_owned)
-        .collect();
-    if found.is_empty() {
-        return Err(Error::Json {
-            file: TOKENIZER.into(),
-            problem: "is missing: the checkpoint has no tokenizer".into(),
-        });
-    }
-    let model_type = config.get("model_type").and_then(Value::as_str);
-    let name = settings
-        .text("tokenizer_class")
-        .or_else(|| config.get("tokenizer_class")?.as_str())
-        // A name that only says that there was a tokenizer.json.
-        .filter(|name| !["PreTrainedTokenizerFast", "TokenizersBackend"].contains(name))
-        .or_else(|| Some(arch::find(model_type?)?.tokenizer_class))
-        .ok_or_else(|| Error::TokenizerClass {
-            class: format!("tokenizer of a '{}'", model_type.unwrap_or_default()),
-            found: found.clone(),
-        })?;
-    let name = name.strip_suffix("Fast").unwrap_or(name);
-    let class =
-        classes()
-            .find(|class| class.name == name)
-            .ok_or_else(|| Error::TokenizerClass {
-                class: name.into(),
-                found: found.clone(),
+    let version = Version::of(config);
+    let json = settings::object(folder, TOKENIZER)?.map(Value::Object);
+    let settings = Settings::read(folder, version, json.as_ref())?;
+    let class = registry::class(folder, config, &settings, json.is_some())?;
+    let own = class.filter(|class| match (class.json, &json) {
+        (_, None) => true,
+        (Json::Ignored, Some(_)) => class.files.iter().all(|file| folder.join(file).is_file()),
+        (Json::Read(_), Some(_)) => version == Version::V5,
+    });
+    let end_token_once = own.is_some_and(|class| class.end_token_once);
+    let (mut pipeline, surplus) = match own {
+        Some(class) => {
+            let parts = (class.convert)(&Folder {
+                path: folder,
+                settings: &settings,
+                json: json
+                    .as_ref()
+                    .filter(|_| matches!(class.json, Json::Read(_))),
             })?;
-    let missing = class
-        .files
-        .iter()
-        .find(|file| !found.iter().any(|name| name == *file));
-    match missing {
-        None => Ok(class),
-        Some(missing) => Err(Error::TokenizerFile {
-            class: name.into(),
-            missing: (*missing).into(),
-            found,
-        }),
+            let file = class
+                .files
+                .first()
+                .copied()
+                .unwrap_or(settings::TOKENIZER_CONFIG);
+            let surplus = parts.surplus;
+            (parts.build(file, &settings)?, surplus)
+        }
+        None => {
+            let mut pipeline = read_json(&folder.join(TOKENIZER))?;
+            apply(&settings, class, &mut pipeline)?;
+            (pipeline, None)
+        }
+    };
+    let by_model = match pipeline.get_model() {
+        ModelWrapper::BPE(_) => CleanUpSpaces::IfSetBefore5,
+        _ => CleanUpSpaces::IfSet,
+    };
+    if own
+        .map_or(by_model, |class| class.clean_up_spaces)
+        .applies(&settings)?
+    {
+        let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
+        let decoder: DecoderWrapper =
+            serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
+        pipeline.with_decoder(Some(decoder));
     }
+    pipeline.set_encode_special_tokens(settings.is_set("split_special_tokens"));
+    Ok(Converted {
+        target_language: target_language(&settings, &pipeline),
+        pipeline,
+        surplus,
+        end_token_once,
+        cut_from_the_left: settings.text("truncation_side") == Some("left"),
+    })
+}
+
+/// Changes a `tokenizer.json` as the settings say: `PreTrainedTokenizerFast.__init__` of transformers
+/// 4.57 (`tokenization_utils_fast.py`), or `TokenizersBackend.__init__` of 5.24
+/// (`tokenization_utils_tokenizers.py`) where no class of its own reads it.
+fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> Result<()> {
+    let names = SpecialTokens::new(settings, &[])?;
+    let known = pipeline.get_added_tokens_decoder();
+    let mut known: Vec<(u32, AddedToken)> = known.into_iter().collect();
+    known.sort_by_key(|(id, _)| *id);
+    let known: Vec<AddedToken> = known.into_iter().map(|(_, token)| token).collect();
+    let extra = settings.extra_tokens().unwrap_or_default();
+    let added = names.to_add(settings, known, extra);
+    pipeline
+        .add_tokens(added)
+        .map_err(|error| unusable(&error))?;
+    if settings.version == Version::V5 {
+        if !["add_bos_token", "add_eos_token"]
+            .iter()
+            .any(|flag| settings.has(flag))
+        {
+            return Ok(());
+        }
+        return PostProcessor::of_json(None, &names, settings)
+            .put_into(pipeline)
+            .map_err(|problem| unusable(&problem));
+    }
+    match class.map(|class| class.json) {
+        Some(Json::Read(Change::Normalizer(normalizer))) => {
+            let normalizer = normalizer(settings)?;
+            if json!(pipeline.get_normalizer())["type"] == normalizer["type"] {
+                let normalizer: TextNormalizer =
+                    serde_json::from_value(normalizer).map_err(|error| unusable(&error))?;
+                pipeline
+                    .with_normalizer(Some(normalizer))
+                    .map_err(|error| unusable(&error))?;
+            }
+        }
+        Some(Json::Read(Change::PostProcessor(post_processor))) => {
+            post_processor(settings)?
+                .put_into(pipeline)
+                .map_err(|problem| unusable(&problem))?;
+        }
+        _ => {}
+    }
+    if let Some(PreTokenizerWrapper::ByteLevel(bytes)) = pipeline.get_pre_tokenizer().cloned() {
+        let add_prefix_space = settings.is_set("add_prefix_space");
+        let bytes = bytes.add_prefix_space(add_prefix_space);
+        pipeline.with_pre_tokenizer(Some(bytes));
+    }
+    Ok(())
+}
+
+fn read_json(path: &Path) -> Result<Pipeline> {
+    let text = fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
+    let (pipeline, _) = from_json(&text).map_err(|problem| unusable(&problem))?;
+    Ok(pipeline)
 }
 
 /// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special tokens
 /// may: those that only pretraining used are left out of some tables (bart-large-cnn's `<mask>`).
 fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
-    let tokenizer = &converted.tokenizer;
+    let tokenizer = &converted.pipeline;
     let known = |id: u32| converted.surplus.is_none_or(|surplus| id < surplus.from);
     let added = tokenizer.get_added_tokens_decoder();
     let beyond = tokenizer
@@ -301,9 +339,9 @@ fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
     })
 }
 
-fn unusable(file: &str, error: &dyn std::fmt::Display) -> Error {
+fn unusable(error: &dyn std::fmt::Display) -> Error {
     Error::Tokenizer {
-        file: file.into(),
+        file: TOKENIZER.into(),
         problem: format!("is not a tokenizer: {error}"),
     }
 }

@@ -1,56 +1,76 @@
 //! NLLB: `sentencepiece.bpe.model` in fairseq's order, and languages behind it.
 //!
-//! Agrees with `NllbTokenizer` (`models/nllb/tokenization_nllb.py`) of transformers 5.23, which makes
-//! a BPE model of the `tokenizers` library of the file, whose merges are all ways to put a piece
-//! together. That class takes the languages from the settings alone: without them it would put the
-//! unknown token for the language, which is refused here.
-
-use std::collections::HashMap;
+//! Agrees with `NllbTokenizerFast` of transformers 4.57 and `NllbTokenizer` of 5.24 (`models/nllb`),
+//! and with `NllbConverter` (`convert_slow_tokenizer.py`) of both. Both make a BPE model of the
+//! `tokenizers` library of the file, whose merges are all ways to put a piece together. 5.24 takes
+//! the languages from the settings alone: without them it would put the unknown token for the
+//! language, which is refused here.
 
 use serde_json::{Map, Value, json};
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, FAIRSEQ_NAMES, Folder, Tidying, metaspace, one_space};
-use super::native::bpe;
+use super::class::{
+    Change, Class, CleanUpSpaces, FAIRSEQ_NAMES, Folder, Json, metaspace, one_space,
+    sentencepiece_before_5, sequence,
+};
 use super::sentencepiece::SentencePieceModel;
-use super::settings::{TOKENIZER_CONFIG, special};
+use super::settings::{Settings, TOKENIZER_CONFIG, special};
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
+use super::version::Version;
+use super::vocabulary::{Pieces, bpe_model, byte_pairs, places, ways};
 use crate::error::{Error, Result};
 
-const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
+const FILE: &str = "sentencepiece.bpe.model";
 
 pub(super) const NLLB: Class = Class {
-    name: "NllbTokenizer",
-    files: &[SENTENCEPIECE],
+    names: &["NllbTokenizer"],
+    files: &[FILE],
     convert,
-    tidying: Tidying::Never,
+    json: Json::Read(Change::PostProcessor(post_processor)),
+    clean_up_spaces: CleanUpSpaces::IfSetBefore5,
+    end_token_once: false,
 };
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
-    let settings = folder.settings;
-    let model = SentencePieceModel::read(folder.path, SENTENCEPIECE)?;
-    let mut known = defaults(&FAIRSEQ_NAMES);
-    let mask = tokenizers::AddedToken {
-        lstrip: true,
-        normalized: true,
-        ..special("<mask>")
-    };
-    known.push(("mask_token", mask));
-    let names = SpecialTokens::new(settings, &known)?;
-    let extra = settings
-        .extra_tokens()
-        .unwrap_or_else(|| model.added_pieces().collect());
-    let added = names.to_add(settings, extra);
+/// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
+const REPLACED: usize = 3;
+/// Where fairseq's order has the unknown piece.
+const UNKNOWN: usize = 3;
+/// The languages of NLLB-200, in their order.
+const LANGUAGES: &str = include_str!("nllb_languages.txt");
 
-    let mut vocab = Map::new();
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
+    let settings = folder.settings;
+    let names = names(settings)?;
     let first =
         ["bos_token", "pad_token", "eos_token", "unk_token"].map(|name| names.required(name));
-    let pieces = model.pieces.iter().map(|piece| Ok(piece.text.as_str()));
-    for text in first.into_iter().chain(pieces) {
-        let next = json!(vocab.len());
-        vocab.entry(text?).or_insert(next);
-    }
-    let language = settings.text("src_lang").unwrap_or("eng_Latn");
-    if !vocab.contains_key(language) && !added.iter().any(|token| token.content == language) {
+    let first = first.into_iter().collect::<Result<Vec<_>>>()?;
+    let (model, normalizer, own) = match folder.version() {
+        Version::V4 => {
+            let pieces = Pieces::read(folder, FILE, |model| {
+                model.must_begin_with_special(REPLACED)?;
+                let first = first.iter().map(|text| ((*text).to_owned(), 0.0));
+                Ok(first.chain(model.scored(REPLACED)).collect())
+            })?;
+            let normalizer = sentencepiece_before_5(pieces.charsmap.clone());
+            (pieces.model(Version::V4, UNKNOWN), normalizer, pieces.added)
+        }
+        Version::V5 => {
+            let (vocab, merges, charsmap, own) = bpe_of_5(folder, &first)?;
+            let normalizer = charsmap.map_or(Value::Null, |charsmap| {
+                sequence(vec![charsmap, one_space()])
+            });
+            (bpe_model(vocab, first[UNKNOWN], merges), normalizer, own)
+        }
+    };
+    let extra = settings
+        .extra_tokens()
+        .unwrap_or_else(|| match folder.version() {
+            Version::V4 => LANGUAGES.split_whitespace().map(special).collect(),
+            Version::V5 => own.clone(),
+        });
+    let added = names.to_add(settings, own, extra);
+    let language = language(settings);
+    let known = !model["vocab"][language].is_null();
+    if !known && !added.iter().any(|token| token.content == language) {
         return Err(Error::Config {
             file: TOKENIZER_CONFIG.into(),
             field: "src_lang".into(),
@@ -59,58 +79,73 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
             ),
         });
     }
-    let eos = names.required("eos_token")?;
-    let frame = match settings.flag("legacy_behaviour", false)? {
-        true => Frame::after(&[eos, language]),
-        false => Frame::Tokens {
-            before: vec![language.into()],
-            after: vec![eos.into()],
-        },
-    };
-    let normalizer = model.charsmap().map_or(
-        Value::Null,
-        |charsmap| json!({"type": "Sequence", "normalizers": [charsmap, one_space()]}),
-    );
-    Ok(Blueprint {
+    Ok(Parts {
         normalizer,
-        pre_tokenizer: metaspace(),
-        model: bpe(
-            json!(vocab),
-            names.required("unk_token")?,
-            json!(merges(&model)),
-        ),
-        decoder: metaspace(),
-        frame,
+        pre_tokenizer: metaspace("always"),
+        model,
+        decoder: metaspace("always"),
+        post_processor: post_processor(settings)?,
         added,
         surplus: None,
     })
 }
 
+fn names(settings: &Settings) -> Result<SpecialTokens> {
+    let mut known = defaults(&FAIRSEQ_NAMES);
+    known.push(mask("<mask>", true));
+    SpecialTokens::new(settings, &known)
+}
+
+fn language(settings: &Settings) -> &str {
+    settings.text("src_lang").unwrap_or("eng_Latn")
+}
+
+/// The language before the text and the end behind it, or both behind it.
+fn post_processor(settings: &Settings) -> Result<PostProcessor> {
+    let names = names(settings)?;
+    let eos = names.required("eos_token")?;
+    let language = language(settings);
+    Ok(match settings.flag("legacy_behaviour", false)? {
+        true => PostProcessor::after(&[eos, language]),
+        false => PostProcessor::around(&[language], &[eos]),
+    })
+}
+
+type Bpe = (Value, Value, Option<Value>, Vec<tokenizers::AddedToken>);
+
+/// 5.x's vocabulary and merges, the normalizer's table, and the pieces that are added tokens.
+fn bpe_of_5(folder: &Folder<'_>, first: &[&str]) -> Result<Bpe> {
+    if let Some(json) = folder.json {
+        let (vocab, merges) = byte_pairs(folder)?;
+        return Ok((vocab, merges, super::vocabulary::charsmap(json), Vec::new()));
+    }
+    let model = SentencePieceModel::read(folder.path, FILE)?;
+    let mut vocab = Map::new();
+    let pieces = model.pieces.iter().map(|piece| piece.text.as_str());
+    for text in first.iter().copied().chain(pieces) {
+        let next = json!(vocab.len());
+        vocab.entry(text).or_insert(next);
+    }
+    let merges = json!(merges(&model));
+    Ok((
+        json!(vocab),
+        merges,
+        model.charsmap(),
+        model.added_pieces().collect(),
+    ))
+}
+
 /// Every way to put a piece together from two others, by the piece's place, then by theirs:
-/// `generate_merges` of `convert_slow_tokenizer.py`.
+/// `generate_merges` of `tokenization_utils_base.py`.
 fn merges(model: &SentencePieceModel) -> Vec<(&str, &str)> {
-    let places: HashMap<&str, usize> = model
+    let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));
+    let length = |text: &str| text.chars().count();
+    let mut merges: Vec<_> = model
         .pieces
         .iter()
         .enumerate()
-        .map(|(place, piece)| (piece.text.as_str(), place))
+        .flat_map(|(place, piece)| ways(&piece.text, &places).map(move |way| (place, way)))
         .collect();
-    let mut merges = Vec::new();
-    for (place, piece) in model.pieces.iter().enumerate() {
-        let mut ways: Vec<_> = piece
-            .text
-            .char_indices()
-            .skip(1)
-            .map(|(at, _)| piece.text.split_at(at))
-            .filter_map(|way| Some(((places.get(way.0)?, places.get(way.1)?), way)))
-            .collect();
-        ways.sort_by_key(|(places, _)| *places);
-        let length = |text: &str| text.chars().count();
-        merges.extend(
-            ways.into_iter()
-                .map(|(_, (left, right))| ((place, length(left), length(right)), (left, right))),
-        );
-    }
-    merges.sort_by_key(|(order, _)| *order);
+    merges.sort_by_key(|(place, (left, right))| (*place, length(left), length(right)));
     merges.into_iter().map(|(_, way)| way).collect()
 }

@@ -1,27 +1,27 @@
 //! PLBART: `sentencepiece.bpe.model` in fairseq's order, and the languages it writes behind it.
 //!
-//! Agrees with `PLBartTokenizer` (`models/plbart/tokenization_plbart.py`) of transformers 5.23, which
-//! runs SentencePiece itself; what `marian` says of combining marks holds here, too.
-
-use std::collections::BTreeSet;
+//! Agrees with `PLBartTokenizer` (`models/plbart/tokenization_plbart.py`) of transformers 4.57 and
+//! 5.24, which runs SentencePiece itself.
 
 use epitome_runtime::bundle::Surplus;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, FAIRSEQ_NAMES, Folder, Tidying, unigram};
-use super::native::{bpe, decoder, merges, must_be_plain, normalizer};
-use super::sentencepiece::{Algorithm, SentencePieceModel};
+use super::class::{Class, CleanUpSpaces, FAIRSEQ_NAMES, Folder, Json};
+use super::sentencepiece::SentencePieceModel;
+use super::sentencepiece_processor::{Ids, decoder, must_be_plain};
 use super::settings::{TOKENIZER_CONFIG, special};
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
 use crate::error::{Error, Result};
 
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 
 pub(super) const PLBART: Class = Class {
-    name: "PLBartTokenizer",
+    names: &["PLBartTokenizer"],
     files: &[SENTENCEPIECE],
     convert,
-    tidying: Tidying::UnlessRefused,
+    json: Json::Ignored,
+    clean_up_spaces: CleanUpSpaces::ByDefault,
+    end_token_once: false,
 };
 
 /// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
@@ -32,7 +32,7 @@ const LANGUAGES: [&str; 7] = ["java", "python", "en_XX", "javascript", "php", "r
 /// Those of `language_codes` base.
 const BASE: usize = 3;
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
     let model = SentencePieceModel::read(folder.path, SENTENCEPIECE)?;
     must_be_plain(&model, "PLBART")?;
@@ -68,61 +68,45 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
         })
         .transpose()?;
 
-    let mut pieces: Vec<(String, f64)> = Vec::new();
+    let mut tokens: Vec<String> = Vec::new();
     for name in ["bos_token", "pad_token", "eos_token", "unk_token"] {
-        pieces.push((names.required(name)?.to_owned(), 0.0));
+        tokens.push(names.required(name)?.to_owned());
     }
-    pieces.extend(model.scored(REPLACED));
-    pieces.extend(languages.iter().map(|language| (code(language), 0.0)));
+    tokens.extend(model.scored(REPLACED).map(|(text, _)| text));
+    tokens.extend(languages.iter().map(|language| code(language)));
+    let mask = names.required("mask_token")?;
     if base {
-        pieces.push((names.required("mask_token")?.to_owned(), 0.0));
+        tokens.push(mask.to_owned());
     }
-    let known = pieces.len();
-    let texts: BTreeSet<String> = pieces.iter().map(|(text, _)| text.clone()).collect();
-    let unk = names.required("unk_token")?;
-    let eos = names.required("eos_token")?.to_owned();
-    let cut = match model.algorithm {
-        Algorithm::Unigram => unigram(pieces, UNKNOWN),
-        Algorithm::Bpe => {
-            let ids = pieces.into_iter().enumerate();
-            let vocab: Map<String, Value> = ids.map(|(id, (text, _))| (text, json!(id))).collect();
-            bpe(json!(vocab), unk, json!(merges(&model)?))
-        }
-    };
+    let rows = tokens.len();
     let codes = languages.iter().map(|language| special(code(language)));
-    let mut added = names.to_add(settings, codes.collect());
+    let mut added = names.to_add(settings, Vec::new(), codes.collect());
     for token in settings.extra_tokens().unwrap_or_default() {
         if !added.iter().any(|known| known.content == token.content) {
             added.push(token);
         }
     }
+    let ids = Ids::new(tokens.into_iter().zip(0..).collect(), settings, &added);
+    let from = ids.end();
+    let (cut, _) = ids.model(&model, from, names.required("unk_token")?)?;
     // Without a row of its own the mask is found in text, and unknown to the model.
-    let mask = names.required("mask_token")?;
-    let surplus = (!base).then_some(Surplus {
-        from: known as u32,
+    let surplus = (!base
+        && !settings
+            .added_tokens()
+            .values()
+            .any(|token| token.content == mask))
+    .then_some(Surplus {
+        from: rows as u32,
         token: UNKNOWN as u32,
     });
-    if let Some(token) = added
-        .iter()
-        .find(|token| !base && token.content != mask && !texts.contains(&token.content))
-    {
-        return Err(config(
-            "language_codes",
-            format!(
-                "is multi, where the mask has no row, and the added token '{}' would come behind it",
-                token.content
-            ),
-        ));
-    }
-    Ok(Blueprint {
-        normalizer: normalizer(&model),
+    let eos = names.required("eos_token")?;
+    let after: Vec<&str> = [eos].into_iter().chain(language.as_deref()).collect();
+    Ok(Parts {
+        normalizer: json!(model.normalizer),
         pre_tokenizer: Value::Null,
         model: cut,
         decoder: decoder(),
-        frame: Frame::Tokens {
-            before: Vec::new(),
-            after: [eos].into_iter().chain(language).collect(),
-        },
+        post_processor: PostProcessor::after(&after),
         added,
         surplus,
     })

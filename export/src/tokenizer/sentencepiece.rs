@@ -2,27 +2,26 @@
 //!
 //! The format is `ModelProto` of SentencePiece's `src/sentencepiece_model.proto` (protobuf, proto2);
 //! the fields that say how text is cut and normalized are read here, field for field, and checked:
-//! the file may come from anywhere. The normalizer's `precompiled_charsmap` is the one of
-//! SentencePiece's `src/normalizer.cc`: a length, a Darts double array, and the replacements.
+//! the file may come from anywhere.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use epitome_runtime::tokenizer::{CharsMap, SentencePieceNormalizer};
 use prost::Message;
 use serde_json::{Value, json};
 use tokenizers::AddedToken;
-use tokenizers::normalizers::Precompiled;
 
 use crate::error::{Error, Result};
 
 /// The largest file read: ten times what a vocabulary of 250,000 pieces takes.
-const LARGEST_FILE: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 /// Most pieces of a model, for the same reason.
-const MOST_PIECES: usize = 1 << 21;
+const MAX_PIECES: usize = 1 << 21;
 /// Longest piece in bytes: SentencePiece's own trainer stops at 512 characters.
-const LONGEST_PIECE: usize = 4096;
+const MAX_PIECE: usize = 4096;
 
 #[derive(Clone, PartialEq, Message)]
 struct ModelProto {
@@ -52,6 +51,10 @@ struct TrainerSpec {
     treat_whitespace_as_suffix: Option<bool>,
     #[prost(bool, optional, tag = "35")]
     byte_fallback: Option<bool>,
+    #[prost(int32, optional, tag = "40")]
+    unk_id: Option<i32>,
+    #[prost(string, optional, tag = "45")]
+    unk_piece: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -114,19 +117,12 @@ pub(super) struct SentencePieceModel {
     pub(super) algorithm: Algorithm,
     /// Whether what no piece covers becomes bytes.
     pub(super) byte_fallback: bool,
-    /// Whether a space is put before the text.
-    pub(super) add_dummy_prefix: bool,
-    /// Whether runs of spaces become one, and those at the ends none.
-    pub(super) remove_extra_whitespaces: bool,
-    charsmap: Option<Charsmap>,
-}
-
-/// A normalizer's table of replacements.
-#[derive(Clone, Debug)]
-struct Charsmap {
-    table: Precompiled,
-    /// Characters that are replaced, and begin no longer sequence that is.
-    alone: Vec<char>,
+    /// Where the trainer put the unknown piece.
+    pub(super) unk_id: usize,
+    /// The unknown piece.
+    pub(super) unk_piece: String,
+    /// How text is normalized.
+    pub(super) normalizer: SentencePieceNormalizer,
 }
 
 impl SentencePieceModel {
@@ -141,10 +137,10 @@ impl SentencePieceModel {
         let io = |source| Error::io(&path, source);
         let file = File::open(&path).map_err(io)?;
         let mut bytes = Vec::new();
-        file.take(LARGEST_FILE + 1)
+        file.take(MAX_FILE + 1)
             .read_to_end(&mut bytes)
             .map_err(io)?;
-        if bytes.len() as u64 > LARGEST_FILE {
+        if bytes.len() as u64 > MAX_FILE {
             return Err(wrong(name, "is larger than any SentencePiece model"));
         }
         Self::parse(name, &bytes)
@@ -183,6 +179,10 @@ impl SentencePieceModel {
                 "keeps spaces as they are (escape_whitespaces false), which no checkpoint does",
             ));
         }
+        let damaged = |problem: &str| {
+            let problem = format!("has a damaged precompiled_charsmap: {problem}");
+            wrong(name, problem)
+        };
         let charsmap = normalizer
             .precompiled_charsmap
             .filter(|charsmap| !charsmap.is_empty());
@@ -191,24 +191,17 @@ impl SentencePieceModel {
             pieces: pieces(name, proto.pieces)?,
             algorithm,
             byte_fallback: trainer.byte_fallback == Some(true),
-            add_dummy_prefix: normalizer.add_dummy_prefix != Some(false),
-            remove_extra_whitespaces: normalizer.remove_extra_whitespaces != Some(false),
-            charsmap: charsmap
-                .map(|charsmap| precompiled(name, &charsmap))
-                .transpose()?,
+            unk_id: usize::try_from(trainer.unk_id.unwrap_or(0)).unwrap_or(0),
+            unk_piece: trainer.unk_piece.unwrap_or_else(|| "<unk>".into()),
+            normalizer: SentencePieceNormalizer {
+                precompiled_charsmap: charsmap
+                    .map(|bytes| CharsMap::parse(&bytes).map_err(damaged))
+                    .transpose()?,
+                add_dummy_prefix: normalizer.add_dummy_prefix != Some(false),
+                remove_extra_whitespaces: normalizer.remove_extra_whitespaces != Some(false),
+                language_codes: None,
+            },
         })
-    }
-
-    /// Refuses a BPE model where transformers' class reads every file as Unigram, whose answers
-    /// would be neither SentencePiece's nor those the model was trained with.
-    pub(super) fn must_be_unigram(&self, class: &str) -> Result<()> {
-        match self.algorithm {
-            Algorithm::Unigram => Ok(()),
-            Algorithm::Bpe => Err(wrong(
-                &self.file,
-                format!("is a BPE model, and a {class} reads Unigram models only"),
-            )),
-        }
     }
 
     /// Refuses a model whose first `count` pieces are found in text, where a class replaces them.
@@ -243,17 +236,14 @@ impl SentencePieceModel {
             })
     }
 
-    /// The normalizer's table as `tokenizer.json` has it; none where the model changes no character.
+    /// The table as the normalizer of the `tokenizers` library reads it; none where the model changes
+    /// no character.
     pub(super) fn charsmap(&self) -> Option<Value> {
-        self.charsmap.as_ref().map(|charsmap| json!(charsmap.table))
-    }
-
-    /// Characters that the normalizer replaces, and that begin no longer sequence that it replaces;
-    /// in order.
-    pub(super) fn replaced_alone(&self) -> &[char] {
-        self.charsmap
-            .as_ref()
-            .map_or(&[], |charsmap| &charsmap.alone)
+        let mut normalizer = json!(self.normalizer);
+        let table = normalizer["precompiled_charsmap"].take();
+        table
+            .is_string()
+            .then(|| json!({"type": "Precompiled", "precompiled_charsmap": table}))
     }
 
     /// An error about this model's file.
@@ -270,11 +260,11 @@ fn wrong(file: &str, problem: impl Into<String>) -> Error {
 }
 
 fn pieces(name: &str, protos: Vec<PieceProto>) -> Result<Vec<Piece>> {
-    if protos.is_empty() || protos.len() > MOST_PIECES {
+    if protos.is_empty() || protos.len() > MAX_PIECES {
         let count = protos.len();
         return Err(wrong(
             name,
-            format!("has {count} pieces, and must have 1 to {MOST_PIECES}"),
+            format!("has {count} pieces, and must have 1 to {MAX_PIECES}"),
         ));
     }
     let pieces = protos
@@ -302,10 +292,10 @@ fn pieces(name: &str, protos: Vec<PieceProto>) -> Result<Vec<Piece>> {
 
 fn piece(id: usize, proto: PieceProto) -> std::result::Result<Piece, String> {
     let text = proto.piece.unwrap_or_default();
-    if text.is_empty() || text.len() > LONGEST_PIECE {
+    if text.is_empty() || text.len() > MAX_PIECE {
         let bytes = text.len();
         return Err(format!(
-            "has a piece of {bytes} bytes under id {id}, and every piece must have 1 to {LONGEST_PIECE}"
+            "has a piece of {bytes} bytes under id {id}, and every piece must have 1 to {MAX_PIECE}"
         ));
     }
     let kind = match proto.kind.unwrap_or(1) {
@@ -326,99 +316,4 @@ fn piece(id: usize, proto: PieceProto) -> std::result::Result<Piece, String> {
         return Err(format!("has the score {score} for its piece '{text}'"));
     }
     Ok(Piece { text, score, kind })
-}
-
-/// Checks a `precompiled_charsmap` before it is used: its reader follows offsets unchecked.
-fn precompiled(name: &str, charsmap: &[u8]) -> Result<Charsmap> {
-    let damaged = |problem: &str| {
-        wrong(
-            name,
-            format!("has a damaged precompiled_charsmap: {problem}"),
-        )
-    };
-    let (length, rest) = charsmap
-        .split_first_chunk::<4>()
-        .ok_or_else(|| damaged("it is too short"))?;
-    let (trie, replacements) = rest
-        .split_at_checked(u32::from_le_bytes(*length) as usize)
-        .ok_or_else(|| damaged("its table ends too early"))?;
-    let units: Vec<usize> = trie
-        .chunks_exact(4)
-        .map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]]) as usize)
-        .collect();
-    let replacements =
-        std::str::from_utf8(replacements).map_err(|_| damaged("its replacements are not UTF-8"))?;
-    let alone = replaced_alone(&units, replacements).filter(|_| trie.len() % 4 == 0);
-    let alone = alone.ok_or_else(|| damaged("its table points outside itself"))?;
-    let table = Precompiled::from(charsmap).map_err(|error| damaged(&error.to_string()))?;
-    Ok(Charsmap { table, alone })
-}
-
-/// The first character of a walk through the table, and how many bytes the walk has.
-#[derive(Clone, Copy, Default)]
-struct Walk {
-    first: [u8; 4],
-    bytes: usize,
-}
-
-impl Walk {
-    fn step(self, byte: usize) -> Self {
-        let Self { mut first, bytes } = self;
-        if let Some(place) = first.get_mut(bytes) {
-            *place = byte as u8;
-        }
-        Self {
-            first,
-            bytes: bytes.saturating_add(1),
-        }
-    }
-
-    /// The first character, and whether it is all there is; none within it.
-    fn character(self) -> Option<(char, bool)> {
-        let known = &self.first[..self.bytes.min(4)];
-        let chunk = known.utf8_chunks().next()?;
-        let first = chunk.valid().chars().next()?;
-        Some((first, first.len_utf8() == self.bytes))
-    }
-}
-
-/// The characters that a Darts double array has a replacement for, and for no longer sequence that
-/// begins with them; none unless every walk through the array stays within it, and ends at a
-/// replacement.
-///
-/// A unit holds its own label (bits 0 to 7, and bit 31, set in the units that hold values), whether
-/// one of its children holds a value (bit 8), and the exclusive or to its children (the rest).
-fn replaced_alone(units: &[usize], replacements: &str) -> Option<Vec<char>> {
-    let label = |unit: usize| unit & ((1 << 31) | 0xff);
-    let offset = |unit: usize| (unit >> 10) << ((unit & (1 << 9)) >> 6);
-    let &root = units.first()?;
-    let mut seen = vec![false; units.len()];
-    let mut open = vec![(offset(root), Walk::default())];
-    let (mut alone, mut longer) = (BTreeSet::new(), BTreeSet::new());
-    while let Some((children, walk)) = open.pop() {
-        if children | 0xff >= units.len() {
-            return None;
-        }
-        for byte in 1..=0xff {
-            let at = children ^ byte;
-            let unit = units[at];
-            if label(unit) != byte || std::mem::replace(&mut seen[at], true) {
-                continue;
-            }
-            let next = at ^ offset(unit);
-            if unit & (1 << 8) != 0 {
-                let replacement = units.get(next).map(|value| value & ((1 << 31) - 1));
-                if !replacement.is_some_and(|at| replacements.is_char_boundary(at)) {
-                    return None;
-                }
-                match walk.step(byte).character() {
-                    Some((first, true)) => alone.insert(first),
-                    Some((first, false)) => longer.insert(first),
-                    None => false,
-                };
-            }
-            open.push((next, walk.step(byte)));
-        }
-    }
-    Some(alone.difference(&longer).copied().collect())
 }

@@ -1,10 +1,10 @@
 //! What the files beside a vocabulary say: `tokenizer_config.json`, `special_tokens_map.json` and
 //! `added_tokens.json`.
 //!
-//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 5.23 merges them
-//! (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json` hides the two
-//! other files, which are those of transformers before 4.34; without it `special_tokens_map.json`
-//! wins over `tokenizer_config.json`.
+//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 4.57 and 5.24 merges
+//! them (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json` hides the
+//! two other files, which are those of transformers before 4.34, and the added tokens of
+//! `tokenizer.json`; without it `special_tokens_map.json` wins over `tokenizer_config.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::version::Version;
 use crate::error::{Error, Result};
 
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -30,26 +31,36 @@ pub(super) const NAMED: [&str; 7] = [
     "mask_token",
 ];
 
+/// The list of further special tokens, in 4.x.
+const ADDITIONAL: &str = "additional_special_tokens";
+/// The same list in 5.x.
+const EXTRA: &str = "extra_special_tokens";
+
 /// The merged settings of a tokenizer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
+    /// The transformers that is followed.
+    pub(super) version: Version,
     fields: Map<String, Value>,
     added: BTreeMap<u32, AddedToken>,
 }
 
 impl Settings {
-    /// Reads the files in `folder`; each of them may be missing.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    /// Reads the files in `folder`, each of which may be missing, and the added tokens of its
+    /// `tokenizer.json`.
+    pub(super) fn read(folder: &Path, version: Version, json: Option<&Value>) -> Result<Self> {
         let fields = object(folder, TOKENIZER_CONFIG)?.unwrap_or_default();
         let mut settings = Self {
+            version,
             fields,
             added: BTreeMap::new(),
         };
-        // transformers 5's name of the list; a null under the old name hides the class's default, too.
-        if settings.extra_is_unset()
-            && let Some(extra) = settings.fields.remove("additional_special_tokens")
+        // A null under the old name hides the class's default, too.
+        if version == Version::V5
+            && settings.extra_is_unset()
+            && let Some(extra) = settings.fields.remove(ADDITIONAL)
         {
-            settings.fields.insert("extra_special_tokens".into(), extra);
+            settings.fields.insert(EXTRA.into(), extra);
         }
         match settings.fields.remove("added_tokens_decoder") {
             Some(Value::Object(tokens)) => {
@@ -58,28 +69,42 @@ impl Settings {
                 }
             }
             Some(_) => return Err(bad(TOKENIZER_CONFIG, "added_tokens_decoder")),
-            None => settings.read_old_files(folder)?,
+            None => {
+                settings.read_old_files(folder)?;
+                let added = json.and_then(|json| json["added_tokens"].as_array());
+                for token in added.into_iter().flatten() {
+                    let id = token["id"].as_u64().and_then(|id| id.try_into().ok());
+                    settings.add("tokenizer.json", id, token, None)?;
+                }
+            }
         }
         Ok(settings)
     }
 
     fn extra_is_unset(&self) -> bool {
-        match self.fields.get("extra_special_tokens") {
+        match self.fields.get(EXTRA) {
             None | Some(Value::Null) => true,
             Some(Value::Array(list)) => list.is_empty(),
             Some(_) => false,
         }
     }
 
+    /// The name of the list of further special tokens.
+    fn list(&self) -> &'static str {
+        match self.version {
+            Version::V4 => ADDITIONAL,
+            Version::V5 => EXTRA,
+        }
+    }
+
     fn read_old_files(&mut self, folder: &Path) -> Result<()> {
+        let list = self.list();
         for (key, value) in object(folder, SPECIAL_TOKENS_MAP)?.unwrap_or_default() {
             match (key.as_str(), value, self.fields.get_mut(&key)) {
-                ("extra_special_tokens", Value::Array(more), Some(Value::Array(known))) => {
-                    known.extend(
-                        more.into_iter()
-                            .filter(|token| !known.contains(token))
-                            .collect::<Vec<_>>(),
-                    );
+                (name, Value::Array(more), Some(Value::Array(known))) if name == list => {
+                    let more = more.into_iter().filter(|token| !known.contains(token));
+                    let more: Vec<_> = more.collect();
+                    known.extend(more);
                 }
                 (_, value, _) => {
                     self.fields.insert(key, value);
@@ -89,7 +114,7 @@ impl Settings {
         let special: Vec<String> = NAMED
             .iter()
             .filter_map(|name| content(self.fields.get(*name)?))
-            .chain(self.listed("extra_special_tokens").filter_map(content))
+            .chain(self.listed(list).filter_map(content))
             .map(str::to_owned)
             .collect();
         for (text, id) in object(folder, ADDED_TOKENS)?.unwrap_or_default() {
@@ -151,8 +176,11 @@ impl Settings {
         }))
     }
 
-    /// Named tokens that are texts only, beside [`NAMED`]: `something_token`.
+    /// Named tokens that are texts only, beside [`NAMED`], which 5.x knows: `something_token`.
     pub(super) fn unlisted_tokens(&self) -> Vec<AddedToken> {
+        if self.version == Version::V4 {
+            return Vec::new();
+        }
         self.fields
             .iter()
             .filter(|(name, _)| name.ends_with("_token") && !NAMED.contains(&name.as_str()))
@@ -162,9 +190,13 @@ impl Settings {
 
     /// Further special tokens, where the files say anything about them.
     pub(super) fn extra_tokens(&self) -> Option<Vec<AddedToken>> {
-        self.fields.get("extra_special_tokens")?;
+        let value = self.fields.get(self.list())?;
+        if self.version == Version::V4 && value.is_null() {
+            return None;
+        }
+        let tokens = self.listed(self.list());
         Some(
-            self.listed("extra_special_tokens")
+            tokens
                 .filter_map(|token| added_token(token, true))
                 .collect(),
         )
@@ -187,19 +219,32 @@ impl Settings {
 
     /// A flag, or its default.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        Ok(self.optional_flag(name)?.unwrap_or(default))
+    }
+
+    /// A flag, where it is set.
+    pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
         match self.fields.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| bad(TOKENIZER_CONFIG, name)),
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value
+                .as_bool()
+                .map(Some)
+                .ok_or_else(|| bad(TOKENIZER_CONFIG, name)),
         }
+    }
+
+    /// Whether a flag is set to true.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.fields.get(name).and_then(Value::as_bool) == Some(true)
     }
 
     /// A small count, or its default.
     pub(super) fn count(&self, name: &str, default: usize) -> Result<usize> {
-        const MOST: u64 = 100_000;
+        const MAX: u64 = 100_000;
         match self.fields.get(name) {
             None => Ok(default),
             Some(value) => match value.as_u64() {
-                Some(count @ 0..=MOST) => Ok(count as usize),
+                Some(count @ 0..=MAX) => Ok(count as usize),
                 _ => Err(bad(TOKENIZER_CONFIG, name)),
             },
         }

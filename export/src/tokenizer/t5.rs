@@ -1,22 +1,27 @@
 //! T5, mT5 and their kin: `spiece.model`, followed by the sentinels `<extra_id_0>` and on.
 //!
-//! Agrees with `T5Tokenizer` (`models/t5/tokenization_t5.py`) and `T5Converter.convert_from_spm`
-//! (`convert_slow_tokenizer.py`) of transformers 5.23. It does not fall back to bytes, though
-//! mT5's model has them.
+//! Agrees with `T5TokenizerFast` of transformers 4.57 and `T5Tokenizer` of 5.24 (`models/t5`), and
+//! with `T5Converter` (`convert_slow_tokenizer.py`) of both. Neither falls back to bytes, though
+//! mT5's model has them; 5.24 cuts by a BPE model's scores as if they were Unigram's.
 
 use serde_json::Value;
 
-use super::blueprint::{Blueprint, Frame, SpecialTokens, defaults};
-use super::family::{Class, Folder, Tidying, metaspace, spaced_words, unigram};
-use super::sentencepiece::{Kind, SentencePieceModel};
+use super::class::{
+    Change, Class, CleanUpSpaces, Folder, Json, metaspace, sentencepiece_before_5, spaced_words,
+};
 use super::settings::special;
-use crate::error::Result;
+use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
+use super::version::Version;
+use super::vocabulary::Pieces;
+use crate::error::{Error, Result};
 
 pub(super) const T5: Class = Class {
-    name: "T5Tokenizer",
+    names: &["T5Tokenizer", "MT5Tokenizer"],
     files: &["spiece.model"],
     convert,
-    tidying: Tidying::Asked,
+    json: Json::Read(Change::Nothing),
+    clean_up_spaces: CleanUpSpaces::IfSet,
+    end_token_once: false,
 };
 
 /// Sentinels, where the settings do not count them.
@@ -24,13 +29,9 @@ const SENTINELS: usize = 100;
 /// Where transformers expects the unknown piece.
 const UNKNOWN: usize = 2;
 
-fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
+fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
-    let model = SentencePieceModel::read(folder.path, "spiece.model")?;
-    model.must_be_unigram("T5Tokenizer")?;
-    if model.pieces.get(UNKNOWN).map(|piece| piece.kind) != Some(Kind::Unknown) {
-        return Err(model.wrong("does not have the unknown piece under id 2, as T5's models do"));
-    }
+    let version = folder.version();
     let names = SpecialTokens::new(
         settings,
         &defaults(&[
@@ -41,28 +42,66 @@ fn convert(folder: &Folder<'_>) -> Result<Blueprint> {
     )?;
     let sentinels = settings.count("extra_ids", SENTINELS)?;
     let sentinel = |n| format!("<extra_id_{n}>");
-    let own = || model.added_pieces();
-    let among_pieces = own()
+    let pieces = Pieces::read(folder, "spiece.model", |model| {
+        let mut vocab: Vec<_> = model.scored(0).collect();
+        vocab.extend((0..sentinels).rev().map(|n| (sentinel(n), 0.0)));
+        Ok(vocab)
+    })?;
+    let among_pieces = pieces
+        .added
+        .iter()
         .filter(|token| token.content.contains("<extra_id_"))
         .count();
     if among_pieces > 0 && sentinels > 0 && among_pieces != sentinels {
-        return Err(model.wrong(format!(
-            "has {among_pieces} sentinels of its own, and tokenizer_config.json says {sentinels}"
-        )));
+        return Err(Error::Tokenizer {
+            file: "spiece.model".into(),
+            problem: format!(
+                "has {among_pieces} sentinels of its own, and tokenizer_config.json says {sentinels}"
+            ),
+        });
     }
-    let mut vocab: Vec<_> = model.scored(0).collect();
-    vocab.extend((0..sentinels).rev().map(|n| (sentinel(n), 0.0)));
-    let extra = settings.extra_tokens().unwrap_or_else(|| {
-        let added = (0..sentinels).filter(|_| among_pieces == 0);
-        own().chain(added.map(|n| special(sentinel(n)))).collect()
-    });
-    Ok(Blueprint {
-        normalizer: model.charsmap().unwrap_or(Value::Null),
-        pre_tokenizer: spaced_words(),
-        model: unigram(vocab, UNKNOWN),
-        decoder: metaspace(),
-        frame: Frame::after(&["</s>"]),
-        added: names.to_add(settings, extra),
+    let all_sentinels = || (0..sentinels).map(|n| special(sentinel(n)));
+    let extra = match (version, settings.extra_tokens()) {
+        (Version::V4, Some(extra)) => {
+            let has_sentinels = extra.iter().any(|x| x.content.contains("<extra_id_"));
+            let missing = all_sentinels().filter(|_| !has_sentinels);
+            extra.into_iter().chain(missing).collect()
+        }
+        (Version::V5, Some(extra)) => extra,
+        (Version::V4, None) => all_sentinels().collect(),
+        (Version::V5, None) => {
+            let missing = all_sentinels().filter(|_| among_pieces == 0);
+            pieces.added.iter().cloned().chain(missing).collect()
+        }
+    };
+    let scheme = match (
+        settings.flag("add_prefix_space", true)?,
+        settings.flag("legacy", true)?,
+    ) {
+        (false, _) => "never",
+        (true, false) => "first",
+        (true, true) => "always",
+    };
+    let charsmap = pieces.charsmap.clone();
+    let (normalizer, pre_tokenizer, decoder) = match version {
+        Version::V4 => (
+            sentencepiece_before_5(charsmap),
+            metaspace(scheme),
+            metaspace(scheme),
+        ),
+        Version::V5 => (
+            charsmap.unwrap_or(Value::Null),
+            spaced_words("always"),
+            metaspace("always"),
+        ),
+    };
+    Ok(Parts {
+        normalizer,
+        pre_tokenizer,
+        model: pieces.model(version, pieces.unknown(version, UNKNOWN)),
+        decoder,
+        post_processor: PostProcessor::after(&["</s>"]),
+        added: names.to_add(settings, pieces.added, extra),
         surplus: None,
     })
 }

@@ -1,0 +1,268 @@
+//! Vocabularies: from SentencePiece models, `vocab.json` and `merges.txt`, `vocab.txt`, or from a
+//! `tokenizer.json`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::{fs, io};
+
+use serde_json::{Map, Value, json};
+use tokenizers::AddedToken;
+
+use super::class::Folder;
+use super::sentencepiece::{Algorithm, SentencePieceModel};
+use super::settings::object;
+use super::version::Version;
+use crate::error::{Error, Result};
+
+/// Pieces and their ids.
+pub(super) const VOCAB: &str = "vocab.json";
+/// Pairs of pieces that are joined, best first.
+pub(super) const MERGES: &str = "merges.txt";
+/// Pieces, one a line; a line's number is its id.
+pub(super) const VOCAB_TXT: &str = "vocab.txt";
+
+/// A SentencePiece vocabulary in the order of a class.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// Pieces by id, with their scores.
+    pub(super) list: Vec<(String, f64)>,
+    /// The normalizer's table, as `tokenizer.json` has it.
+    pub(super) charsmap: Option<Value>,
+    /// Control and user-defined pieces, where the vocabulary is a SentencePiece model's.
+    pub(super) added: Vec<AddedToken>,
+    /// The SentencePiece model, where the vocabulary is one's.
+    model: Option<SentencePieceModel>,
+}
+
+impl Pieces {
+    /// The vocabulary of the `tokenizer.json` in `folder`, where its vocabulary is taken, else that
+    /// of the SentencePiece model in `file`, put in the order of its class.
+    pub(super) fn read(
+        folder: &Folder<'_>,
+        file: &str,
+        order: impl FnOnce(&SentencePieceModel) -> Result<Vec<(String, f64)>>,
+    ) -> Result<Self> {
+        if let Some(json) = folder.json {
+            return Ok(Self {
+                list: scored(json)?,
+                charsmap: charsmap(json),
+                added: Vec::new(),
+                model: None,
+            });
+        }
+        let model = SentencePieceModel::read(folder.path, file)?;
+        Ok(Self {
+            list: order(&model)?,
+            charsmap: model.charsmap(),
+            added: model.added_pieces().collect(),
+            model: Some(model),
+        })
+    }
+
+    /// The model of the `tokenizers` library: Unigram; in 4.x BPE where the SentencePiece model is.
+    pub(super) fn model(&self, version: Version, unknown: usize) -> Value {
+        let bpe = self
+            .model
+            .as_ref()
+            .filter(|model| version == Version::V4 && model.algorithm == Algorithm::Bpe);
+        match bpe {
+            Some(model) => {
+                let ids = self.list.iter().enumerate();
+                let vocab: Map<String, Value> = ids
+                    .map(|(id, (text, _))| (text.clone(), json!(id)))
+                    .collect();
+                bpe_model(json!(vocab), &model.unk_piece, json!(self.merges(model)))
+            }
+            None => json!({
+                "type": "Unigram", "unk_id": unknown, "vocab": self.list, "byte_fallback": false,
+            }),
+        }
+    }
+
+    /// Where the SentencePiece model has its unknown piece, or where `place` says.
+    pub(super) fn unknown(&self, version: Version, place: usize) -> usize {
+        let model = self.model.as_ref().filter(|_| version == Version::V4);
+        model.map_or(place, |model| model.unk_id)
+    }
+
+    /// Every way to put a piece together from two of the model's, best score first: 4.x's
+    /// `generate_merges` with scores.
+    fn merges<'a>(&'a self, model: &'a SentencePieceModel) -> Vec<(&'a str, &'a str)> {
+        let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));
+        let mut scores: Vec<(&str, f64)> = Vec::new();
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (piece, score) in &self.list {
+            // As in a dictionary, the last score counts at the first place.
+            match seen.get(piece.as_str()) {
+                Some(&at) => scores[at].1 = *score,
+                None => {
+                    seen.insert(piece, scores.len());
+                    scores.push((piece, *score));
+                }
+            }
+        }
+        let mut merges = Vec::new();
+        for (piece, score) in scores {
+            for (left, right) in ways(piece, &places) {
+                merges.push((score, left, right));
+            }
+        }
+        let length = |text: &str| text.chars().count();
+        merges.sort_by(|a, b| {
+            b.0.total_cmp(&a.0)
+                .then_with(|| length(b.1).cmp(&length(a.1)))
+                .then_with(|| length(b.2).cmp(&length(a.2)))
+        });
+        merges
+            .into_iter()
+            .map(|(_, left, right)| (left, right))
+            .collect()
+    }
+}
+
+/// A BPE model over SentencePiece's pieces: neighbours that no piece covers are one unknown token.
+pub(super) fn bpe_model(vocab: Value, unknown: &str, merges: Value) -> Value {
+    json!({
+        "type": "BPE", "dropout": null, "unk_token": unknown,
+        "continuing_subword_prefix": null, "end_of_word_suffix": null,
+        "fuse_unk": true, "byte_fallback": false, "ignore_merges": false,
+        "vocab": vocab, "merges": merges,
+    })
+}
+
+/// The place of each piece; the last one where a piece occurs twice.
+pub(super) fn places<'a>(pieces: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    pieces
+        .enumerate()
+        .map(|(place, piece)| (piece, place))
+        .collect()
+}
+
+/// The ways to put a piece together from two others, by their places.
+pub(super) fn ways<'a>(
+    piece: &'a str,
+    places: &HashMap<&str, usize>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let mut ways: Vec<_> = piece
+        .char_indices()
+        .skip(1)
+        .map(|(at, _)| piece.split_at(at))
+        .filter_map(|way| Some(((*places.get(way.0)?, *places.get(way.1)?), way)))
+        .collect();
+    ways.sort_by_key(|(places, _)| *places);
+    ways.into_iter().map(|(_, way)| way)
+}
+
+/// The vocabulary and merges of a byte-level BPE: from `tokenizer.json` where its vocabulary is
+/// taken, else from `vocab.json` and `merges.txt`.
+pub(super) fn byte_pairs(folder: &Folder<'_>) -> Result<(Value, Value)> {
+    match folder.json.map(|json| &json["model"]) {
+        Some(model) if model["vocab"].is_object() && model["merges"].is_array() => {
+            Ok((model["vocab"].clone(), model["merges"].clone()))
+        }
+        Some(_) => Err(wrong_json("has no BPE vocabulary, which its class needs")),
+        None => {
+            let vocab = vocabulary(folder.path, VOCAB)?;
+            Ok((json!(vocab), json!(merges(folder.path)?)))
+        }
+    }
+}
+
+/// The vocabulary of a WordPiece model: from `tokenizer.json` where its vocabulary is taken, else
+/// from `vocab.txt`.
+pub(super) fn words(folder: &Folder<'_>) -> Result<Value> {
+    if let Some(json) = folder.json {
+        return match &json["model"]["vocab"] {
+            vocab @ Value::Object(_) => Ok(vocab.clone()),
+            _ => Err(wrong_json(
+                "has no WordPiece vocabulary, which its class needs",
+            )),
+        };
+    }
+    let text = read_text(folder.path, VOCAB_TXT)?;
+    let mut vocab = Map::new();
+    for (id, line) in text.lines().enumerate() {
+        let word = match folder.version() {
+            Version::V4 => line,
+            Version::V5 => line.trim_end(),
+        };
+        // The last line counts where a word comes twice.
+        vocab.insert(word.to_owned(), json!(id));
+    }
+    Ok(json!(vocab))
+}
+
+/// Pieces and scores of a Unigram model in `tokenizer.json`.
+fn scored(json: &Value) -> Result<Vec<(String, f64)>> {
+    serde_json::from_value(json["model"]["vocab"].clone())
+        .map_err(|_| wrong_json("has no Unigram vocabulary, which its class needs"))
+}
+
+/// The first table of replacements in the normalizer of `tokenizer.json`.
+pub(super) fn charsmap(json: &Value) -> Option<Value> {
+    let normalizer = &json["normalizer"];
+    let steps = match normalizer["normalizers"].as_array() {
+        Some(steps) => steps.as_slice(),
+        None => std::slice::from_ref(normalizer),
+    };
+    steps
+        .iter()
+        .find(|step| step["type"] == "Precompiled")
+        .cloned()
+}
+
+/// Reads a vocabulary: an object of pieces and ids, no id twice.
+pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>> {
+    let wrong = |problem: String| Error::Tokenizer {
+        file: name.into(),
+        problem,
+    };
+    let vocab = object(folder, name)?.ok_or_else(|| wrong("is missing".into()))?;
+    let mut ids = BTreeSet::new();
+    for (piece, id) in &vocab {
+        let small = id.as_u64().filter(|id| *id < u64::from(u32::MAX));
+        if !small.is_some_and(|id| ids.insert(id)) {
+            return Err(wrong(format!(
+                "gives the piece '{piece}' the id {id}, and ids must be whole numbers, each once"
+            )));
+        }
+    }
+    Ok(vocab)
+}
+
+/// Reads the merges, best first: two pieces a line, after a first line that names the version.
+pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
+    read_text(folder, MERGES)?
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with("#version"))
+        .map(|(number, line)| {
+            line.split_once(' ')
+                .filter(|(_, right)| !right.contains(' '))
+                .map(|(left, right)| (left.to_owned(), right.to_owned()))
+                .ok_or_else(|| Error::Tokenizer {
+                    file: MERGES.into(),
+                    problem: format!("has no two pieces in line {}", number + 1),
+                })
+        })
+        .collect()
+}
+
+/// Reads a text file.
+pub(super) fn read_text(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
+    fs::read_to_string(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => Error::Tokenizer {
+            file: name.into(),
+            problem: "is not UTF-8".into(),
+        },
+        _ => Error::io(&path, source),
+    })
+}
+
+fn wrong_json(problem: &str) -> Error {
+    Error::Tokenizer {
+        file: "tokenizer.json".into(),
+        problem: problem.into(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Generated tokens to text, one at a time.
+
+use serde_json::json;
+use tokenizers::DecoderWrapper;
+
+use super::Tokenizer;
+use crate::error::Result;
+
+/// Turns tokens into text one by one: the pieces, joined, begin what [`Tokenizer::decode`] makes of
+/// all of them, whatever follows.
+///
+/// A piece is held back while it may still change: bytes of an unfinished character, and the last
+/// two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as a later `'` or
+/// full stop takes the space before it away.
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
+    ids: Vec<u32>,
+    /// Bytes of the text that were handed out.
+    told: usize,
+    /// Whether the end of a text may change with what follows.
+    cleans_up_spaces: bool,
+}
+
+impl Tokenizer {
+    /// Text of tokens that come one at a time.
+    pub fn detokenizer(&self) -> Detokenizer {
+        Detokenizer {
+            tokenizer: self.clone(),
+            ids: Vec::new(),
+            told: 0,
+            cleans_up_spaces: cleans_up_spaces(self.pipeline.get_decoder()),
+        }
+    }
+}
+
+impl Detokenizer {
+    /// The text that became certain with this token.
+    pub fn push(&mut self, token: u32) -> Result<Option<String>> {
+        self.ids.push(token);
+        // All of it anew: a part of the tokens may decode to other text than it does in its place.
+        let text = self.tokenizer.decode(&self.ids)?;
+        let certain = text.trim_end_matches('\u{fffd}');
+        let certain = match self.cleans_up_spaces {
+            true => without_last_two_words(certain),
+            false => certain,
+        };
+        let piece = certain.get(self.told..).filter(|piece| !piece.is_empty());
+        self.told = self.told.max(certain.len());
+        Ok(piece.map(str::to_owned))
+    }
+}
+
+/// Whether a decoder, as `tokenizer.json` has it, changes stretches of text that tokens were joined
+/// to: then the end of a text depends on what follows.
+fn cleans_up_spaces(decoder: Option<&DecoderWrapper>) -> bool {
+    let Some(DecoderWrapper::Sequence(sequence)) = decoder else {
+        return false;
+    };
+    let joined = sequence.get_decoders().iter();
+    joined
+        .skip_while(|decoder| !matches!(decoder, DecoderWrapper::Fuse(_)))
+        .any(|decoder| match decoder {
+            DecoderWrapper::Replace(replace) => json!(replace)["pattern"]["String"]
+                .as_str()
+                .is_some_and(|pattern| pattern.chars().count() > 1),
+            _ => false,
+        })
+}
+
+/// The text before its last two words and the space before them.
+///
+/// Every pattern of `clean_up_tokenization` begins with a space, has at most one word behind it, and
+/// may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more than two
+/// words can change.
+fn without_last_two_words(text: &str) -> &str {
+    let cut = |text: &str| {
+        text.trim_end()
+            .trim_end_matches(|c: char| !c.is_whitespace())
+            .len()
+    };
+    let one = &text[..cut(text)];
+    text[..cut(one)].trim_end()
+}

@@ -1,0 +1,240 @@
+//! Text to source tokens, and generated tokens to text.
+
+mod charsmap;
+mod detokenizer;
+mod pieces;
+mod pipeline;
+mod sentencepiece_normalizer;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tokenizers::{Encoding, Token, TruncationDirection};
+
+pub use self::charsmap::CharsMap;
+pub use self::detokenizer::Detokenizer;
+pub use self::pipeline::{Behaviour, Pipeline, TextNormalizer, from_json};
+pub use self::sentencepiece_normalizer::{CODE_MARK, LanguageCodes, SentencePieceNormalizer};
+use crate::bundle::{Bundle, Surplus, TOKENIZER};
+use crate::error::{Error, Result};
+use crate::generation::{ParameterError, StopStrings};
+use crate::stop_strings::{StopStringCriteria, TokenTexts};
+
+/// The bundle's tokenizer. Clones share one vocabulary.
+#[derive(Clone)]
+pub struct Tokenizer {
+    pipeline: Arc<Pipeline>,
+    path: PathBuf,
+    /// What each token stands for: made when stop strings are first asked for, as it takes a while.
+    texts: OnceLock<Arc<TokenTexts>>,
+    source_prefix: String,
+    surplus: Option<Surplus>,
+    /// Special tokens before every source.
+    before: Vec<u32>,
+    /// Special tokens after every source.
+    after: Vec<u32>,
+    /// Most tokens of a source, without the special ones around it.
+    max_tokens: usize,
+    behaviour: Behaviour,
+}
+
+/// A tokenized source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTokens {
+    /// Token ids, the end token included.
+    pub ids: Vec<u32>,
+    /// Whether the text was longer than the model takes, and cut.
+    pub truncated: bool,
+}
+
+impl Tokenizer {
+    /// Loads the tokenizer of a bundle, with the source prefix and the limits that its manifest
+    /// records.
+    pub fn of(bundle: &Bundle) -> Result<Self> {
+        let manifest = bundle.manifest();
+        let mut tokenizer = Self::open(&bundle.path(TOKENIZER), manifest.max_source_tokens)?;
+        tokenizer.surplus = manifest.surplus_tokens;
+        tokenizer.set_source_prefix(manifest.source_prefix.as_deref().unwrap_or_default());
+        Ok(tokenizer)
+    }
+
+    /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
+    pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
+        let wrong = |problem: String| Error::Tokenizer {
+            path: path.into(),
+            problem,
+        };
+        let text =
+            fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let (pipeline, behaviour) =
+            from_json(&text).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let (before, after) = special_tokens_around(&pipeline).map_err(wrong)?;
+        let special = before.len() + after.len();
+        if max_tokens <= special {
+            return Err(wrong(format!(
+                "adds {special} tokens to a text, and the bundle allows {max_tokens} in all"
+            )));
+        }
+        Ok(Self {
+            pipeline: Arc::new(pipeline),
+            path: path.into(),
+            texts: OnceLock::new(),
+            source_prefix: String::new(),
+            surplus: None,
+            before,
+            after,
+            max_tokens: max_tokens - special,
+            behaviour,
+        })
+    }
+
+    /// What is put before every document, as it stands: `summarize: `.
+    pub fn source_prefix(&self) -> &str {
+        &self.source_prefix
+    }
+
+    /// Puts this before every document instead.
+    pub fn set_source_prefix(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.source_prefix);
+    }
+
+    /// Tokens of a document, the source prefix before it.
+    pub fn encode(&self, text: &str) -> Result<SourceTokens> {
+        let texts = [self.source_prefix.as_str(), text];
+        let (tokens, truncated) = self.guarded(|| match self.behaviour.truncation_side {
+            TruncationDirection::Right => pieces::first(&self.pipeline, texts, self.max_tokens),
+            TruncationDirection::Left => pieces::last(&self.pipeline, texts, self.max_tokens),
+        })?;
+        let ends = self.behaviour.end_token_once && tokens.last() == self.after.first();
+        let after = if ends { &[] } else { self.after.as_slice() };
+        let tokens = tokens.iter().map(|id| match self.surplus {
+            Some(surplus) => surplus.apply(*id),
+            None => *id,
+        });
+        let before = self.before.iter().copied();
+        let ids = before.chain(tokens).chain(after.iter().copied());
+        Ok(SourceTokens {
+            ids: ids.collect(),
+            truncated,
+        })
+    }
+
+    /// Text of generated tokens, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.guarded(|| self.pipeline.decode(ids, true))
+    }
+
+    /// Tokens it knows, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.pipeline.get_vocab_size(true)
+    }
+
+    /// What finds these stop strings in generated tokens, as transformers finds them.
+    pub fn stop_strings(&self, stop_strings: &[String]) -> Result<Arc<dyn StopStrings>> {
+        let texts = match self.texts.get() {
+            Some(texts) => texts,
+            None => {
+                let texts = self.guarded(|| TokenTexts::new(&self.pipeline))?;
+                self.texts.get_or_init(|| texts.into())
+            }
+        };
+        match StopStringCriteria::new(texts.clone(), stop_strings) {
+            Some(criteria) => Ok(Arc::new(criteria)),
+            None => Err(Error::Parameter(ParameterError::unmatchable(stop_strings))),
+        }
+    }
+
+    /// Runs the library, which was written for files that it wrote itself: a panic is an error, too.
+    fn guarded<T>(&self, run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+        let failed = |problem: &dyn std::fmt::Display| Error::Tokenizer {
+            path: self.path.clone(),
+            problem: format!("failed: {problem}"),
+        };
+        catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_| failed(&"its parts contradict each other"))?
+            .map_err(|error| failed(&error))
+    }
+}
+
+/// The special tokens that a tokenizer puts before and after the tokens of a text.
+fn special_tokens_around(pipeline: &Pipeline) -> std::result::Result<(Vec<u32>, Vec<u32>), String> {
+    /// Stands for the text: no vocabulary reaches this id.
+    const TEXT: u32 = u32::MAX;
+    let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+    let whole = pipeline
+        .post_process(text, None, true)
+        .map_err(|error| format!("cannot put special tokens around a text: {error}"))?;
+    let mut parts = whole.get_ids().split(|id| *id == TEXT);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(before), Some(after), None) => Ok((before.into(), after.into())),
+        _ => Err("does not put its special tokens around the text once".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A tokenizer of words, `</s>` after a text if `ends`, with these further fields in its file.
+    fn tokenizer(ends: bool, max_tokens: usize, fields: &Value) -> Result<Tokenizer> {
+        let after = json!([{"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "</s>", "type_id": 0}}]);
+        let template = json!({"type": "TemplateProcessing", "single": after, "pair": [],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}});
+        let mut file = json!({
+            "version": "1.0",
+            "added_tokens": [{"id": 1, "content": "</s>", "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true}],
+            "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "post_processor": if ends { template } else { Value::Null }, "decoder": null,
+            "model": {"type": "WordLevel", "unk_token": "<unk>",
+                "vocab": {"<unk>": 0, "</s>": 1, "a": 2, "b": 3, "c": 4, "d": 5}},
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            file[name] = value.clone();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TOKENIZER);
+        fs::write(&path, file.to_string()).unwrap();
+        Tokenizer::open(&path, max_tokens)
+    }
+
+    fn encode(tokenizer: &Tokenizer, text: &str) -> (Vec<u32>, bool) {
+        let SourceTokens { ids, truncated } = tokenizer.encode(text).unwrap();
+        (ids, truncated)
+    }
+
+    #[test]
+    fn a_cut_is_told_with_and_without_special_tokens() {
+        let none = tokenizer(false, 3, &json!({})).unwrap();
+        assert_eq!(encode(&none, "a b c"), (vec![2, 3, 4], false));
+        assert_eq!(encode(&none, "a b c d"), (vec![2, 3, 4], true));
+        let one = tokenizer(true, 3, &json!({})).unwrap();
+        assert_eq!(encode(&one, "a b"), (vec![2, 3, 1], false));
+        assert_eq!(encode(&one, "a b c"), (vec![2, 3, 1], true));
+        assert!(tokenizer(true, 1, &json!({})).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_kept_where_the_file_says_so() {
+        let left = json!({"truncation": {"direction": "Left", "max_length": 512,
+            "strategy": "LongestFirst", "stride": 0}});
+        let left = tokenizer(true, 3, &left).unwrap();
+        assert_eq!(encode(&left, "a b c d"), (vec![4, 5, 1], true));
+        assert_eq!(encode(&left, "a b"), (vec![2, 3, 1], false));
+    }
+
+    #[test]
+    fn special_tokens_in_a_text_are_text_where_the_file_says_so() {
+        let plain = tokenizer(true, 9, &json!({})).unwrap();
+        assert_eq!(encode(&plain, "a</s>"), (vec![2, 1, 1], false));
+        let split = tokenizer(true, 9, &json!({"split_special_tokens": true})).unwrap();
+        assert_eq!(encode(&split, "a</s>"), (vec![0, 1], false));
+        let once = tokenizer(true, 9, &json!({"end_token_once": true})).unwrap();
+        assert_eq!(encode(&once, "a</s>"), (vec![2, 1], false));
+    }
+}

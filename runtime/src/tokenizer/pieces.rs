@@ -1,0 +1,359 @@
+//! Tokens of a text of any length, in bounded memory: the text is read piece by piece, and no
+//! further than the model reads.
+//!
+//! The `tokenizers` library keeps more than a hundred bytes for each byte of a text. A long text is
+//! therefore cut between two words, where the tokens on both sides are those of the whole: this is
+//! tried on the words around each cut. Stretches that become one token or none (blanks that are
+//! joined, characters that are all unknown) are shortened, where that changes no token. What has
+//! neither, a single word of many tokens, is read only as far as its first tokens are certain.
+
+use tokenizers::Result;
+
+use super::Pipeline;
+
+/// Bytes of a piece. A text no longer than this is read at once.
+const PIECE: usize = 32 << 10;
+/// Bytes on each side of a cut that decide whether it changes a token.
+const CONTEXT: usize = 256;
+/// Places that are tried as cuts of one piece.
+const MAX_CUTS: usize = 8;
+/// Bytes at the end of a piece whose tokens may depend on what follows.
+const UNCERTAIN: usize = 2 << 10;
+/// Tokens at the beginning of the end of a text that may depend on what comes before.
+const UNCERTAIN_TOKENS: usize = 256;
+/// Bytes that stay of each end of a stretch that becomes one token or none.
+const STRETCH_END: usize = 1 << 10;
+
+/// The first `limit` tokens of the joined `texts`, and whether there are more.
+pub(super) fn first(
+    pipeline: &Pipeline,
+    texts: [&str; 2],
+    limit: usize,
+) -> Result<(Vec<u32>, bool)> {
+    let mut pieces = Pieces::new(pipeline, texts);
+    let mut ids = Vec::new();
+    while let Some(piece) = pieces.next(limit.saturating_sub(ids.len()))? {
+        ids.extend(piece);
+        if ids.len() > limit {
+            ids.truncate(limit);
+            return Ok((ids, true));
+        }
+    }
+    Ok((ids, false))
+}
+
+/// The last `limit` tokens of the joined `texts`, and whether there are more.
+///
+/// The end of the text is read alone where it has enough tokens. A single word that is longer than
+/// that is cut at any character, and tokens behind the cut are left out.
+pub(super) fn last(
+    pipeline: &Pipeline,
+    texts: [&str; 2],
+    limit: usize,
+) -> Result<(Vec<u32>, bool)> {
+    let [_, text] = texts;
+    let wanted = limit.saturating_add(UNCERTAIN_TOKENS);
+    let mut tail = PIECE.max(wanted.saturating_mul(16));
+    while tail + PIECE < text.len() {
+        let start = text.ceil_char_boundary(text.len() - tail);
+        let region = &text[start..text.ceil_char_boundary(start + PIECE)];
+        let start = start + cut(pipeline, region)?.unwrap_or(0);
+        let (mut ids, more) = last_of(pipeline, ["", &text[start..]], wanted)?;
+        if more {
+            return Ok((ids.split_off(UNCERTAIN_TOKENS), true));
+        }
+        tail = tail.saturating_mul(4);
+    }
+    last_of(pipeline, texts, limit)
+}
+
+/// The last `limit` tokens, all of the text being read.
+fn last_of(pipeline: &Pipeline, texts: [&str; 2], limit: usize) -> Result<(Vec<u32>, bool)> {
+    let mut pieces = Pieces::new(pipeline, texts);
+    let mut ids = Vec::new();
+    let mut more = false;
+    while let Some(piece) = pieces.next(usize::MAX)? {
+        ids.extend(piece);
+        let surplus = ids.len().saturating_sub(limit);
+        ids.drain(..surplus);
+        more |= surplus > 0;
+    }
+    Ok((ids, more))
+}
+
+/// A text that is read piece by piece.
+struct Pieces<'a> {
+    pipeline: &'a Pipeline,
+    /// What was taken from `rest` and has no tokens yet.
+    pending: String,
+    rest: [&'a str; 2],
+    /// Bytes of the next piece.
+    size: usize,
+    done: bool,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(pipeline: &'a Pipeline, rest: [&'a str; 2]) -> Self {
+        Self {
+            pipeline,
+            pending: String::new(),
+            rest,
+            size: PIECE,
+            done: false,
+        }
+    }
+
+    /// Tokens of the next piece; none at the end. Where no more than `wanted` tokens are wanted, more
+    /// than that end the text: the last of them are not certain.
+    fn next(&mut self, wanted: usize) -> Result<Option<Vec<u32>>> {
+        while !self.done {
+            self.fill();
+            if self.rest.iter().all(|text| text.is_empty()) {
+                self.done = true;
+                return encode(self.pipeline, &self.pending).map(Some);
+            }
+            if let Some(cut) = cut(self.pipeline, &self.pending)? {
+                let ids = encode(self.pipeline, &self.pending[..cut])?;
+                self.pending.drain(..cut);
+                self.size = PIECE;
+                return Ok(Some(ids));
+            }
+            let whole = self.pipeline.encode(self.pending.as_str(), false)?;
+            let certain = self.pending.len() - UNCERTAIN;
+            let certain = whole
+                .get_offsets()
+                .iter()
+                .filter(|(_, end)| *end <= certain);
+            if certain.count() > wanted {
+                self.done = true;
+                return Ok(Some(whole.get_ids().into()));
+            }
+            let shorter = without_stretches(&self.pending, whole.get_offsets());
+            if shorter.len() <= self.pending.len() - PIECE / 4
+                && encode(self.pipeline, &shorter)? == whole.get_ids()
+            {
+                self.pending = shorter;
+            } else {
+                self.size = self.pending.len().saturating_mul(2);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes from the rest until there is a piece.
+    fn fill(&mut self) {
+        for text in &mut self.rest {
+            let room = self.size.saturating_sub(self.pending.len());
+            let (taken, left) = text.split_at(text.floor_char_boundary(room));
+            self.pending.push_str(taken);
+            *text = left;
+            if !left.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn encode(pipeline: &Pipeline, text: &str) -> Result<Vec<u32>> {
+    Ok(pipeline.encode_fast(text, false)?.get_ids().into())
+}
+
+/// A place before a blank in the second half of the text, where it can be cut and changes no token.
+fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
+    let half = text.len() / 2;
+    let end = text.len().saturating_sub(CONTEXT);
+    let mut blank_follows = false;
+    let mut tried = 0;
+    for (at, character) in text[..text.floor_char_boundary(end)].char_indices().rev() {
+        if at < half || tried == MAX_CUTS {
+            break;
+        }
+        let blank = character.is_whitespace();
+        if blank_follows && !blank {
+            tried += 1;
+            let cut = at + character.len_utf8();
+            let left = &text[text.floor_char_boundary(cut - CONTEXT.min(cut))..cut];
+            let right = &text[cut..text.ceil_char_boundary((cut + CONTEXT).min(text.len()))];
+            let mut apart = encode(pipeline, left)?;
+            apart.extend(encode(pipeline, right)?);
+            if encode(pipeline, &format!("{left}{right}"))? == apart {
+                return Ok(Some(cut));
+            }
+        }
+        blank_follows = blank;
+    }
+    Ok(None)
+}
+
+/// The text with only the ends of each long stretch in which no token begins or ends.
+fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> String {
+    let mut borders: Vec<usize> = offsets
+        .iter()
+        .flat_map(|&(start, end)| [start, end])
+        .chain([0, text.len()])
+        .map(|at| text.floor_char_boundary(at))
+        .collect();
+    borders.sort_unstable();
+    let mut shorter = String::new();
+    for stretch in borders.windows(2).map(|border| &text[border[0]..border[1]]) {
+        if stretch.len() <= 4 * STRETCH_END {
+            shorter.push_str(stretch);
+        } else {
+            let end = stretch.len() - STRETCH_END;
+            shorter.push_str(&stretch[..stretch.floor_char_boundary(STRETCH_END)]);
+            shorter.push_str(&stretch[stretch.floor_char_boundary(end)..]);
+        }
+    }
+    shorter
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::from_json;
+    use super::*;
+
+    /// Tokenizers that treat blanks and unknown characters in different ways.
+    fn pipelines() -> Vec<(&'static str, Pipeline)> {
+        let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
+            "split": true});
+        let words = json!({"type": "Sequence",
+            "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]});
+        let one_space = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
+        let sentencepiece = json!({"type": "SentencePiece", "add_dummy_prefix": true,
+            "remove_extra_whitespaces": true});
+        let pieces = json!([
+            ["<unk>", 0.0],
+            ["▁", -2.0],
+            ["▁word", -3.0],
+            ["w", -4.0],
+            ["or", -3.5],
+            ["d", -4.0],
+            ["o", -5.0],
+            ["r", -5.0],
+            [".", -4.0],
+            ["a", -4.5],
+            ["aaaa", -5.5],
+            ["\n", -6.0]
+        ]);
+        let unigram = json!({"type": "Unigram", "unk_id": 0, "vocab": pieces});
+        let wordpiece = json!({"type": "WordPiece", "unk_token": "<unk>",
+            "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {"<unk>": 0, "word": 1, "w": 2, "##o": 3, "##r": 4, "##d": 5, ".": 6, "a": 7,
+                "##a": 8}});
+        let bytes = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        let mut bytes: Vec<char> = bytes.into_iter().collect();
+        bytes.sort_unstable();
+        let mut vocab: serde_json::Map<String, Value> = bytes
+            .iter()
+            .enumerate()
+            .map(|(id, character)| (character.to_string(), json!(id)))
+            .collect();
+        for (place, merged) in ["or", "Ġw", "aa", "aaaa", "ĠĠ", "ĠĠĠĠ"].iter().enumerate() {
+            vocab.insert((*merged).to_owned(), json!(256 + place));
+        }
+        let bpe = json!({"type": "BPE", "vocab": vocab, "merges": [["o", "r"], ["Ġ", "w"],
+            ["a", "a"], ["aa", "aa"], ["Ġ", "Ġ"], ["ĠĠ", "ĠĠ"]]});
+        let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false,
+            "trim_offsets": true, "use_regex": true});
+        [
+            ("T5", Value::Null, words, &unigram),
+            ("PEGASUS", one_space, metaspace, &unigram),
+            ("Marian", sentencepiece, Value::Null, &unigram),
+            (
+                "BERT",
+                json!({"type": "BertNormalizer", "clean_text": true,
+                "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}),
+                json!({"type": "BertPreTokenizer"}),
+                &wordpiece,
+            ),
+            ("BART", Value::Null, byte_level, &bpe),
+        ]
+        .map(|(name, normalizer, pre_tokenizer, model)| {
+            let file = json!({"version": "1.0", "added_tokens": [{"id": 0, "content": "<mask>",
+                "single_word": false, "lstrip": true, "rstrip": false, "normalized": false,
+                "special": true}],
+                "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
+                "decoder": null, "model": model});
+            (name, from_json(&file.to_string()).unwrap().0)
+        })
+        .into()
+    }
+
+    /// Long texts of every kind.
+    fn texts() -> Vec<(&'static str, String)> {
+        let random = random_words();
+        vec![
+            ("words", "word wad. ".repeat(12_000)),
+            ("random", random),
+            ("blanks", format!("word{}word.", " ".repeat(200_000))),
+            ("lines", "\n \t".repeat(50_000) + "a word"),
+            (
+                "words far apart",
+                format!("word{}", " ".repeat(20_000)).repeat(20),
+            ),
+            ("unknown", "🙂".repeat(40_000) + " word"),
+            ("unknown and known", ("🙂".repeat(300) + "a").repeat(100)),
+            ("masks", "word   <mask> a".repeat(9_000)),
+            ("one word", "aord".repeat(30_000)),
+            ("nothing", String::new()),
+        ]
+    }
+
+    /// Words and blanks in an order without a period.
+    fn random_words() -> String {
+        let parts = [
+            "word", "wad", ".", " ", "  ", "\n", "aaaa", "🙂", "<mask>", "é", " w", "\t",
+        ];
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            parts[(state >> 33) as usize % parts.len()]
+        };
+        (0..60_000).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn pieces_have_the_tokens_of_the_whole() {
+        for (name, pipeline) in pipelines() {
+            for (kind, text) in texts() {
+                let whole = encode(&pipeline, &format!("sum: {text}")).unwrap();
+                for limit in [1, 50, 1024, 16_384, 1 << 20] {
+                    let (ids, more) = first(&pipeline, ["sum: ", &text], limit).unwrap();
+                    let kept = limit.min(whole.len());
+                    let label = format!("{name}, {kind}, {limit}: {} of {}", ids.len(), kept);
+                    assert!(ids == whole[..kept], "{label}");
+                    assert_eq!(more, whole.len() > limit, "{label}");
+                    let (ids, more) = last(&pipeline, ["sum: ", &text], limit).unwrap();
+                    let label = format!("{name}, {kind}, last {limit}: {} of {}", ids.len(), kept);
+                    assert!(ids == whole[whole.len() - kept..], "{label}");
+                    assert_eq!(more, whole.len() > limit, "{label}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_needed() {
+        let (_, pipeline) = pipelines().swap_remove(0);
+        for text in ["word ".repeat(400_000), "aord".repeat(500_000)] {
+            let mut pieces = Pieces::new(&pipeline, ["", &text]);
+            let mut found = 0;
+            while found <= 100 {
+                found += pieces.next(100 - found.min(100)).unwrap().unwrap().len();
+            }
+            assert!(pieces.rest[1].len() > text.len() - 3 * PIECE);
+        }
+        // What becomes few tokens is read to the end, in little memory.
+        for text in [" ".repeat(2_000_000), "🙂".repeat(500_000)] {
+            let mut pieces = Pieces::new(&pipeline, ["a", &text]);
+            while pieces.next(100).unwrap().is_some() {
+                assert!(pieces.pending.len() <= 2 * PIECE);
+            }
+            assert_eq!(pieces.rest, ["", ""]);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading `tokenizer.json`: the parts of the `tokenizers` library, checked before they are trusted,
+//! and SentencePiece's normalizer, which the library has not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::models::wordlevel::WordLevel;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper,
+    PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl, TruncationDirection,
+};
+
+use super::charsmap::CharsMap;
+use super::sentencepiece_normalizer::SentencePieceNormalizer;
+
+/// A tokenizer of the `tokenizers` library that knows SentencePiece's normalizer, too.
+pub type Pipeline = TokenizerImpl<
+    ModelWrapper,
+    TextNormalizer,
+    PreTokenizerWrapper,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
+
+/// A normalizer: text to text.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum TextNormalizer {
+    /// SentencePiece's own.
+    SentencePiece(SentencePieceNormalizer),
+    /// One of the `tokenizers` library.
+    Library(NormalizerWrapper),
+}
+
+impl Normalizer for TextNormalizer {
+    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        match self {
+            Self::SentencePiece(normalizer) => normalizer.normalize(text),
+            Self::Library(normalizer) => normalizer.normalize(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TextNormalizer {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        if value["type"] == "SentencePiece" {
+            let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
+            return Ok(Self::SentencePiece(normalizer));
+        }
+        check_charsmaps(&value).map_err(D::Error::custom)?;
+        let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
+        Ok(Self::Library(normalizer))
+    }
+}
+
+/// Checks the tables of a normalizer and of those inside it: the library panics at a damaged one.
+fn check_charsmaps(normalizer: &Value) -> Result<(), String> {
+    if normalizer["type"] == "Precompiled" {
+        let Some(text) = normalizer["precompiled_charsmap"].as_str() else {
+            return Err("a Precompiled normalizer lacks its precompiled_charsmap".into());
+        };
+        CharsMap::from_base64(text)?;
+    }
+    let inner = normalizer["normalizers"].as_array();
+    inner.into_iter().flatten().try_for_each(check_charsmaps)
+}
+
+/// What a `tokenizer.json` holds. Padding is not read: sources are padded for the model, not for the
+/// training run that saved the file.
+#[derive(Deserialize)]
+struct File<M> {
+    version: Option<String>,
+    truncation: Option<Truncation>,
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    normalizer: Option<TextNormalizer>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    post_processor: Option<PostProcessorWrapper>,
+    decoder: Option<DecoderWrapper>,
+    model: M,
+    /// Whether special tokens in a text are read as text. The library has this switch and does not
+    /// write it.
+    #[serde(default)]
+    split_special_tokens: bool,
+    /// Whether a text that ends in the end token gets no other one.
+    #[serde(default)]
+    end_token_once: bool,
+}
+
+/// Which end of a text is cut off; the length that is kept is the model's.
+#[derive(Deserialize)]
+struct Truncation {
+    #[serde(default)]
+    direction: TruncationDirection,
+}
+
+/// What a `tokenizer.json` says beside the tokenizer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Behaviour {
+    /// The side on which a text is cut.
+    pub truncation_side: TruncationDirection,
+    /// Whether a text that ends in the end token gets no other one.
+    pub end_token_once: bool,
+}
+
+/// Reads a `tokenizer.json`.
+///
+/// # Errors
+///
+/// The text is no tokenizer, or one that contradicts itself. The sentence says what is wrong.
+pub fn from_json(text: &str) -> Result<(Pipeline, Behaviour), String> {
+    // The library was written for files that it wrote itself.
+    catch_unwind(AssertUnwindSafe(|| read(text)))
+        .unwrap_or_else(|_| Err("its parts contradict each other".into()))
+}
+
+/// Reads a vocabulary straight into the model that it says it is for.
+///
+/// The library makes trees of values of the whole vocabulary before it looks at the model's `type`,
+/// which takes nearly twice as long for 100,000 words.
+fn read(text: &str) -> Result<(Pipeline, Behaviour), String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    struct Model {
+        model: Kind,
+    }
+
+    let Model { model } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match model.kind.as_deref() {
+        Some("Unigram") => read_as::<Unigram>(text),
+        Some("BPE") => read_as::<BPE>(text),
+        Some("WordPiece") => read_as::<WordPiece>(text),
+        Some("WordLevel") => read_as::<WordLevel>(text),
+        // Files of old versions name no type.
+        _ => read_as::<ModelWrapper>(text),
+    }
+}
+
+fn read_as<M>(text: &str) -> Result<(Pipeline, Behaviour), String>
+where
+    M: DeserializeOwned + Into<ModelWrapper>,
+{
+    let file: File<M> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if let Some(version) = file.version.filter(|version| version != "1.0") {
+        return Err(format!("its version is '{version}', and must be 1.0"));
+    }
+    let mut pipeline = Pipeline::new(file.model.into());
+    pipeline
+        .with_pre_tokenizer(file.pre_tokenizer)
+        .with_post_processor(file.post_processor)
+        .with_decoder(file.decoder)
+        .with_normalizer(file.normalizer)
+        .and_then(|pipeline| pipeline.add_tokens(file.added_tokens))
+        .map_err(|error| error.to_string())?;
+    pipeline.set_encode_special_tokens(file.split_special_tokens);
+    let direction = file.truncation.map(|truncation| truncation.direction);
+    let behaviour = Behaviour {
+        truncation_side: direction.unwrap_or_default(),
+        end_token_once: file.end_token_once,
+    };
+    Ok((pipeline, behaviour))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokenizers::Tokenizer;
+
+    use super::*;
+
+    fn file(model: &Value, normalizer: &Value) -> String {
+        json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [{
+                "id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true,
+            }],
+            "normalizer": normalizer, "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": null, "decoder": null, "model": model,
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn every_type_of_model_is_read_as_the_library_reads_it() {
+        let vocab = json!({"<unk>": 0, "a": 1, "b": 2, "ab": 3});
+        for model in [
+            json!({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.25], ["ab", -0.1]]}),
+            json!({"type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": [["a", "b"]]}),
+            json!({"type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocab}),
+            json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab}),
+            json!({"unk_token": "<unk>", "vocab": vocab}),
+        ] {
+            let text = file(&model, &Value::Null);
+            let (pipeline, _) = from_json(&text).unwrap();
+            let library: Tokenizer = text.parse().unwrap();
+            assert_eq!(
+                serde_json::to_string(&pipeline).unwrap(),
+                library.to_string(false).unwrap()
+            );
+            let ids = pipeline.encode("ab b <unk>", true).unwrap();
+            let expected = library.encode("ab b <unk>", true).unwrap();
+            assert_eq!(ids.get_ids(), expected.get_ids());
+        }
+    }
+
+    #[test]
+    fn what_is_no_tokenizer_is_an_error() {
+        let words = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0}});
+        let wrong_model = json!({"type": "WordLevel", "vocab": 7});
+        // A table that ends too early, and one whose array points outside itself.
+        for table in ["////", "BAAAAAAEAAA=", "no base64"] {
+            for normalizer in [
+                json!({"type": "Precompiled", "precompiled_charsmap": table}),
+                json!({"type": "Sequence", "normalizers": [
+                    {"type": "Precompiled", "precompiled_charsmap": table}]}),
+                json!({"type": "SentencePiece", "precompiled_charsmap": table,
+                    "add_dummy_prefix": true, "remove_extra_whitespaces": true}),
+            ] {
+                let error = from_json(&file(&words, &normalizer)).unwrap_err();
+                assert!(error.contains("precompiled_charsmap"), "{error}");
+            }
+        }
+        from_json(&file(&wrong_model, &Value::Null)).unwrap_err();
+        from_json("{}").unwrap_err();
+    }
+}
