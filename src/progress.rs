@@ -54,6 +54,10 @@ impl Progress for StageBar {
         self.bar.inc(amount);
     }
 
+    fn note(&self, note: &str) {
+        self.bar.suspend(|| eprintln!("{note}"));
+    }
+
     fn cancelled(&self) -> bool {
         interrupt::requested()
     }

@@ -87,12 +87,38 @@ pub enum Error {
         path: PathBuf,
     },
     /// The source has a configuration and no weights that can be read.
-    #[error("{} {found}: pytorch_model.bin or model.safetensors (or their .index.json with shards) is needed", path.display())]
+    #[error("{} {found}", path.display())]
     MissingWeights {
         /// The folder or archive.
         path: PathBuf,
-        /// What it has instead.
+        /// What it has instead, and what to do.
         found: String,
+    },
+    /// The source holds several adapters, and nothing says which one is to be merged.
+    #[error(
+        "{} holds several adapters ({}): give the folder of one of them, with --base BASE",
+        path.display(),
+        some(found)
+    )]
+    SeveralAdapters {
+        /// The folder or archive.
+        path: PathBuf,
+        /// The folders of the adapters in it.
+        found: Vec<String>,
+    },
+    /// The source holds an adapter alone.
+    #[error("{} holds an adapter and no model{}: give the model that it was trained on with --base (a folder or an archive)", path.display(), base_sentence(base))]
+    AdapterWithoutBase {
+        /// The folder or archive.
+        path: PathBuf,
+        /// What the adapter calls its base, when it says.
+        base: Option<String>,
+    },
+    /// A base was given for a source that holds no adapter.
+    #[error("{} holds no adapter, which --base is for: leave --base out", path.display())]
+    BaseWithoutAdapter {
+        /// The folder or archive.
+        path: PathBuf,
     },
     /// A JSON file cannot be parsed, or is not an object.
     #[error("{file} {problem}")]
@@ -318,6 +344,9 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::NoSuchSource { .. }
+            | Self::AdapterWithoutBase { .. }
+            | Self::BaseWithoutAdapter { .. }
+            | Self::SeveralAdapters { .. }
             | Self::NoSuchDataset { .. }
             | Self::DatasetColumn { .. }
             | Self::OutputExists { .. }
@@ -352,6 +381,13 @@ impl Error {
             },
         }
     }
+}
+
+/// What an adapter calls its base, to follow "no model".
+fn base_sentence(base: &Option<String>) -> String {
+    let text =
+        |base: &String| format!(" (its base is '{base}', which is not in the local hub cache)");
+    base.as_ref().map(text).unwrap_or_default()
 }
 
 /// The first few of `names`, and how many more there are.

@@ -30,6 +30,8 @@ pub struct ExportOptions<'a> {
     pub verify: bool,
     /// How precisely weights are kept.
     pub precision: Precision,
+    /// What an adapter was trained on, where it does not lie beside it.
+    pub base: Option<&'a dyn Origin>,
     /// Told how far the work is; can stop it.
     pub progress: &'a dyn Progress,
 }
@@ -41,6 +43,7 @@ impl Default for ExportOptions<'_> {
             layout: Layout::Bundle,
             precision: Precision::Fp32,
             verify: true,
+            base: None,
             progress: &(),
         }
     }
@@ -68,8 +71,10 @@ pub fn export(
         });
     }
     let staging = Staging::create(output, MANIFEST)?;
-    let source = source.open(output.parent(), progress)?;
-    let checkpoint = Checkpoint::open(source.root())?;
+    let scratch = output.parent();
+    let source = source.open(scratch, progress)?;
+    let source = source.with_base(options.base, scratch, progress)?;
+    let checkpoint = source.checkpoint()?;
     let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
@@ -124,7 +129,7 @@ fn write(
         graph.write(&folder.join(name), &properties)?;
     }
     let tokenizer_notes = tokenizer::convert(
-        source.root(),
+        source.tokenizer(),
         checkpoint.config(),
         graphs
             .shape
@@ -141,7 +146,7 @@ fn write(
             written.retain(|name| *name != TOKENIZER);
         }
         // The checkpoint's own where it has them, to be read as transformers reads it.
-        written.extend(optimum::copy(source.root(), folder)?);
+        written.extend(optimum::copy(source.root(), source.tokenizer(), folder)?);
     }
     for name in written {
         files.insert(name.into(), record(&folder.join(name))?);
@@ -167,7 +172,7 @@ fn write(
             transformers_version: transformers_version.map(str::to_owned),
             left_out,
         },
-        max_source_tokens: tokenizer::max_source_tokens(source.root(), positions)?,
+        max_source_tokens: tokenizer::max_source_tokens(source.tokenizer(), positions)?,
         shape: graphs.shape,
         source_prefix: tokenizer::source_prefix(checkpoint.config())?,
         surplus_tokens: tokenizer_notes.surplus,

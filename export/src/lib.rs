@@ -1,5 +1,6 @@
 //! Writes a checkpoint as a bundle.
 
+mod adapter;
 mod arch;
 pub mod checkpoint;
 pub mod dataset;

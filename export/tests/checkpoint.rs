@@ -229,8 +229,15 @@ fn what_a_folder_lacks_is_said() {
     assert!(refused(&[]).contains("holds no weights: pytorch_model.bin or model.safetensors"));
     assert!(refused(&[("tf_model.h5", b"")]).contains("holds only TensorFlow weights"));
     assert!(refused(&[("flax_model.msgpack", b"")]).contains("holds only Flax weights"));
-    let adapter: &[(&str, &[u8])] = &[("adapter_model.safetensors", b"")];
-    assert!(refused(adapter).contains("holds only an adapter"));
+    let gptq: &[(&str, &[u8])] = &[(
+        "config.json",
+        br#"{"quantization_config": {"quant_method": "gptq"}}"#,
+    )];
+    assert_eq!(
+        refused(gptq),
+        "config.json: field 'quantization_config' says that the weights are quantized with gptq, \
+         which cannot be read: give the checkpoint that they were made from"
+    );
 }
 
 #[test]
@@ -375,4 +382,112 @@ fn offsets_beyond_4_gib_are_read_from_zip64() {
 
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.tensor("w").unwrap().to_f32(), [1.5, -2.0]);
+}
+
+/// The tensors of a checkpoint of `fixtures/checkpoints/quantized` by type, shape and bytes, after
+/// `change`, opened.
+fn quantized_with(
+    name: &str,
+    change: impl Fn(&str, &mut Vec<usize>, &mut Vec<u8>),
+) -> Result<(TempDir, Checkpoint)> {
+    let from = fixtures().join("quantized").join(name);
+    let bytes = fs::read(from.join("model.safetensors")).unwrap();
+    let whole = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensors: Vec<_> = whole
+        .iter()
+        .map(|(name, view)| {
+            let (mut shape, mut data) = (view.shape().to_vec(), view.data().to_vec());
+            change(name, &mut shape, &mut data);
+            (name, view.dtype(), shape, data)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data);
+        (*name, view.unwrap())
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    let config = fs::read(from.join("config.json")).unwrap();
+    let folder = folder(&[("model.safetensors", &bytes), ("config.json", &config)]);
+    let checkpoint = Checkpoint::open(folder.path())?;
+    Ok((folder, checkpoint))
+}
+
+#[test]
+fn quantized_weights_are_what_bitsandbytes_makes_of_them() {
+    for name in ["int8", "nf4", "nf4-nested", "fp4"] {
+        let path = fixtures().join("quantized").join(format!("{name}.json"));
+        let expected: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let checkpoint = Checkpoint::open(&fixtures().join("quantized").join(name)).unwrap();
+        for (tensor, expected) in expected.as_object().unwrap() {
+            let found = checkpoint.tensor(tensor).unwrap();
+            assert_eq!(json!(found.shape()), expected["shape"], "{name} {tensor}");
+            let values = expected["values"].as_array().unwrap();
+            let found = found.to_f32();
+            assert_eq!(found.len(), values.len());
+            for (found, expected) in found.iter().zip(values) {
+                let expected = expected.as_f64().unwrap();
+                let distance = (f64::from(*found) - expected).abs();
+                assert!(
+                    distance <= 1e-6 * expected.abs(),
+                    "{name} {tensor}: {found} for {expected}"
+                );
+            }
+        }
+        // The parts are no tensors by themselves.
+        let parts = ["SCB", "absmax", "quant_map", "weight_format"];
+        assert!(
+            checkpoint
+                .names()
+                .all(|name| !parts.iter().any(|part| name.ends_with(part)))
+        );
+    }
+}
+
+#[test]
+fn quantized_weights_whose_parts_lie_are_refused() {
+    let refused = |name: &str, suffix: &str, change: &dyn Fn(&mut Vec<usize>, &mut Vec<u8>)| {
+        let opened = quantized_with(name, |tensor, shape, data| {
+            if tensor.ends_with(suffix) && tensor.contains("encoder.layers.0.self_attn.q_proj") {
+                change(shape, data);
+            }
+        });
+        let message = refusal(opened);
+        assert!(
+            message.contains("model.encoder.layers.0.self_attn.q_proj.weight"),
+            "{message}"
+        );
+        message
+    };
+    let shorter = |shape: &mut Vec<usize>, data: &mut Vec<u8>| {
+        let size = data.len() / shape[0];
+        shape[0] -= 1;
+        data.truncate(data.len() - size);
+    };
+    assert!(refused("int8", ".SCB", &shorter).contains("is quantized to 8 bits with the shape"));
+    let told = "do not fit";
+    for part in [".absmax", ".q_proj.weight", ".quant_map"] {
+        assert!(refused("nf4", part, &shorter).contains(told));
+    }
+    for part in [".nested_absmax", ".nested_quant_map"] {
+        assert!(refused("nf4-nested", part, &shorter).contains(told));
+    }
+    let state = |text: &'static str| {
+        refused("nf4", "__nf4", &move |shape, data| {
+            *data = text.as_bytes().to_vec();
+            *shape = vec![data.len()];
+        })
+    };
+    assert!(state("{}").contains("has a quant_state that bitsandbytes did not write"));
+    for shape in [
+        "[1152921504606846976, 1152921504606846976]",
+        "[16, 17]",
+        "[256]",
+        "[]",
+    ] {
+        let text = format!(r#"{{"blocksize": 64, "dtype": "float32", "shape": {shape}}}"#);
+        assert!(state(text.leak()).contains(told));
+    }
+    assert!(state(r#"{"blocksize": 0, "dtype": "float32", "shape": [16, 16]}"#).contains(told));
+    let unknown = state(r#"{"blocksize": 64, "dtype": "int3", "shape": [16, 16]}"#);
+    assert!(unknown.contains("is quantized from the unknown type"));
 }

@@ -148,8 +148,9 @@ fn archives() {
             replace(&path, &bytes);
             match Source::open(&path, Some(&scratch), &()) {
                 Ok(source) => {
+                    // The end of an entry may be the end of the archive.
                     assert!(
-                        !cut || bytes.len() >= ends,
+                        !cut || bytes.len() >= ends || bytes.len().is_multiple_of(512),
                         "a part was taken for the whole"
                     );
                     if let Ok(checkpoint) = Checkpoint::open(source.root()) {
@@ -160,7 +161,10 @@ fn archives() {
                     assert!(!matches!(error, Error::Io { .. }), "{error:?}");
                     let cut_short = matches!(
                         error,
-                        Error::TruncatedArchive { .. } | Error::NotAnArchive { .. }
+                        Error::TruncatedArchive { .. }
+                            | Error::NotAnArchive { .. }
+                            | Error::MissingConfig { .. }
+                            | Error::MissingWeights { .. }
                     );
                     assert!(!cut || cut_short, "{error:?}");
                 }

@@ -262,30 +262,60 @@ fn entries_that_could_write_elsewhere_are_refused() {
     assert!(with(file("a\\..\\..\\b", b"x")).contains("leads out of the archive"));
     assert!(with(file("C:\\b", b"x")).contains("has an absolute path"));
     assert!(with(file("evil\x1b[2J/../..", b"x")).contains(r"'evil\u{1b}[2J/../..'"));
-    let out = "is a link that leads out of the archive";
-    assert!(with(entry("a", Symlink, "/etc/passwd", b"")).contains(out));
-    assert!(with(entry("a/b", Symlink, "../../c", b"")).contains(out));
-    assert!(with(entry("a/b", Link, "../c", b"")).contains(out));
+    let out = "is a link that leads out of the archive: pack the files themselves";
+    let vocabulary = "vocab.json";
+    assert!(with(entry(vocabulary, Symlink, "/etc/passwd", b"")).contains(out));
+    assert!(with(entry(vocabulary, Symlink, "../c", b"")).contains(out));
+    assert!(with(entry(vocabulary, Link, "../c", b"")).contains(out));
+    let nowhere = "is a link to what is no file of the archive";
+    assert!(with(entry(vocabulary, Symlink, "merges.txt", b"")).contains(nowhere));
+    assert!(with(entry(vocabulary, Link, vocabulary, b"")).contains(nowhere));
     assert!(
-        with(entry("vocab.json", Symlink, "merges.txt", b"")).contains("is a link: pack the files")
+        with(entry(vocabulary, Char, "", b"")).contains("'vocab.json' is a device, not a file")
     );
-    assert!(with(entry("a", Char, "", b"")).contains("'a' is a device, not a file or a folder"));
-    assert!(with(entry("a", Block, "", b"")).contains("is a device"));
-    assert!(with(entry("a", Fifo, "", b"")).contains("is a pipe"));
-    assert!(with(entry("a", GNUSparse, "", b"")).contains("is a sparse file"));
-    assert!(with(entry("a", EntryType::new(b'V'), "", b"")).contains("is of an unknown kind"));
+    assert!(with(entry(vocabulary, Block, "", b"")).contains("is a device"));
+    assert!(with(entry(vocabulary, Fifo, "", b"")).contains("is a pipe"));
+    assert!(with(entry(vocabulary, GNUSparse, "", b"")).contains("is a sparse file"));
+    let unknown = EntryType::new(b'V');
+    assert!(with(entry(vocabulary, unknown, "", b"")).contains("is of an unknown kind"));
+    // A loop of links, and weights that are links out of the archive: what is asked for is told.
+    let mut entries = files_in("");
+    entries.push(entry(vocabulary, Link, "merges.txt", b""));
+    entries.push(entry("merges.txt", Link, vocabulary, b""));
+    assert!(refused(&entries).contains(nowhere));
+    let snapshot = [
+        file("config.json", b"{}"),
+        entry("model.safetensors", Symlink, "../../blobs/abc", b""),
+    ];
+    assert!(refused(&snapshot).contains(out));
 }
 
 #[test]
-fn links_that_are_not_needed_are_passed_over() {
+fn what_is_not_needed_is_passed_over_whatever_it_is() {
+    use EntryType::{Block, Char, Fifo, GNUSparse, Link, Symlink};
+
     let mut entries = files_in("run/");
-    entries.push(entry("run/latest", EntryType::Symlink, "../run", b""));
-    entries.push(entry(
-        "run/copy.bin",
-        EntryType::Link,
-        "run/pytorch_model.bin",
-        b"",
-    ));
+    for kind in [Char, Block, Fifo, EntryType::new(b'V')] {
+        entries.push(entry("run/tmp/odd", kind, "", b""));
+    }
+    entries.push(entry("a", Symlink, "/etc/passwd", b""));
+    entries.push(entry("a/b", Symlink, "../../c", b""));
+    entries.push(entry("a/b", Link, "../c", b""));
+    entries.push(entry("code/config.json", Fifo, "", b""));
+    entries.push(entry("checkpoint-5/config.json", Link, "nowhere", b""));
+    // Sparse files: contents of 512 bytes, with a long map and without.
+    entries.push(entry("run/optimizer.pt", GNUSparse, "", &[7; 512]));
+    let mut sparse = Header::new_gnu();
+    sparse.as_old_mut().name[..6].copy_from_slice(b"run/a\0");
+    sparse.set_entry_type(GNUSparse);
+    sparse.set_size(512);
+    sparse.as_gnu_mut().unwrap().isextended = [1];
+    sparse.set_cksum();
+    let mut map = vec![0; 512];
+    map[504] = 1;
+    entries.push([sparse.as_bytes(), &map[..], &[0; 512], &[7; 512]].concat());
+    entries.push(entry("run/latest", Symlink, "../run", b""));
+    entries.push(entry("run/copy.bin", Link, "run/pytorch_model.bin", b""));
     let given = Given::new("model.tar.gz", &gzip(&tar(&entries)));
     Checkpoint::open(given.open().unwrap().root()).unwrap();
 }
@@ -305,9 +335,10 @@ fn what_is_no_whole_archive_is_said() {
         refused_bytes(&whole[..3000]),
         "ARCHIVE ends too early: the archive is truncated, fetch it again"
     );
-    // Cut between two entries.
+    // Cut in a header, and between two entries, which may be the end.
     let first = file("config.json", b"{}");
-    assert!(refused_bytes(&first).contains("ends too early"));
+    assert!(refused_bytes(&[&first[..], &first[..9]].concat()).contains("ends too early"));
+    assert!(refused_bytes(&first).contains("holds no weights"));
     let mut damaged = whole.clone();
     let second = whole.len() - 1024 - 5 * 1024;
     damaged[second] ^= 1;
@@ -318,6 +349,125 @@ fn what_is_no_whole_archive_is_said() {
     let sum = wrong_sum.len() - 8;
     wrong_sum[sum] ^= 1;
     assert!(refused_bytes(&wrong_sum).contains("is damaged"));
+}
+
+#[test]
+fn archives_end_as_python_lets_them() {
+    let entries = files_in("").concat();
+    let zipped = gzip(&tar(&files_in("")));
+    for bytes in [
+        entries.clone(),
+        gzip(&entries),
+        [&zipped[..], &[0; 10_000]].concat(),
+        // Members one after another, with zeros between them.
+        [
+            &gzip(&entries[..5000])[..],
+            &[0; 99],
+            &gzip(&entries[5000..]),
+        ]
+        .concat(),
+    ] {
+        let given = Given::new("model.tar.gz", &bytes);
+        Checkpoint::open(given.open().unwrap().root()).unwrap();
+    }
+    let garbage = [&zipped[..], b"\0\0garbage"].concat();
+    assert!(refused_bytes(&garbage).contains("is damaged"));
+}
+
+#[test]
+fn a_link_to_an_entry_is_that_entry() {
+    use EntryType::{Link, Symlink};
+
+    let weights = model("bin/pytorch_model.bin");
+    let config = br#"{"model_type": "pegasus"}"#;
+    let forms: [Vec<Vec<u8>>; 4] = [
+        // The same file under two names, and a chain of them.
+        vec![
+            file("blobs/abc", &weights),
+            file("config.json", config),
+            entry("blobs/def", Link, "blobs/abc", b""),
+            entry("pytorch_model.bin", Link, "blobs/def", b""),
+        ],
+        // A symbolic link forward.
+        vec![
+            entry("pytorch_model.bin", Symlink, "./blobs/abc", b""),
+            file("config.json", config),
+            file("blobs/abc", &weights),
+        ],
+        // The target is a file of a model itself, of a training step.
+        vec![
+            file("checkpoint-5/pytorch_model.bin", &weights),
+            file("checkpoint-5/config.json", b"{}"),
+            file("config.json", config),
+            entry(
+                "pytorch_model.bin",
+                Link,
+                "checkpoint-5/pytorch_model.bin",
+                b"",
+            ),
+        ],
+        // All files are links.
+        vec![
+            file("a", &weights),
+            file("b", config),
+            entry("m/pytorch_model.bin", Symlink, "../a", b""),
+            entry("m/config.json", Link, "b", b""),
+        ],
+    ];
+    for entries in forms {
+        for bytes in [tar(&entries), gzip(&tar(&entries))] {
+            let given = Given::new("model.tar.gz", &bytes);
+            let source = given.open().unwrap();
+            assert_eq!(fs::read(source.root().join("config.json")).unwrap(), config);
+            Checkpoint::open(source.root()).unwrap();
+            drop(source);
+            assert_eq!(given.left_behind(), Vec::<PathBuf>::new());
+        }
+    }
+}
+
+#[test]
+fn a_tokenizer_above_the_model_is_found() {
+    let mut entries = files_in("checkpoint-20/");
+    entries.remove(2);
+    entries.push(file("tokenizer.json", b"above"));
+    let given = Given::new("model.tar.gz", &gzip(&tar(&entries)));
+    let source = given.open().unwrap();
+    assert_eq!(source.describe().inside, "checkpoint-20");
+    assert_eq!(
+        fs::read(source.tokenizer().join("tokenizer.json")).unwrap(),
+        b"above"
+    );
+}
+
+#[test]
+fn weights_of_other_tools_are_named_with_what_to_do() {
+    let said = |entries: &[Vec<u8>]| refused(entries);
+    let config = file("config.json", b"{}");
+    for (name, part) in [
+        (
+            "global_step9/zero_pp_rank_0_mp_rank_00_optim_states.pt",
+            "zero_to_fp32.py . .",
+        ),
+        (
+            "global_step9/mp_rank_00_model_states.pt",
+            "zero_to_fp32.py . .",
+        ),
+        (
+            "pytorch_model_fsdp_0/__0_0.distcp",
+            "accelerate merge-weights FOLDER OUTPUT",
+        ),
+        ("model-q4.gguf", "llama.cpp (.gguf)"),
+        ("epoch=3.ckpt", "Lightning (.ckpt)"),
+        ("encoder_model.onnx", "optimum exported to ONNX"),
+        ("shared_vocabulary.json", "CTranslate2"),
+        ("tf_model.h5", "from_tf=True"),
+        ("flax_model.msgpack", "from_flax=True"),
+    ] {
+        let message = said(&[config.clone(), file(name, b"x")]);
+        assert!(message.contains(part), "{name}: {message}");
+    }
+    assert!(said(&[file("a.gguf", b"x")]).contains("llama.cpp"));
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if Bundle::open(&arguments.output).is_err() {
         export(
             &fixtures.join(ARCHIVE),
+            None,
             &arguments.output,
             ExportOptions::default(),
         )?;

@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use epitome_evaluation::data::Dataset;
 use epitome_export::ExportOptions;
+use epitome_export::source::Origin;
 use epitome_runtime::bundle::{self, Manifest, Precision};
 use epitome_runtime::{GenerationParameters, SessionOptions};
 
@@ -38,6 +39,10 @@ pub(crate) struct Arguments {
     /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; replaces an earlier export
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// What the source's adapter was trained on, where it does not lie beside it: a folder, an
+    /// archive, or s3://BUCKET/KEY
+    #[arg(long, value_name = "BASE")]
+    base: Option<PathBuf>,
     /// What to write
     #[arg(long, value_enum, default_value_t = Layout::Bundle)]
     layout: Layout,
@@ -122,7 +127,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ..ExportOptions::default()
     };
     let source = arguments.source()?;
-    let manifest = export(&source, &arguments.output, options)?;
+    let base = arguments.base.as_deref();
+    let manifest = export(&source, base, &arguments.output, options)?;
     let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
     eprintln!(
         "Exported {} ({}, {}, {:.1} MB) to {} in {:.1} s",
@@ -141,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     match data {
-        Some(data) => measure_loss(&source, &arguments.output, &data),
+        Some(data) => measure_loss(&source, base, &arguments.output, &data),
         None => Ok(()),
     }
 }
@@ -173,7 +179,7 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
 }
 
 /// Compares the bundle at `output` with one of the same source in fp32, which is gone afterwards.
-fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
+fn measure_loss(source: &Path, base: Option<&Path>, output: &Path, data: &Dataset) -> Result<()> {
     // Beside the bundle, where there was room for one.
     let beside = output.parent().filter(|parent| *parent != Path::new(""));
     let beside = beside.unwrap_or(Path::new("."));
@@ -186,7 +192,7 @@ fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
         verify: false,
         ..ExportOptions::default()
     };
-    export(source, &reference, unverified)?;
+    export(source, base, &reference, unverified)?;
     let (parameters, options) = (GenerationParameters::default(), SessionOptions::default());
     let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
     record.bundles[0].path = source.display().to_string();
@@ -194,41 +200,45 @@ fn measure_loss(source: &Path, output: &Path, data: &Dataset) -> Result<()> {
 }
 
 /// Exports with a progress bar; Ctrl-C leaves nothing behind.
-pub(super) fn export(source: &Path, output: &Path, options: ExportOptions<'_>) -> Result<Manifest> {
-    let (source, output) = (Location::parse(source)?, Location::parse(output)?);
+pub(super) fn export(
+    source: &Path,
+    base: Option<&Path>,
+    output: &Path,
+    options: ExportOptions<'_>,
+) -> Result<Manifest> {
+    let source = origin(source)?;
+    let base = base.map(origin).transpose()?;
+    let output = Location::parse(output)?;
     with_bar(|progress| {
         let options = ExportOptions {
+            base: base.as_deref(),
             progress,
             ..options
         };
         match output {
-            Location::Path(folder) => export_to(&source, folder, &options),
+            Location::Path(folder) => Ok(epitome_export::export(&*source, folder, &options)?),
             #[cfg(feature = "aws")]
-            Location::S3(uri) => export_to_s3(&source, &uri, &options),
+            Location::S3(uri) => export_to_s3(&*source, &uri, &options),
         }
     })
 }
 
-fn export_to(
-    source: &Location<'_>,
-    folder: &Path,
-    options: &ExportOptions<'_>,
-) -> Result<Manifest> {
-    Ok(match source {
-        Location::Path(path) => epitome_export::export(path, folder, options)?,
+/// What a path or an address is opened as.
+fn origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
+    Ok(match Location::parse(text)? {
+        Location::Path(path) => Box::new(path),
         #[cfg(feature = "aws")]
-        Location::S3(uri) => {
-            let s3 = crate::aws::s3()?;
-            let uri = uri.clone();
-            epitome_export::export(&S3Source { s3, uri }, folder, options)?
-        }
+        Location::S3(uri) => Box::new(S3Source {
+            s3: crate::aws::s3()?,
+            uri,
+        }),
     })
 }
 
 /// Exports to a temporary folder, and sends the bundle.
 #[cfg(feature = "aws")]
 fn export_to_s3(
-    source: &Location<'_>,
+    source: &dyn Origin,
     uri: &epitome_aws::S3Uri,
     options: &ExportOptions<'_>,
 ) -> Result<Manifest> {
@@ -239,7 +249,7 @@ fn export_to_s3(
         .prefix(".epitome-bundle-")
         .tempdir()?;
     let bundle = scratch.path().join("bundle");
-    let manifest = export_to(source, &bundle, options)?;
+    let manifest = epitome_export::export(source, &bundle, options)?;
     s3.put_bundle(&bundle, &destination, options.progress)?;
     Ok(manifest)
 }

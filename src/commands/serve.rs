@@ -445,6 +445,10 @@ impl Progress for Stop<'_> {
         tracing::info!(stage = what, "exporting the checkpoint");
     }
 
+    fn note(&self, note: &str) {
+        tracing::warn!(note, "exporting the checkpoint");
+    }
+
     fn cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -318,7 +318,7 @@ impl<'a> QuantizedView<'a> {
                 codes.stream(&mut |piece| {
                     values.clear();
                     values.extend(piece.iter().enumerate().map(|(offset, code)| {
-                        code * (scales[(at + offset) / columns] * (1.0 / 127.0))
+                        code * scales[(at + offset) / columns] * (1.0 / 127.0)
                     }));
                     at += piece.len();
                     out(&values)

@@ -1,6 +1,9 @@
 //! Which files make up a checkpoint, by name.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::{Error, Result};
 
 /// The configuration every checkpoint has.
 pub(crate) const CONFIG: &str = "config.json";
@@ -8,10 +11,14 @@ pub(crate) const CONFIG: &str = "config.json";
 /// The defaults for generation, in checkpoints of transformers 4.27 and later.
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 
-/// Files that a conversion may need, apart from weights: configuration and tokenizer.
-const PARTS: &[&str] = &[
-    CONFIG,
-    GENERATION_CONFIG,
+/// How PEFT describes an adapter.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// The weights of an adapter; the first one that is there is read.
+const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// The files that a tokenizer is made from.
+const TOKENIZER: &[&str] = &[
     "added_tokens.json",
     "dict.txt",
     "merges.txt",
@@ -31,30 +38,101 @@ const PARTS: &[&str] = &[
     "vocab.txt",
 ];
 
-/// Weights that cannot be read, and what they are.
-const FOREIGN: &[(&str, &str)] = &[
-    ("tf_model.h5", "holds only TensorFlow weights (tf_model.h5)"),
+/// What a folder without weights is told.
+pub(crate) const NO_WEIGHTS: &str = "holds no weights: pytorch_model.bin or model.safetensors (or \
+                                     their .index.json with shards) is needed";
+
+/// Weights that cannot be read: how their files' names begin and end, what they are, and what to do.
+const FOREIGN: &[(&str, &str, &str)] = &[
     (
-        "flax_model.msgpack",
-        "holds only Flax weights (flax_model.msgpack)",
+        "zero_pp_rank_",
+        ".pt",
+        "holds a checkpoint of DeepSpeed ZeRO, a part for each process: gather it with \
+         'python zero_to_fp32.py . .' in the folder with zero_to_fp32.py",
     ),
     (
-        "model.ckpt.index",
-        "holds only TensorFlow 1 weights (model.ckpt.index)",
+        "bf16_zero_pp_rank_",
+        ".pt",
+        "holds a checkpoint of DeepSpeed ZeRO, a part for each process: gather it with \
+         'python zero_to_fp32.py . .' in the folder with zero_to_fp32.py",
     ),
     (
-        "adapter_model.safetensors",
-        "holds only an adapter (adapter_model.safetensors), not merged",
+        "mp_rank_",
+        ".pt",
+        "holds a checkpoint of DeepSpeed: gather it with 'python zero_to_fp32.py . .' in the folder \
+         with zero_to_fp32.py",
     ),
     (
-        "adapter_model.bin",
-        "holds only an adapter (adapter_model.bin), not merged",
+        "",
+        ".distcp",
+        "holds a sharded checkpoint of FSDP (.distcp): gather it with \
+         'accelerate merge-weights FOLDER OUTPUT', FOLDER being that with the .distcp files",
     ),
     (
-        "pytorch_model.bin.partial",
-        "holds only a part of a download",
+        "",
+        ".gguf",
+        "holds weights of llama.cpp (.gguf), which are rounded already: give the checkpoint that \
+         they were made from",
+    ),
+    (
+        "",
+        ".ckpt",
+        "holds a checkpoint of Lightning (.ckpt): load it with the module that was trained, and \
+         save its transformers model with save_pretrained",
+    ),
+    (
+        "encoder_model",
+        ".onnx",
+        "holds a model that optimum exported to ONNX: give the checkpoint that it was made from",
+    ),
+    (
+        "decoder_model",
+        ".onnx",
+        "holds a model that optimum exported to ONNX: give the checkpoint that it was made from",
+    ),
+    (
+        "shared_vocabulary",
+        "",
+        "holds a model of CTranslate2 (model.bin): give the checkpoint that it was converted from",
+    ),
+    (
+        "tf_model",
+        ".h5",
+        "holds only TensorFlow weights (tf_model.h5): load them with transformers 4 \
+         (from_pretrained(FOLDER, from_tf=True)) and save_pretrained them",
+    ),
+    (
+        "flax_model",
+        ".msgpack",
+        "holds only Flax weights (flax_model.msgpack): load them with transformers 4 \
+         (from_pretrained(FOLDER, from_flax=True)) and save_pretrained them",
+    ),
+    (
+        "model.ckpt",
+        ".index",
+        "holds only TensorFlow 1 weights (model.ckpt.index): convert them with the script of the \
+         model in transformers 4",
+    ),
+    (
+        "rust_model",
+        ".ot",
+        "holds only weights of rust-bert (rust_model.ot): give the checkpoint that they were made \
+         from",
+    ),
+    (
+        "pytorch_model.bin",
+        ".partial",
+        "holds only a part of a download: fetch it again",
     ),
 ];
+
+/// What the weights of a file of this name are, that cannot be read, and what to do.
+fn foreign(name: &str) -> Option<&'static str> {
+    FOREIGN
+        .iter()
+        .find(|(begin, end, _)| name.starts_with(begin) && name.ends_with(end))
+        .map(|(.., what)| *what)
+}
 
 /// How a weights file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +189,32 @@ impl Weights {
 }
 
 /// What a folder without weights has in their place, to follow its name in a sentence.
-pub(crate) fn instead_of_weights(names: &BTreeSet<String>) -> &'static str {
-    let foreign = FOREIGN.iter().find(|(name, _)| names.contains(*name));
-    foreign.map_or("holds no weights", |(_, what)| what)
+pub(crate) fn instead_of_weights(names: &BTreeSet<String>) -> Option<String> {
+    names
+        .iter()
+        .find_map(|name| foreign(name))
+        .map(str::to_owned)
+}
+
+/// Whether a tokenizer may be made from a file of this name.
+pub(crate) fn is_tokenizer(name: &str) -> bool {
+    TOKENIZER.contains(&name)
+}
+
+/// Whether a file of this name belongs to an adapter.
+pub(crate) fn is_adapter(name: &str) -> bool {
+    name == ADAPTER_CONFIG || ADAPTER_WEIGHTS.contains(&name)
+}
+
+/// The file with the weights of the adapter in `folder`.
+pub(crate) fn adapter_weights(folder: &Path) -> Result<&'static str> {
+    let found = ADAPTER_WEIGHTS
+        .into_iter()
+        .find(|name| folder.join(name).is_file());
+    found.ok_or_else(|| Error::Weights {
+        file: ADAPTER_WEIGHTS[0].to_owned(),
+        problem: format!("is missing beside {ADAPTER_CONFIG}: fetch the whole adapter"),
+    })
 }
 
 /// The format of a weights file, by the end of its name.
@@ -142,21 +243,28 @@ fn weights_format(name: &str) -> Option<Format> {
 
 /// Whether a file of this name belongs to a checkpoint.
 pub(crate) fn is_part(name: &str) -> bool {
-    PARTS.contains(&name)
+    is_model(name) || is_adapter(name)
+}
+
+/// Whether a file of this name belongs to a model: configuration, tokenizer, weights.
+fn is_model(name: &str) -> bool {
+    name == CONFIG
+        || name == GENERATION_CONFIG
+        || is_tokenizer(name)
         || WEIGHTS.iter().any(|weights| weights.file == name)
         || weights_format(name).is_some()
 }
 
 /// Whether a file of this name says something about its folder, though it need not be unpacked.
 pub(crate) fn is_telling(name: &str) -> bool {
-    is_part(name) || FOREIGN.iter().any(|(foreign, _)| *foreign == name)
+    is_part(name) || foreign(name).is_some()
 }
 
 /// Whether a conversion reads the file `name` of a folder whose weights are `weights`: all parts
 /// but the weights and indices that another form of them takes precedence over.
 pub(crate) fn is_used(name: &str, weights: Option<Weights>) -> bool {
-    let (Some(weights), true) = (weights, is_part(name)) else {
-        return is_part(name);
+    let (Some(weights), true) = (weights, is_model(name)) else {
+        return is_model(name);
     };
     if WEIGHTS.iter().any(|other| other.file == name) {
         return name == weights.file;
@@ -203,5 +311,6 @@ mod tests {
             assert!(!is_part(name), "{name}");
         }
         assert!(!is_part("model\n.safetensors"));
+        assert!(is_part("adapter_model.bin") && !is_used("adapter_model.bin", Some(weights)));
     }
 }

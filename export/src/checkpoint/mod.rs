@@ -32,9 +32,11 @@ use bitsandbytes::Quantized;
 use stored::Files;
 use tensor::Values;
 
-pub(crate) use change::Change;
+pub(crate) use change::{Axis, Change};
+use files::Format;
 pub(crate) use files::{
-    CONFIG, Format, GENERATION_CONFIG, Weights, instead_of_weights, is_part, is_telling, is_used,
+    ADAPTER_CONFIG, CONFIG, GENERATION_CONFIG, NO_WEIGHTS, Weights, adapter_weights,
+    instead_of_weights, is_adapter, is_part, is_telling, is_tokenizer, is_used,
 };
 pub(crate) use stored::Stored;
 pub use strided::DType;
@@ -95,9 +97,21 @@ impl Checkpoint {
             .contains(GENERATION_CONFIG)
             .then(|| read_object(root, GENERATION_CONFIG))
             .transpose()?;
+        if let Some(method) = quantization(&config)
+            && method != "bitsandbytes"
+        {
+            return Err(Error::Config {
+                file: CONFIG.to_owned(),
+                field: "quantization_config".to_owned(),
+                problem: format!(
+                    "says that the weights are quantized with {method}, which cannot be read: give \
+                     the checkpoint that they were made from"
+                ),
+            });
+        }
         let weights = Weights::find(&names).ok_or_else(|| Error::MissingWeights {
             path: root.to_owned(),
-            found: instead_of_weights(&names).to_owned(),
+            found: instead_of_weights(&names).unwrap_or_else(|| NO_WEIGHTS.to_owned()),
         })?;
 
         let mut reader = Reader {
@@ -189,6 +203,16 @@ impl Checkpoint {
     pub(crate) fn map(&mut self, root: &Path, file: &str) -> Result<Vec<(String, Stored)>> {
         let format = files::format(file);
         self.files.read(root, file, format)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name) || self.quantized.contains_key(name)
+    }
+
+    /// Remembers where an adapter's weights were read from.
+    pub(crate) fn note_adapter(&mut self, file: &str) {
+        self.weights_format = format!("{} + {file}", self.weights_format);
     }
 
     /// Where a tensor lies that is stored as it is.
@@ -301,6 +325,21 @@ fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> 
         .collect()
 }
 
+/// What the weights were quantized with (`gptq`, `awq`, `bitsandbytes`), where they were.
+fn quantization(config: &Map<String, Value>) -> Option<String> {
+    let method = config
+        .get("quantization_config")?
+        .get("quant_method")?
+        .as_str()?;
+    Some(
+        method
+            .chars()
+            .take(40)
+            .flat_map(char::escape_debug)
+            .collect(),
+    )
+}
+
 /// The names of the files in `folder`; those that are not Unicode are no part of a checkpoint.
 pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
@@ -316,7 +355,7 @@ pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// The JSON object in a file of the checkpoint.
-fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
+pub(crate) fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
     let problem = |problem: String| Error::Json {
         file: name.to_owned(),
         problem,

@@ -12,6 +12,7 @@
 //! Address space that is asked for and never touched shows under a limit: `prlimit --as=3000000000`
 //! before the test binary.
 
+mod adapter;
 mod archive;
 mod sentencepiece;
 mod tokenizer_json;

@@ -214,6 +214,8 @@ fn safetensors_files() {
     let (folder, seeds) = prepare(&[
         "checkpoints/forms/safetensors/model.safetensors",
         "tiny/pegasus-gelu-new/model.safetensors",
+        "checkpoints/quantized/int8/model.safetensors",
+        "checkpoints/quantized/nf4-nested/model.safetensors",
     ]);
     run(|random| {
         let bytes = match random.chance(3) {
@@ -221,6 +223,11 @@ fn safetensors_files() {
                 let mut bytes = random.pick(&seeds).clone();
                 // The header: of the values that follow, any are right.
                 let header = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])) + 8;
+                if random.chance(4) {
+                    // The values too, of which some describe others.
+                    random.damage(&mut bytes);
+                    return open(folder.path(), "model.safetensors", &bytes);
+                }
                 let mut start = bytes.drain(..header).collect();
                 random.damage(&mut start);
                 start.extend(bytes);

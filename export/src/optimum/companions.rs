@@ -7,10 +7,11 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::tokenizer;
 
-/// Configuration and tokenizer, as far as the checkpoint has them.
-const FILES: [&str; 6] = [
-    "config.json",
-    "generation_config.json",
+/// Configuration, as far as the checkpoint has it.
+const FILES: [&str; 2] = ["config.json", "generation_config.json"];
+
+/// The tokenizer, but for its vocabulary.
+const TOKENIZER_FILES: [&str; 4] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -18,11 +19,13 @@ const FILES: [&str; 6] = [
 ];
 
 /// Copies what the checkpoint has; gives the names.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<Vec<&'static str>> {
-    let files = FILES.into_iter().chain(tokenizer::VOCABULARIES);
-    let present = files.filter(|name| from.join(name).is_file());
+pub(crate) fn copy(model: &Path, tokenizer: &Path, to: &Path) -> Result<Vec<&'static str>> {
+    let files = FILES.into_iter().map(|name| (model, name));
+    let vocabularies = TOKENIZER_FILES.into_iter().chain(tokenizer::VOCABULARIES);
+    let files = files.chain(vocabularies.map(|name| (tokenizer, name)));
+    let present = files.filter(|(from, name)| from.join(name).is_file());
     present
-        .map(|name| {
+        .map(|(from, name)| {
             // Not `fs::copy`, which would take a read-only mode along.
             let (from, to) = (from.join(name), to.join(name));
             let bytes = fs::read(&from).map_err(|source| Error::io(&from, source))?;

@@ -3,22 +3,27 @@
 //! The archive is one stream, and which folder has the model is only known at its end. So all files
 //! that may belong to a checkpoint are written out, except those of training steps
 //! (`checkpoint-500/`), which repeat the model; only when there is no other model is the archive
-//! read once more for the latest of them.
+//! read once more for the latest of them. It is also read once more where a file of the model is a
+//! link to another entry. What is not needed is passed over, whatever it is: a pipe, a device, a
+//! sparse file, a link to nowhere.
 //!
 //! No path of the archive is ever used on the disk: a file is written under its own name, which is
 //! one of a fixed list, into a folder that is numbered here.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use epitome_runtime::progress::{Progress, Total};
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::digest::hex;
-use super::select::{Folders, best, is_code, training_step};
+use super::gzip::Members;
+use super::links::Links;
+use super::select::{Folders, Selection, is_code, select, training_step};
 use super::tar::{self, Entry, Fault, Kind, TarStream};
 use crate::checkpoint::{is_part, is_telling};
 use crate::reported::Reported;
@@ -81,16 +86,18 @@ impl Default for Limits {
     }
 }
 
+/// The most bytes of paths of links and of files of models, which are kept until the end of an
+/// archive.
+const MAX_NAMES: usize = 16 << 20;
+
 /// The model of an archive, unpacked.
 pub(super) struct Unpacked {
-    /// The folder it was unpacked into.
-    pub(super) root: PathBuf,
-    /// The folder of the archive that it was in.
-    pub(super) inside: String,
+    /// The folders of the archive that are read.
+    pub(super) selection: Selection,
+    /// Where each of them was unpacked to.
+    pub(super) places: BTreeMap<String, PathBuf>,
     /// The SHA-256 digest of the archive, in hexadecimal digits.
     pub(super) digest: String,
-    /// The telling files of the folder, unpacked or not.
-    pub(super) names: std::collections::BTreeSet<String>,
 }
 
 /// An archive to be unpacked.
@@ -101,75 +108,185 @@ pub(super) struct Archive<'a> {
 }
 
 /// What one reading of the archive found.
+#[derive(Default)]
 struct Pass {
     folders: Folders,
     /// Where the files of a folder were written, if any were.
     written: BTreeMap<String, PathBuf>,
+    /// Where files were written that links lead to.
+    targets: BTreeMap<String, PathBuf>,
+    links: Links,
+    /// What stands in place of files of a model, by path: the problem with it.
+    obstacles: BTreeMap<String, String>,
     digest: String,
 }
 
 impl Archive<'_> {
     /// Unpacks the model into folders below `scratch`, which is empty before.
     pub(super) fn unpack(&self, scratch: &Path) -> Result<Unpacked> {
-        let missing = || Error::MissingConfig {
-            path: self.packed.path().to_owned(),
+        let first = |folder: &str| training_step(folder).is_none();
+        let mut pass = self.read(scratch, &first, &BTreeSet::new())?;
+        let selection = match select(self.packed.path(), &pass.folders) {
+            Ok(selection) => selection,
+            // What cannot be read is more to the point than that it is missing.
+            Err(error) => return Err(self.obstacle(&pass, |_| true).unwrap_or(error)),
         };
-        let mut pass = self.read(scratch, &|folder| training_step(folder).is_none())?;
-        let inside = best(&pass.folders).ok_or_else(missing)?.to_owned();
-        if training_step(&inside).is_some() {
-            for folder in pass.written.values() {
-                fs::remove_dir_all(folder).map_err(|error| Error::io(folder, error))?;
-            }
-            pass = self.read(scratch, &|folder| folder == inside)?;
+        let selected = selection.folders();
+        if let Some(refused) = self.obstacle(&pass, |folder| selected.contains(folder)) {
+            return Err(refused);
         }
-        let names = pass.folders.remove(&inside).ok_or_else(missing)?;
-        let root = pass.written.remove(&inside).ok_or_else(missing)?;
+        let used = selection.files(&pass.folders);
+        let links: Vec<(String, String)> = pass
+            .links
+            .resolved()
+            .filter(|(path, _)| used.contains(&split(path)))
+            .filter_map(|(path, target)| Some((path.to_owned(), target?.to_owned())))
+            .collect();
+        let targets: BTreeSet<String> = links.iter().map(|(_, target)| target.clone()).collect();
+        if !targets.is_empty()
+            || selected
+                .iter()
+                .any(|folder| !pass.written.contains_key(*folder))
+        {
+            pass.remove(|_| true)?;
+            pass = self.read(scratch, &|folder| selected.contains(folder), &targets)?;
+        }
+        for (path, target) in links {
+            let (folder, name) = split(&path);
+            let place = scratch.join(format!("linked-{}", pass.written.len()));
+            let place = pass.written.entry(folder.to_owned()).or_insert(place);
+            fs::create_dir_all(&*place).map_err(|error| Error::io(place, error))?;
+            if let Some(file) = pass.targets.get(&target) {
+                let link = place.join(name);
+                let _ = fs::remove_file(&link);
+                fs::hard_link(file, &link).map_err(|error| Error::io(&link, error))?;
+            }
+        }
         // Other folders that might have been the model only take up room now.
-        for folder in pass.written.values() {
-            fs::remove_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        pass.remove(|folder| !selected.contains(folder))?;
+        // What is read a second time may have changed meanwhile.
+        if selected
+            .iter()
+            .any(|folder| !pass.written.contains_key(*folder))
+        {
+            return Err(Error::MissingConfig {
+                path: self.packed.path().to_owned(),
+            });
         }
         Ok(Unpacked {
-            root,
-            inside,
+            places: pass.written,
             digest: pass.digest,
-            names,
+            selection,
         })
     }
 
     /// Reads the whole archive once and writes the files that belong to a checkpoint, of those
-    /// folders that are `wanted`.
-    fn read(&self, scratch: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Pass> {
+    /// folders that are `wanted`, and the files `targets`.
+    fn read(
+        &self,
+        scratch: &Path,
+        wanted: &dyn Fn(&str) -> bool,
+        targets: &BTreeSet<String>,
+    ) -> Result<Pass> {
         let mut tar = TarStream::new(self.open()?);
-        let mut folders = Folders::new();
-        let mut written = BTreeMap::new();
+        let mut pass = Pass::default();
+        // Hashes, since the names alone could take much memory.
+        let (state, mut files) = (RandomState::new(), HashSet::new());
+        let mut kept = 0;
         loop {
             let entry = tar.next().map_err(|fault| self.error(fault))?;
             if tar.headers() > self.limits.headers {
                 return Err(self.limit(format!("it has more than {} entries", self.limits.headers)));
             }
             let Some(entry) = entry else { break };
-            let Some((folder, name)) = self.inspect(&entry)? else {
-                continue;
-            };
-            if is_code(&folder) || !is_telling(&name) {
-                continue;
+            let parts =
+                parts(&entry.path, None).map_err(|problem| self.refused(&entry.path, problem))?;
+            let path = parts.join("/");
+            let (folder, name) = split(&path);
+            let telling = !is_code(folder) && is_telling(name);
+            let needed = telling && is_part(name);
+            kept += if telling { path.len() } else { 0 };
+            match &entry.kind {
+                Kind::Folder => {}
+                Kind::File => {
+                    files.insert(state.hash_one(&path));
+                    pass.links.remove(&path);
+                    pass.obstacles.remove(&path);
+                    if targets.contains(&path) {
+                        let next = scratch.join(format!("target-{}", pass.targets.len()));
+                        let target = pass.targets.entry(path.clone()).or_insert(next).clone();
+                        self.write(&mut tar, &target)?;
+                        if needed && wanted(folder) {
+                            let place = pass.place(scratch, folder)?.join(name);
+                            let _ = fs::remove_file(&place);
+                            fs::hard_link(&target, &place)
+                                .map_err(|error| Error::io(&place, error))?;
+                        }
+                    } else if needed && wanted(folder) {
+                        let place = pass.place(scratch, folder)?.join(name);
+                        self.write(&mut tar, &place)?;
+                    }
+                    if telling {
+                        let names = pass.folders.entry(folder.to_owned()).or_default();
+                        names.insert(name.to_owned());
+                    }
+                }
+                Kind::SymbolicLink(_) | Kind::HardLink(_) => match link_target(&entry, &parts) {
+                    Ok(target) => {
+                        kept += path.len() + target.len();
+                        pass.links.insert(path, target);
+                    }
+                    Err(problem) if needed => {
+                        pass.obstacles.insert(path, problem.to_owned());
+                    }
+                    Err(_) => {}
+                },
+                Kind::Other(what) if needed => {
+                    pass.obstacles
+                        .insert(path, format!("is {what}, not a file"));
+                }
+                Kind::Other(_) => {}
             }
-            if is_part(&name) && wanted(&folder) {
-                let next = scratch.join(written.len().to_string());
-                let target = written.entry(folder.clone()).or_insert(next);
-                self.write(&mut tar, target, &name)?;
+            if kept > MAX_NAMES {
+                return Err(
+                    self.limit("it names more files and links than any model has".to_owned())
+                );
             }
-            folders.entry(folder).or_default().insert(name);
         }
         let contents = tar.finish().map_err(|fault| self.error(fault))?;
-        let digest = contents
+        pass.digest = contents
             .into_digest()
             .map_err(|error| self.error(error.into()))?;
-        Ok(Pass {
-            folders,
-            written,
-            digest,
-        })
+        let found = |target: &&str| files.contains(&state.hash_one(*target));
+        for (path, target) in pass.links.resolved() {
+            let (folder, name) = split(path);
+            if is_code(folder) || !is_telling(name) {
+                continue;
+            }
+            if target.filter(found).is_some() {
+                let names = pass.folders.entry(folder.to_owned()).or_default();
+                names.insert(name.to_owned());
+            } else if is_part(name) {
+                let problem = "is a link to what is no file of the archive: pack the files \
+                               themselves (tar --dereference --hard-dereference)";
+                pass.obstacles.insert(path.to_owned(), problem.to_owned());
+            }
+        }
+        Ok(pass)
+    }
+
+    /// Why a file of one of these folders cannot be read, if one cannot.
+    fn obstacle(&self, pass: &Pass, of: impl Fn(&str) -> bool) -> Option<Error> {
+        let found = pass.obstacles.iter().find(|(path, _)| of(split(path).0));
+        found.map(|(path, problem)| self.refused(path.as_bytes(), problem))
+    }
+
+    fn refused(&self, path: &[u8], problem: &str) -> Error {
+        Error::RefusedEntry {
+            path: self.packed.path().to_owned(),
+            entry: shown(path),
+            problem: problem.to_owned(),
+        }
     }
 
     /// Opens the archive, by what it is and not by what it is called.
@@ -191,7 +308,7 @@ impl Archive<'_> {
         let whole = Cursor::new(begin).chain(metered);
         let reader = BufReader::with_capacity(256 << 10, whole);
         let decoder = match zipped {
-            true => Decoder::Gzip(Box::new(MultiGzDecoder::new(reader))),
+            true => Decoder::Gzip(Box::new(Members::new(reader))),
             false => Decoder::Plain(reader),
         };
         Ok(Contents {
@@ -202,50 +319,15 @@ impl Archive<'_> {
         })
     }
 
-    /// The folder and name of an entry that is a file; none if it is to be passed over. Anything
-    /// that could do harm is refused, whether it would be used or not.
-    fn inspect(&self, entry: &Entry) -> Result<Option<(String, String)>> {
-        let refused = |problem: &str| Error::RefusedEntry {
-            path: self.packed.path().to_owned(),
-            entry: shown(&entry.path),
-            problem: problem.to_owned(),
-        };
-        let mut parts = parts(&entry.path, None).map_err(refused)?;
-        match &entry.kind {
-            Kind::Folder => return Ok(None),
-            Kind::Other(what) => {
-                return Err(refused(&format!("is {what}, not a file or a folder")));
-            }
-            Kind::File => {}
-            Kind::SymbolicLink(target) | Kind::HardLink(target) => {
-                let folder: &[String] = match (&entry.kind, parts.split_last()) {
-                    (Kind::SymbolicLink(_), Some((_, folder))) => folder,
-                    _ => &[],
-                };
-                if self::parts(target, Some(folder)).is_err() {
-                    return Err(refused("is a link that leads out of the archive"));
-                }
-                if parts.last().is_some_and(|name| is_part(name)) {
-                    return Err(refused(
-                        "is a link: pack the files themselves (tar --dereference --hard-dereference)",
-                    ));
-                }
-                return Ok(None);
-            }
-        }
-        let name = parts.pop();
-        Ok(name.map(|name| (parts.join("/"), name)))
-    }
-
-    /// Writes the contents of the current entry as `folder/name`.
-    fn write(&self, tar: &mut TarStream<Contents<'_>>, folder: &Path, name: &str) -> Result<()> {
-        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
-        let path = folder.join(name);
-        // An archive that was appended to has a file twice, and the last one counts.
-        let mut file = File::create(&path).map_err(|error| Error::io(&path, error))?;
+    /// Writes the contents of the current entry to a file.
+    fn write(&self, tar: &mut TarStream<Contents<'_>>, path: &Path) -> Result<()> {
+        // An archive that was appended to has a file twice, and the last one counts. The first may be
+        // one that a link shares.
+        let _ = fs::remove_file(path);
+        let mut file = File::create(path).map_err(|error| Error::io(path, error))?;
         let written = tar.contents(|piece| file.write_all(piece).map_err(Stop::Write));
         written.map_err(|stop| match stop {
-            Stop::Write(error) => Error::io(&path, error),
+            Stop::Write(error) => Error::io(path, error),
             Stop::Read(fault) => self.error(fault),
         })
     }
@@ -281,6 +363,56 @@ impl Archive<'_> {
             found: found.to_owned(),
         }
     }
+}
+
+impl Pass {
+    /// Where the files of a folder are written; makes it.
+    fn place(&mut self, scratch: &Path, folder: &str) -> Result<PathBuf> {
+        if let Some(place) = self.written.get(folder) {
+            return Ok(place.clone());
+        }
+        let place = scratch.join(self.written.len().to_string());
+        fs::create_dir(&place).map_err(|error| Error::io(&place, error))?;
+        self.written.insert(folder.to_owned(), place.clone());
+        Ok(place)
+    }
+
+    /// Removes what was written of some folders, and the files that links lead to.
+    fn remove(&mut self, of: impl Fn(&str) -> bool) -> Result<()> {
+        for file in std::mem::take(&mut self.targets).into_values() {
+            fs::remove_file(&file).map_err(|error| Error::io(&file, error))?;
+        }
+        let (removed, kept) = std::mem::take(&mut self.written)
+            .into_iter()
+            .partition(|(folder, _)| of(folder));
+        self.written = kept;
+        let removed: BTreeMap<String, PathBuf> = removed;
+        for place in removed.into_values() {
+            fs::remove_dir_all(&place).map_err(|error| Error::io(&place, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The folder and the name of a path inside the archive.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The path that a link leads to, inside the archive: from its folder if it is symbolic, from the
+/// top if it is hard.
+fn link_target(entry: &Entry, parts: &[String]) -> Result<String, &'static str> {
+    let (target, folder) = match (&entry.kind, parts.split_last()) {
+        (Kind::SymbolicLink(target), Some((_, folder))) => (target, folder),
+        (Kind::SymbolicLink(target) | Kind::HardLink(target), _) => (target, &[][..]),
+        _ => return Err("is no link"),
+    };
+    let target = self::parts(target, Some(folder));
+    let target = target.map_err(|_| {
+        "is a link that leads out of the archive: pack the files themselves (tar --dereference \
+         --hard-dereference)"
+    });
+    Ok(target?.join("/"))
 }
 
 /// Why an entry could not be written: the disk, or the archive.
@@ -342,6 +474,10 @@ fn looks_like(begin: &[u8]) -> &'static str {
         (b"BZh", "it is compressed with bzip2"),
         (b"\x80", "it is a pickle"),
         (
+            b"GGUF",
+            "it is a model of llama.cpp, whose weights are rounded already",
+        ),
+        (
             b"version https://git-lfs",
             "it is a Git LFS pointer: run 'git lfs pull'",
         ),
@@ -383,14 +519,14 @@ type Whole<'a> = BufReader<Chain<Cursor<Vec<u8>>, Metered<'a>>>;
 
 enum Decoder<'a> {
     Plain(Whole<'a>),
-    Gzip(Box<MultiGzDecoder<Whole<'a>>>),
+    Gzip(Box<Members<Whole<'a>>>),
 }
 
 impl<'a> Decoder<'a> {
     fn packed(&self) -> &Metered<'a> {
         let whole = match self {
             Self::Plain(reader) => reader,
-            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Gzip(decoder) => decoder.packed(),
         };
         whole.get_ref().get_ref().1
     }
@@ -409,7 +545,7 @@ impl Contents<'_> {
     fn into_digest(self) -> io::Result<String> {
         let mut whole = match self.decoder {
             Decoder::Plain(reader) => reader,
-            Decoder::Gzip(decoder) => decoder.into_inner(),
+            Decoder::Gzip(decoder) => decoder.into_packed(),
         };
         io::copy(&mut whole, &mut io::sink())?;
         let (_, metered) = whole.into_inner().into_inner();

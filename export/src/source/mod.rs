@@ -12,10 +12,14 @@
 
 mod archive;
 mod digest;
+mod gzip;
+mod hub_cache;
+mod links;
 mod remote;
 mod select;
 mod tar;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,14 +28,15 @@ use epitome_runtime::progress::{Progress, Total};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use archive::{Archive, Limits, PackedFile, Unpacked};
+use archive::{Archive, Limits, PackedFile};
 use digest::FolderDigest;
-use select::Folders;
+use select::{Folders, Selection};
 
 pub use archive::Packed;
 pub use remote::RemoteFolder;
 
-use crate::checkpoint::{CONFIG, Weights, file_names, instead_of_weights, is_used};
+use crate::adapter;
+use crate::checkpoint::{Checkpoint, file_names};
 use crate::{Error, Result};
 
 /// How deep below a folder the model is looked for.
@@ -56,15 +61,19 @@ impl<P: AsRef<Path> + ?Sized> Origin for P {
     }
 }
 
-/// A model's files in a folder.
+/// A model's files in folders: configuration and weights, the adapters to merge, the tokenizer.
 ///
-/// Keep it for as long as the folder is used: what was unpacked is removed when it is dropped.
+/// Keep it for as long as the folders are used: what was unpacked is removed when it is dropped.
 #[derive(Debug)]
 pub struct Source {
-    root: PathBuf,
+    path: PathBuf,
+    model: Option<PathBuf>,
+    /// The first one is merged first.
+    adapters: Vec<PathBuf>,
+    tokenizer: Option<PathBuf>,
     digest: String,
     description: Description,
-    _scratch: Option<TempDir>,
+    _scratch: Vec<TempDir>,
 }
 
 /// What a source was, without the path that led to it on one machine.
@@ -100,10 +109,10 @@ impl Source {
     ///
     /// ```no_run
     /// # fn main() -> epitome_export::Result<()> {
-    /// use epitome_export::{checkpoint::Checkpoint, source::Source};
+    /// use epitome_export::source::Source;
     ///
     /// let source = Source::open("model.tar.gz".as_ref(), None, &())?;
-    /// let checkpoint = Checkpoint::open(source.root())?;
+    /// let checkpoint = source.checkpoint()?;
     /// # Ok(())
     /// # }
     /// ```
@@ -164,74 +173,182 @@ impl Source {
     ) -> Result<Self> {
         let files = remote.files();
         let folders = remote::folders(files, MAX_DEPTH);
-        let (inside, used) = choose(remote.path(), &folders)?;
-        let within = |name: &str| match inside {
-            "" => name.to_owned(),
-            inside => format!("{inside}/{name}"),
-        };
-        let sizes = used.iter().filter_map(|name| files.get(&within(name)));
+        let selection = select::select(remote.path(), &folders)?;
+        let used = selection.files(&folders);
+        let sizes = used
+            .iter()
+            .filter_map(|(folder, name)| files.get(&within(folder, name)));
         let name = remote.path().display().to_string();
         progress.start(&format!("Fetching {name}"), Total::Bytes(sizes.sum()));
         let scratch = scratch_folder(scratch)?;
-        let mut digest = FolderDigest::new();
-        for name in used {
-            let (size, reader) = remote.open(&within(name), progress)?;
-            digest.begin(name, size);
-            remote::write(reader, &scratch.path().join(name), &mut digest)?;
+        let mut places = BTreeMap::new();
+        for (at, folder) in selection.folders().into_iter().enumerate() {
+            let place = scratch.path().join(at.to_string());
+            fs::create_dir(&place).map_err(|error| Error::io(&place, error))?;
+            places.insert(folder.to_owned(), place);
         }
-        Ok(Self {
-            root: scratch.path().to_owned(),
-            digest: digest.finish(),
-            description: Description {
-                kind: Kind::Folder,
-                name,
-                inside: inside.to_owned(),
-            },
-            _scratch: Some(scratch),
-        })
+        let mut digest = FolderDigest::new();
+        for (folder, name) in used {
+            let (size, reader) = remote.open(&within(folder, name), progress)?;
+            digest.begin(&digest_name(&selection, folder, name), size);
+            remote::write(reader, &places[folder].join(name), &mut digest)?;
+        }
+        let described = (Kind::Folder, name);
+        let place = |folder: &str| places[folder].clone();
+        let digest = digest.finish();
+        let path = remote.path();
+        Ok(Self::new(
+            path,
+            &selection,
+            place,
+            digest,
+            described,
+            Some(scratch),
+            progress,
+        ))
     }
 
     fn unpack(archive: &Archive<'_>, name: String, scratch: Option<&Path>) -> Result<Self> {
         let scratch = scratch_folder(scratch)?;
-        let Unpacked {
-            root,
-            inside,
+        let unpacked = archive.unpack(scratch.path())?;
+        let digest = format!("sha256:{}", unpacked.digest);
+        let place = |folder: &str| unpacked.places[folder].clone();
+        let described = (Kind::Archive, name);
+        let (path, selection) = (archive.packed.path(), &unpacked.selection);
+        let progress = archive.progress;
+        Ok(Self::new(
+            path,
+            selection,
+            place,
             digest,
-            names,
-        } = archive.unpack(scratch.path())?;
-        require_model(archive.packed.path(), &names)?;
-        Ok(Self {
-            root,
-            digest: format!("sha256:{digest}"),
-            description: Description {
-                kind: Kind::Archive,
-                name,
-                inside,
-            },
-            _scratch: Some(scratch),
-        })
+            described,
+            Some(scratch),
+            progress,
+        ))
     }
 
     fn open_folder(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let mut folders = Folders::new();
         list(path, "", 0, &mut folders)?;
-        let (inside, used) = choose(path, &folders)?;
-        let root = path.join(inside);
-        Ok(Self {
-            digest: digest(&root, &used, progress)?,
+        let selection = select::select(path, &folders)?;
+        let place = |folder: &str| path.join(folder);
+        let used = selection.files(&folders).into_iter().map(|(folder, name)| {
+            let shown = digest_name(&selection, folder, name);
+            (shown, place(folder).join(name))
+        });
+        let digest = digest(used.collect(), progress)?;
+        let described = (Kind::Folder, name_of(path));
+        Ok(Self::new(
+            path, &selection, place, digest, described, None, progress,
+        ))
+    }
+
+    fn new(
+        path: &Path,
+        selection: &Selection,
+        place: impl Fn(&str) -> PathBuf,
+        digest: String,
+        (kind, name): (Kind, String),
+        scratch: Option<TempDir>,
+        progress: &dyn Progress,
+    ) -> Self {
+        if let Some(adapter) = &selection.passed_over {
+            progress.note(&format!(
+                "warning: the model is exported without the adapter in '{adapter}', which training \
+                 saved on the way: where it is not merged yet, give that folder, and the model with \
+                 --base"
+            ));
+        }
+        let place = |folder: &Option<String>| folder.as_deref().map(&place);
+        Self {
+            path: path.to_owned(),
+            model: place(&selection.model),
+            adapters: place(&selection.adapter).into_iter().collect(),
+            tokenizer: place(&selection.tokenizer),
+            digest,
             description: Description {
-                kind: Kind::Folder,
-                name: name_of(path),
-                inside: inside.to_owned(),
+                kind,
+                name,
+                inside: selection.main().to_owned(),
             },
-            root,
-            _scratch: None,
+            _scratch: scratch.into_iter().collect(),
+        }
+    }
+
+    /// The same source with the base of its adapter: `base` where it is given; or else, for an
+    /// adapter alone, the one in the local cache of the Hugging Face hub.
+    pub(crate) fn with_base(
+        self,
+        base: Option<&dyn Origin>,
+        scratch: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let base = match (base, self.adapters.last()) {
+            (Some(_), None) => return Err(Error::BaseWithoutAdapter { path: self.path }),
+            (Some(base), Some(_)) => base.open(scratch, progress)?,
+            (None, Some(adapter)) if self.model.is_none() => {
+                let called = adapter::base_name(adapter)?;
+                let Some(found) = hub_cache::find(&called) else {
+                    return Err(Error::AdapterWithoutBase {
+                        path: self.path,
+                        base: called.name,
+                    });
+                };
+                progress.note(&format!("The adapter's base is {}", found.display()));
+                Self::open(&found, scratch, progress)?
+            }
+            (None, _) => return Ok(self),
+        };
+        if base.model.is_none() {
+            return Err(Error::AdapterWithoutBase {
+                path: base.path,
+                base: None,
+            });
+        }
+        let mut digest = FolderDigest::new();
+        for part in [&self, &base] {
+            digest.begin(&part.description.name, part.digest.len() as u64);
+            digest.update(part.digest.as_bytes());
+        }
+        Ok(Self {
+            model: base.model,
+            adapters: [base.adapters, self.adapters].concat(),
+            tokenizer: self.tokenizer.or(base.tokenizer),
+            digest: digest.finish(),
+            _scratch: self._scratch.into_iter().chain(base._scratch).collect(),
+            ..self
         })
     }
 
-    /// The folder with `config.json`, weights and tokenizer.
+    /// Opens the model with its adapters merged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AdapterWithoutBase`] where there is an adapter alone, and what is wrong with the
+    /// files.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let Some(model) = &self.model else {
+            return Err(Error::AdapterWithoutBase {
+                path: self.path.clone(),
+                base: None,
+            });
+        };
+        let mut checkpoint = Checkpoint::open(model)?;
+        for adapter in &self.adapters {
+            adapter::merge(&mut checkpoint, adapter)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The folder with `config.json` and weights, or that of an adapter alone.
     pub fn root(&self) -> &Path {
-        &self.root
+        let main = self.model.as_ref().or(self.adapters.last());
+        main.expect("a source has a model or an adapter")
+    }
+
+    /// The folder with the tokenizer's files.
+    pub fn tokenizer(&self) -> &Path {
+        self.tokenizer.as_deref().unwrap_or_else(|| self.root())
     }
 
     /// `sha256:` and the digest of the archive's bytes, or of the names and contents of those files
@@ -255,33 +372,20 @@ fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
         .map_err(|error| Error::io(&scratch, error))
 }
 
-/// The folder with the model, and the files of it that a conversion reads, in order.
-fn choose<'a>(path: &Path, folders: &'a Folders) -> Result<(&'a str, Vec<&'a str>)> {
-    let inside = select::best(folders).ok_or_else(|| Error::MissingConfig {
-        path: path.to_owned(),
-    })?;
-    let names = &folders[inside];
-    require_model(path, names)?;
-    let weights = Weights::find(names);
-    let used = names.iter().map(String::as_str);
-    Ok((inside, used.filter(|name| is_used(name, weights)).collect()))
+/// The path of a file below a source's folder.
+fn within(folder: &str, name: &str) -> String {
+    match folder {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    }
 }
 
-/// An error unless a folder with these files has a configuration and weights.
-fn require_model(path: &Path, names: &std::collections::BTreeSet<String>) -> Result<()> {
-    if !names.contains(CONFIG) {
-        return Err(Error::MissingConfig {
-            path: path.to_owned(),
-        });
+/// What a file is called in the source's digest: a model gets the same one wherever it lies.
+fn digest_name(selection: &Selection, folder: &str, name: &str) -> String {
+    match folder == selection.main() {
+        true => name.to_owned(),
+        false => within(folder, name),
     }
-    if Weights::find(names).is_none() {
-        let found = instead_of_weights(names).to_owned();
-        return Err(Error::MissingWeights {
-            path: path.to_owned(),
-            found,
-        });
-    }
-    Ok(())
 }
 
 /// Adds the file names of `folder` and of the folders in it, links to folders excepted.
@@ -297,23 +401,17 @@ fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Res
             continue;
         };
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) && folders.len() < MAX_FOLDERS {
-            let inside = if inside.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{inside}/{name}")
-            };
             // A folder that may not be read is not where the model is.
-            let _ = list(&entry.path(), &inside, depth + 1, folders);
+            let _ = list(&entry.path(), &within(inside, name), depth + 1, folders);
         }
     }
     Ok(())
 }
 
-/// The [`FolderDigest`] of files in a folder.
-fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String> {
+/// The [`FolderDigest`] of files, each by its name.
+fn digest(named: Vec<(String, PathBuf)>, progress: &dyn Progress) -> Result<String> {
     let mut files = Vec::new();
-    for &name in names {
-        let path = root.join(name);
+    for (name, path) in named {
         let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
         let size = file
             .metadata()
@@ -326,7 +424,7 @@ fn digest(root: &Path, names: &[&str], progress: &dyn Progress) -> Result<String
     let mut digest = FolderDigest::new();
     let mut buffer = vec![0; 256 << 10];
     for (name, path, mut file, size) in files {
-        digest.begin(name, size);
+        digest.begin(&name, size);
         loop {
             if progress.cancelled() {
                 return Err(Error::Interrupted);

@@ -1,12 +1,74 @@
-//! Which folder of a source is the model's.
+//! Which folders of a source a conversion reads: the model's, an adapter's, the tokenizer's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use crate::checkpoint::{CONFIG, Weights};
+use crate::checkpoint::{
+    CONFIG, NO_WEIGHTS, Weights, instead_of_weights, is_adapter, is_tokenizer, is_used,
+};
+use crate::{Error, Result};
 
 /// The telling files of each folder, by the folder's path with `/` between its parts.
 pub(crate) type Folders = BTreeMap<String, BTreeSet<String>>;
+
+/// The folders that are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Configuration and weights; none where there is an adapter alone.
+    pub(crate) model: Option<String>,
+    /// An adapter of the model, or of a base that lies elsewhere.
+    pub(crate) adapter: Option<String>,
+    /// The tokenizer's files; none where no folder has any.
+    pub(crate) tokenizer: Option<String>,
+    /// An adapter that training saved on the way, before the whole model: it is merged already, or
+    /// never was to be.
+    pub(crate) passed_over: Option<String>,
+}
+
+impl Selection {
+    /// The folder that stands for the source: the model's, or else the adapter's.
+    pub(crate) fn main(&self) -> &str {
+        let main = self.model.as_deref().or(self.adapter.as_deref());
+        main.unwrap_or_default()
+    }
+
+    /// Each folder once.
+    pub(crate) fn folders(&self) -> BTreeSet<&str> {
+        [&self.model, &self.adapter, &self.tokenizer]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// The files that are read, with their folders, in order.
+    pub(crate) fn files<'a>(&'a self, folders: &'a Folders) -> BTreeSet<(&'a str, &'a str)> {
+        let of = |folder: &'a Option<String>, used: &dyn Fn(&str) -> bool| {
+            let (folder, names) = match folder {
+                Some(folder) => (folder.as_str(), folders.get(folder)),
+                None => ("", None),
+            };
+            let names = names.into_iter().flatten();
+            let used = names
+                .filter(|name| used(name))
+                .map(|name| (folder, name.as_str()));
+            used.collect::<Vec<_>>()
+        };
+        let weights = self
+            .model
+            .as_ref()
+            .and_then(|folder| Weights::find(folders.get(folder)?));
+        [
+            of(&self.model, &|name| is_used(name, weights)),
+            of(&self.adapter, &is_adapter),
+            of(&self.tokenizer, &is_tokenizer),
+        ]
+        .concat()
+        .into_iter()
+        .collect()
+    }
+}
 
 /// The training step of a folder that the trainer saved on the way (`checkpoint-500`), or of one
 /// inside such a folder.
@@ -22,56 +84,147 @@ pub(super) fn is_code(folder: &str) -> bool {
     folder.split('/').any(|part| part == "code")
 }
 
-/// The folder with the model; none if no folder has a configuration or weights.
+/// The folders of the source `path` that are read.
 ///
-/// One with both comes before one with a configuration only. Among equals a folder that is not of
-/// a training step comes first, the shallowest of them; then the latest step.
-pub(super) fn best(folders: &Folders) -> Option<&str> {
+/// A folder with configuration and weights comes before one with a configuration only. Among equals
+/// a folder that is not of a training step comes first, the shallowest of them; then the latest step.
+pub(crate) fn select(path: &Path, folders: &Folders) -> Result<Selection> {
+    let complete =
+        |names: &BTreeSet<String>| names.contains(CONFIG) && Weights::find(names).is_some();
+    let whole = best(folders, complete);
+    let adapter = adapter(path, folders, whole)?;
+    let saved_later = whole.is_some_and(|model| training_step(model).is_none());
+    let (adapter, passed_over) = match adapter {
+        Some(found) if saved_later && training_step(found).is_some() => (None, adapter),
+        found => (found, None),
+    };
+    if whole.is_none() && adapter.is_none() {
+        return Err(missing(path, folders));
+    }
+    let around = [adapter, whole].into_iter().flatten();
+    let tokenizer = around.flat_map(upwards).find(|folder| {
+        let names = folders.get(*folder);
+        names.is_some_and(|names| names.iter().any(|name| is_tokenizer(name)))
+    });
+    let owned = |folder: Option<&str>| folder.map(str::to_owned);
+    Ok(Selection {
+        model: owned(whole),
+        adapter: owned(adapter),
+        tokenizer: owned(tokenizer),
+        passed_over: owned(passed_over),
+    })
+}
+
+/// The best of the folders whose files will do.
+fn best(folders: &Folders, will_do: impl Fn(&BTreeSet<String>) -> bool) -> Option<&str> {
     folders
         .iter()
-        .filter(|(folder, _)| !is_code(folder))
-        .filter_map(|(folder, names)| {
-            let config = names.contains(CONFIG);
-            let weights = Weights::find(names).is_some();
+        .filter(|(folder, names)| !is_code(folder) && will_do(names))
+        .map(|(folder, _)| {
             let step = training_step(folder);
-            let depth = folder.split('/').filter(|part| !part.is_empty()).count();
-            let rank = (
-                config && weights,
-                config,
-                step.is_none(),
-                step,
-                Reverse(depth),
-            );
-            (config || weights).then_some((rank, Reverse(folder.as_str())))
+            let rank = (step.is_none(), step, Reverse(depth(folder)));
+            (rank, Reverse(folder.as_str()))
         })
         .max()
         .map(|(_, Reverse(folder))| folder)
+}
+
+fn depth(folder: &str) -> usize {
+    folder.split('/').filter(|part| !part.is_empty()).count()
+}
+
+/// The folder itself, and those that it is in.
+fn upwards(folder: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(folder), |folder| match folder.rsplit_once('/') {
+        Some((above, _)) => Some(above),
+        None if folder.is_empty() => None,
+        None => Some(""),
+    })
+}
+
+/// The adapter that belongs to the model in the folder `model`, or that is all there is.
+fn adapter<'a>(
+    path: &Path,
+    folders: &'a Folders,
+    model: Option<&'a str>,
+) -> Result<Option<&'a str>> {
+    let has_adapter = |names: &BTreeSet<String>| names.iter().any(|name| is_adapter(name));
+    if let Some(model) = model
+        && has_adapter(&folders[model])
+    {
+        return Ok(Some(model));
+    }
+    let Some(best) = best(folders, has_adapter) else {
+        return Ok(None);
+    };
+    let equals: Vec<String> = folders
+        .iter()
+        .filter(|(folder, names)| {
+            !is_code(folder)
+                && has_adapter(names)
+                && training_step(folder) == training_step(best)
+                && (model.is_some() || depth(folder) == depth(best))
+        })
+        .map(|(folder, _)| folder.clone())
+        .collect();
+    if equals.len() > 1 {
+        return Err(Error::SeveralAdapters {
+            path: path.to_owned(),
+            found: equals,
+        });
+    }
+    Ok(Some(best))
+}
+
+/// What a source lacks that has neither a model nor an adapter.
+fn missing(path: &Path, folders: &Folders) -> Error {
+    let path = path.to_owned();
+    let with_config = best(folders, |names| names.contains(CONFIG));
+    let Some(folder) = with_config else {
+        // What is no checkpoint of transformers need not have one.
+        let mut names = folders.values();
+        return match names.find_map(instead_of_weights) {
+            Some(found) => Error::MissingWeights { path, found },
+            None => Error::MissingConfig { path },
+        };
+    };
+    let around = folders
+        .iter()
+        .filter(|(other, _)| other.starts_with(folder))
+        .find_map(|(_, names)| instead_of_weights(names));
+    Error::MissingWeights {
+        path,
+        found: around.unwrap_or_else(|| NO_WEIGHTS.to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn best_of(folders: &[(&str, &[&str])]) -> Option<String> {
-        let folders = folders
+    fn select_of(given: &[(&str, &[&str])]) -> Result<Selection, String> {
+        let folders = given
             .iter()
             .map(|(folder, names)| {
-                (
-                    (*folder).to_owned(),
-                    names.iter().map(|&name| name.to_owned()).collect(),
-                )
+                let names = names.iter().map(|&name| name.to_owned()).collect();
+                ((*folder).to_owned(), names)
             })
             .collect();
-        best(&folders).map(str::to_owned)
+        select(Path::new("SOURCE"), &folders).map_err(|error| error.to_string())
+    }
+
+    fn model_of(given: &[(&str, &[&str])]) -> Option<String> {
+        select_of(given).unwrap().model
     }
 
     const MODEL: &[&str] = &["config.json", "pytorch_model.bin"];
+    const ADAPTER: &[&str] = &["adapter_config.json", "adapter_model.safetensors"];
 
     #[test]
     fn the_shallowest_model_wins_and_training_steps_come_last() {
-        let found = best_of(&[("", MODEL), ("a", MODEL), ("checkpoint-900", MODEL)]);
+        let found = model_of(&[("", MODEL), ("a", MODEL), ("checkpoint-900", MODEL)]);
         assert_eq!(found.as_deref(), Some(""));
-        let found = best_of(&[
+        let found = model_of(&[
             ("out/b", MODEL),
             ("out/a", MODEL),
             ("checkpoint-900", MODEL),
@@ -81,21 +234,78 @@ mod tests {
 
     #[test]
     fn the_latest_step_is_taken_when_there_is_nothing_else() {
-        let found = best_of(&[("checkpoint-500", MODEL), ("deep/checkpoint-1000", MODEL)]);
+        let found = model_of(&[("checkpoint-500", MODEL), ("deep/checkpoint-1000", MODEL)]);
         assert_eq!(found.as_deref(), Some("deep/checkpoint-1000"));
-        let found = best_of(&[("", &["config.json"]), ("checkpoint-20", MODEL)]);
+        let found = model_of(&[("", &["config.json"]), ("checkpoint-20", MODEL)]);
         assert_eq!(found.as_deref(), Some("checkpoint-20"));
     }
 
     #[test]
     fn code_and_empty_folders_are_never_the_model() {
+        let message = select_of(&[("code", MODEL), ("a", &["tokenizer.json"])]).unwrap_err();
         assert_eq!(
-            best_of(&[("code", MODEL), ("a", &["tokenizer.json"])]),
-            None
+            message,
+            "SOURCE holds no config.json: give a folder or archive that save_pretrained wrote"
+        );
+        let message = select_of(&[("a", &["config.json"])]).unwrap_err();
+        assert!(message.contains("SOURCE holds no weights"), "{message}");
+    }
+
+    #[test]
+    fn a_tokenizer_is_looked_for_above_the_model() {
+        let tokenizer: &[&str] = &["tokenizer.json"];
+        let found = select_of(&[
+            ("a", tokenizer),
+            ("a/checkpoint-20", MODEL),
+            ("b", tokenizer),
+        ]);
+        let found = found.unwrap();
+        assert_eq!(found.model.as_deref(), Some("a/checkpoint-20"));
+        assert_eq!(found.tokenizer.as_deref(), Some("a"));
+        let own = [MODEL, tokenizer].concat();
+        let found = select_of(&[("", tokenizer), ("checkpoint-20", &own)]).unwrap();
+        assert_eq!(found.tokenizer.as_deref(), Some("checkpoint-20"));
+        assert_eq!(select_of(&[("m", MODEL)]).unwrap().tokenizer, None);
+    }
+
+    #[test]
+    fn an_adapter_is_never_passed_over() {
+        let both = [MODEL, ADAPTER].concat();
+        let adapter = |given: &[(&str, &[&str])]| select_of(given).map(|found| found.adapter);
+        assert_eq!(adapter(&[("", &both)]), Ok(Some("".to_owned())));
+        assert_eq!(
+            adapter(&[("base", MODEL), ("a", ADAPTER)]),
+            Ok(Some("a".to_owned()))
         );
         assert_eq!(
-            best_of(&[("a", &["pytorch_model.bin"])]).as_deref(),
-            Some("a")
+            adapter(&[("", ADAPTER), ("checkpoint-9", ADAPTER)]),
+            Ok(Some("".to_owned()))
         );
+        let steps = [("checkpoint-9", ADAPTER), ("checkpoint-10", ADAPTER)];
+        assert_eq!(adapter(&steps), Ok(Some("checkpoint-10".to_owned())));
+        assert_eq!(adapter(&[("", MODEL), ("code", ADAPTER)]), Ok(None));
+        // Half of one is one as well, to be refused later.
+        assert_eq!(
+            adapter(&[(
+                "",
+                &["config.json", "pytorch_model.bin", "adapter_model.bin"]
+            )]),
+            Ok(Some("".to_owned()))
+        );
+        let message = adapter(&[("", MODEL), ("a", ADAPTER), ("b", ADAPTER)]).unwrap_err();
+        assert!(message.contains("several adapters (a, b)"), "{message}");
+        let found = select_of(&[("", MODEL), ("checkpoint-9", ADAPTER)]).unwrap();
+        assert_eq!(found.adapter, None);
+        assert_eq!(found.passed_over.as_deref(), Some("checkpoint-9"));
+    }
+
+    #[test]
+    fn an_adapter_brings_its_tokenizer() {
+        let files = [ADAPTER, &["tokenizer.json"]].concat();
+        let base = [MODEL, &["tokenizer.json"]].concat();
+        let found = select_of(&[("base", &base), ("adapter", &files)]).unwrap();
+        assert_eq!(found.tokenizer.as_deref(), Some("adapter"));
+        let found = select_of(&[("base", &base), ("adapter", ADAPTER)]).unwrap();
+        assert_eq!(found.tokenizer.as_deref(), Some("base"));
     }
 }

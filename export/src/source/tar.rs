@@ -13,6 +13,9 @@ use tar::{EntryType, Header, PaxExtensions};
 /// The size of a header, and the unit that contents are padded to.
 const BLOCK: u64 = 512;
 
+/// A file with holes, which are not in the archive.
+const SPARSE: &str = "a sparse file";
+
 /// The most bytes of a pax header.
 const MAX_PAX: u64 = 1 << 20;
 
@@ -28,7 +31,7 @@ pub(super) enum Kind {
     SymbolicLink(Vec<u8>),
     /// A hard link, relative to the archive's root.
     HardLink(Vec<u8>),
-    /// A device, a pipe, or a kind that ordinary archives do not have; in words.
+    /// A device, a pipe, a sparse file, or a kind that ordinary archives do not have; in words.
     Other(&'static str),
 }
 
@@ -76,6 +79,7 @@ struct Extended {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
+    sparse_name: Option<Vec<u8>>,
 }
 
 impl<R: Read> TarStream<R> {
@@ -94,13 +98,16 @@ impl<R: Read> TarStream<R> {
         self.headers
     }
 
-    /// The next entry; none at the end of the archive, which must be marked as such.
+    /// The next entry; none at the end of the archive, which is a block of zeros or, as for Python's
+    /// `tarfile`, the end of the stream.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let mut extended = Extended::default();
         loop {
             self.skip()?;
             let mut block = [0; BLOCK as usize];
-            self.reader.read_exact(&mut block)?;
+            if !self.block(&mut block)? {
+                return Ok(None);
+            }
             // Two blocks of zeros end an archive; one is enough, as for other readers.
             if block.iter().all(|&byte| byte == 0) {
                 return Ok(None);
@@ -160,7 +167,8 @@ impl<R: Read> TarStream<R> {
 
     fn entry(&mut self, header: &Header, size: u64, extended: Extended) -> Result<Entry, Fault> {
         let path = extended
-            .path
+            .sparse_name
+            .or(extended.path)
             .unwrap_or_else(|| header.path_bytes().into_owned());
         let link = extended
             .link
@@ -173,7 +181,7 @@ impl<R: Read> TarStream<R> {
             )));
         }
         let kind = match header.entry_type() {
-            _ if extended.sparse => Kind::Other("a sparse file"),
+            _ if extended.sparse => Kind::Other(SPARSE),
             // Archives from before POSIX mark a folder by the slash only.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Folder,
             EntryType::Regular | EntryType::Continuous => Kind::File,
@@ -182,16 +190,49 @@ impl<R: Read> TarStream<R> {
             EntryType::Link => Kind::HardLink(link),
             EntryType::Char | EntryType::Block => Kind::Other("a device"),
             EntryType::Fifo => Kind::Other("a pipe"),
-            EntryType::GNUSparse => Kind::Other("a sparse file"),
+            EntryType::GNUSparse => Kind::Other(SPARSE),
             _ => Kind::Other("of an unknown kind"),
         };
-        // Only files have contents; a size given for anything else is not followed by any.
-        let size = match kind {
-            Kind::File => extended.size.unwrap_or(size),
+        // A size given for a folder, a link or a device is not followed by any contents.
+        let size = match (&kind, header.entry_type()) {
+            (_, EntryType::Char | EntryType::Block | EntryType::Fifo) => 0,
+            (Kind::File | Kind::Other(_), _) => extended.size.unwrap_or(size),
             _ => 0,
         };
+        if header.entry_type() == EntryType::GNUSparse {
+            self.skip_sparse_map(header)?;
+        }
         self.expect(size)?;
         Ok(Entry { path, kind, size })
+    }
+
+    /// Reads a block; false if the stream ends before it.
+    fn block(&mut self, block: &mut [u8; BLOCK as usize]) -> Result<bool, Fault> {
+        let mut filled = 0;
+        while filled < block.len() {
+            match self.reader.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 && self.headers > 0 => return Ok(false),
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads over the blocks that follow the header of a sparse file where its map is long.
+    fn skip_sparse_map(&mut self, header: &Header) -> Result<(), Fault> {
+        let mut more = header
+            .as_gnu()
+            .is_some_and(|header| header.isextended[0] == 1);
+        while more {
+            let mut block = [0; BLOCK as usize];
+            self.reader.read_exact(&mut block)?;
+            // 21 places of 24 bytes, then whether another block follows.
+            more = block[504] == 1;
+        }
+        Ok(())
     }
 
     /// Remembers that `size` bytes of contents and their padding come next.
@@ -268,7 +309,12 @@ impl<R: Read> TarStream<R> {
                         .and_then(|text| text.parse().ok());
                     extended.size = Some(size.ok_or_else(malformed)?);
                 }
-                key if key.starts_with(b"GNU.sparse") => extended.sparse = true,
+                key if key.starts_with(b"GNU.sparse") => {
+                    extended.sparse = true;
+                    if key == b"GNU.sparse.name" {
+                        extended.sparse_name = Some(value.to_vec());
+                    }
+                }
                 _ => {}
             }
         }

@@ -1,0 +1,96 @@
+//! Embedding tables of a base, which are stored once and used under several names.
+
+use crate::checkpoint::Checkpoint;
+
+/// The modules whose tables a model ties, below the prefix of all its names; the head has none.
+const INPUTS: [&str; 3] = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+const HEAD: &str = "lm_head";
+
+/// The names of the tables, as tensors of the base.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// Those that tokens are looked up in.
+    inputs: Vec<String>,
+    /// The one that gives the logits.
+    head: Option<String>,
+}
+
+impl Tables {
+    /// Gives every table of the base its own name, where one of the `changed` modules is a table:
+    /// what changes one of them is then no change of the others.
+    pub(super) fn untie<'a>(
+        base: &mut Checkpoint,
+        mut changed: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let Some(prefix) = prefix(base) else {
+            return Self::default();
+        };
+        // FSMT has no table that is shared, and another name for the head.
+        let fsmt = base
+            .config()
+            .get("model_type")
+            .is_some_and(|kind| kind == "fsmt");
+        let (inputs, head) = match fsmt {
+            true => (
+                &INPUTS[1..],
+                format!("{prefix}decoder.output_projection.weight"),
+            ),
+            false => (&INPUTS[..], format!("{HEAD}.weight")),
+        };
+        let tensor = |module: &&str| format!("{prefix}{module}.weight");
+        let tables = Self {
+            inputs: inputs.iter().map(tensor).collect(),
+            head: Some(head),
+        };
+        let is_table = |name: &String| {
+            let name = name.strip_suffix(".weight").unwrap_or(name);
+            name == HEAD
+                || name.ends_with("output_projection")
+                || INPUTS.iter().any(|table| name.ends_with(table))
+        };
+        if !changed.any(|name| is_table(name)) {
+            return tables;
+        }
+        // The decoder's before the encoder's, which is another one in a model that ties only these.
+        let order: Vec<String> = [0, 2, 1]
+            .into_iter()
+            .map(|at| format!("{prefix}{}.weight", INPUTS[at]))
+            .chain(tables.head.clone())
+            .collect();
+        let present = order.iter().find(|name| base.stored(name).is_some());
+        if let Some(stored) = present.and_then(|name| base.stored(name)).cloned() {
+            for name in tables.inputs.iter().chain(&tables.head) {
+                if !base.has(name) {
+                    base.replace(name.clone(), stored.clone());
+                }
+            }
+        }
+        tables
+    }
+
+    /// The other tables that PEFT changes along with `name`, when tokens were trained.
+    pub(super) fn tied_to(&self, base: &Checkpoint, name: &str) -> Vec<String> {
+        if !self.inputs.iter().any(|input| input == name) {
+            return Vec::new();
+        }
+        let untied = base.config().get("tie_word_embeddings") == Some(&false.into());
+        let head = self.head.iter().filter(|_| !untied);
+        let others = self.inputs.iter().chain(head);
+        others
+            .filter(|other| *other != name && base.has(other))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What all names of the base begin with: `model.` for most, nothing for T5.
+fn prefix(base: &Checkpoint) -> Option<String> {
+    base.names().find_map(|name| {
+        let module = name.strip_suffix(".weight")?;
+        INPUTS
+            .iter()
+            .find_map(|input| module.strip_suffix(input))
+            .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+            .map(str::to_owned)
+    })
+}
