@@ -39,7 +39,8 @@ fn encoder(criterion: &mut Criterion, model: &common::Model) {
 
 fn decoder_step(criterion: &mut Criterion, model: &common::Model) {
     let mut summarizer = Summarizer::open(model.exported.path()).expect("the bundle");
-    let longest = summarizer.bundle().manifest().shape.max_target_positions;
+    let positions = summarizer.bundle().manifest().shape.max_target_positions;
+    let longest = positions.unwrap_or(usize::MAX);
     let source = source(SOURCE);
     let (encoder, decoder) = summarizer.sessions();
     let mut group = criterion.benchmark_group(format!("decoder-step/{}", model.name));

@@ -1,11 +1,12 @@
 //! Proof that a written bundle is sound: it loads, its numbers are finite, its digests are right,
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
-use epitome_runtime::Progress;
 use epitome_runtime::bundle::{Bundle, ModelShape};
 use epitome_runtime::generation::{DraftModel, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
+use epitome_runtime::tokenizer::Tokenizer;
+use epitome_runtime::{GenerationParameters, ModelSettings, Progress};
 
 use crate::error::{Error, Result};
 
@@ -22,6 +23,7 @@ pub(crate) const TOLERANCE: f32 = 1e-3;
 pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String> {
     let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
     bundle.check()?;
+    check_defaults(bundle)?;
     interruptible(progress)?;
     // Weights are used where they are mapped: packed copies would cost more than a few slow steps.
     let options = SessionOptions {
@@ -38,6 +40,20 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
     Ok(runtime.version().to_owned())
 }
 
+/// Whether the model summarizes with its own defaults: they resolve, and the tokenizer loads.
+fn check_defaults(bundle: &Bundle) -> Result<()> {
+    let tokenizer = Tokenizer::of(bundle)?;
+    let settings = ModelSettings::of(bundle)?;
+    let resolved = settings.configure(&GenerationParameters::default());
+    resolved
+        .and_then(|config| match config.stop_strings() {
+            [] => Ok(()),
+            stop_strings => tokenizer.stop_strings(stop_strings).map(drop),
+        })
+        // Whoever exports asked for no parameter: the checkpoint is at fault.
+        .map_err(|error| unsound(&error.to_string()))
+}
+
 struct Probe<'a> {
     shape: &'a ModelShape,
     progress: &'a dyn Progress,
@@ -50,7 +66,8 @@ impl Probe<'_> {
         let source: Vec<u32> = (0..SOURCE.min(shape.max_source_positions))
             .map(|position| probe_token(position, source_vocab_size))
             .collect();
-        let steps = PARENTS.len().min(self.shape.max_target_positions);
+        let positions = shape.max_target_positions.unwrap_or(usize::MAX);
+        let steps = PARENTS.len().min(positions);
         let memory = encoder.encode(&source)?;
         if !memory.is_finite() {
             return Err(unsound("the encoder's output holds a NaN or an infinity"));

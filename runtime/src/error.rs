@@ -80,6 +80,14 @@ pub enum Error {
         /// The digest in the manifest.
         expected: String,
     },
+    /// A graph does not have the inputs and outputs that the manifest describes.
+    #[error("'{}' {problem}, which manifest.json describes: the bundle was changed, export the model again", path.display())]
+    Interface {
+        /// The graph.
+        path: PathBuf,
+        /// What differs.
+        problem: String,
+    },
     /// The ONNX Runtime library could not be had.
     #[error(transparent)]
     Library(#[from] crate::library::LibraryError),
@@ -149,6 +157,7 @@ impl From<GenerateError<Error>> for Error {
     fn from(error: GenerateError<Error>) -> Self {
         match error {
             GenerateError::Model(error) => error,
+            GenerateError::Parameter(error) => Self::Parameter(error),
             other => Self::Generate(other.to_string()),
         }
     }

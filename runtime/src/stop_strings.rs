@@ -1,6 +1,6 @@
 //! Which token histories end in a stop string.
 //!
-//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.23.0). The texts of the
+//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.24.0). The texts of the
 //! tokens are matched from the newest one backwards, so a stop string is found wherever tokens divide
 //! it, also where it begins or ends within a token; one that lies wholly before the newest token is
 //! not. transformers tabulates the places at which each token fits, to stay within tensors; here the

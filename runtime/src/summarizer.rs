@@ -44,7 +44,7 @@ impl ModelSettings {
         Ok(Self {
             defaults: bundle.generation_config()?,
             limits: Limits {
-                max_target_positions: Some(shape.max_target_positions),
+                max_target_positions: shape.max_target_positions,
                 vocab_size: shape.vocab_size,
             },
         })
@@ -226,9 +226,11 @@ impl Summarizer {
             .iter()
             .map(|&index| Source::new(&documents[index].tokens.ids))
             .collect();
-        let mut decoding =
-            self.decoder
-                .start(memories, config.rows_per_document(), config.max_length())?;
+        let mut decoding = self.decoder.start(
+            memories,
+            config.rows_per_document(),
+            config.longest_history(),
+        )?;
         let mut progress = BatchProgress {
             progress,
             tokenizer: &self.tokenizer,

@@ -61,7 +61,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     )?;
     row(
         "summary",
-        format!("at most {} tokens", shape.max_target_positions),
+        match shape.max_target_positions {
+            Some(positions) => format!("at most {positions} tokens"),
+            None => "of any length".into(),
+        },
     )?;
     if let Some(prefix) = &manifest.source_prefix {
         row("prefix", format!("{prefix:?} before every source"))?;

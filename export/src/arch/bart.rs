@@ -123,7 +123,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         target_positions: table,
         target_bias: None,
         max_source_positions: positions,
-        max_target_positions: positions,
+        max_target_positions: Some(positions),
         output_scale: None,
         tied_output: config.flag("tie_word_embeddings", true)?,
         unused: unused.to_vec(),

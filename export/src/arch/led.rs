@@ -62,25 +62,16 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     model.encoder.attention.names = PROJECTIONS;
     // Its configuration has no `scale_embedding`.
     model.embedding_scale = None;
-    let tables = [
-        (
-            &mut model.source_positions,
-            &mut model.max_source_positions,
-            "encoder",
-            16384,
-        ),
-        (
-            &mut model.target_positions,
-            &mut model.max_target_positions,
-            "decoder",
-            1024,
-        ),
-    ];
-    for (table, most, side, default) in tables {
-        *most = config.size_or(&format!("max_{side}_position_embeddings"), default)?;
-        if let Some(table) = table {
-            table.positions = *most;
-        }
+    let positions =
+        |side: &str, default| config.size_or(&format!("max_{side}_position_embeddings"), default);
+    model.max_source_positions = positions("encoder", 16384)?;
+    let max_target_positions = positions("decoder", 1024)?;
+    model.max_target_positions = Some(max_target_positions);
+    if let Some(table) = &mut model.source_positions {
+        table.positions = model.max_source_positions;
+    }
+    if let Some(table) = &mut model.target_positions {
+        table.positions = max_target_positions;
     }
     let windows = config.sizes_or("attention_window", 512, model.encoder.layers)?;
     if let Some(odd) = windows.iter().find(|window| !window.is_multiple_of(2)) {

@@ -78,8 +78,8 @@ pub(crate) struct Model {
     pub(crate) target_bias: Option<RelativeBias>,
     /// Most tokens of a source.
     pub(crate) max_source_positions: usize,
-    /// Most tokens of a summary, the start token included.
-    pub(crate) max_target_positions: usize,
+    /// Most tokens of a summary that the decoder reads; `None` where its positions have no end.
+    pub(crate) max_target_positions: Option<usize>,
     /// What the last hidden states are multiplied with.
     pub(crate) output_scale: Option<f32>,
     /// Whether the output may do without a table of its own.

@@ -77,8 +77,6 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 
 /// A tensor of old checkpoints that nothing reads.
 const UNUSED: &str = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
-/// Most tokens of a summary.
-const TARGET_LIMIT: usize = 4096;
 
 /// Whether the last hidden states are divided by the root of their size.
 pub(super) fn outputs_are_scaled(config: &ModelConfig) -> Result<bool> {
@@ -153,7 +151,7 @@ pub(super) fn read(
             false,
         )?),
         max_source_positions: defaults.positions,
-        max_target_positions: TARGET_LIMIT,
+        max_target_positions: None,
         output_scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
         tied_output: true,
         unused: vec![UNUSED.into()],

@@ -14,6 +14,7 @@
 
 mod adapter;
 mod archive;
+mod bundle;
 mod sentencepiece;
 mod tokenizer_json;
 pub(crate) mod weights;

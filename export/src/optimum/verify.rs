@@ -27,7 +27,7 @@ pub(crate) fn verify(folder: &Path, shape: &ModelShape, progress: &dyn Progress)
     let source = (&source, &hidden_states);
     let documents = SOURCES.len();
     let steps: &[usize] = match shape.max_target_positions {
-        0..4 => &STEPS[..1],
+        Some(0..4) => &STEPS[..1],
         _ => &STEPS,
     };
     let length = steps.iter().sum::<usize>();

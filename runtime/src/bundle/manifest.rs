@@ -140,6 +140,8 @@ pub struct ModelShape {
     pub source_vocab_size: Option<usize>,
     /// Most tokens a source can have.
     pub max_source_positions: usize,
-    /// Most tokens a decoder sequence can have, the start token included.
-    pub max_target_positions: usize,
+    /// Most tokens that the decoder can read of a sequence, the start token included; absent where
+    /// its positions have no end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_target_positions: Option<usize>,
 }

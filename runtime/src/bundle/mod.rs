@@ -102,7 +102,42 @@ impl Bundle {
                 bundle.check_file(name)?;
             }
         }
+        bundle.check_shape()?;
         Ok(bundle)
+    }
+
+    /// Whether the weights are enough for the sizes in the manifest, from which buffers are made.
+    fn check_shape(&self) -> Result<()> {
+        let shape = &self.manifest.shape;
+        let bytes = u128::from(self.record(WEIGHTS)?.bytes);
+        let product = |sizes: &[usize]| -> u128 {
+            let sizes = sizes.iter().map(|&size| size as u128);
+            sizes.fold(1, u128::saturating_mul)
+        };
+        let [hidden, heads] = [shape.hidden_size, shape.heads];
+        // Tables of tokens take a byte a number at least, and matrices half a byte.
+        let needed = [
+            ("vocab_size", product(&[shape.vocab_size, hidden])),
+            (
+                "source_vocab_size",
+                product(&[shape.source_vocab_size.unwrap_or(0), hidden]),
+            ),
+            (
+                "head_size",
+                product(&[shape.decoder_layers, heads, shape.head_size, hidden]) / 2,
+            ),
+            (
+                "encoder_layers",
+                product(&[shape.encoder_layers, hidden]) / 2,
+            ),
+        ];
+        match needed.iter().find(|(_, needed)| *needed > bytes) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::Json {
+                path: self.path(MANIFEST),
+                problem: format!("says a shape.{name} for which weights.bin is too small"),
+            }),
+        }
     }
 
     /// Compares the digest of every file with the manifest.
@@ -184,7 +219,10 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         ("head_size", shape.head_size),
         ("vocab_size", shape.vocab_size),
         ("max_source_positions", shape.max_source_positions),
-        ("max_target_positions", shape.max_target_positions),
+        (
+            "max_target_positions",
+            shape.max_target_positions.unwrap_or(usize::MAX),
+        ),
     ];
     match sizes.iter().find(|(_, size)| *size == 0) {
         Some((name, _)) => Err(wrong(format!(

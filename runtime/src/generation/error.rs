@@ -74,7 +74,7 @@ impl ParameterError {
     pub(crate) fn unmatchable(stop_strings: &[String]) -> Self {
         Self::Contradiction {
             name: "stop_strings",
-            value: shown(format!("{stop_strings:?}")),
+            value: format!("a list of {} texts", stop_strings.len()),
             reason: "no token of the model ends in any of them, so they can never be generated"
                 .to_owned(),
         }

@@ -1,4 +1,4 @@
-//! Generation exactly as HuggingFace transformers 5.23.0 does it for encoder-decoder models.
+//! Generation exactly as HuggingFace transformers 5.24.0 does it for encoder-decoder models.
 //!
 //! Independent of what runs the decoder: a [`StepModel`] turns the newest tokens into logits, and [`generate`]
 //! chooses tokens until every document is finished.
@@ -11,7 +11,6 @@
 //!   in lockstep. Every document has a search of its own, so documents never influence each other.
 //! * `scoring` is the arithmetic over whole rows.
 
-mod beam_mode;
 mod config;
 mod error;
 mod model;

@@ -16,6 +16,20 @@ pub enum LibraryError {
         /// Where a fetched library would lie.
         cache: PathBuf,
     },
+    /// There is no folder to keep a library in.
+    #[error(
+        "found no ONNX Runtime library beside the program, and no folder of this user to keep one in: \
+         set HOME or EPITOME_CACHE, or name a library in ORT_DYLIB_PATH"
+    )]
+    NoCache,
+    /// Others could have put code into the cache.
+    #[error("'{}' {problem}: remove it, or make it yours alone (chmod go-w)", path.display())]
+    Untrusted {
+        /// The library, or a folder above it.
+        path: PathBuf,
+        /// Who may write it.
+        problem: &'static str,
+    },
     /// `ORT_DYLIB_PATH` names no file.
     #[error("ORT_DYLIB_PATH names '{}', which is not a file: name an ONNX Runtime library, or unset it", path.display())]
     NotAFile {

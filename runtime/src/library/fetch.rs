@@ -9,15 +9,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::cache;
 use super::error::LibraryError;
 use super::platform::Wheel;
 use crate::bundle::digest;
 
-/// Ways to call pip, the usual one first.
+/// Ways to call pip, the usual one first. `-I` keeps Python from importing from the current folder or
+/// from where its environment variables point: documents may lie there, and a `pip.py` among them.
 const PIPS: &[&[&str]] = &[
-    &["python3", "-m", "pip"],
-    &["python", "-m", "pip"],
-    &["py", "-m", "pip"],
+    &["python3", "-I", "-m", "pip"],
+    &["python", "-I", "-m", "pip"],
+    &["py", "-I", "-m", "pip"],
     &["pip3"],
     &["pip"],
 ];
@@ -28,7 +30,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
         folder: folder.into(),
         problem: error.to_string(),
     };
-    fs::create_dir_all(folder).map_err(stored)?;
+    cache::create(folder).map_err(stored)?;
     let scratch = tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(folder)
@@ -54,6 +56,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     fs::rename(&unpacked, folder.join(wheel.library)).map_err(stored)
 }
 
+/// Has pip put the wheel into `folder`, where it also runs: a new folder of our own.
 fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     let failed = |problem: String| LibraryError::Fetch {
         version: wheel.version.into(),
@@ -77,6 +80,8 @@ fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
         command
             .args(&pip[1..])
             .args(&arguments)
+            .current_dir(folder)
+            .env_remove("PYTHONPATH")
             .stdin(Stdio::null());
         match command.output() {
             Ok(output) if output.status.success() => return Ok(()),
@@ -102,7 +107,12 @@ fn unpack(wheel: &Path, library: &str, target: &Path) -> io::Result<()> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?).map_err(io::Error::other)?;
     let name = format!("onnxruntime/capi/{library}");
     let mut entry = archive.by_name(&name).map_err(io::Error::other)?;
-    let mut file = File::create(target)?;
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    // Whatever the user's mask is: a library that others may write is refused.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    let mut file = options.open(target)?;
     io::copy(&mut entry, &mut file)?;
     file.sync_all()
 }

@@ -6,22 +6,19 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::LibraryError;
-use super::platform::{MINIMUM_MINOR, WHEELS};
+use super::platform::MINIMUM_MINOR;
 
-/// The version of the library, when it is whole and new enough.
+/// The version of the library, as `1.31`, when it is whole and new enough. (The library says no more.)
 pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
     let broken = |problem: &str| LibraryError::Broken {
         path: path.into(),
         problem: problem.into(),
     };
-    let pinned = WHEELS
-        .iter()
-        .find(|wheel| path.ends_with(pinned_name(wheel)));
     let bytes = path
         .metadata()
         .map_err(|error| broken(&error.to_string()))?
         .len();
-    if pinned.is_some_and(|wheel| wheel.library_bytes != bytes) || elf_is_cut(path, bytes) {
+    if elf_is_cut(path, bytes) {
         return Err(broken("it is cut or damaged"));
     }
     let minor = ort::util::probe(path).ok_or_else(|| broken("it cannot be loaded"))?;
@@ -31,13 +28,7 @@ pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
             found: format!("1.{minor}"),
         });
     }
-    // The library says its minor version only; a pinned file is known to the last digit.
-    Ok(pinned.map_or_else(|| format!("1.{minor}"), |wheel| wheel.version.to_owned()))
-}
-
-/// Folder and file name of a pinned library in the cache.
-fn pinned_name(wheel: &super::platform::Wheel) -> std::path::PathBuf {
-    Path::new(&format!("onnxruntime-{}", wheel.version)).join(wheel.library)
+    Ok(format!("1.{minor}"))
 }
 
 /// Whether the file is a 64-bit ELF object that ends before its section table, which linkers put

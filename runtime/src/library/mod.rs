@@ -3,8 +3,10 @@
 //! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; beside the executable, or
 //! in a folder `lib` there or beside that; the cache folder (`EPITOME_CACHE`, or the user's cache folder of the
 //! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its digest,
-//! and its library kept in the cache folder (feature `fetch`).
+//! and its library kept in the cache folder (feature `fetch`). Nothing is run or loaded from the
+//! current folder.
 
+mod cache;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -23,8 +25,6 @@ use platform::Wheel;
 
 /// Names a library file to load before any other.
 const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
-/// Names the folder that fetched libraries are kept in.
-const CACHE_VARIABLE: &str = "EPITOME_CACHE";
 
 /// The loaded library. There is one a process, and it stays loaded.
 static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
@@ -46,8 +46,13 @@ impl OnnxRuntime {
         if let Some(runtime) = &*loaded {
             return Ok(runtime.clone());
         }
-        let path = locate()?;
+        let Located { path, wheel } = locate()?;
+        if let Some(wheel) = wheel {
+            cache::check(&path, wheel)?;
+        }
         let version = inspect::version(&path)?;
+        // A pinned file is known to the last digit.
+        let version = wheel.map_or(version, |wheel| wheel.version.to_owned());
         let broken = |problem: String| LibraryError::Broken {
             path: path.clone(),
             problem,
@@ -84,32 +89,42 @@ impl OnnxRuntime {
     }
 }
 
-fn locate() -> Result<PathBuf, LibraryError> {
+/// A library file.
+struct Located {
+    path: PathBuf,
+    /// The pinned wheel that a file in the cache must come from.
+    wheel: Option<&'static Wheel>,
+}
+
+fn locate() -> Result<Located, LibraryError> {
+    let installed = |path| Located { path, wheel: None };
     if let Some(path) = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(LibraryError::NotAFile { path })
+        // A name without a folder would be looked for in the system's folders.
+        return match std::path::absolute(&path) {
+            Ok(whole) if whole.is_file() => Ok(installed(whole)),
+            _ => Err(LibraryError::NotAFile { path }),
         };
     }
     let wheel = platform::current();
     if let Some(path) = beside_executable(wheel) {
-        return Ok(path);
+        return Ok(installed(path));
     }
     let Some(wheel) = wheel else {
         let platform = format!("{} on {}", env::consts::OS, env::consts::ARCH);
         return Err(LibraryError::UnknownPlatform { platform });
     };
-    let folder = cache_folder(wheel);
+    let folder = cache::folder(wheel)?;
     let path = folder.join(wheel.library);
-    if path.is_file() {
-        return Ok(path);
-    }
     #[cfg(feature = "fetch")]
-    fetch::fetch(wheel, &folder)?;
+    if !path.is_file() {
+        fetch::fetch(wheel, &folder)?;
+    }
     if path.is_file() {
-        Ok(path)
+        Ok(Located {
+            path,
+            wheel: Some(wheel),
+        })
     } else {
         Err(LibraryError::Missing { cache: folder })
     }
@@ -129,24 +144,4 @@ fn beside_executable(wheel: Option<&Wheel>) -> Option<PathBuf> {
         .iter()
         .flat_map(|folder| names.iter().flatten().map(move |name| folder.join(name)))
         .find(|path| path.is_file())
-}
-
-/// Where the library of this wheel is kept.
-fn cache_folder(wheel: &Wheel) -> PathBuf {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let home = || set("HOME");
-    let root = set(CACHE_VARIABLE)
-        .or_else(|| match env::consts::OS {
-            "windows" => set("LOCALAPPDATA").map(|folder| folder.join("epitome")),
-            "macos" => home().map(|home| home.join("Library/Caches/epitome")),
-            _ => set("XDG_CACHE_HOME")
-                .or_else(|| home().map(|home| home.join(".cache")))
-                .map(|folder| folder.join("epitome")),
-        })
-        .unwrap_or_else(|| env::temp_dir().join("epitome"));
-    root.join(format!("onnxruntime-{}", wheel.version))
 }

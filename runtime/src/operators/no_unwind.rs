@@ -70,6 +70,8 @@ mod tests {
 
     #[test]
     fn panics_become_errors() {
+        // Errors of ONNX Runtime are made by the library.
+        crate::library::OnnxRuntime::load().unwrap();
         let result: ort::Result<()> = or_error(|| panic!("index {} of {}", 7, 3));
         assert!(result.unwrap_err().message().contains("index 7 of 3"));
         let result: ort::Result<()> = or_error(|| std::panic::panic_any(7));

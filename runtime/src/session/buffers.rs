@@ -3,7 +3,7 @@
 use ort::value::Tensor;
 
 use super::cross_kv::{CrossKv, SourceMemory};
-use super::tensors::{FloatTensor, allocate, filled, kept_shape};
+use super::tensors::{FloatTensor, allocate, copy_prefixes, filled, kept_shape};
 use crate::bundle::ModelShape;
 use crate::error::Result;
 
@@ -21,7 +21,7 @@ pub(super) struct StepBuffers {
     pub(super) input_ids: Tensor<i64>,
     /// int32 `[1]`.
     pub(super) past_length: Tensor<i32>,
-    /// int32 `[documents, beams, max_length]`.
+    /// int32 `[documents, beams, room]`.
     pub(super) indirection: Tensor<i32>,
     /// float32 `[documents * beams, vocab]`.
     pub(super) logits: FloatTensor,
@@ -31,20 +31,17 @@ impl StepBuffers {
     pub(super) fn new(
         documents: usize,
         beams: usize,
-        max_length: usize,
+        room: usize,
         vocab_size: usize,
     ) -> Result<Self> {
-        let cells = documents * beams * max_length;
+        let cells = documents * beams * room;
         Ok(Self {
             input_ids: filled(
                 &[documents, beams],
                 std::iter::repeat_n(0, documents * beams),
             )?,
             past_length: filled(&[1], [0])?,
-            indirection: filled(
-                &[documents, beams, max_length],
-                std::iter::repeat_n(0, cells),
-            )?,
+            indirection: filled(&[documents, beams, room], std::iter::repeat_n(0, cells))?,
             logits: allocate(&[documents * beams, vocab_size])?,
         })
     }
@@ -53,7 +50,7 @@ impl StepBuffers {
 /// The caches of one layer.
 pub(super) struct Layer {
     pub(super) cross: CrossKv,
-    /// float32 `[documents * beams, heads, max_length, head_size]`.
+    /// float32 `[documents * beams, heads, room, head_size]`.
     pub(super) past_key: FloatTensor,
     /// The same shape.
     pub(super) past_value: FloatTensor,
@@ -63,13 +60,13 @@ impl Layer {
     pub(super) fn new(
         cross: CrossKv,
         beams: usize,
-        max_length: usize,
+        room: usize,
         shape: &ModelShape,
     ) -> Result<Self> {
         let dims = [
             cross.documents() * beams,
             shape.heads,
-            max_length,
+            room,
             shape.head_size,
         ];
         Ok(Self {
@@ -77,6 +74,17 @@ impl Layer {
             past_key: allocate(&dims)?,
             past_value: allocate(&dims)?,
         })
+    }
+
+    /// Makes room for `room` tokens a row, and keeps the `length` that are there.
+    pub(super) fn grow(&mut self, room: usize, length: usize) -> Result<()> {
+        for past in [&mut self.past_key, &mut self.past_value] {
+            let [rows, heads, _, size] = dimensions(past);
+            let mut larger = allocate(&[rows, heads, room, size])?;
+            copy_prefixes(past, &mut larger, rows * heads, length * size);
+            *past = larger;
+        }
+        Ok(())
     }
 
     /// Keeps these documents alone, with the first `length` tokens of their rows.
@@ -102,10 +110,10 @@ impl Layer {
             .into_iter()
             .zip(new)
         {
-            let (shape, past) = past.extract_tensor_mut();
-            let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
+            let [_, heads, room, size] = dimensions(past);
+            let (_, past) = past.extract_tensor_mut();
             let per_head = new.len() / heads;
-            let heads = past.chunks_exact_mut(max_length * size);
+            let heads = past.chunks_exact_mut(room * size);
             for (head, new) in heads.zip(new.chunks_exact(per_head)) {
                 head[length * size..][..per_head].copy_from_slice(new);
             }
@@ -130,10 +138,10 @@ fn copy_past(
     beams: usize,
     length: usize,
 ) {
-    let (shape, to) = to.extract_tensor_mut();
-    let [heads, max_length, size] = [shape[1], shape[2], shape[3]].map(|dim| dim as usize);
+    let [_, heads, room, size] = dimensions(from);
+    let (_, to) = to.extract_tensor_mut();
     let (_, from) = from.extract_tensor();
-    let (block, filled) = (max_length * size, length * size);
+    let (block, filled) = (room * size, length * size);
     let document_blocks = beams * heads;
     for (index, &document) in documents.iter().enumerate() {
         for head in 0..document_blocks {
@@ -141,4 +149,8 @@ fn copy_past(
             to.copy_from_slice(&from[(document * document_blocks + head) * block..][..filled]);
         }
     }
+}
+
+fn dimensions(past: &FloatTensor) -> [usize; 4] {
+    std::array::from_fn(|axis| past.shape()[axis] as usize)
 }

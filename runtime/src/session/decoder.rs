@@ -5,10 +5,13 @@ use ort::session::{IoBinding, Session};
 use super::buffers::{Buffers, Layer, StepBuffers, source_mask};
 use super::cross_kv::{SourceMemory, gather};
 use super::draft::DraftGraph;
-use super::tensors::{allocate, copy_rows};
+use super::tensors::{allocate, copy_prefixes, copy_rows};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::generation::{DraftModel, StepModel};
+
+/// Tokens for which the caches of a decoding have room at first: more than almost any summary has.
+const FIRST_ROOM: usize = 1024;
 
 /// Starts decodings.
 pub struct Decoder {
@@ -27,7 +30,7 @@ impl Decoder {
     }
 
     /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
-    /// row, the start token included.
+    /// row, the start token included. Caches have room for [`FIRST_ROOM`] of them, and grow.
     pub fn start(
         &mut self,
         memories: Vec<SourceMemory>,
@@ -35,13 +38,14 @@ impl Decoder {
         max_length: usize,
     ) -> Result<Decoding<'_>> {
         let mask = source_mask(&memories)?;
+        let room = max_length.min(FIRST_ROOM);
         let layers = gather(memories)?
             .into_iter()
-            .map(|cross| Layer::new(cross, beams, max_length, &self.shape))
+            .map(|cross| Layer::new(cross, beams, room, &self.shape))
             .collect::<Result<Vec<_>>>()?;
         let documents = mask.shape()[0] as usize;
         let buffers = Buffers {
-            steps: StepBuffers::new(documents, beams, max_length, self.shape.vocab_size)?,
+            steps: StepBuffers::new(documents, beams, room, self.shape.vocab_size)?,
             mask,
             layers,
         };
@@ -52,6 +56,7 @@ impl Decoder {
             documents,
             beams,
             max_length,
+            room,
             length: 0,
             previous: Vec::new(),
             draft_logits: Vec::new(),
@@ -63,7 +68,7 @@ impl Decoder {
 
 /// Documents being decoded.
 ///
-/// The self-attention cache of a row is written in place and never copied: when beams are
+/// The self-attention cache of a row is written in place, and copied only to grow: when beams are
 /// reordered, `cache_indirection[document, beam, position]` names the beam whose row holds the
 /// token. Cross-attention keys and values are there once a document, whatever the beams.
 pub struct Decoding<'d> {
@@ -73,6 +78,8 @@ pub struct Decoding<'d> {
     documents: usize,
     beams: usize,
     max_length: usize,
+    /// Tokens for which the caches have room.
+    room: usize,
     /// Tokens in the cache.
     length: usize,
     /// The indirection before a reorder; kept to save an allocation a step.
@@ -115,6 +122,32 @@ impl Decoding<'_> {
         bind().map_err(|error| Error::onnx_runtime("binding the decoder", error))
     }
 
+    /// Makes room in the caches for so many tokens more.
+    fn reserve(&mut self, tokens: usize) -> Result<()> {
+        let needed = self.length + tokens;
+        assert!(
+            needed <= self.max_length,
+            "a step beyond max_length {}",
+            self.max_length
+        );
+        if needed <= self.room {
+            return Ok(());
+        }
+        let room = needed.max(2 * self.room).min(self.max_length);
+        let (rows, length) = (self.documents * self.beams, self.length);
+        let vocab_size = self.vocab_size();
+        let Buffers { steps, layers, .. } = &mut self.buffers;
+        let mut larger = StepBuffers::new(self.documents, self.beams, room, vocab_size)?;
+        copy_prefixes(&steps.indirection, &mut larger.indirection, rows, length);
+        *steps = larger;
+        for layer in layers {
+            layer.grow(room, length)?;
+        }
+        self.room = room;
+        self.binding = buffers_binding(&self.decoder.session)?;
+        self.bind()
+    }
+
     /// Points every row at the histories its parent had.
     fn reorder(&mut self, parents: &[u32]) {
         let Some(newest) = self.length.checked_sub(1) else {
@@ -123,7 +156,7 @@ impl Decoding<'_> {
         let (_, table) = self.buffers.steps.indirection.extract_tensor_mut();
         self.previous.clear();
         self.previous.extend_from_slice(table);
-        let stride = self.max_length;
+        let stride = self.room;
         for (row, &parent) in parents.iter().enumerate() {
             let from = (row / self.beams * self.beams + parent as usize) * stride;
             let to = &mut table[row * stride..][..self.length];
@@ -147,11 +180,7 @@ impl StepModel for Decoding<'_> {
             (rows, rows),
             "one token and parent a row"
         );
-        assert!(
-            self.length < self.max_length,
-            "a step beyond max_length {}",
-            self.max_length
-        );
+        self.reserve(1)?;
         self.reorder(parents);
         let steps = &mut self.buffers.steps;
         let (_, ids) = steps.input_ids.extract_tensor_mut();
@@ -178,7 +207,7 @@ impl StepModel for Decoding<'_> {
             mask,
             layers,
         } = &mut self.buffers;
-        let mut smaller = StepBuffers::new(documents.len(), beams, self.max_length, vocab_size)?;
+        let mut smaller = StepBuffers::new(documents.len(), beams, self.room, vocab_size)?;
         let (_, table) = steps.indirection.extract_tensor();
         copy_rows(table, &mut smaller.indirection, documents);
         *steps = smaller;
@@ -203,11 +232,7 @@ impl DraftModel for Decoding<'_> {
     type Error = Error;
 
     fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32]> {
-        assert!(
-            self.length + tokens.len() <= self.max_length,
-            "a draft beyond max_length {}",
-            self.max_length
-        );
+        self.reserve(tokens.len())?;
         let logits = &mut self.draft_logits;
         let draft = &mut self.decoder.draft;
         draft.read(tokens, self.length, &mut self.buffers, logits)?;

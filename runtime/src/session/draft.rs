@@ -6,8 +6,9 @@ use ort::session::{Session, SessionInputValue, SessionInputs};
 
 use super::buffers::Buffers;
 use super::graph::{SessionOptions, open};
+use super::interface::check_decoder;
 use super::tensors::filled;
-use crate::bundle::io;
+use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 
@@ -15,14 +16,16 @@ use crate::library::OnnxRuntime;
 pub(super) struct DraftGraph {
     path: PathBuf,
     options: SessionOptions,
+    shape: ModelShape,
     session: Option<Session>,
 }
 
 impl DraftGraph {
-    pub(super) fn new(path: PathBuf, options: &SessionOptions) -> Self {
+    pub(super) fn new(path: PathBuf, options: &SessionOptions, shape: ModelShape) -> Self {
         Self {
             path,
             options: options.clone(),
+            shape,
             session: None,
         }
     }
@@ -38,7 +41,11 @@ impl DraftGraph {
     ) -> Result<()> {
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(open(&OnnxRuntime::load()?, &self.path, &self.options)?),
+            none => {
+                let session = open(&OnnxRuntime::load()?, &self.path, &self.options)?;
+                check_decoder(&session, &self.path, &self.shape, true)?;
+                none.insert(session)
+            }
         };
         let ids = filled(
             &[1, tokens.len()],

@@ -10,12 +10,15 @@ mod decoder;
 mod draft;
 mod encoder;
 mod graph;
+mod interface;
 mod tensors;
 
 pub use cross_kv::SourceMemory;
 pub use decoder::{Decoder, Decoding};
 pub use encoder::Encoder;
 pub use graph::{SessionOptions, open};
+
+use ort::session::Session;
 
 use crate::bundle::{Bundle, DECODER, DRAFT, ENCODER};
 use crate::error::Result;
@@ -25,14 +28,24 @@ use crate::library::OnnxRuntime;
 pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decoder)> {
     let runtime = OnnxRuntime::load()?;
     let shape = &bundle.manifest().shape;
-    let draft = draft::DraftGraph::new(bundle.path(DRAFT), options);
-    std::thread::scope(|scope| {
-        let encoder = scope.spawn(|| open(&runtime, &bundle.path(ENCODER), options));
-        let decoder = open(&runtime, &bundle.path(DECODER), options);
-        let encoder = encoder.join().expect("loading does not panic")?;
-        Ok((
-            Encoder::new(encoder, shape.clone()),
-            Decoder::new(decoder?, draft, shape.clone()),
-        ))
-    })
+    let draft = draft::DraftGraph::new(bundle.path(DRAFT), options, shape.clone());
+    let paths = [bundle.path(ENCODER), bundle.path(DECODER)];
+    let (encoder, decoder) = std::thread::scope(|scope| {
+        let encoder = scope.spawn(|| -> Result<Session> {
+            let encoder = open(&runtime, &paths[0], options)?;
+            interface::check_encoder(&encoder, &paths[0], shape)?;
+            Ok(encoder)
+        });
+        let decoder = open(&runtime, &paths[1], options).and_then(|decoder| {
+            interface::check_decoder(&decoder, &paths[1], shape, false)?;
+            Ok(decoder)
+        });
+        (encoder.join().expect("loading does not panic"), decoder)
+    });
+    let (encoder, decoder) = (encoder?, decoder?);
+    interface::check_cross(&encoder, &decoder, &paths[1])?;
+    Ok((
+        Encoder::new(encoder, shape.clone()),
+        Decoder::new(decoder, draft, shape.clone()),
+    ))
 }

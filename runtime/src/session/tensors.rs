@@ -49,3 +49,22 @@ where
         to.copy_from_slice(&from[document * size..][..size]);
     }
 }
+
+/// Copies the first `length` elements of each of the `rows` of equal size in a tensor.
+pub(super) fn copy_prefixes<T>(from: &Tensor<T>, to: &mut Tensor<T>, rows: usize, length: usize)
+where
+    T: PrimitiveTensorElementType + Debug + Copy,
+{
+    if rows == 0 || length == 0 {
+        return;
+    }
+    let (_, from) = from.extract_tensor();
+    let (_, to) = to.extract_tensor_mut();
+    let (from_size, to_size) = (from.len() / rows, to.len() / rows);
+    for (to, from) in to
+        .chunks_exact_mut(to_size)
+        .zip(from.chunks_exact(from_size))
+    {
+        to[..length].copy_from_slice(&from[..length]);
+    }
+}

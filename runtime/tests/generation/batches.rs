@@ -278,6 +278,44 @@ fn stop_strings_need_one_who_knows_texts() {
 }
 
 #[test]
+fn the_positions_end_a_search_only_when_a_sequence_reaches_them() {
+    for others in [
+        json!({}),
+        json!({"num_beams": 3}),
+        json!({"prompt_lookup_num_tokens": 4}),
+        json!({"do_sample": true, "num_return_sequences": 2}),
+    ] {
+        let with = |lengths: Value| {
+            let mut parameters = others.as_object().expect("map").clone();
+            parameters.extend(lengths.as_object().expect("map").clone());
+            config(&json!(parameters))
+        };
+        let sources = [vec![5, 6, 1]];
+        let generated = |config: &GenerationConfig| {
+            let rows = config.rows_per_document();
+            let mut model = TableModel::new(LIMITS.vocab_size, &sources, rows);
+            generate(&mut model, &as_sources(&sources), config, &mut ())
+        };
+        // The decoder reads 40 tokens, and the last token of a sequence is never read.
+        let longest = with(json!({"max_length": 41, "min_length": 41}));
+        let longest = generated(&longest).expect("within the positions");
+        assert_eq!(longest[0].sequences[0].token_ids.len(), 41);
+        let beyond = with(json!({"max_length": 42, "min_length": 42}));
+        let error = generated(&beyond)
+            .expect_err("beyond the positions")
+            .to_string();
+        assert!(
+            error.contains("`max_length` is 42") && error.contains("at most 41"),
+            "{error}"
+        );
+        // The table's end tokens come long before.
+        let unreached = with(json!({"max_length": 4000, "early_stopping": true}));
+        let unreached = generated(&unreached).expect("not reached");
+        assert!(unreached[0].sequences[0].token_ids.len() < 40);
+    }
+}
+
+#[test]
 fn no_documents_need_no_step() {
     assert!(run(&[], &config(&json!({})), &mut ()).is_empty());
 }

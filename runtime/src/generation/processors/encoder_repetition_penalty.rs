@@ -1,7 +1,17 @@
 //! `encoder_repetition_penalty`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use super::repetition_penalty::Penalty;
+
+/// Makes the processor where `encoder_repetition_penalty` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let penalty = settings.parameters.encoder_repetition_penalty;
+    made(
+        penalty
+            .filter(|penalty| *penalty != 1.0)
+            .map(EncoderRepetitionPenaltyLogitsProcessor::new),
+    )
+}
 
 /// Favours the tokens of the source where the penalty is above 1, avoids them below.
 pub(super) struct EncoderRepetitionPenaltyLogitsProcessor {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::LogitsProcessors;
 use super::processor::Context;
 use crate::generation::scoring::normalizer::{materialize, normalize};
 use crate::generation::{GenerationConfig, GenerationParameters, Limits};
@@ -48,7 +47,8 @@ fn filtered_probabilities_are_those_of_transformers() {
             GenerationConfig::resolve(defaults.as_object().expect("map"), &parameters, limits)
                 .expect("consistent");
         let context = Context::new(&[0], &[5, 1]);
-        LogitsProcessors::new(&config).process(&context, &mut scores);
+        let mut processors = config.processors().expect("consistent");
+        processors.process(&context, &mut scores);
         let normalizer = normalize(&scores, &mut Vec::new(), &mut Vec::new());
         materialize(&mut scores, normalizer);
         for (token, (ours, reference)) in scores.iter().zip(row(&line["log_probs"])).enumerate() {

@@ -1,6 +1,14 @@
 //! `min_length`.
 
-use super::processor::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
+
+/// Makes the processor where `min_length` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let eos = &settings.tokens.eos;
+    let min_length = settings.lengths.min_length;
+    let needed = min_length > 0 && !eos.is_empty();
+    made(needed.then(|| MinLengthLogitsProcessor::new(min_length, eos)))
+}
 
 /// Forbids the end tokens while the sequence, prompt included, is shorter than `min_length`.
 pub(super) struct MinLengthLogitsProcessor {

@@ -1,6 +1,17 @@
 //! `min_new_tokens`.
 
-use super::processor::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{
+    Context, Effect, LogitsProcessor, Made, Settings, above_zero, forbid, made,
+};
+
+/// Makes the processor where `min_new_tokens` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let eos = &settings.tokens.eos;
+    let min_new_tokens = above_zero(settings.parameters.min_new_tokens);
+    let prompt_length = settings.lengths.prompt.len();
+    let new = |new| MinNewTokensLengthLogitsProcessor::new(prompt_length, new, eos);
+    made(min_new_tokens.filter(|_| !eos.is_empty()).map(new))
+}
 
 /// Forbids the end tokens while fewer than `min_new_tokens` follow the prompt.
 pub(super) struct MinNewTokensLengthLogitsProcessor {

@@ -1,7 +1,14 @@
 //! `min_p`.
 
 use super::distribution::Distribution;
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `min_p` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let min_p = settings.parameters.min_p;
+    made(min_p.map(|min_p| MinPLogitsWarper::new(min_p, keep)))
+}
 
 /// Drops tokens less likely than a share of the likeliest.
 pub(super) struct MinPLogitsWarper {

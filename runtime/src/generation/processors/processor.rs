@@ -1,5 +1,64 @@
 //! What every logits processor is: a change to the scores of one row.
 
+use super::super::config::{Lengths, SpecialTokens};
+use super::super::error::{ParameterError, shown};
+use super::super::parameters::GenerationParameters;
+
+/// What processors are made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    /// The caller's parameters over the model's defaults.
+    pub(crate) parameters: &'a GenerationParameters,
+    pub(crate) tokens: &'a SpecialTokens,
+    pub(crate) lengths: &'a Lengths,
+}
+
+impl Settings<'_> {
+    /// Tokens that every filter of a sampling search leaves: beams need one beside the end tokens.
+    pub(super) fn min_tokens_to_keep(&self) -> usize {
+        match self.parameters.num_beams {
+            None | Some(1) => 1,
+            _ => self.tokens.end_count.max(1) + 1,
+        }
+    }
+
+    /// Checks tokens of which one is to be certain at some step.
+    pub(super) fn check_forced(
+        &self,
+        name: &'static str,
+        ids: &[u32],
+    ) -> Result<(), ParameterError> {
+        self.tokens.check(name, ids)?;
+        let suppressed = self
+            .parameters
+            .suppress_tokens
+            .as_deref()
+            .unwrap_or_default();
+        let is_suppressed = |id: &u32| suppressed.contains(&i64::from(*id));
+        if ids.is_empty() || !ids.iter().all(is_suppressed) {
+            return Ok(());
+        }
+        Err(ParameterError::Contradiction {
+            name,
+            value: shown(format!("{ids:?}")),
+            reason: "`suppress_tokens` forbids it, which would leave no token at all".to_owned(),
+        })
+    }
+}
+
+/// A number that is off unless it is above 0.
+pub(super) fn above_zero(number: Option<i64>) -> Option<usize> {
+    number?.try_into().ok().filter(|number| *number > 0)
+}
+
+/// A processor; `None` where its parameter is off.
+pub(super) type Made = Result<Option<Box<dyn LogitsProcessor>>, ParameterError>;
+
+/// What `make` returns, from a processor or `None`.
+pub(super) fn made<P: LogitsProcessor + 'static>(processor: Option<P>) -> Made {
+    Ok(processor.map(|processor| Box::new(processor) as Box<dyn LogitsProcessor>))
+}
+
 /// What is known of the row whose next token is to be chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {

@@ -87,7 +87,9 @@ fn processors(parameters: &Value) -> LogitsProcessors {
     };
     let defaults = defaults.as_object().expect("a map");
     let config = GenerationConfig::resolve(defaults, &parameters.expect("valid"), limits);
-    LogitsProcessors::new(&config.expect("consistent"))
+    config
+        .and_then(|config| config.processors())
+        .expect("consistent")
 }
 
 /// Scores of which some are forbidden, never all.

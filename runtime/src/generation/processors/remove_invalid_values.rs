@@ -1,6 +1,12 @@
 //! `remove_invalid_values`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `remove_invalid_values` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let asked = settings.parameters.remove_invalid_values == Some(true);
+    made(asked.then_some(InfNanRemoveLogitsProcessor))
+}
 
 /// Makes NaN zero, and the infinities the greatest and the least finite number.
 pub(super) struct InfNanRemoveLogitsProcessor;

@@ -1,6 +1,16 @@
 //! `repetition_penalty`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `repetition_penalty` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let penalty = settings.parameters.repetition_penalty;
+    made(
+        penalty
+            .filter(|penalty| *penalty != 1.0)
+            .map(RepetitionPenaltyLogitsProcessor::new),
+    )
+}
 
 /// Makes the tokens of the history less likely where the penalty is above 1, likelier below.
 pub(super) struct RepetitionPenaltyLogitsProcessor {

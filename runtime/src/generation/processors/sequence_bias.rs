@@ -1,39 +1,49 @@
 //! `sequence_bias`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use std::collections::HashMap;
+
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use crate::generation::parameters::SequenceBias;
+
+/// Makes the processor where `sequence_bias` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let Some(biases) = &settings.parameters.sequence_bias else {
+        return Ok(None);
+    };
+    for one in biases {
+        settings.tokens.check("sequence_bias", &one.token_ids)?;
+    }
+    made(Some(SequenceBiasLogitsProcessor::new(biases)))
+}
 
 /// Adds a bias to the last token of each sequence whose other tokens end the history.
 pub(super) struct SequenceBiasLogitsProcessor {
-    /// In the order in which transformers adds: single tokens, then groups of equal length as they first appear.
+    /// By the last token; those of one token in the order in which transformers adds them: single
+    /// tokens, then groups of equal length as they first appear.
     biases: Vec<(Vec<u32>, f32)>,
-    /// Sums of the biases of this step, for the tokens that have any.
-    sums: Vec<(u32, f32)>,
 }
 
 impl SequenceBiasLogitsProcessor {
     pub(super) fn new(given: &[SequenceBias]) -> Self {
-        // Sequences are keys: a later bias for the same sequence replaces an earlier one, and keeps its place.
-        let mut unique: Vec<(Vec<u32>, f32)> = Vec::new();
+        // Sequences are keys: a later bias for the same sequence replaces an earlier one, and keeps its
+        // place.
+        let mut places: HashMap<&[u32], usize> = HashMap::new();
+        let mut biases: Vec<(Vec<u32>, f32)> = Vec::new();
         for one in given {
             let bias = one.bias as f32;
-            match unique.iter_mut().find(|(ids, _)| *ids == one.token_ids) {
+            let place = *places.entry(&one.token_ids).or_insert(biases.len());
+            match biases.get_mut(place) {
                 Some(known) => known.1 = bias,
-                None => unique.push((one.token_ids.clone(), bias)),
+                None => biases.push((one.token_ids.clone(), bias)),
             }
         }
-        let mut lengths: Vec<usize> = vec![1];
-        for (ids, _) in &unique {
-            if !lengths.contains(&ids.len()) {
-                lengths.push(ids.len());
-            }
+        let mut ranks = HashMap::from([(1, 0)]);
+        for (ids, _) in &biases {
+            let next = ranks.len();
+            ranks.entry(ids.len()).or_insert(next);
         }
-        let rank = |ids: &[u32]| lengths.iter().position(|length| *length == ids.len());
-        unique.sort_by_key(|(ids, _)| rank(ids));
-        Self {
-            biases: unique,
-            sums: Vec::new(),
-        }
+        biases.sort_by_key(|(ids, _)| (ids.last().copied(), ranks.get(&ids.len()).copied()));
+        Self { biases }
     }
 }
 
@@ -43,21 +53,21 @@ impl LogitsProcessor for SequenceBiasLogitsProcessor {
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
-        // The biases of a token are summed before they meet its score, as floating point sums depend on order.
-        self.sums.clear();
-        for (ids, bias) in &self.biases {
-            let Some((last, before)) = ids.split_last() else {
-                continue;
-            };
-            if context.tokens.ends_with(before) {
-                match self.sums.iter_mut().find(|(token, _)| token == last) {
-                    Some((_, sum)) => *sum += bias,
-                    None => self.sums.push((*last, *bias)),
-                }
+        for of_token in self
+            .biases
+            .chunk_by(|(one, _), (other, _)| one.last() == other.last())
+        {
+            let applies = of_token.iter().filter_map(|(ids, bias)| {
+                let (_, before) = ids.split_last()?;
+                context.tokens.ends_with(before).then_some(*bias)
+            });
+            // The biases of a token are summed before they meet its score, as floating point sums
+            // depend on order.
+            if let Some(sum) = applies.reduce(|sum, bias| sum + bias)
+                && let Some(token) = of_token[0].0.last()
+            {
+                scores[*token as usize] += sum;
             }
-        }
-        for (token, sum) in &self.sums {
-            scores[*token as usize] += sum;
         }
     }
 }

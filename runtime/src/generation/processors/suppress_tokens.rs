@@ -1,6 +1,14 @@
 //! `suppress_tokens`.
 
-use super::processor::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
+
+/// Makes the processor where `suppress_tokens` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let tokens = settings
+        .tokens
+        .known(settings.parameters.suppress_tokens.as_deref());
+    made((!tokens.is_empty()).then(|| SuppressTokensLogitsProcessor::new(&tokens)))
+}
 
 /// Forbids these tokens at every step.
 pub(super) struct SuppressTokensLogitsProcessor {

@@ -1,6 +1,16 @@
 //! `temperature`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `temperature` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let temperature = settings.parameters.temperature;
+    made(
+        temperature
+            .filter(|temperature| *temperature != 1.0)
+            .map(TemperatureLogitsWarper::new),
+    )
+}
 
 /// Divides every score: above 1 evens the chances out, below 1 sharpens them.
 pub(super) struct TemperatureLogitsWarper {

@@ -1,7 +1,12 @@
 //! `top_h`.
 
 use super::distribution::{CumulativeSum, Distribution, likelier_first};
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `top_h` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    made(settings.parameters.top_h.map(TopHLogitsWarper::new))
+}
 
 /// Candidates that are considered at all.
 const CONSIDERED: usize = 100;

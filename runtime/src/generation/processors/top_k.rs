@@ -1,8 +1,16 @@
 //! `top_k`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, above_zero, made};
+use crate::generation::parameters::DEFAULT_TOP_K;
 use crate::generation::scoring::normalizer::{Normalizer, block_maxima, forbid_below};
 use crate::generation::scoring::top_k::{Row, TopK};
+
+/// Makes the processor where `top_k` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let top_k = settings.parameters.top_k.unwrap_or(DEFAULT_TOP_K);
+    made(above_zero(Some(top_k)).map(|top_k| TopKLogitsWarper::new(top_k, keep)))
+}
 
 /// Up to here the best are kept in order; beyond, selecting from a copy of the row is faster.
 const FEW: usize = 256;

@@ -3,7 +3,18 @@
 use std::cmp::Ordering;
 
 use super::distribution::{CumulativeSum, Distribution, Entry};
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `top_p` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let top_p = settings.parameters.top_p;
+    made(
+        top_p
+            .filter(|value| *value < 1.0)
+            .map(|value| TopPLogitsWarper::new(value, keep)),
+    )
+}
 
 /// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up, what sums to the rest.
 pub(super) struct TopPLogitsWarper {

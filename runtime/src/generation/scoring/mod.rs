@@ -6,6 +6,7 @@
 
 pub(crate) mod normalizer;
 pub(crate) mod top_k;
+pub(crate) mod torch_topk;
 
 /// Independent accumulators: two AVX-512, four AVX or eight SSE/NEON registers, enough to hide the latency of adding.
 pub(crate) const LANES: usize = 32;

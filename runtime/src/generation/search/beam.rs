@@ -1,12 +1,12 @@
 //! Beam search and beam sampling.
 //!
-//! Implements `GenerationMixin._beam_search` (transformers 5.23.0) for one document, whose arithmetic is kept to the
+//! Implements `GenerationMixin._beam_search` (transformers 5.24.0) for one document, whose arithmetic is kept to the
 //! rounding: "impossible" is a penalty of -1e9 added in f32 there, which makes ties that a cleaner formulation would
 //! not have, and an order of those ties.
 
 use epitome_kernels::simd::exp::exp;
 
-use super::super::config::{Beams, GenerationConfig, Sampling, candidates_per_beam};
+use super::super::config::{Beams, GenerationConfig, Sampling};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::EarlyStopping;
@@ -15,6 +15,7 @@ use super::super::random::Key;
 use super::super::scoring::BLOCK;
 use super::super::scoring::normalizer::Normalizer;
 use super::super::scoring::top_k::{Candidate, Row, TopK};
+use super::super::scoring::torch_topk::torch_topk;
 use super::super::stopping::StoppingCriteria;
 use super::document_search::{DocumentSearch, Fault, Workspace};
 
@@ -125,7 +126,7 @@ impl<'a> BeamSearch<'a> {
             running: running.collect(),
             parents: (0..beams).map(|number| number as u32).collect(),
             hypotheses: vec![beam(IMPOSSIBLE); beams],
-            top: TopK::new(candidates_per_beam(&config.tokens) * beams),
+            top: TopK::new(config.tokens.candidates_per_beam() * beams),
             scratch: Scratch {
                 next: vec![Beam::default(); beams],
                 ..Scratch::default()
@@ -217,15 +218,7 @@ impl<'a> BeamSearch<'a> {
             };
             scratch.scores.push(choice.score / divisor + penalty);
         }
-        // Of equal scores one that is finished is worth more than one that stands for what is missing.
-        let worth = |index: usize| {
-            let finished = match self.hypotheses.get(index) {
-                Some(known) => known.finished,
-                None => finishes(index - beams, &scratch.choices[index - beams]),
-            };
-            (scratch.scores[index], finished)
-        };
-        best_of(scratch.scores.len(), beams, worth, &mut scratch.order);
+        best_of(&mut scratch.scores, beams, &mut scratch.order);
         if scratch
             .order
             .iter()
@@ -259,13 +252,8 @@ impl<'a> BeamSearch<'a> {
                 choice.score
             }
         }));
-        let worth = |index: usize| (scratch.scores[index], false);
-        best_of(
-            scratch.scores.len(),
-            self.settings.num_beams,
-            worth,
-            &mut scratch.order,
-        );
+        let beams = self.settings.num_beams;
+        best_of(&mut scratch.scores, beams, &mut scratch.order);
         self.parents.clear();
         for (next, chosen) in scratch.next.iter_mut().zip(&scratch.order) {
             let choice = &scratch.choices[*chosen];
@@ -347,26 +335,13 @@ fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
     });
 }
 
-/// The `keep` indices below `count` of the greatest worth, greatest first, the lower index first among equals.
-fn best_of(
-    count: usize,
-    keep: usize,
-    worth: impl Fn(usize) -> (f32, bool),
-    order: &mut Vec<usize>,
-) {
+/// The indices of the `keep` greatest scores, in the order of `torch.topk`.
+fn best_of(scores: &mut [f32], keep: usize, order: &mut Vec<usize>) {
     // A score that is no number (nothing over nothing, for an extreme length_penalty) is the worst.
-    let worth = |index: usize| match worth(index) {
-        (score, _) if score.is_nan() => (f32::NEG_INFINITY, false),
-        other => other,
-    };
-    order.clear();
-    for index in 0..count {
-        let place = order.partition_point(|other| worth(*other) >= worth(index));
-        if place < keep {
-            order.truncate(keep - 1);
-            order.insert(place, index);
-        }
+    for score in scores.iter_mut().filter(|score| score.is_nan()) {
+        *score = f32::NEG_INFINITY;
     }
+    torch_topk(scores, keep, order);
 }
 
 impl DocumentSearch for BeamSearch<'_> {
@@ -421,17 +396,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_come_first_and_finished_ones_before_others() {
-        let worth = [
-            (1.0, false),
-            (f32::NAN, true),
-            (2.0, false),
-            (1.0, true),
-            (2.0, false),
-        ];
+    fn a_score_that_is_no_number_is_the_worst() {
         let mut order = Vec::new();
-        best_of(worth.len(), 4, |index| worth[index], &mut order);
-        assert_eq!(order, [2, 4, 3, 0]);
+        best_of(&mut [1.0, f32::NAN, 2.0], 3, &mut order);
+        assert_eq!(order, [2, 0, 1]);
     }
 
     #[test]

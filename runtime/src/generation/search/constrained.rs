@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::super::config::{Beams, GenerationConfig, candidates_per_beam};
+use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::Constraint;
@@ -59,7 +59,7 @@ impl<'a> ConstrainedBeamSearch<'a> {
             states: vec![ConstraintState::of(&constraints, prompt); beams],
             next: vec![Running::default(); beams],
             parents: (0..beams).collect(),
-            ranking: Ranking::new(candidates_per_beam(&config.tokens) * beams),
+            ranking: Ranking::new(config.tokens.candidates_per_beam() * beams),
             hypotheses: BeamHypotheses::new(config, settings, beams),
             constraints,
             done: false,

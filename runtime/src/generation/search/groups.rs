@@ -3,7 +3,7 @@
 //! Implements `GenerationMixin._group_beam_search` with `BeamSearchScorer` (transformers 4.46.3) for
 //! one document. That groups avoid each other is the work of a processor, `diversity_penalty`.
 
-use super::super::config::{Beams, GenerationConfig, candidates_per_beam};
+use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::stopping::StoppingCriteria;
@@ -49,7 +49,7 @@ impl<'a> GroupBeamSearch<'a> {
             running: Running::start(prompt, size),
             next: vec![Running::default(); size],
             parents: (0..size).collect(),
-            ranking: Ranking::new(candidates_per_beam(&config.tokens) * size),
+            ranking: Ranking::new(config.tokens.candidates_per_beam() * size),
             hypotheses: BeamHypotheses::new(config, settings, size),
             done: false,
         };

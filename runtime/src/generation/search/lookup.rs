@@ -4,7 +4,7 @@
 //! are drafted as its next ones, and the decoder reads them all in one step; what it would not have
 //! chosen is thrown away. The draft decides how many steps there are, and never what comes out.
 //!
-//! After `PromptLookupCandidateGenerator` (transformers 5.23.0), which looks for encoder-decoder
+//! After `PromptLookupCandidateGenerator` (transformers 5.24.0), which looks for encoder-decoder
 //! models in the tokens generated so far alone; this looks in the source first.
 
 use super::super::config::Lookup;

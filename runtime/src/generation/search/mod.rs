@@ -13,11 +13,10 @@ mod single;
 
 use document_search::{DocumentSearch, Fault, Workspace};
 
-use super::config::{GenerationConfig, Strategy};
+use super::config::{GenerationConfig, Lengths, Strategy};
 use super::error::{GenerateError, ParameterError};
 use super::model::{DraftModel, Source, StepModel};
 use super::outcome::{Generated, StopReason};
-use super::processors::LogitsProcessors;
 use crate::progress::Progress;
 
 /// One document that is decoding.
@@ -60,7 +59,7 @@ impl Active<'_> {
 /// With `prompt_lookup_num_tokens` a document that decodes alone takes several tokens a step where its
 /// draft is right; those that decode together take one each, as ever.
 ///
-/// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.23.0).
+/// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.24.0).
 ///
 /// # Errors
 /// [`GenerateError::Model`] if a step fails; [`GenerateError::NotANumber`] if the model's scores are no numbers;
@@ -74,20 +73,20 @@ pub fn generate<M: StepModel>(
     config: &GenerationConfig,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Generated>, GenerateError<M::Error>> {
-    if model.vocab_size() != config.vocab_size {
+    if model.vocab_size() != config.tokens.vocab_size {
         return Err(GenerateError::Vocabulary {
             model: model.vocab_size(),
-            config: config.vocab_size,
+            config: config.tokens.vocab_size,
         });
     }
     if !config.stop_strings().is_empty() && config.stopping.matcher.is_none() {
         return Err(GenerateError::Parameter(ParameterError::NotSupported {
             name: "stop_strings",
-            value: format!("{:?} without a tokenizer", config.stop_strings()),
+            value: format!("{} texts without a tokenizer", config.stop_strings().len()),
         }));
     }
     let mut results = vec![None; sources.len()];
-    let mut batch = Batch::new(config, sources);
+    let mut batch = Batch::new(config, sources)?;
     while batch.drop_finished(model, &mut results, progress)? {
         batch.step(model, progress)?;
     }
@@ -98,8 +97,6 @@ pub fn generate<M: StepModel>(
 struct Batch<'a> {
     active: Vec<Active<'a>>,
     workspace: Workspace,
-    /// Tokens that are given; all but the last go through the decoder before the first choice.
-    prompt: &'a [u32],
     rows: usize,
     steps: usize,
     tokens: Vec<u32>,
@@ -107,11 +104,12 @@ struct Batch<'a> {
     kept: Vec<usize>,
     /// Drafts what a single document may go on with.
     drafter: Option<lookup::Drafter<'a>>,
-    max_length: usize,
+    /// All tokens of the prompt but the last go through the decoder before the first choice.
+    lengths: &'a Lengths,
 }
 
 impl<'a> Batch<'a> {
-    fn new(config: &'a GenerationConfig, sources: &[Source<'a>]) -> Self {
+    fn new(config: &'a GenerationConfig, sources: &[Source<'a>]) -> Result<Self, ParameterError> {
         let start = |(document, source): (usize, &Source<'a>)| Active {
             document,
             search: match &config.strategy {
@@ -132,15 +130,14 @@ impl<'a> Batch<'a> {
             },
             stopped: None,
         };
-        Self {
+        Ok(Self {
             active: sources.iter().enumerate().map(start).collect(),
             workspace: Workspace {
-                processors: LogitsProcessors::new(config),
-                vocab_size: config.vocab_size,
+                processors: config.processors()?,
+                vocab_size: config.tokens.vocab_size,
                 maxima: Vec::new(),
                 sums: Vec::new(),
             },
-            prompt: &config.lengths.prompt,
             rows: config.rows_per_document(),
             steps: 0,
             tokens: Vec::new(),
@@ -150,13 +147,13 @@ impl<'a> Batch<'a> {
                 (Some(lookup), [source]) => Some(lookup::Drafter::new(
                     lookup,
                     source.token_ids,
-                    config.vocab_size,
+                    config.tokens.vocab_size,
                     config.eos_token_ids(),
                 )),
                 _ => None,
             },
-            max_length: config.max_length(),
-        }
+            lengths: &config.lengths,
+        })
     }
 
     /// Takes finished and cancelled documents out of the batch. `false` when none is left.
@@ -202,7 +199,16 @@ impl<'a> Batch<'a> {
     ) -> Result<(), GenerateError<M::Error>> {
         self.tokens.clear();
         self.parents.clear();
-        let reading = self.steps + 1 < self.prompt.len();
+        let reading = self.steps + 1 < self.lengths.prompt.len();
+        let length = match self.active.first() {
+            Some(active) if !reading => active.search.length(),
+            _ => self.steps + 1,
+        };
+        if let Some(positions) = self.lengths.positions
+            && length > positions
+        {
+            return Err(self.lengths.beyond_positions(positions).into());
+        }
         if !reading
             && self.draft()
             && let Some(model) = model.as_draft_model()
@@ -212,8 +218,10 @@ impl<'a> Batch<'a> {
         self.tokens.clear();
         for active in &self.active {
             if reading {
-                self.tokens
-                    .extend(std::iter::repeat_n(self.prompt[self.steps], self.rows));
+                self.tokens.extend(std::iter::repeat_n(
+                    self.lengths.prompt[self.steps],
+                    self.rows,
+                ));
                 self.parents.extend((0..self.rows).map(|row| row as u32));
             } else {
                 active.search.feed(&mut self.tokens, &mut self.parents);
@@ -250,7 +258,9 @@ impl<'a> Batch<'a> {
             return false;
         };
         // The step itself gives one token more than the draft has.
-        let room = self.max_length.saturating_sub(history.len() + 1);
+        let room = self.lengths.max_length.saturating_sub(history.len() + 1);
+        let positions = self.lengths.longest_history();
+        let room = room.min(positions.saturating_sub(history.len()));
         self.tokens.extend(history.last());
         drafter.propose(history, room, &mut self.tokens);
         self.tokens.len() > 1

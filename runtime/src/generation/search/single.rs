@@ -1,6 +1,6 @@
 //! Greedy search and sampling: each sequence grows by one token a step.
 //!
-//! Implements `GenerationMixin._sample` (transformers 5.23.0), which serves both.
+//! Implements `GenerationMixin._sample` (transformers 5.24.0), which serves both.
 
 use epitome_kernels::simd::exp::exp;
 

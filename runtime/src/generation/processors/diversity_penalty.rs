@@ -1,6 +1,16 @@
 //! `diversity_penalty`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `diversity_penalty` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let penalty = settings.parameters.diversity_penalty;
+    made(
+        penalty
+            .filter(|penalty| *penalty > 0.0)
+            .map(HammingDiversityLogitsProcessor::new),
+    )
+}
 
 /// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so much
 /// for each beam that did.

@@ -1,7 +1,18 @@
 //! `typical_p`.
 
 use super::distribution::{CumulativeSum, Distribution};
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `typical_p` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let typical_p = settings.parameters.typical_p;
+    made(
+        typical_p
+            .filter(|value| *value < 1.0)
+            .map(|value| TypicalLogitsWarper::new(value, keep)),
+    )
+}
 
 /// Keeps the tokens whose information is nearest the expected one, up to a probability.
 pub(super) struct TypicalLogitsWarper {

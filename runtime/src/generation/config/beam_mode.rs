@@ -3,8 +3,8 @@
 //! Implements, for beams, `GenerationConfig.get_generation_mode` and the checks of
 //! `GenerationConfig.validate` of transformers 4.46.3, which still has groups and constraints.
 
-use super::error::ParameterError;
-use super::parameters::{Constraint, GenerationParameters};
+use super::super::error::ParameterError;
+use super::super::parameters::{Constraint, GenerationParameters};
 
 /// The kinds of beam search.
 #[derive(Debug)]

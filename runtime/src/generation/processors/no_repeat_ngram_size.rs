@@ -1,6 +1,12 @@
 //! `no_repeat_ngram_size`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, above_zero, made};
+
+/// Makes the processor where `no_repeat_ngram_size` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let size = above_zero(settings.parameters.no_repeat_ngram_size);
+    made(size.map(NoRepeatNGramLogitsProcessor::new))
+}
 
 /// Forbids every token that would repeat a sequence of `size` tokens of the history, the decoder start included.
 pub(super) struct NoRepeatNGramLogitsProcessor {

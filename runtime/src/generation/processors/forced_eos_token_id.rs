@@ -1,6 +1,16 @@
 //! `forced_eos_token_id`.
 
-use super::processor::{Context, Effect, LogitsProcessor, force};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, force, made};
+
+/// Makes the processor where `forced_eos_token_id` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let Some(tokens) = &settings.parameters.forced_eos_token_id else {
+        return Ok(None);
+    };
+    settings.check_forced("forced_eos_token_id", tokens)?;
+    let max_length = settings.lengths.max_length;
+    made(Some(ForcedEosTokenLogitsProcessor::new(max_length, tokens)))
+}
 
 /// Makes the end tokens certain where the next token is the last that `max_length` allows.
 pub(super) struct ForcedEosTokenLogitsProcessor {

@@ -1,6 +1,18 @@
 //! `begin_suppress_tokens`.
 
-use super::processor::{Context, Effect, LogitsProcessor, forbid};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
+
+/// Makes the processor where `begin_suppress_tokens` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let tokens = settings
+        .tokens
+        .known(settings.parameters.begin_suppress_tokens.as_deref());
+    let prompt_length = settings.lengths.prompt.len();
+    // A forced first token comes before the one at which the output begins.
+    let forced = prompt_length == 1 && settings.parameters.forced_bos_token_id.is_some();
+    let begin = prompt_length + usize::from(forced);
+    made((!tokens.is_empty()).then(|| SuppressTokensAtBeginLogitsProcessor::new(&tokens, begin)))
+}
 
 /// Forbids these tokens where the output begins.
 pub(super) struct SuppressTokensAtBeginLogitsProcessor {

@@ -1,7 +1,13 @@
 //! `encoder_no_repeat_ngram_size`.
 
-use super::no_repeat_ngram::forbid_continuations;
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::no_repeat_ngram_size::forbid_continuations;
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, above_zero, made};
+
+/// Makes the processor where `encoder_no_repeat_ngram_size` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let size = above_zero(settings.parameters.encoder_no_repeat_ngram_size);
+    made(size.map(EncoderNoRepeatNGramLogitsProcessor::new))
+}
 
 /// Forbids every token that would copy a sequence of `size` tokens from the source.
 pub(super) struct EncoderNoRepeatNGramLogitsProcessor {

@@ -1,6 +1,13 @@
 //! `forced_bos_token_id`.
 
-use super::processor::{Context, Effect, LogitsProcessor, force};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, force, made};
+
+/// Makes the processor where `forced_bos_token_id` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let token = settings.parameters.forced_bos_token_id;
+    settings.check_forced("forced_bos_token_id", token.as_slice())?;
+    made(token.map(ForcedBosTokenLogitsProcessor::new))
+}
 
 /// Makes one token certain where only the decoder start stands before it.
 pub(super) struct ForcedBosTokenLogitsProcessor {

@@ -1,7 +1,39 @@
 //! `exponential_decay_length_penalty`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+use crate::generation::error::ParameterError;
 use crate::generation::parameters::ExponentialDecay;
+
+/// Makes the processor where `exponential_decay_length_penalty` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let Some(decay) = settings.parameters.exponential_decay_length_penalty else {
+        return Ok(None);
+    };
+    let wrong = |reason: String| ParameterError::Contradiction {
+        name: "exponential_decay_length_penalty",
+        value: format!("[{}, {}]", decay.start, decay.factor),
+        reason,
+    };
+    let eos = &settings.tokens.eos;
+    if eos.is_empty() {
+        return Err(wrong(
+            "the model has no `eos_token_id` to favour".to_owned(),
+        ));
+    }
+    let max_length = settings.lengths.max_length;
+    let power = i32::try_from(max_length).unwrap_or(i32::MAX);
+    if !(decay.factor.powi(power) as f32).is_finite() {
+        return Err(wrong(format!(
+            "its power overflows within {max_length} tokens"
+        )));
+    }
+    let prompt_length = settings.lengths.prompt.len();
+    made(Some(ExponentialDecayLengthPenalty::new(
+        decay,
+        eos,
+        prompt_length,
+    )))
+}
 
 /// Raises the end tokens' scores, exponentially from a length on.
 pub(super) struct ExponentialDecayLengthPenalty {

@@ -1,7 +1,13 @@
 //! `renormalize_logits`.
 
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use crate::generation::scoring::normalizer::{materialize, normalize};
+
+/// Makes the processor where `renormalize_logits` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let asked = settings.parameters.renormalize_logits == Some(true);
+    made(asked.then(LogitNormalization::default))
+}
 
 /// Makes the scores log-probabilities again, after all other processors.
 #[derive(Default)]

@@ -1,7 +1,18 @@
 //! `eta_cutoff`.
 
 use super::distribution::Distribution;
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `eta_cutoff` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let eta_cutoff = settings.parameters.eta_cutoff;
+    made(
+        eta_cutoff
+            .filter(|value| *value > 0.0 && *value < 1.0)
+            .map(|value| EtaLogitsWarper::new(value, keep)),
+    )
+}
 
 /// Drops tokens less likely than a bound that falls as the entropy grows.
 pub(super) struct EtaLogitsWarper {

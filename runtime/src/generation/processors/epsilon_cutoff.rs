@@ -1,7 +1,18 @@
 //! `epsilon_cutoff`.
 
 use super::distribution::Distribution;
-use super::processor::{Context, Effect, LogitsProcessor};
+use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
+
+/// Makes the processor where `epsilon_cutoff` asks for it.
+pub(super) fn make(settings: &Settings<'_>) -> Made {
+    let keep = settings.min_tokens_to_keep();
+    let epsilon_cutoff = settings.parameters.epsilon_cutoff;
+    made(
+        epsilon_cutoff
+            .filter(|value| *value > 0.0 && *value < 1.0)
+            .map(|value| EpsilonLogitsWarper::new(value, keep)),
+    )
+}
 
 /// Drops tokens less likely than a bound.
 pub(super) struct EpsilonLogitsWarper {

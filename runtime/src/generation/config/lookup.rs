@@ -1,0 +1,50 @@
+//! Settings of prompt lookup.
+
+use super::super::error::ParameterError;
+use super::super::parameters::GenerationParameters;
+use super::strategy::Strategy;
+
+/// transformers' `max_matching_ngram_size` where neither model nor caller gives one.
+const DEFAULT_NGRAM_SIZE: usize = 2;
+
+/// Settings of prompt lookup.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup {
+    /// Most tokens of a draft.
+    pub(crate) tokens: usize,
+    /// Most of the newest tokens that are looked up.
+    pub(crate) ngram_size: usize,
+}
+
+impl Lookup {
+    /// Drafts serve one sequence that grows token by token. Who asks for more is told; a model's
+    /// default only yields, as in transformers.
+    pub(super) fn resolve(
+        merged: &GenerationParameters,
+        params: &GenerationParameters,
+        strategy: &Strategy,
+        sequences: usize,
+    ) -> Result<Option<Self>, ParameterError> {
+        let Some(tokens) = merged.prompt_lookup_num_tokens else {
+            return Ok(None);
+        };
+        let single = matches!(strategy, Strategy::Greedy | Strategy::Sample(_)) && sequences == 1;
+        if single {
+            let ngram_size = merged.max_matching_ngram_size;
+            return Ok(Some(Self {
+                tokens,
+                ngram_size: ngram_size.unwrap_or(DEFAULT_NGRAM_SIZE),
+            }));
+        }
+        match params.prompt_lookup_num_tokens {
+            None => Ok(None),
+            Some(tokens) => Err(ParameterError::Contradiction {
+                name: "prompt_lookup_num_tokens",
+                value: tokens.to_string(),
+                reason: "drafts are for greedy search and sampling of one sequence; \
+                         set num_beams and num_return_sequences to 1"
+                    .into(),
+            }),
+        }
+    }
+}

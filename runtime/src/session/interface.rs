@@ -1,0 +1,167 @@
+//! Whether graphs have the inputs and outputs that the bundle's manifest says.
+//!
+//! The sizes of buffers come from the manifest, and operators read and write those buffers. So what the
+//! graphs declare is compared with the manifest before anything is bound or allocated.
+
+use std::path::Path;
+
+use epitome_kernels::attention::padded_head_size;
+use ort::session::Session;
+use ort::value::TensorElementType::{self, Float16, Float32, Int32, Int64};
+use ort::value::{Outlet, ValueType};
+
+use crate::bundle::{ModelShape, io};
+use crate::error::{Error, Result};
+
+/// An input or output: its name, its element type and its sizes, `None` where they vary or do not
+/// matter.
+struct Port {
+    name: String,
+    elements: &'static [TensorElementType],
+    dims: Vec<Option<usize>>,
+}
+
+impl Port {
+    fn new<const N: usize>(
+        name: impl Into<String>,
+        elements: &'static [TensorElementType],
+        dims: [Option<usize>; N],
+    ) -> Self {
+        Self {
+            name: name.into(),
+            elements,
+            dims: dims.to_vec(),
+        }
+    }
+
+    fn is(&self, outlet: &Outlet) -> bool {
+        let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+            return false;
+        };
+        let fits = |(expected, found): (&Option<usize>, &i64)| match expected {
+            Some(size) => usize::try_from(*found) == Ok(*size),
+            None => true,
+        };
+        self.elements.contains(ty)
+            && shape.len() == self.dims.len()
+            && self.dims.iter().zip(shape.iter()).all(fits)
+    }
+}
+
+/// The ports of one kind in every decoder layer.
+fn each_layer(
+    shape: &ModelShape,
+    name: fn(usize) -> String,
+    elements: &'static [TensorElementType],
+    dims: [Option<usize>; 4],
+) -> impl Iterator<Item = Port> {
+    (0..shape.decoder_layers).map(move |layer| Port::new(name(layer), elements, dims))
+}
+
+/// Checks the encoder.
+pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
+    let inputs = [io::INPUT_IDS, io::ATTENTION_MASK];
+    let inputs = inputs.into_iter().zip([&[Int64], &[Int32]]);
+    let inputs = inputs.map(|(name, elements)| Port::new(name, elements, [None, None]));
+    let hidden = [None, None, Some(shape.hidden_size)];
+    let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, &[Float32], hidden));
+    check(path, "input", session.inputs(), inputs)?;
+    check(
+        path,
+        "output",
+        session.outputs(),
+        outputs.chain(cross(shape)),
+    )
+}
+
+/// Checks the decoder, or the graph that reads drafts, which has no indirection.
+pub(super) fn check_decoder(
+    session: &Session,
+    path: &Path,
+    shape: &ModelShape,
+    reads_drafts: bool,
+) -> Result<()> {
+    let past = [None, Some(shape.heads), None, Some(shape.head_size)];
+    let indirection = Port::new(io::CACHE_INDIRECTION, &[Int32], [None, None, None]);
+    let inputs = [
+        Port::new(io::INPUT_IDS, &[Int64], [None, None]),
+        Port::new(io::PAST_LENGTH, &[Int32], [Some(1)]),
+        Port::new(io::SOURCE_MASK, &[Int32], [None, None]),
+    ]
+    .into_iter()
+    .chain((!reads_drafts).then_some(indirection))
+    .chain(each_layer(shape, io::past_key, &[Float32], past))
+    .chain(each_layer(shape, io::past_value, &[Float32], past))
+    .chain(cross(shape));
+    let logits = Port::new(io::LOGITS, &[Float32], [None, Some(shape.vocab_size)]);
+    let outputs = std::iter::once(logits)
+        .chain(each_layer(shape, io::present_key, &[Float32], past))
+        .chain(each_layer(shape, io::present_value, &[Float32], past));
+    check(path, "input", session.inputs(), inputs)?;
+    check(path, "output", session.outputs(), outputs)
+}
+
+/// Keys and values of the cross-attention, in the layout of the operator that packs them.
+fn cross(shape: &ModelShape) -> impl Iterator<Item = Port> {
+    let [key, value] = [shape.head_size, padded_head_size(shape.head_size)]
+        .map(|row| [None, Some(shape.heads), None, Some(row)]);
+    let keys = each_layer(shape, io::cross_key, &[Float32, Float16], key);
+    keys.chain(each_layer(
+        shape,
+        io::cross_value,
+        &[Float32, Float16],
+        value,
+    ))
+}
+
+/// Checks that the decoder reads keys and values of the cross-attention as the encoder gives them.
+pub(super) fn check_cross(encoder: &Session, decoder: &Session, path: &Path) -> Result<()> {
+    let given = |input: &&Outlet| {
+        let output = encoder
+            .outputs()
+            .iter()
+            .find(|one| one.name() == input.name());
+        output.is_some_and(|output| declared(output) != declared(input))
+    };
+    match decoder.inputs().iter().find(given) {
+        None => Ok(()),
+        Some(input) => Err(mismatch(path, "input", input.name())),
+    }
+}
+
+fn declared(outlet: &Outlet) -> Option<(TensorElementType, &[i64])> {
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Some((*ty, shape)),
+        _ => None,
+    }
+}
+
+/// Compares all inputs or all outputs of a graph with those it must have.
+fn check(
+    path: &Path,
+    kind: &'static str,
+    found: &[Outlet],
+    expected: impl Iterator<Item = Port>,
+) -> Result<()> {
+    let mut count = 0;
+    for port in expected {
+        match found.iter().find(|outlet| outlet.name() == port.name) {
+            Some(outlet) if port.is(outlet) => count += 1,
+            _ => return Err(mismatch(path, kind, &port.name)),
+        }
+    }
+    if found.len() == count {
+        return Ok(());
+    }
+    Err(Error::Interface {
+        path: path.into(),
+        problem: format!("has {} {kind}s, not {count}", found.len()),
+    })
+}
+
+fn mismatch(path: &Path, kind: &str, name: &str) -> Error {
+    Error::Interface {
+        path: path.into(),
+        problem: format!("has no {kind} '{name}' of that type and size"),
+    }
+}
