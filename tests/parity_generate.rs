@@ -32,7 +32,11 @@ fn run(
     let memories = sources.iter().map(|source| encoder.encode(source).unwrap());
     let memories = memories.collect();
     let mut decoding = decoder
-        .start(memories, config.rows_per_document(), config.max_length())
+        .start(
+            memories,
+            config.rows_per_document(),
+            config.longest_history(),
+        )
         .unwrap();
     let sources: Vec<_> = sources.iter().map(|source| Source::new(source)).collect();
     generate(&mut decoding, &sources, config, &mut ()).unwrap()
@@ -133,7 +137,7 @@ fn every_golden_of_groups_and_constraints_has_the_same_token_ids_and_scores() {
     }
 }
 
-/// The shortest sources, and a text over the limit, alone and all together.
+/// The shortest sources, a text over the limit, and a very long summary, alone and all together.
 #[test]
 fn every_edge_golden_has_the_same_token_ids_and_scores() {
     let (_, cases) = golden_lines("edges.jsonl");
@@ -145,10 +149,13 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
             .iter()
             .filter(|case| case["model"] == *model)
             .collect();
-        for beams in [1, 4] {
+        for beams in [1, 2, 4] {
             let parameters = |case: &&&Value| case["parameters"]["num_beams"] == beams;
             let cases: Vec<&Value> = cases.iter().filter(parameters).copied().collect();
-            // Near-ties are left out.
+            // Near-ties are left out, and a summary of 1,200 tokens is the only case of 2 beams.
+            if beams == 2 && model != "t5-silu" {
+                continue;
+            }
             assert!(!cases.is_empty(), "{model} has no case of {beams} beams");
             let parameters = cases[0]["parameters"].as_object().unwrap();
             let parameters = GenerationParameters::from_json(parameters).unwrap();
