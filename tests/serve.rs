@@ -171,7 +171,7 @@ fn errors_have_the_stock_containers_shape_and_honest_codes() {
         ),
         (
             &json_type,
-            r#"{"inputs":"a","parameters":{"max_length":9999999}}"#,
+            r#"{"inputs":"a","parameters":{"max_length":9999999,"min_length":9999999}}"#,
             400,
             "max_length",
         ),

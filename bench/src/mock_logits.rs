@@ -89,8 +89,8 @@ impl MockSearch {
     pub fn new(parameters: &GenerationParameters) -> Self {
         let parameters = GenerationParameters {
             decoder_start_token_id: Some(PAD),
-            pad_token_id: Some(PAD),
-            eos_token_id: Some(vec![EOS]),
+            pad_token_id: Some(PAD.into()),
+            eos_token_id: Some(vec![EOS.into()]),
             ..parameters.clone()
         };
         let limits = Limits {
@@ -132,7 +132,7 @@ pub fn plain_search(steps: usize) -> GenerationParameters {
 pub fn processed_search(steps: usize) -> GenerationParameters {
     GenerationParameters {
         no_repeat_ngram_size: Some(3),
-        min_length: Some(steps),
+        min_length: Some(steps as i64),
         repetition_penalty: Some(1.2),
         encoder_no_repeat_ngram_size: Some(3),
         bad_words_ids: Some(vec![vec![5], vec![6, 7]]),

@@ -38,7 +38,7 @@ pub struct Took {
 pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
     let config = summarizer.configure(&GenerationParameters {
         num_beams: Some(job.beams),
-        min_new_tokens: Some(job.tokens),
+        min_new_tokens: Some(job.tokens as i64),
         max_new_tokens: Some(job.tokens),
         length_penalty: Some(1.0),
         no_repeat_ngram_size: Some(0),
