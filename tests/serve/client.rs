@@ -196,16 +196,21 @@ impl Server {
 
     /// Kills the supervised server, as the system would.
     pub(crate) fn kill_child(&self) {
-        let parent = self.child.id().to_string();
-        let found = Command::new("ps")
-            .args(["-o", "pid=", "--ppid", &parent])
-            .output();
-        let children = String::from_utf8(found.expect("ps runs").stdout).unwrap();
+        let children = self.children();
         let status = Command::new("kill")
             .arg("-KILL")
             .args(children.split_whitespace())
             .status();
         assert!(status.expect("kill runs").success());
+        until(|| self.children() != children);
+    }
+
+    fn children(&self) -> String {
+        let parent = self.child.id().to_string();
+        let found = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &parent])
+            .output();
+        String::from_utf8(found.expect("ps runs").stdout).unwrap()
     }
 
     /// Waits for the end.

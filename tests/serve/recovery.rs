@@ -76,7 +76,10 @@ fn a_load_that_failed_is_said_once_and_tried_again_when_files_change() {
     let server = Server::start_any(&exported.path(), &[]);
     client::until(|| server.get("/ping").text().contains("tokenizer.json"));
     std::thread::sleep(Duration::from_millis(1500));
-    fs::write(&tokenizer, whole).unwrap();
+    // At once, so that no part of it is seen.
+    let written = exported.path().with_extension("whole");
+    fs::write(&written, whole).unwrap();
+    fs::rename(&written, &tokenizer).unwrap();
     client::until(|| server.get("/ping").status == 200);
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
     let log = server.stop();
