@@ -77,7 +77,7 @@ impl App {
         }
     }
 
-    /// Whether the server can do its work.
+    /// Whether the server can answer.
     pub(crate) fn health(&self) -> Health {
         match &self.models {
             Models::One(model) => model.health(),

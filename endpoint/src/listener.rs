@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 /// Set in the server's environment by its supervisor: its standard input is the listening socket.
 pub(crate) const INHERITED: &str = "EPITOME_INHERITED_LISTENER";
 
-/// Why the server could not do its work.
+/// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {

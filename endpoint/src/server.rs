@@ -121,7 +121,7 @@ fn app(settings: Settings, prepare: Arc<dyn PrepareModel>, shutdown: Shutdown) -
 /// Says once what it means to be reached from elsewhere without a key.
 fn say_who_may_ask(server: &ServerSettings) {
     let access = &server.access;
-    if !server.listen.ip().is_loopback() && access.key.is_none() && !access.is_upstream {
+    if !server.listen.ip().is_loopback() && access.key.is_none() && !access.authenticated_upstream {
         tracing::warn!(
             "everyone who reaches this address can use the model and read the metrics: give \
              --api-key, or --host 127.0.0.1"

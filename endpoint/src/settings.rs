@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::key::Key;
 use crate::media::Format;
 
-/// The whole of it.
+/// All settings.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Where to listen, and what to load.
@@ -48,7 +48,7 @@ pub struct AccessSettings {
     /// The key that requests must carry.
     pub key: Option<Key>,
     /// Whether requests were authenticated before they come here, as in SageMaker.
-    pub is_upstream: bool,
+    pub authenticated_upstream: bool,
 }
 
 /// When the digests of a bundle's files are compared with its manifest. A wrong one makes `/ping`

@@ -378,7 +378,7 @@ fn access(flags: &AccessFlags) -> Result<AccessSettings> {
     Ok(AccessSettings {
         allowed_origins: flags.allow_origin.clone(),
         key: key.map(|key| Key::new(key.trim())),
-        is_upstream: flags.authenticated_upstream,
+        authenticated_upstream: flags.authenticated_upstream,
     })
 }
 

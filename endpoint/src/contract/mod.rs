@@ -3,10 +3,12 @@
 //! * `request`: what a body asks for.
 //! * `json`, `csv`: the formats of bodies; read in one pass, keeping nothing but texts and
 //!   parameters.
+//! * `bounded_value`: JSON values of parameters, bounded in number.
 //! * `content_encoding`: bodies that came compressed.
 //! * `answers`: bodies of answers.
 
 mod answers;
+mod bounded_value;
 mod content_encoding;
 mod csv;
 #[cfg(test)]

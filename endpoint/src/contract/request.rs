@@ -156,7 +156,7 @@ impl<'a> Reading<'a> {
             documents: documents.len(),
             is_list,
         });
-        // An empty list is answered without any work.
+        // An empty list is answered without a job.
         if documents.is_empty() {
             return Ok(());
         }
