@@ -50,11 +50,9 @@ impl Activity {
         self.began.notify_one();
     }
 
-    /// Something was sent.
-    pub(super) fn wrote(&self) {
-        if matches!(self.request(), RequestState::Running { .. }) {
-            self.set(RequestState::Answering);
-        }
+    /// The head of the answer is made, and will be sent.
+    pub(super) fn answer_began(&self) {
+        self.set(RequestState::Answering);
     }
 
     /// Something is to be read: after an answer, that is the next request.

@@ -10,11 +10,11 @@ mod hang_up;
 mod socket;
 mod table;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -98,21 +98,18 @@ impl Connections {
             asked.request_began(request.version());
             let is_allowed = place == Place::Full || request.uri().path() == "/ping";
             let answer = is_allowed.then(|| inner.call(request));
+            let asked = asked.clone();
             async move {
-                match answer {
-                    Some(answer) => {
-                        let mut response = answer.await?;
-                        if place == Place::PingOnly {
-                            close_after(&mut response);
-                        }
-                        Ok(response)
-                    }
-                    None => {
-                        let mut response = ApiError::TooManyClients.into_response();
-                        close_after(&mut response);
-                        Ok::<_, std::convert::Infallible>(response)
-                    }
+                let mut response = match answer {
+                    Some(answer) => answer.await?,
+                    None => ApiError::TooManyClients.into_response(),
+                };
+                if place == Place::PingOnly {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
                 }
+                asked.answer_began();
+                Ok::<_, Infallible>(response)
             }
         });
         let connection = self.graceful.watch(http.serve_connection(io, service));
@@ -145,9 +142,4 @@ impl Connections {
             () = idle => {}
         }
     }
-}
-
-fn close_after(response: &mut hyper::Response<Body>) {
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(CONNECTION, close);
 }

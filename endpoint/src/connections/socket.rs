@@ -89,7 +89,6 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.activity.wrote();
         let stall = self.stall;
         loop {
             if self.stream.poll_write_ready(context)?.is_pending() {
