@@ -26,14 +26,12 @@ impl Scratch {
     /// # Errors
     /// Where the temporary folder cannot be written.
     pub fn new() -> io::Result<Self> {
-        // It gets its name once it is locked, so that nobody takes it for an abandoned one.
-        let unnamed = tempfile::Builder::new().prefix(".epitome-").tempdir()?;
-        let lock = File::create(unnamed.path().join(LOCK))?;
-        lock.try_lock().map_err(io::Error::from)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
-        fs::rename(unnamed.path(), folder.path())?;
-        // Nothing is left under the first name.
-        let _ = unnamed.keep();
+        // It gets its name once it is locked, so that nobody takes the folder for an abandoned one.
+        let unnamed = folder.path().join("unlocked");
+        let lock = File::create(&unnamed)?;
+        lock.try_lock()?;
+        fs::rename(&unnamed, folder.path().join(LOCK))?;
         Ok(Self {
             folder,
             _lock: lock,
