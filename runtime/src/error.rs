@@ -9,7 +9,8 @@ use crate::generation::{GenerateError, ParameterError};
 /// The result of this library's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What lies at the bottom of an error: mostly the system's own sentence, where the outer ones only say that a call failed.
+/// What lies at the bottom of an error: mostly the system's own sentence, where the outer ones only
+/// say that a call failed.
 pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

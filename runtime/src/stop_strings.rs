@@ -1,10 +1,10 @@
 //! Which token histories end in a stop string.
 //!
-//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.24.0). The texts of the
-//! tokens are matched from the newest one backwards, so a stop string is found wherever tokens divide
-//! it, also where it begins or ends within a token; one that lies wholly before the newest token is
-//! not. transformers tabulates the places at which each token fits, to stay within tensors; here the
-//! same comparisons are made when they are needed.
+//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.24.0). The texts of
+//! the tokens are matched from the newest one backwards, so a stop string is found wherever tokens
+//! divide it, also where it begins or ends within a token; one that lies wholly before the newest
+//! token is not. transformers tabulates the places at which each token fits, to stay within
+//! tensors; here the same comparisons are made when they are needed.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub(crate) struct TokenTexts {
     unit: Unit,
 }
 
-/// In what transformers measures texts. Matching bytes finds the same as matching characters, but the
-/// unit says how many tokens are looked at.
+/// In what transformers measures texts. Matching bytes finds the same as matching characters, but
+/// the unit says how many tokens are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Characters,
@@ -83,8 +83,8 @@ fn has_type(decoder: &Value, kind: &str) -> bool {
     }
 }
 
-/// The byte for which GPT-2's vocabulary writes this character: printable ones stand for themselves,
-/// the others are counted from U+0100.
+/// The byte for which GPT-2's vocabulary writes this character: printable ones stand for
+/// themselves, the others are counted from U+0100.
 fn byte_of(character: char) -> Option<u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let code = u32::from(character);
@@ -199,8 +199,8 @@ impl StopStringCriteria {
     }
 }
 
-/// How many of the last bytes of `stop` lie within `token`, when the stop string ends in it; a token
-/// may offer several places.
+/// How many of the last bytes of `stop` lie within `token`, when the stop string ends in it; a
+/// token may offer several places.
 fn overlaps<'a>(token: &'a [u8], stop: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     (1..=token.len()).filter_map(move |end| {
         let head = &token[..end];

@@ -71,7 +71,8 @@ impl Summarizer {
         Self::open_with(path, &SessionOptions::default())
     }
 
-    /// Loads a bundle: the tokenizer and the graphs side by side, as a large vocabulary takes as long as they do.
+    /// Loads a bundle: the tokenizer and the graphs side by side, as a large vocabulary takes as
+    /// long as they do.
     pub fn open_with(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
         let bundle = Bundle::open(path)?;
         let settings = ModelSettings::of(&bundle)?;
@@ -96,7 +97,8 @@ impl Summarizer {
         self.tokenizer.set_source_prefix(prefix);
     }
 
-    /// Decodes at most so many rows (documents times beams) together instead of 16, and never less than one document.
+    /// Decodes at most so many rows (documents times beams) together instead of 16, and never less
+    /// than one document.
     pub fn set_rows_together(&mut self, rows: NonZeroUsize) {
         self.rows_together = rows.get();
     }
@@ -110,7 +112,8 @@ impl Summarizer {
         self.summarize_observed(texts, parameters, &mut ())
     }
 
-    /// Summarizes documents, followed by `progress`: tokens as they become final, and a way to stop.
+    /// Summarizes documents, followed by `progress`: tokens as they become final, and a way to
+    /// stop.
     pub fn summarize_observed<T: AsRef<str>>(
         &mut self,
         texts: &[T],

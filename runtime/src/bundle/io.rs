@@ -16,8 +16,9 @@ pub const SOURCE_MASK: &str = "source_mask";
 /// float32 `[batch * beams, vocab]`, decoder.
 pub const LOGITS: &str = "logits";
 
-/// float32, or float16 in bundles that are not fp32, `[batch, heads, padded source, head_size]`: made by the encoder, read by
-/// the decoder, laid out by [`PackCrossKv`](crate::operators::attention::PACK_CROSS_KV_FP32).
+/// float32, or float16 in bundles that are not fp32, `[batch, heads, padded source, head_size]`:
+/// made by the encoder, read by the decoder, laid out by
+/// [`PackCrossKv`](crate::operators::attention::PACK_CROSS_KV_FP32).
 pub fn cross_key(layer: usize) -> String {
     format!("cross_key.{layer}")
 }

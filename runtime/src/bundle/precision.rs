@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Precision of the matrices of a bundle: linear layers and embedding tables. Everything else, which
-/// is little, is float32, but for [what the cross-attention reads](Self::halves_memory).
+/// Precision of the matrices of a bundle: linear layers and embedding tables. Everything else,
+/// which is little, is float32, but for [what the cross-attention reads](Self::halves_memory).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -17,7 +17,8 @@ pub enum Precision {
     Fp16,
     /// 8-bit integers, with a scale for each output; activations are rounded too, row by row.
     Int8,
-    /// 4-bit integers in blocks, with a scale and a least value for each; tables of tokens as in int8.
+    /// 4-bit integers in blocks, with a scale and a least value for each; tables of tokens as in
+    /// int8.
     Int4,
 }
 
@@ -25,14 +26,14 @@ impl Precision {
     /// Every precision, most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Int8, Self::Int4];
 
-    /// Whether norms are operators of our own. (float32 bundles keep to the stock ones, whose rounding is nearest to
-    /// transformers'.)
+    /// Whether norms are operators of our own. (float32 bundles keep to the stock ones, whose
+    /// rounding is nearest to transformers'.)
     pub fn has_own_norms(self) -> bool {
         self != Self::Fp32
     }
 
-    /// Whether the encoder's attention may split its factors, where a processor is quicker with the parts. (In float32
-    /// bundles a factor keeps all its bits.)
+    /// Whether the encoder's attention may split its factors, where a processor is quicker with the
+    /// parts. (In float32 bundles a factor keeps all its bits.)
     pub fn splits_attention(self) -> bool {
         self != Self::Fp32
     }

@@ -1,14 +1,15 @@
 //! Generation exactly as HuggingFace transformers 5.24.0 does it for encoder-decoder models.
 //!
-//! Independent of what runs the decoder: a [`StepModel`] turns the newest tokens into logits, and [`generate`]
-//! chooses tokens until every document is finished.
+//! Independent of what runs the decoder: a [`StepModel`] turns the newest tokens into logits, and
+//! [`generate`] chooses tokens until every document is finished.
 //!
-//! * [`GenerationParameters`] is what a caller asks for, in transformers' names; [`GenerationConfig`] is that over
-//!   the model's defaults, resolved and consistent.
+//! * [`GenerationParameters`] is what a caller asks for, in transformers' names;
+//!   [`GenerationConfig`] is that over the model's defaults, resolved and consistent.
 //! * `processors` change scores; the searches know none of them.
-//! * `search` holds greedy search and sampling, beam search, diverse and constrained beam search (these
-//!   two as transformers 4.46.3 has them, which version 5 lacks), and the loop that drives documents
-//!   in lockstep. Every document has a search of its own, so documents never influence each other.
+//! * `search` holds greedy search and sampling, beam search, diverse and constrained beam search
+//!   (these two as transformers 4.46.3 has them, which version 5 lacks), and the loop that drives
+//!   documents in lockstep. Every document has a search of its own, so documents never influence
+//!   each other.
 //! * `scoring` is the arithmetic over whole rows.
 
 mod config;

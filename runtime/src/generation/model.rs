@@ -5,8 +5,8 @@ use std::time::Instant;
 /// A decoder that a search drives one token at a time.
 ///
 /// Rows are document-major: row = document * rows per document + beam, and rows per document
-/// ([`rows_per_document`](super::GenerationConfig::rows_per_document)) never changes during a search. All rows have
-/// the same length, so the step's number is their position.
+/// ([`rows_per_document`](super::GenerationConfig::rows_per_document)) never changes during a
+/// search. All rows have the same length, so the step's number is their position.
 pub trait StepModel {
     /// How a step fails.
     type Error;
@@ -16,18 +16,20 @@ pub trait StepModel {
 
     /// Makes one decoder step.
     ///
-    /// `tokens[row]` is the newest token of each row. `parents[row]` is the beam, within the row's document, whose
-    /// history the row continues; on the first step each row continues itself. Returns the logits, row after row
-    /// ([rows * vocabulary], f32), which the search may overwrite.
+    /// `tokens[row]` is the newest token of each row. `parents[row]` is the beam, within the row's
+    /// document, whose history the row continues; on the first step each row continues itself.
+    /// Returns the logits, row after row ([rows * vocabulary], f32), which the search may
+    /// overwrite.
     ///
     /// # Errors
     /// Whatever keeps the decoder from scoring; the search ends with it.
     fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32], Self::Error>;
 
-    /// Keeps only these documents, ascending indices into those now decoding; the others are finished.
+    /// Keeps only these documents, ascending indices into those now decoding; the others are
+    /// finished.
     ///
-    /// Called between steps, and never with an empty list: when no document is left, the search just ends. The
-    /// parents of the next step are given in terms of the documents kept.
+    /// Called between steps, and never with an empty list: when no document is left, the search
+    /// just ends. The parents of the next step are given in terms of the documents kept.
     ///
     /// # Errors
     /// Whatever keeps the decoder from going on; the search ends with it.
@@ -77,7 +79,7 @@ impl<'a> Source<'a> {
 
 /// Knows which token histories end in a stop string; the tokenizer's side implements it.
 pub trait StopStrings: Send + Sync {
-    /// Whether the text of `token_ids` (the decoder's whole history, newest last) ends in a stop string, or has one
-    /// that the newest token completed.
+    /// Whether the text of `token_ids` (the decoder's whole history, newest last) ends in a stop
+    /// string, or has one that the newest token completed.
     fn ends(&self, token_ids: &[u32]) -> bool;
 }

@@ -1,7 +1,8 @@
 //! Random numbers that depend on what they are for, and on nothing else.
 //!
-//! There is no generator with a state: each number is a hash of the seed, the document's own tokens, the sequence,
-//! the step and the candidate. So a document draws the same whichever documents share its batch, on every machine.
+//! There is no generator with a state: each number is a hash of the seed, the document's own
+//! tokens, the sequence, the step and the candidate. So a document draws the same whichever
+//! documents share its batch, on every machine.
 
 /// The finalizer of SplitMix64: every bit of the input changes every bit of the output.
 fn mix(mut value: u64) -> u64 {
@@ -41,8 +42,8 @@ impl Key {
     /// No [`Self::gumbel`] is greater: 53 ln 2, rounded up.
     pub(crate) const GUMBEL_MOST: f32 = 37.0;
 
-    /// A number from the standard Gumbel distribution: adding one to each log-weight and taking the greatest sums
-    /// draws by weight, without replacement.
+    /// A number from the standard Gumbel distribution: adding one to each log-weight and taking the
+    /// greatest sums draws by weight, without replacement.
     pub(crate) fn gumbel(self) -> f64 {
         -(-self.uniform().ln()).ln()
     }

@@ -1,9 +1,9 @@
 //! The folder in which a fetched library is kept, and why what lies there is trusted.
 //!
-//! A library runs with all rights of the process. So only this user (or root) may be able to write the
-//! file and its folders, and the file must have the pinned digest. The digest is computed again
-//! whenever the file is not the one that was checked before: whenever its device, inode, size or time
-//! of change differ.
+//! A library runs with all rights of the process. So only this user (or root) may be able to write
+//! the file and its folders, and the file must have the pinned digest. The digest is computed again
+//! whenever the file is not the one that was checked before: whenever its device, inode, size or
+//! time of change differ.
 
 use std::env;
 use std::fs::{self, Metadata};
@@ -23,8 +23,8 @@ const CHECKED: &str = "checked";
 /// The folder of the library of this wheel.
 ///
 /// # Errors
-/// [`LibraryError::NoCache`] where the user has no folder: one in the shared temporary folder would be
-/// anybody's.
+/// [`LibraryError::NoCache`] where the user has no folder: one in the shared temporary folder would
+/// be anybody's.
 pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
     let given = |name: &str| {
         env::var_os(name)

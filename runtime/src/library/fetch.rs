@@ -14,8 +14,9 @@ use super::error::LibraryError;
 use super::platform::Wheel;
 use crate::bundle::digest;
 
-/// Ways to call pip, the usual one first. `-I` keeps Python from importing from the current folder or
-/// from where its environment variables point: documents may lie there, and a `pip.py` among them.
+/// Ways to call pip, the usual one first. `-I` keeps Python from importing from the current folder
+/// or from where its environment variables point: documents may lie there, and a `pip.py` among
+/// them.
 const PIPS: &[&[&str]] = &[
     &["python3", "-I", "-m", "pip"],
     &["python", "-I", "-m", "pip"],

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::error::LibraryError;
 use super::platform::MINIMUM_MINOR;
 
-/// The version of the library, as `1.31`, when it is whole and new enough. (The library says no more.)
+/// The version of the library, as `1.31`, when it is whole and new enough. (The library says no
+/// more.)
 pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
     let broken = |problem: &str| LibraryError::Broken {
         path: path.into(),

@@ -30,8 +30,8 @@ impl DraftGraph {
         }
     }
 
-    /// Reads `tokens` behind the `length` others of the caches in `buffers`, and writes their keys and
-    /// values there. Leaves the logits behind each token in `logits`.
+    /// Reads `tokens` behind the `length` others of the caches in `buffers`, and writes their keys
+    /// and values there. Leaves the logits behind each token in `logits`.
     pub(super) fn read(
         &mut self,
         tokens: &[u32],

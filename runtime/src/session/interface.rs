@@ -1,7 +1,7 @@
 //! Whether graphs have the inputs and outputs that the bundle's manifest says.
 //!
-//! The sizes of buffers come from the manifest, and operators read and write those buffers. So what the
-//! graphs declare is compared with the manifest before anything is bound or allocated.
+//! The sizes of buffers come from the manifest, and operators read and write those buffers. So what
+//! the graphs declare is compared with the manifest before anything is bound or allocated.
 
 use std::path::Path;
 

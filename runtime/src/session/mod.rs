@@ -1,8 +1,8 @@
 //! The two graphs of a bundle, running in ONNX Runtime.
 //!
 //! - [`Encoder`] reads one document and gives its [`SourceMemory`], computed once.
-//! - [`Decoder`] starts a [`Decoding`] of one or more documents, which makes one step at a time over
-//!   buffers that are bound once and never move.
+//! - [`Decoder`] starts a [`Decoding`] of one or more documents, which makes one step at a time
+//!   over buffers that are bound once and never move.
 
 mod buffers;
 mod cross_kv;

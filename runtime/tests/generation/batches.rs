@@ -250,7 +250,8 @@ impl StopStrings for StopAt {
 #[test]
 fn a_stop_string_is_an_end_token_by_another_name() {
     for beams in [1, 4] {
-        // A third candidate is ranked for each beam where two tokens end, so an end that cannot occur is added.
+        // A third candidate is ranked for each beam where two tokens end, so an end that cannot
+        // occur is added.
         let ends = config(&json!({"num_beams": beams, "eos_token_id": [1, 7]}));
         let stops = config(&json!({
             "num_beams": beams, "eos_token_id": [1, 1], "stop_strings": "the end",

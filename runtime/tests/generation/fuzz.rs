@@ -1,4 +1,5 @@
-//! Any JSON as parameters gives an answer or one clear sentence: no panic, no endless loop, bounded memory.
+//! Any JSON as parameters gives an answer or one clear sentence: no panic, no endless loop, bounded
+//! memory.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;

@@ -1,4 +1,5 @@
-//! What transformers' `generate` returns over the same table, for hundreds of drawings of all parameters.
+//! What transformers' `generate` returns over the same table, for hundreds of drawings of all
+//! parameters.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -65,8 +66,9 @@ fn departure(ours: &Generated, reference: &Value) -> Option<String> {
     None
 }
 
-/// The configuration of a drawing. One who asks for more than the greatest length at least is refused, where
-/// transformers only warns; from a model's defaults it is taken, and then what transformers does must follow.
+/// The configuration of a drawing. One who asks for more than the greatest length at least is
+/// refused, where transformers only warns; from a model's defaults it is taken, and then what
+/// transformers does must follow.
 fn resolve(
     defaults: &Map<String, Value>,
     drawn: &Map<String, Value>,

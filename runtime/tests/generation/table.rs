@@ -35,7 +35,8 @@ fn row(source: &[u32], history: &[u32], logits: &mut [f32]) {
     }
 }
 
-/// The decoder, which keeps each row's history as a real one keeps its cache, and checks what it is asked.
+/// The decoder, which keeps each row's history as a real one keeps its cache, and checks what it is
+/// asked.
 pub(crate) struct TableModel {
     vocab_size: usize,
     sources: Vec<Vec<u32>>,

@@ -1,8 +1,8 @@
 //! What a search follows: parameters over the model's defaults, resolved as transformers resolves
 //! them.
 //!
-//! Implements `GenerationMixin._prepare_generation_config`, `GenerationConfig.get_generation_mode` and
-//! the checks across parameters of `GenerationConfig.validate` (transformers 5.24.0).
+//! Implements `GenerationMixin._prepare_generation_config`, `GenerationConfig.get_generation_mode`
+//! and the checks across parameters of `GenerationConfig.validate` (transformers 5.24.0).
 
 mod beam_mode;
 mod lengths;
@@ -73,8 +73,8 @@ impl GenerationConfig {
     /// Only what this search uses is judged: a temperature of 0 is no fault where nothing is drawn.
     ///
     /// # Errors
-    /// A [`ParameterError`] naming the parameter that is out of range, contradicts another one, is not
-    /// supported, or is missing.
+    /// A [`ParameterError`] naming the parameter that is out of range, contradicts another one, is
+    /// not supported, or is missing.
     pub fn resolve(
         defaults: &Map<String, Value>,
         params: &GenerationParameters,
@@ -150,7 +150,8 @@ impl GenerationConfig {
         self.lengths.longest_history()
     }
 
-    /// Tokens with which every sequence starts: the decoder start, then the caller's `decoder_input_ids`.
+    /// Tokens with which every sequence starts: the decoder start, then the caller's
+    /// `decoder_input_ids`.
     #[must_use]
     pub fn prompt(&self) -> &[u32] {
         &self.lengths.prompt

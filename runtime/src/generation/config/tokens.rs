@@ -44,7 +44,8 @@ impl SpecialTokens {
         ids.filter(|id| (*id as usize) < self.vocab_size).collect()
     }
 
-    /// Checks ids of tokens that must be in the vocabulary, for their scores or embeddings are used.
+    /// Checks ids of tokens that must be in the vocabulary, for their scores or embeddings are
+    /// used.
     ///
     /// # Errors
     /// [`ParameterError::Invalid`] for the first that is not.
@@ -62,8 +63,8 @@ impl SpecialTokens {
         }
     }
 
-    /// Candidates that beam search ranks for each beam: even if every beam ends in every way, enough
-    /// go on.
+    /// Candidates that beam search ranks for each beam: even if every beam ends in every way,
+    /// enough go on.
     pub(crate) fn candidates_per_beam(&self) -> usize {
         (1 + self.end_count).max(2)
     }

@@ -1,8 +1,8 @@
 //! What a caller asks for: transformers' generation parameters, each optional.
 //!
-//! One table ([`parameters!`]) gives every parameter its documentation, scope, name, type and allowed
-//! values; the lines of the logits processors' parameters come from [`with_processors!`]. The struct,
-//! the JSON reader, the range checks and the list of names all come from the table.
+//! One table ([`parameters!`]) gives every parameter its documentation, scope, name, type and
+//! allowed values; the lines of the logits processors' parameters come from [`with_processors!`].
+//! The struct, the JSON reader, the range checks and the list of names all come from the table.
 //!
 //! Implements the names of `GenerationConfig.__init__` and the range checks of
 //! `GenerationConfig.validate` and of the logits processors' constructors in transformers 5.24.0.
@@ -152,8 +152,8 @@ with_processors! { parameters! {
     /// Sequences returned for each document, best first. Default 1.
     Always num_return_sequences: usize, "a whole number from 1 to 256",
         |value| (1..=MAX_ROWS).contains(value);
-    /// Exponent of the length by which a finished hypothesis' score is divided: above 0 favours longer
-    /// output, below 0 shorter. Default 1.0.
+    /// Exponent of the length by which a finished hypothesis' score is divided: above 0 favours
+    /// longer output, below 0 shorter. Default 1.0.
     Beams length_penalty: f64, "a finite number", |value| value.is_finite();
     /// When beam search may end. Default `false`.
     Beams early_stopping: EarlyStopping, "true, false or \"never\"", any;
@@ -161,13 +161,13 @@ with_processors! { parameters! {
     /// needs `diversity_penalty`. Default 1.
     Always num_beam_groups: usize, "a whole number from 1 to 256",
         |value| (1..=MAX_ROWS).contains(value);
-    /// Tokens that the output must contain: each element a list of tokens in a row, or a list of such
-    /// lists of which one is enough.
+    /// Tokens that the output must contain: each element a list of tokens in a row, or a list of
+    /// such lists of which one is enough.
     Always force_words_ids: Vec<Constraint>, "a list of at most 64 phrases (lists of token ids) or \
         choices (lists of phrases of which none begins another), with at most 1024 tokens",
         |list| sound(list);
-    /// The same with transformers' names, as
-    /// `[{"PhrasalConstraint": [ids]}, {"DisjunctiveConstraint": [[ids], [ids]]}]`; both may be given.
+    /// The same with transformers' names, as `[{"PhrasalConstraint": [ids]},
+    /// {"DisjunctiveConstraint": [[ids], [ids]]}]`; both may be given.
     Always constraints: Vec<Constraint>, "a list of at most 64 `{\"PhrasalConstraint\": [token ids]}` \
         or `{\"DisjunctiveConstraint\": [[token ids], …]}` (of which none begins another), with at \
         most 1024 tokens", |list| sound(list);
@@ -183,7 +183,8 @@ with_processors! { parameters! {
             && texts.iter().all(|text| (1..=MAX_STOP_STRING).contains(&text.len()));
     /// Draws tokens at random instead of taking the best. Default false.
     Always do_sample: bool, "true or false", any;
-    /// Seed of the draws (epitome's own): the same seed and document give the same output. Default 0.
+    /// Seed of the draws (epitome's own): the same seed and document give the same output. Default
+    /// 0.
     Sampling seed: u64, "a whole number, 0 or more", any;
     /// Token ids with which every output starts; the decoder start is put before them where it is
     /// missing.
@@ -198,7 +199,8 @@ with_processors! { parameters! {
         |ids| ids.len() <= MAX_ENDS;
     /// Token that fills finished rows; it never appears in the output.
     Always pad_token_id: i64, "a token id", any;
-    /// Prompt lookup: most tokens that are drafted from the source, to be verified in one decoder step.
+    /// Prompt lookup: most tokens that are drafted from the source, to be verified in one decoder
+    /// step.
     Single prompt_lookup_num_tokens: usize, "an integer from 1 to 256",
         |value| (1..=256).contains(value);
     /// Most of the newest tokens that prompt lookup finds in the source to draft from there.
@@ -311,13 +313,15 @@ fn refuse(name: &str, value: &Value) -> Result<(), Fault> {
 impl GenerationParameters {
     /// Reads a JSON object of parameters, named as transformers names them.
     ///
-    /// Parameters that only concern how transformers computes (`use_cache` and the like) are accepted
-    /// and have no effect; `null` clears a parameter, so that the model's default does not apply either.
+    /// Parameters that only concern how transformers computes (`use_cache` and the like) are
+    /// accepted and have no effect; `null` clears a parameter, so that the model's default does not
+    /// apply either.
     ///
     /// # Errors
-    /// [`ParameterError::Unknown`] for a name that is none, [`ParameterError::NotSupported`] for one
-    /// that is not implemented, [`ParameterError::Invalid`] for a value that has the wrong type, or that
-    /// no search allows. Values that only some searches use are checked when the search is known.
+    /// [`ParameterError::Unknown`] for a name that is none, [`ParameterError::NotSupported`] for
+    /// one that is not implemented, [`ParameterError::Invalid`] for a value that has the wrong
+    /// type, or that no search allows. Values that only some searches use are checked when the
+    /// search is known.
     pub fn from_json(map: &Map<String, Value>) -> Result<Self, ParameterError> {
         let mut parameters = Self::default();
         for (name, value) in map {

@@ -1,6 +1,7 @@
 //! The types of parameters, and how JSON values are read as them.
 //!
-//! Numbers are read as Python reads them: `16.0` is the whole number 16, `true` is 1, and 1 is true.
+//! Numbers are read as Python reads them: `16.0` is the whole number 16, `true` is 1, and 1 is
+//! true.
 
 use serde_json::Value;
 

@@ -11,8 +11,8 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     for word in words {
         settings.tokens.check("bad_words_ids", word)?;
     }
-    // An end token alone is no bad word: transformers passes over it, and fails where nothing else is
-    // left.
+    // An end token alone is no bad word: transformers passes over it, and fails where nothing else
+    // is left.
     let is_end =
         |word: &Vec<u32>| matches!(word.as_slice(), [id] if settings.tokens.eos.contains(id));
     let words: Vec<_> = words.iter().filter(|word| !is_end(word)).cloned().collect();

@@ -14,7 +14,8 @@ pub(super) struct Entry {
     pub(super) probability: f32,
 }
 
-/// The possible tokens of a row, with the softmax of their scores. Keeps its memory from row to row.
+/// The possible tokens of a row, with the softmax of their scores. Keeps its memory from row to
+/// row.
 #[derive(Debug, Default)]
 pub(super) struct Distribution {
     pub(super) entries: Vec<Entry>,
@@ -25,7 +26,8 @@ pub(super) struct Distribution {
 }
 
 impl Distribution {
-    /// Reads a row. Without entries afterwards if the row has no softmax: whoever draws from it reports that.
+    /// Reads a row. Without entries afterwards if the row has no softmax: whoever draws from it
+    /// reports that.
     pub(super) fn read(&mut self, scores: &[f32]) {
         self.entries.clear();
         let normalizer = normalize(scores, &mut self.maxima, &mut self.sums);

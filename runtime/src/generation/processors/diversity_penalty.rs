@@ -12,8 +12,8 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     )
 }
 
-/// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so much
-/// for each beam that did.
+/// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so
+/// much for each beam that did.
 ///
 /// The class of this name is one of transformers 4.46.3: version 5 no longer has groups of beams.
 pub(super) struct HammingDiversityLogitsProcessor {

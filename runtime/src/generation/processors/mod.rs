@@ -1,7 +1,7 @@
 //! Logits processors: each changes the scores of one row before its next token is chosen.
 //!
-//! A processor is one line of the [table](table) and one file, both named as its parameter. The file
-//! implements a class of transformers' `logits_process.py`, and `make` says when it is needed.
+//! A processor is one line of the [table](table) and one file, both named as its parameter. The
+//! file implements a class of transformers' `logits_process.py`, and `make` says when it is needed.
 
 mod bad_words_ids;
 mod begin_suppress_tokens;

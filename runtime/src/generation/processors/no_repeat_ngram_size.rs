@@ -8,7 +8,8 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     made(size.map(NoRepeatNGramLogitsProcessor::new))
 }
 
-/// Forbids every token that would repeat a sequence of `size` tokens of the history, the decoder start included.
+/// Forbids every token that would repeat a sequence of `size` tokens of the history, the decoder
+/// start included.
 pub(super) struct NoRepeatNGramLogitsProcessor {
     size: usize,
 }

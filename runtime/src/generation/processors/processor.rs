@@ -66,7 +66,8 @@ pub(crate) struct Context<'a> {
     pub(crate) tokens: &'a [u32],
     /// The encoder's input ids, unpadded.
     pub(crate) source: &'a [u32],
-    /// Tokens that other beams of the document, from which this one is to differ, chose at this step.
+    /// Tokens that other beams of the document, from which this one is to differ, chose at this
+    /// step.
     pub(crate) peers: &'a [u32],
 }
 
@@ -86,7 +87,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a processor would do to a row, so that a search can leave logits as they are where nobody reads them.
+/// What a processor would do to a row, so that a search can leave logits as they are where nobody
+/// reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
     /// Nothing at this step.
@@ -102,8 +104,9 @@ pub(crate) trait LogitsProcessor {
     /// What [`Self::process`] would do to this row now.
     fn effect(&self, context: &Context<'_>) -> Effect;
 
-    /// Changes `scores` (one for each token of the vocabulary) in place: logits for greedy search and sampling,
-    /// log-probabilities for beam search. Takes itself mutably only for the sake of scratch space.
+    /// Changes `scores` (one for each token of the vocabulary) in place: logits for greedy search
+    /// and sampling, log-probabilities for beam search. Takes itself mutably only for the sake of
+    /// scratch space.
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]);
 }
 
@@ -146,7 +149,8 @@ pub(super) mod testing {
         after
     }
 
-    /// The tokens set to minus infinity; every other score must be untouched, and a second pass change nothing.
+    /// The tokens set to minus infinity; every other score must be untouched, and a second pass
+    /// change nothing.
     pub(crate) fn forbidden(
         processor: &mut dyn LogitsProcessor,
         tokens: &[u32],

@@ -35,7 +35,8 @@ impl LogitsProcessor for RepetitionPenaltyLogitsProcessor {
     }
 }
 
-/// Multiplies scores below 0 by the penalty and divides the others by it, once for each token listed.
+/// Multiplies scores below 0 by the penalty and divides the others by it, once for each token
+/// listed.
 pub(super) struct Penalty {
     factor: f32,
     /// Penalized scores, so that a token listed twice is penalized once.

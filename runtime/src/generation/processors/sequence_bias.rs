@@ -25,8 +25,8 @@ pub(super) struct SequenceBiasLogitsProcessor {
 
 impl SequenceBiasLogitsProcessor {
     pub(super) fn new(given: &[SequenceBias]) -> Self {
-        // Sequences are keys: a later bias for the same sequence replaces an earlier one, and keeps its
-        // place.
+        // Sequences are keys: a later bias for the same sequence replaces an earlier one, and keeps
+        // its place.
         let mut places: HashMap<&[u32], usize> = HashMap::new();
         let mut biases: Vec<(Vec<u32>, f32)> = Vec::new();
         for one in given {

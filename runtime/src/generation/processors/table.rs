@@ -2,9 +2,10 @@
 
 /// Calls a macro with the lines in its braces, and one line for each logits processor.
 ///
-/// A line is the static description of a processor: the documentation of its parameter, the searches
-/// that use it, its name, its type, and the values that it allows. The processor lies in the file of
-/// that name. The order is that of `GenerationMixin._get_logits_processor` (transformers 5.24.0).
+/// A line is the static description of a processor: the documentation of its parameter, the
+/// searches that use it, its name, its type, and the values that it allows. The processor lies in
+/// the file of that name. The order is that of `GenerationMixin._get_logits_processor`
+/// (transformers 5.24.0).
 macro_rules! with_processors {
     ($then:ident! { $($before:tt)* }) => { $then! { $($before)*
         /// Biases on token sequences, as `[[[ids], bias], …]`.
@@ -28,10 +29,11 @@ macro_rules! with_processors {
         /// Token sequences that are never generated.
         Always bad_words_ids: Vec<Vec<u32>>, "a list of 1 to 16384 non-empty lists of token ids, with \
             at most 65536 token ids", |words| sequences(words.iter());
-        /// Shortest sequence in tokens, the decoder start included: the end token is forbidden before.
-        /// Default 0.
+        /// Shortest sequence in tokens, the decoder start included: the end token is forbidden
+        /// before. Default 0.
         Always min_length: i64, "a whole number", any;
-        /// Fewest tokens generated before the end token is allowed; takes precedence over `min_length`.
+        /// Fewest tokens generated before the end token is allowed; takes precedence over
+        /// `min_length`.
         Always min_new_tokens: i64, "a whole number", any;
         /// Token that must come first after the decoder start.
         Always forced_bos_token_id: u32, "a token id", any;
@@ -40,8 +42,8 @@ macro_rules! with_processors {
             |ids| (1..=MAX_ENDS).contains(&ids.len());
         /// Replaces NaN and infinite scores by finite ones. Default false.
         Always remove_invalid_values: bool, "true or false", any;
-        /// `[start, factor]`: from `start` generated tokens on, the end token's score grows as `factor`
-        /// to the power of the tokens since.
+        /// `[start, factor]`: from `start` generated tokens on, the end token's score grows as
+        /// `factor` to the power of the tokens since.
         Always exponential_decay_length_penalty: ExponentialDecay, "a pair [whole number, finite \
             number]", |decay| decay.factor.is_finite();
         /// Tokens that are never generated.
@@ -56,16 +58,18 @@ macro_rules! with_processors {
         Sampling top_h: f64, "a number above 0, at most 1", |value| *value > 0.0 && *value <= 1.0;
         /// Keeps this many likeliest tokens when sampling; 0 is off. Default 50.
         Sampling top_k: i64, "a whole number, 0 or more", |value| *value >= 0;
-        /// Keeps the likeliest tokens that together reach this probability; 1.0 is off. Default 1.0.
+        /// Keeps the likeliest tokens that together reach this probability; 1.0 is off. Default
+        /// 1.0.
         Sampling top_p: f64, "a number, 0 or more", |value| *value >= 0.0;
         /// Drops tokens less likely than this share of the likeliest. Default: off.
         Sampling min_p: f64, "a number from 0 to 1", |value| (0.0..=1.0).contains(value);
         /// Keeps the tokens whose information is nearest the expected one; 1.0 is off. Default 1.0.
         Sampling typical_p: f64, "a number above 0", |value| *value > 0.0;
-        /// Drops tokens less likely than this, a number between 0 and 1; others are off. Default 0.0.
+        /// Drops tokens less likely than this, a number between 0 and 1; others are off. Default
+        /// 0.0.
         Sampling epsilon_cutoff: f64, "a number", any;
-        /// Drops tokens less likely than a bound between 0 and 1 that falls with the entropy; others
-        /// are off. Default 0.0.
+        /// Drops tokens less likely than a bound between 0 and 1 that falls with the entropy;
+        /// others are off. Default 0.0.
         Sampling eta_cutoff: f64, "a number", any;
         /// Normalizes the scores once more after all processors. Default false.
         Always renormalize_logits: bool, "true or false", any;

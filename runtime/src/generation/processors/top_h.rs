@@ -56,7 +56,8 @@ impl LogitsProcessor for TopHLogitsWarper {
             .entries
             .iter()
             .take_while(|entry| {
-                // A probability that underflowed has no term, and ends the list in transformers too.
+                // A probability that underflowed has no term, and ends the list in transformers
+                // too.
                 sum.add(-entry.probability * entry.probability.ln()) <= limit
             })
             .count()

@@ -16,7 +16,8 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     )
 }
 
-/// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up, what sums to the rest.
+/// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up,
+/// what sums to the rest.
 pub(super) struct TopPLogitsWarper {
     /// Probability that may be dropped.
     rest: f32,
@@ -58,7 +59,8 @@ impl LogitsProcessor for TopPLogitsWarper {
 
 /// Moves the unlikeliest entries that together stay within `rest` to the front, and counts them.
 ///
-/// Sorting everything would be most of the work of a step. Halving needs one pass over ever fewer entries.
+/// Sorting everything would be most of the work of a step. Halving needs one pass over ever fewer
+/// entries.
 fn dropped(entries: &mut [Entry], rest: f32) -> usize {
     const FEW: usize = 64;
     let (mut start, mut end) = (0, entries.len());

@@ -5,7 +5,8 @@ use epitome_kernels::simd::exp::exp;
 
 use super::{BLOCK, LANES};
 
-/// What turns a row of logits into log-probabilities: `(logit - max) - log_sum`, in that order, as torch computes it.
+/// What turns a row of logits into log-probabilities: `(logit - max) - log_sum`, in that order, as
+/// torch computes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Normalizer {
     /// Greatest logit.
@@ -27,7 +28,8 @@ impl Normalizer {
         (logit - self.max) - self.log_sum
     }
 
-    /// Whether the row had log-probabilities at all: not if it held NaN, plus infinity, or nothing but minus infinity.
+    /// Whether the row had log-probabilities at all: not if it held NaN, plus infinity, or nothing
+    /// but minus infinity.
     pub(crate) fn is_valid(self) -> bool {
         self.max.is_finite() && self.log_sum.is_finite()
     }
@@ -111,8 +113,8 @@ fn normalize_body(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> No
 dispatch! {
     /// The normalizer of a row of logits; leaves each block's maximum in `maxima`, and uses `sums`.
     ///
-    /// Minus infinity is a probability of zero. The result [is not valid](Normalizer::is_valid) where torch's
-    /// log-softmax would give NaN.
+    /// Minus infinity is a probability of zero. The result [is not valid](Normalizer::is_valid)
+    /// where torch's log-softmax would give NaN.
     pub(crate) fn normalize(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> Normalizer = normalize_body;
 }
 

@@ -14,7 +14,8 @@ pub(crate) struct Candidate {
     pub(crate) index: usize,
 }
 
-/// The best `k` candidates so far, best first; of equal scores the lower index first, as torch's stable sort has it.
+/// The best `k` candidates so far, best first; of equal scores the lower index first, as torch's
+/// stable sort has it.
 #[derive(Debug)]
 pub(crate) struct TopK {
     k: usize,
@@ -66,7 +67,8 @@ impl TopK {
 
     /// Ranks a whole row: candidate `base + token` scores `normalizer(row[token]) + running`.
     ///
-    /// `maxima` are upper bounds of the row's blocks: blocks that cannot reach the threshold are passed over.
+    /// `maxima` are upper bounds of the row's blocks: blocks that cannot reach the threshold are
+    /// passed over.
     pub(crate) fn offer_row(&mut self, row: &Row<'_>) {
         offer_row(self, row);
     }

@@ -1,9 +1,9 @@
 //! The greatest numbers of a short list, ties in the order in which `torch.topk` has them.
 //!
 //! `torch.topk` on a CPU (`topk_impl_loop` in ATen's `TopKImpl.h`) is C++'s `std::partial_sort`, or
-//! `std::nth_element` and then `std::sort`. None of them keeps equal numbers in order, and beam search
-//! has many: each sequence that is missing scores -1e9. So this follows the steps of libstdc++, with
-//! which PyTorch is built.
+//! `std::nth_element` and then `std::sort`. None of them keeps equal numbers in order, and beam
+//! search has many: each sequence that is missing scores -1e9. So this follows the steps of
+//! libstdc++, with which PyTorch is built.
 
 /// Below this length libstdc++ sorts by insertion alone.
 const INSERTION: usize = 16;
@@ -154,7 +154,8 @@ impl Sorter<'_> {
         }
     }
 
-    /// `__heap_select`: leaves the greatest in a heap before `middle`, the least of them at its top.
+    /// `__heap_select`: leaves the greatest in a heap before `middle`, the least of them at its
+    /// top.
     fn heap_select(&mut self, first: usize, middle: usize, last: usize) {
         let length = middle - first;
         for parent in (0..length / 2).rev() {

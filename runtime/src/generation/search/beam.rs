@@ -1,8 +1,8 @@
 //! Beam search and beam sampling.
 //!
-//! Implements `GenerationMixin._beam_search` (transformers 5.24.0) for one document, whose arithmetic is kept to the
-//! rounding: "impossible" is a penalty of -1e9 added in f32 there, which makes ties that a cleaner formulation would
-//! not have, and an order of those ties.
+//! Implements `GenerationMixin._beam_search` (transformers 5.24.0) for one document, whose
+//! arithmetic is kept to the rounding: "impossible" is a penalty of -1e9 added in f32 there, which
+//! makes ties that a cleaner formulation would not have, and an order of those ties.
 
 use epitome_kernels::simd::exp::exp;
 
@@ -39,13 +39,15 @@ pub(super) struct BeamSearch<'a> {
     running: Vec<Beam>,
     /// The beam that each running one continues.
     parents: Vec<u32>,
-    /// The best hypotheses, best first; until there are enough, unfinished ones stand for those missing.
+    /// The best hypotheses, best first; until there are enough, unfinished ones stand for those
+    /// missing.
     hypotheses: Vec<Beam>,
     top: TopK,
     scratch: Scratch,
 }
 
-/// A sequence and its score: accumulated log-probability while running, normalized by length once a hypothesis.
+/// A sequence and its score: accumulated log-probability while running, normalized by length once a
+/// hypothesis.
 #[derive(Debug, Clone, Default)]
 struct Beam {
     tokens: Vec<u32>,
@@ -208,7 +210,8 @@ impl<'a> BeamSearch<'a> {
         scratch
             .scores
             .extend(self.hypotheses.iter().map(|hypothesis| hypothesis.score));
-        // Only the best `num_beams` choices may finish; the others are there to go on in their place.
+        // Only the best `num_beams` choices may finish; the others are there to go on in their
+        // place.
         let finishes = |place: usize, choice: &Choice| choice.stops && place < beams;
         for (place, choice) in scratch.choices.iter().enumerate() {
             let penalty = if finishes(place, choice) {
@@ -269,7 +272,8 @@ impl<'a> BeamSearch<'a> {
         (generated as f64).powf(self.settings.length_penalty) as f32
     }
 
-    /// Whether the best running beam may still beat a hypothesis, as far as the heuristic of `early_stopping` sees.
+    /// Whether the best running beam may still beat a hypothesis, as far as the heuristic of
+    /// `early_stopping` sees.
     fn improvement_possible(&self) -> bool {
         let hopeful = self.settings.early_stopping == EarlyStopping::Never
             && self.settings.length_penalty > 0.0;
@@ -293,12 +297,14 @@ impl<'a> BeamSearch<'a> {
 /// Keeps the bound of [`draw_row`] on the safe side of rounding.
 const BOUND_ROUNDING: f64 = 1.001;
 
-/// Offers a row's candidates by chance and not by score: whoever keeps the greatest sums of a log-weight and a Gumbel
-/// number has drawn by weight, without replacement, in the order in which they would have been drawn.
+/// Offers a row's candidates by chance and not by score: whoever keeps the greatest sums of a
+/// log-weight and a Gumbel number has drawn by weight, without replacement, in the order in which
+/// they would have been drawn.
 fn draw_row(top: &mut TopK, row: &Row<'_>, random: Key) {
     let score = |logit: f32| row.normalizer.apply(logit) + row.running;
     for (number, (block, max)) in row.scores.chunks(BLOCK).zip(row.maxima).enumerate() {
-        // Filters leave few tokens: most blocks have none that any luck could lift above the threshold.
+        // Filters leave few tokens: most blocks have none that any luck could lift above the
+        // threshold.
         let hopeless = |threshold: f32| score(*max) - threshold < -Key::GUMBEL_MOST;
         if top.threshold().is_some_and(hopeless) {
             continue;
@@ -318,8 +324,9 @@ fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
         return;
     }
     let random = random.at(index as u64);
-    // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows without
-    // logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 - exp(score - threshold).
+    // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows
+    // without logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 -
+    // exp(score - threshold).
     if let Some(threshold) = top.threshold() {
         let behind = (score - threshold).min(0.0);
         if behind < -Key::GUMBEL_MOST

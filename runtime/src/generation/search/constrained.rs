@@ -66,8 +66,8 @@ impl<'a> ConstrainedBeamSearch<'a> {
         }
     }
 
-    /// The beams to go on with: the best of all, and those that a constraint's next token makes, taken
-    /// from each bank in turn.
+    /// The beams to go on with: the best of all, and those that a constraint's next token makes,
+    /// taken from each bank in turn.
     fn balance(&self, best: Vec<Ranked>, logits: &[f32], vocab: usize) -> Vec<Ranked> {
         // Beams may hold the same tokens, as all do at first: then the first stands for the others.
         let original = |beam: usize| {
@@ -115,7 +115,8 @@ impl<'a> ConstrainedBeamSearch<'a> {
     }
 }
 
-/// Orders continuations: the best of each bank, the highest bank first, then the second best, and so on.
+/// Orders continuations: the best of each bank, the highest bank first, then the second best, and
+/// so on.
 ///
 /// A bank outranks a lower one by 100 of log-probability. Where scores lie further apart the banks
 /// mingle, and each run of one bank counts anew, as it does in transformers.
@@ -191,7 +192,8 @@ impl DocumentSearch for ConstrainedBeamSearch<'_> {
             let beams = self.running.iter().zip(&self.states);
             let (complete, incomplete): (Vec<_>, Vec<_>) =
                 beams.partition(|(_, state)| state.is_complete());
-            // Constraints may be more than the length allows: then the answer is what comes nearest.
+            // Constraints may be more than the length allows: then the answer is what comes
+            // nearest.
             let others = if complete.len() < self.finalizer.num_return_sequences() {
                 incomplete
             } else {

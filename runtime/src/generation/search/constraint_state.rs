@@ -93,8 +93,8 @@ impl ConstraintState {
         self.pending.is_empty() && self.current.is_none()
     }
 
-    /// Takes a token more. One that breaks the constraint under way is not tried as the beginning of
-    /// another.
+    /// Takes a token more. One that breaks the constraint under way is not tried as the beginning
+    /// of another.
     pub(super) fn add(&mut self, constraints: &Constraints, token: u32) {
         let advances =
             |number: &usize, path: &[u32]| constraints.list[*number].advances(path, token);
@@ -117,7 +117,8 @@ impl ConstraintState {
         }
     }
 
-    /// Tokens fulfilled, roughly: sequences with more of them are not ranked against those with less.
+    /// Tokens fulfilled, roughly: sequences with more of them are not ranked against those with
+    /// less.
     pub(super) fn bank(&self, constraints: &Constraints) -> usize {
         let under_way = self.current.as_ref().map_or(0, |(number, path)| {
             // A constraint counts as the longest one, less what it lacks.
@@ -129,8 +130,8 @@ impl ConstraintState {
     /// Tokens that make progress, each with the bank it leads to.
     ///
     /// transformers copies a state without copying the tokens of an alternative that is under way.
-    /// So where several tokens continue it, each also lengthens it for those after it, and in the end
-    /// for all; the banks follow that.
+    /// So where several tokens continue it, each also lengthens it for those after it, and in the
+    /// end for all; the banks follow that.
     pub(super) fn advances(&self, constraints: &Constraints) -> Vec<(u32, usize)> {
         let Some((number, path)) = &self.current else {
             let tokens = self

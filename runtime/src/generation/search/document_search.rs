@@ -4,12 +4,15 @@ use super::super::outcome::{Hypothesis, StopReason};
 use super::super::processors::{Context, Effect, LogitsProcessors};
 use super::super::scoring::normalizer::{Normalizer, block_maxima, materialize, normalize};
 
-/// The search of one document: which tokens its rows feed to the decoder, and what becomes of the logits.
+/// The search of one document: which tokens its rows feed to the decoder, and what becomes of the
+/// logits.
 pub(super) trait DocumentSearch {
-    /// Appends the newest token of each row, and the row of this document whose history it continues.
+    /// Appends the newest token of each row, and the row of this document whose history it
+    /// continues.
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>);
 
-    /// Takes the logits of this document's rows and moves one token on. `Some` is the end of the search.
+    /// Takes the logits of this document's rows and moves one token on. `Some` is the end of the
+    /// search.
     ///
     /// `emit` is told of tokens that are final: (sequence, token).
     fn advance(
@@ -49,8 +52,8 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// Lets the processors change a row of a beam, and says how to read it then. Leaves the maxima of
-    /// its blocks, or what is no less, behind.
+    /// Lets the processors change a row of a beam, and says how to read it then. Leaves the maxima
+    /// of its blocks, or what is no less, behind.
     pub(super) fn prepare(
         &mut self,
         context: &Context<'_>,

@@ -1,7 +1,7 @@
 //! Diverse beam search: groups of beams, each of which avoids what those before it chose.
 //!
-//! Implements `GenerationMixin._group_beam_search` with `BeamSearchScorer` (transformers 4.46.3) for
-//! one document. That groups avoid each other is the work of a processor, `diversity_penalty`.
+//! Implements `GenerationMixin._group_beam_search` with `BeamSearchScorer` (transformers 4.46.3)
+//! for one document. That groups avoid each other is the work of a processor, `diversity_penalty`.
 
 use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;

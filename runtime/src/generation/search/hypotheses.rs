@@ -1,8 +1,8 @@
 //! The finished hypotheses of diverse and constrained beam search.
 //!
-//! Implements `BeamHypotheses` and what the scorers of `beam_search.py` have in common (transformers
-//! 4.46.3; version 5 dropped these searches). Ordinary beam search is newer there, and keeps its
-//! hypotheses otherwise.
+//! Implements `BeamHypotheses` and what the scorers of `beam_search.py` have in common
+//! (transformers 4.46.3; version 5 dropped these searches). Ordinary beam search is newer there,
+//! and keeps its hypotheses otherwise.
 
 use super::super::config::{Beams, GenerationConfig};
 use super::super::outcome::Hypothesis;
@@ -93,8 +93,8 @@ impl BeamHypotheses {
         }
     }
 
-    /// Whether no sequence can become better than these: `best` is the greatest log-probability of any
-    /// with this many tokens, the prompt included.
+    /// Whether no sequence can become better than these: `best` is the greatest log-probability of
+    /// any with this many tokens, the prompt included.
     pub(super) fn are_final(&self, best: f32, length: usize) -> bool {
         if self.list.len() < self.size {
             return false;
@@ -134,8 +134,9 @@ impl Finalizer {
 
     /// The best hypotheses of all groups, best first; of equals the later one.
     ///
-    /// An end token stands behind all that are shorter than the longest could have been. That includes
-    /// those which time or a stop string cut: they get one that was never generated, nor scored.
+    /// An end token stands behind all that are shorter than the longest could have been. That
+    /// includes those which time or a stop string cut: they get one that was never generated, nor
+    /// scored.
     pub(super) fn select<'a>(
         &self,
         groups: impl Iterator<Item = &'a mut BeamHypotheses>,

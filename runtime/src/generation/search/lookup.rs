@@ -1,8 +1,9 @@
 //! Prompt lookup: what the next tokens may be, looked up in the text at hand.
 //!
-//! A summary often copies. Where its newest tokens stand in the source, too, those that follow there
-//! are drafted as its next ones, and the decoder reads them all in one step; what it would not have
-//! chosen is thrown away. The draft decides how many steps there are, and never what comes out.
+//! A summary often copies. Where its newest tokens stand in the source, too, those that follow
+//! there are drafted as its next ones, and the decoder reads them all in one step; what it would
+//! not have chosen is thrown away. The draft decides how many steps there are, and never what comes
+//! out.
 //!
 //! After `PromptLookupCandidateGenerator` (transformers 5.24.0), which looks for encoder-decoder
 //! models in the tokens generated so far alone; this looks in the source first.

@@ -53,19 +53,19 @@ impl Active<'_> {
 /// Generates for several documents at once; each gets exactly what it would get alone.
 ///
 /// The results are in the order of `sources`. `model` must be set to the same documents, with
-/// [`GenerationConfig::rows_per_document`] rows each and room for [`GenerationConfig::max_length`] tokens, and
-/// nothing decoded yet.
+/// [`GenerationConfig::rows_per_document`] rows each and room for [`GenerationConfig::max_length`]
+/// tokens, and nothing decoded yet.
 ///
-/// With `prompt_lookup_num_tokens` a document that decodes alone takes several tokens a step where its
-/// draft is right; those that decode together take one each, as ever.
+/// With `prompt_lookup_num_tokens` a document that decodes alone takes several tokens a step where
+/// its draft is right; those that decode together take one each, as ever.
 ///
 /// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.24.0).
 ///
 /// # Errors
-/// [`GenerateError::Model`] if a step fails; [`GenerateError::NotANumber`] if the model's scores are no numbers;
-/// [`GenerateError::NothingToSample`] if the parameters forbid every token when sampling;
-/// [`GenerateError::Parameter`] if stop strings are asked for and nobody
-/// [knows texts](GenerationConfig::with_stop_strings); [`GenerateError::Vocabulary`] and
+/// [`GenerateError::Model`] if a step fails; [`GenerateError::NotANumber`] if the model's scores
+/// are no numbers; [`GenerateError::NothingToSample`] if the parameters forbid every token when
+/// sampling; [`GenerateError::Parameter`] if stop strings are asked for and nobody [knows
+/// texts](GenerationConfig::with_stop_strings); [`GenerateError::Vocabulary`] and
 /// [`GenerateError::LogitsShape`] if model and configuration do not belong together.
 pub fn generate<M: StepModel>(
     model: &mut M,
@@ -266,8 +266,8 @@ impl<'a> Batch<'a> {
         self.tokens.len() > 1
     }
 
-    /// Reads the newest token and its draft in one step, and lets the search choose for as long as it
-    /// chooses what was drafted.
+    /// Reads the newest token and its draft in one step, and lets the search choose for as long as
+    /// it chooses what was drafted.
     fn verify<E>(
         &mut self,
         model: &mut dyn DraftModel<Error = E>,

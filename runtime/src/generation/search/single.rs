@@ -83,9 +83,11 @@ impl<'a> SingleSearch<'a> {
     }
 }
 
-/// Draws an index by weight `exp(score - max)`: the first at which the running sum exceeds `uniform` of the total.
+/// Draws an index by weight `exp(score - max)`: the first at which the running sum exceeds
+/// `uniform` of the total.
 ///
-/// `workspace` holds the maxima and sums of the row's blocks, so that only the block with the index is searched.
+/// `workspace` holds the maxima and sums of the row's blocks, so that only the block with the index
+/// is searched.
 fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize {
     let blocks = workspace
         .maxima
@@ -172,7 +174,8 @@ impl DocumentSearch for SingleSearch<'_> {
                 None
             };
         }
-        // The document ends with its last sequence; a cut one says more than those that ended by themselves.
+        // The document ends with its last sequence; a cut one says more than those that ended by
+        // themselves.
         let mut reason = StopReason::Finished;
         for sequence in &self.sequences {
             match sequence.stopped {
