@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::FORMAT;
+use crate::bundle::manifest::FORMAT;
 use crate::generation::{GenerateError, ParameterError};
 
 /// The result of this library's functions.

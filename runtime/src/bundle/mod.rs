@@ -12,7 +12,7 @@
 
 pub mod digest;
 pub mod io;
-mod manifest;
+pub(crate) mod manifest;
 mod precision;
 
 use std::fs;

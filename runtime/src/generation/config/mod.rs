@@ -5,10 +5,10 @@
 //! and the checks across parameters of `GenerationConfig.validate` (transformers 5.24.0).
 
 mod beam_mode;
-mod lengths;
+pub(super) mod lengths;
 mod lookup;
 mod strategy;
-mod tokens;
+pub(super) mod tokens;
 
 use std::fmt;
 use std::sync::Arc;

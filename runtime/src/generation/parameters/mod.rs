@@ -19,7 +19,7 @@ pub(crate) use scope::{Mode, Scope};
 pub use values::{Constraint, EarlyStopping, ExponentialDecay, SequenceBias};
 
 use super::error::{ParameterError, shown};
-use super::processors::with_processors;
+use super::processors::table::with_processors;
 use names::{HARMLESS, NOT_SUPPORTED, REFUSED, is_off, nearest};
 use values::FromJson;
 

@@ -24,7 +24,7 @@ mod renormalize_logits;
 mod repetition_penalty;
 mod sequence_bias;
 mod suppress_tokens;
-mod table;
+pub(super) mod table;
 mod temperature;
 mod top_h;
 mod top_k;
@@ -35,7 +35,7 @@ use super::error::ParameterError;
 use super::parameters::Scope;
 pub(super) use processor::{Context, Effect, Settings};
 use processor::{LogitsProcessor, Made};
-pub(super) use table::with_processors;
+use table::with_processors;
 
 macro_rules! list {
     ($( $(#[$doc:meta])* $scope:ident $name:ident: $type:ty, $allowed:literal, $check:expr; )*) => {

@@ -1,6 +1,7 @@
 //! What every logits processor is: a change to the scores of one row.
 
-use super::super::config::{Lengths, SpecialTokens};
+use super::super::config::lengths::Lengths;
+use super::super::config::tokens::SpecialTokens;
 use super::super::error::{ParameterError, shown};
 use super::super::parameters::GenerationParameters;
 
