@@ -27,6 +27,7 @@ use crate::simd::amx::{ElementType, TileRegisters};
 #[cfg(target_arch = "x86_64")]
 const MAX_PAIRED_BITS: u32 = 7;
 /// Rows of a tile, at most.
+#[cfg(any(target_arch = "x86_64", test))]
 const MAX_ROWS: usize = 32;
 /// Panels of a tile, at most.
 const MAX_PANELS: usize = 4;
@@ -78,6 +79,10 @@ struct Tile<'a> {
     /// Inputs of an output: a multiple of [`BLOCK`].
     stride: usize,
     /// Bits of an activation, 8 at most.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "AVX2 alone asks")
+    )]
     activation_bits: u32,
     /// `panels * stride * PANEL` weights, of [`MAX_WEIGHT`] at most.
     weights: &'a [i8],

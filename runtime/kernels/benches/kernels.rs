@@ -1,0 +1,92 @@
+//! The kernels alone, on one thread: linear layers by weight format and rows, and attention.
+//!
+//! ```text
+//! cargo bench -p epitome-kernels -- linear/int8
+//! ```
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use epitome_kernels::activation::Activation;
+use epitome_kernels::attention::self_attention::SelfAttention;
+use epitome_kernels::float::{Fp16, Fp32};
+use epitome_kernels::int4::Int4;
+use epitome_kernels::int8::Int8;
+use epitome_kernels::linear::{Layer, WeightFormat};
+use epitome_kernels::panels::{PANEL, panels};
+use epitome_kernels::parallel::SingleThread;
+
+/// Inputs and outputs of a layer: those of a feed-forward block of distilbart.
+const SIZE_IN: usize = 1024;
+const SIZE_OUT: usize = 4096;
+/// Rows: one beam, four beams, and a short source.
+const ROWS: [usize; 3] = [1, 4, 128];
+
+fn linear<F: WeightFormat>(criterion: &mut Criterion, name: &str, format: F, weight: F::Element) {
+    let mut group = criterion.benchmark_group(format!("linear/{name}"));
+    let packed_size = F::packed_shape(SIZE_OUT, SIZE_IN).iter().product();
+    let packed = vec![weight; packed_size];
+    let columns = vec![0.01; F::COLUMNS * panels(SIZE_OUT) * PANEL];
+    for rows in ROWS {
+        let x: Vec<f32> = (0..rows * SIZE_IN).map(|i| (i % 17) as f32 - 8.0).collect();
+        let mut y = vec![0.0; rows * SIZE_OUT];
+        let mut activations = F::Activations::default();
+        let layer = Layer {
+            format,
+            x: &x,
+            rows,
+            packed: &packed,
+            columns: &columns,
+            bias: None,
+            size_in: SIZE_IN,
+            size_out: SIZE_OUT,
+            activation: Activation::Gelu,
+        };
+        group.throughput(Throughput::Elements((rows * SIZE_IN * SIZE_OUT) as u64));
+        group.bench_function(BenchmarkId::from_parameter(rows), |bencher| {
+            bencher.iter(|| {
+                let Ok(()) = layer.multiply(&SingleThread, &mut activations, black_box(&mut y));
+            });
+        });
+    }
+}
+
+fn formats(criterion: &mut Criterion) {
+    linear(criterion, "fp32", Fp32::default(), 0.5);
+    linear(criterion, "fp16", Fp16::default(), half::f16::ONE);
+    linear(criterion, "int8", Int8::new(7), 3);
+    linear(criterion, "int4", Int4::new(7), 0x33);
+}
+
+fn self_attention(criterion: &mut Criterion) {
+    let (source, heads, size) = (512, 16, 64);
+    let numbers: Vec<f32> = (0..source * heads * size)
+        .map(|i| (i % 13) as f32 / 9.0)
+        .collect();
+    let mask = vec![1; source];
+    let mut attended = vec![0.0; numbers.len()];
+    for split in [false, true] {
+        let attention = SelfAttention {
+            queries: &numbers,
+            keys: &numbers,
+            values: &numbers,
+            mask: &mask,
+            batch: 1,
+            source,
+            heads,
+            size,
+            bias: None,
+            scale: 0.125,
+            split,
+        };
+        let id = BenchmarkId::new("self-attention", if split { "split" } else { "fp32" });
+        criterion.bench_function(&id.to_string(), |bencher| {
+            bencher.iter(|| {
+                let Ok(()) = attention.attend(&SingleThread, black_box(&mut attended));
+            });
+        });
+    }
+}
+
+criterion_group!(benches, formats, self_attention);
+criterion_main!(benches);
