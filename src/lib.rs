@@ -15,6 +15,7 @@ mod progress;
 mod s3_source;
 #[cfg(feature = "aws")]
 mod s3_upload;
+mod session_flags;
 #[cfg(feature = "aws")]
 mod state_lines;
 #[cfg(feature = "aws")]

@@ -1,4 +1,4 @@
-//! As many instances as the load needs: target tracking on invocations per instance.
+//! Scaling of an endpoint: target tracking on invocations per instance.
 
 use serde_json::{Value, json};
 
@@ -9,14 +9,14 @@ use crate::service::Service;
 
 const DIMENSION: &str = "sagemaker:variant:DesiredInstanceCount";
 
-/// How many instances, and when more or fewer.
+/// The settings of a scaling policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
     /// Fewest instances.
     pub min: u32,
     /// Most instances.
     pub max: u32,
-    /// Invocations a minute that an instance shall have.
+    /// Invocations per minute and instance to aim at.
     pub target: f64,
     /// Seconds from one removal of instances to the next.
     pub scale_in_cooldown: u32,
@@ -25,20 +25,21 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// The calls, by name, with their bodies.
+    /// The calls that set the policy: names and bodies.
     ///
     /// # Errors
-    /// Where a setting cannot be.
+    /// Where a setting is invalid.
     pub fn calls(&self, endpoint: &str) -> Result<[(&'static str, Value); 2]> {
         if self.min > self.max || self.max == 0 {
             return Err(Error::Invalid(format!(
-                "there cannot be at least {} and at most {} instances",
+                "at least {} and at most {} instances is no range: the maximum must be 1 or more, \
+                 and not below the minimum",
                 self.min, self.max
             )));
         }
         if !(self.target.is_finite() && self.target > 0.0) {
             return Err(Error::Invalid(format!(
-                "an instance cannot be meant to have {} invocations a minute",
+                "the target is {} invocations a minute, and must be above 0",
                 self.target
             )));
         }
@@ -62,10 +63,10 @@ impl Scaling {
         ])
     }
 
-    /// Has AWS scale the endpoint; again with other settings changes them.
+    /// Lets AWS scale the endpoint. A second call replaces the settings.
     ///
     /// # Errors
-    /// Where a setting cannot be, or what AWS says against it.
+    /// Where a setting is invalid, or AWS refuses the call.
     pub fn enable(&self, control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
         for (operation, body) in self.calls(endpoint)? {
             control_plane.call(Service::AutoScaling, operation, &body)?;
@@ -74,10 +75,10 @@ impl Scaling {
     }
 }
 
-/// Leaves the endpoint at the number of instances that it has.
+/// Stops the scaling. The endpoint keeps its present number of instances.
 ///
 /// # Errors
-/// What AWS says against it.
+/// Where AWS refuses the call.
 pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
     control_plane.call(
         Service::AutoScaling,
@@ -90,7 +91,7 @@ pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
 /// Whether AWS scales the endpoint.
 ///
 /// # Errors
-/// Where AWS cannot be asked.
+/// Where the call fails.
 pub fn is_registered(control_plane: &ControlPlane, endpoint: &str) -> Result<bool> {
     let body = json!({
         "ServiceNamespace": "sagemaker",

@@ -1,4 +1,4 @@
-//! Signed JSON calls.
+//! The control plane: signed JSON calls.
 
 use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
@@ -24,9 +24,9 @@ use crate::service::Service;
 /// Attempts at a call that meets throttling, an error of the service or a broken connection, unless
 /// the environment says otherwise.
 const ATTEMPTS: u32 = 3;
-/// Wait before the second attempt; it doubles with each, up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Wait before the second attempt. It doubles with each attempt, up to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
 /// Calls AWS's control plane.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl ControlPlane {
     /// The control plane of the connection's region.
     ///
     /// # Errors
-    /// Where no region is set, or it cannot be one.
+    /// Where no region is set, or the name is invalid.
     pub fn new(connection: &Connection) -> Result<Self> {
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(Duration::from_secs(10))
@@ -61,17 +61,17 @@ impl ControlPlane {
         &self.region
     }
 
-    /// Sends one call, and tries again where that may help.
+    /// Makes a call, and repeats it after an error that may pass.
     ///
     /// # Errors
-    /// No credentials, no connection, or what AWS says against it.
+    /// Where there are no credentials or no connection, or AWS refuses the call.
     pub fn call(&self, service: Service, operation: &str, body: &Value) -> Result<Value> {
         self.connection.runtime().block_on(async {
             let mut attempt = 1;
             loop {
                 match self.attempt(service, operation, body).await {
-                    Err(error) if attempt < self.attempts && is_passing(&error) => {
-                        tokio::time::sleep(wait(attempt)).await;
+                    Err(error) if attempt < self.attempts && is_transient(&error) => {
+                        tokio::time::sleep(backoff(attempt)).await;
                         attempt += 1;
                     }
                     result => return result,
@@ -155,7 +155,7 @@ impl ControlPlane {
         HttpRequest::try_from(request).map_err(|error| invalid(&error))
     }
 
-    /// The URL that the environment or profile names for the service or for all, or AWS's own.
+    /// The service's URL. The environment or the profile may name one for it or for all services.
     fn url(&self, service: Service) -> String {
         let config = self.connection.config();
         let key = ServiceConfigKey::builder()
@@ -173,7 +173,7 @@ impl ControlPlane {
     }
 }
 
-/// The answer's JSON; some operations answer with nothing.
+/// The answer's JSON object; empty for an answer without a body.
 fn answer(bytes: &Bytes) -> Result<Value, String> {
     if bytes.is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
@@ -215,7 +215,7 @@ fn excerpt(bytes: &Bytes) -> String {
 }
 
 /// Whether the same call may succeed a little later.
-fn is_passing(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } => true,
         Error::Refused { code, status, .. } => {
@@ -238,11 +238,11 @@ fn is_throttling(code: &str) -> bool {
         )
 }
 
-/// Exponential, with a random part: those who were refused together do not come back together.
-fn wait(attempt: u32) -> Duration {
-    let longest = FIRST_WAIT
+/// Exponential backoff with a random part, so that refused clients do not all return together.
+fn backoff(attempt: u32) -> Duration {
+    let longest = MIN_BACKOFF
         .saturating_mul(1 << attempt.min(16).saturating_sub(1))
-        .min(LONGEST_WAIT);
+        .min(MAX_BACKOFF);
     longest.mul_f64(0.5 + 0.5 * fastrand::f64())
 }
 
@@ -295,9 +295,9 @@ mod tests {
     #[test]
     fn waits_grow_and_stay_bounded() {
         for attempt in 1..40 {
-            let longest = wait(attempt);
-            assert!(longest <= LONGEST_WAIT);
-            assert!(longest >= FIRST_WAIT / 2);
+            let longest = backoff(attempt);
+            assert!(longest <= MAX_BACKOFF);
+            assert!(longest >= MIN_BACKOFF / 2);
         }
     }
 }

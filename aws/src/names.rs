@@ -9,7 +9,7 @@ pub(crate) const MAX_NAME: usize = 54;
 /// Digits of the digest in the name of a model or configuration.
 const DIGITS: usize = 8;
 
-/// Whether a name can be an endpoint's, with room for a digest.
+/// Whether a name is valid for an endpoint, and short enough to append a digest.
 pub(crate) fn is_endpoint_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME

@@ -1,4 +1,4 @@
-//! The services of the control plane that are called, and where they are.
+//! The services of the control plane and their URLs.
 
 /// A service that speaks AWS's JSON protocol, version 1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// As it is called in `AWS_ENDPOINT_URL_...` and in profiles.
+    /// Its name in `AWS_ENDPOINT_URL_...` and in profiles.
     pub(super) fn id(self) -> &'static str {
         match self {
             Self::SageMaker => "SageMaker",
@@ -21,7 +21,7 @@ impl Service {
         }
     }
 
-    /// As it is called in signatures.
+    /// Its name in signatures.
     pub(super) fn signing_name(self) -> &'static str {
         match self {
             Self::SageMaker => "sagemaker",

@@ -11,11 +11,12 @@ use epitome_evaluation::report;
 use epitome_evaluation::results::{DataRecord, ModelRecord, Results};
 use epitome_evaluation::settings::{Grid, LENGTH_PENALTIES, NUM_BEAMS, Stopping};
 use epitome_evaluation::sweep::{Samples, sweep};
-use epitome_runtime::{SessionOptions, Summarizer};
+use epitome_runtime::Summarizer;
 
 use crate::failure::Usage;
 use crate::interrupt;
 use crate::progress::SummaryBar;
+use crate::session_flags::SessionFlags;
 
 /// Measure how latency and quality of a model depend on beams and length_penalty
 #[derive(Args)]
@@ -38,9 +39,8 @@ pub(crate) struct Arguments {
     /// Summaries of each document at each setting
     #[arg(long, value_name = "N", default_value = "1")]
     repeats: NonZeroUsize,
-    /// Threads to work with [default: as many as this process may use]
-    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    session: SessionFlags,
     /// Beams to try; 1 is greedy search
     #[arg(long, value_name = "N[,N...]", value_delimiter = ',', default_values_t = NUM_BEAMS)]
     num_beams: Vec<usize>,
@@ -73,8 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )));
     }
     let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
-    let mut options = SessionOptions::default();
-    options.threads = arguments.threads.unwrap_or(options.threads);
+    let options = arguments.session.options();
     let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
     let grid = Grid {
         num_beams: arguments.num_beams.clone(),

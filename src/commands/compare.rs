@@ -13,6 +13,7 @@ use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 use crate::generation_flags::GenerationFlags;
 use crate::interrupt;
 use crate::progress::SummaryBar;
+use crate::session_flags::SessionFlags;
 
 /// Compare two bundles on the same documents: quality, agreement, logits, size and latency
 #[derive(Args)]
@@ -30,9 +31,8 @@ pub(crate) struct Arguments {
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Threads to work with [default: as many as this process may use]
-    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    session: SessionFlags,
     #[command(flatten)]
     generation: GenerationFlags,
 }
@@ -48,8 +48,7 @@ enum Format {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let parameters = arguments.generation.single()?;
     let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
-    let mut options = SessionOptions::default();
-    options.threads = arguments.threads.unwrap_or(options.threads);
+    let options = arguments.session.options();
     let bundles = [arguments.a.as_path(), arguments.b.as_path()];
     let record = measure(bundles, &data, &parameters, &options)?;
     match arguments.format {

@@ -1,18 +1,18 @@
 //! `epitome summarize`
 
 use std::io::{Write, stdout};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use epitome_runtime::progress::{Progress, Total};
-use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer, Summary};
+use epitome_runtime::{GenerationParameters, Summarizer, Summary};
 
 use crate::generation_flags::GenerationFlags;
 use crate::inputs::{self, Document};
 use crate::output::{self, Column};
 use crate::progress::SummaryBar;
+use crate::session_flags::SessionFlags;
 
 /// Summarize documents, offline
 #[derive(Args)]
@@ -22,15 +22,14 @@ pub(crate) struct Arguments {
     /// Folder of the bundle
     #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
     model: PathBuf,
-    /// Text to put before every document, as T5's 'summarize: ' [default: the checkpoint's own]
+    /// Text to put before every document in place of the checkpoint's own, as T5's 'summarize: '
     #[arg(long, value_name = "TEXT")]
     source_prefix: Option<String>,
     /// How to print summaries
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Threads to work with [default: as many as this process may use]
-    #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    session: SessionFlags,
     #[command(flatten)]
     generation: GenerationFlags,
 }
@@ -46,8 +45,7 @@ enum Format {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let variants = arguments.generation.variants()?;
     let documents = inputs::read(&arguments.files)?;
-    let mut options = SessionOptions::default();
-    options.threads = arguments.threads.unwrap_or(options.threads);
+    let options = arguments.session.options();
     let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
     if let Some(prefix) = &arguments.source_prefix {
         summarizer.set_source_prefix(prefix);

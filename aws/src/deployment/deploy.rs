@@ -1,10 +1,10 @@
-//! Bringing an endpoint to its settings.
+//! Creating or updating an endpoint.
 
 use std::fmt;
 
 use serde_json::Value;
 
-use super::endpoint::{self, Endpoint, settle};
+use super::endpoint::{self, Endpoint, wait_until_stable};
 use super::removal::remove_superseded;
 use super::spec::{DeploymentSpec, Step};
 use crate::control_plane::ControlPlane;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::polling::Polling;
 use crate::service::Service;
 
-/// What a deployment came to.
+/// The outcome of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The endpoint is new.
@@ -23,12 +23,12 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// A deployment that ended on the way: what is there, and what went wrong.
+/// A deployment that failed half way.
 #[derive(Debug)]
 pub struct Incomplete {
-    /// What is there now, of the new settings.
+    /// What was made until then.
     pub made: Vec<String>,
-    /// Why the rest is not.
+    /// The error.
     pub cause: Error,
 }
 
@@ -52,11 +52,10 @@ impl std::error::Error for Incomplete {
     }
 }
 
-/// Brings an endpoint to these settings and waits until it answers.
+/// Creates or updates an endpoint, and waits until it answers.
 ///
 /// # Errors
-/// What AWS says against a step, why the endpoint failed, or that the user stopped the waiting;
-/// with what is there then.
+/// Where AWS refuses a call, the endpoint fails, or the user stops the waiting.
 pub fn deploy(
     control_plane: &ControlPlane,
     spec: &DeploymentSpec,
@@ -73,9 +72,9 @@ fn run(
     made: &mut Vec<String>,
 ) -> Result<Outcome> {
     let plan = spec.plan()?;
-    make(control_plane, "DescribeModel", &plan.model, polling)?;
+    ensure_exists(control_plane, "DescribeModel", &plan.model, polling)?;
     made.push(format!("model {}", plan.model_name));
-    make(
+    ensure_exists(
         control_plane,
         "DescribeEndpointConfig",
         &plan.config,
@@ -84,7 +83,7 @@ fn run(
     made.push(format!("configuration {}", plan.config_name));
 
     let name = &spec.endpoint;
-    let outcome = match settle(control_plane, name, polling)? {
+    let outcome = match wait_until_stable(control_plane, name, polling)? {
         None => {
             polling.progress.note(&format!("creating endpoint {name}"));
             control_plane.call(Service::SageMaker, "CreateEndpoint", &plan.create.body)?;
@@ -101,12 +100,12 @@ fn run(
             Outcome::Updated
         }
         Some(endpoint) if endpoint.status == "Failed" => {
-            // It never answered, and AWS lets nobody mend it.
+            // An endpoint that failed to start cannot be updated.
             polling
                 .progress
                 .note(&format!("removing endpoint {name}, which failed to start"));
             endpoint::delete(control_plane, name)?;
-            settle(control_plane, name, polling)?;
+            wait_until_stable(control_plane, name, polling)?;
             control_plane.call(Service::SageMaker, "CreateEndpoint", &plan.create.body)?;
             Outcome::Created
         }
@@ -120,15 +119,15 @@ fn run(
     };
     made.push(format!("endpoint {name}"));
     if outcome != Outcome::Unchanged {
-        let endpoint = settle(control_plane, name, polling)?;
-        came_up(endpoint, name, &plan.config_name)?;
+        let endpoint = wait_until_stable(control_plane, name, polling)?;
+        require_in_service(endpoint, name, &plan.config_name)?;
     }
     remove_superseded(control_plane, name, &plan, polling)?;
     Ok(outcome)
 }
 
-/// Makes what is not there yet.
-fn make(
+/// Makes a model or configuration, unless it exists.
+fn ensure_exists(
     control_plane: &ControlPlane,
     describe: &str,
     step: &Step,
@@ -148,7 +147,7 @@ fn make(
     }
 }
 
-/// The name of what a body makes, and its field.
+/// The field that names what a body makes, and the name.
 fn named(body: &Value) -> (&'static str, &str) {
     const FIELDS: [&str; 2] = ["ModelName", "EndpointConfigName"];
     FIELDS
@@ -157,7 +156,7 @@ fn named(body: &Value) -> (&'static str, &str) {
         .unwrap_or_default()
 }
 
-fn came_up(endpoint: Option<Endpoint>, name: &str, config: &str) -> Result<()> {
+fn require_in_service(endpoint: Option<Endpoint>, name: &str, config: &str) -> Result<()> {
     let Some(endpoint) = endpoint else {
         return Err(Error::Failed(format!(
             "endpoint {name} was removed while it was being made"

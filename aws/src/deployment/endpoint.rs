@@ -1,4 +1,4 @@
-//! An endpoint as AWS describes it, and waiting until its state holds.
+//! An endpoint as AWS describes it.
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ use crate::service::Service;
 pub(super) struct Endpoint {
     /// `InService`, `Failed`, `Updating` and so on.
     pub(super) status: String,
-    /// The configuration that it has.
+    /// The name of its configuration.
     pub(super) config: String,
-    /// Why it, or its last update, failed.
+    /// Why the endpoint or its last update failed.
     pub(super) failure: Option<String>,
 }
 
@@ -46,8 +46,8 @@ pub(super) fn describe(control_plane: &ControlPlane, name: &str) -> Result<Optio
     }))
 }
 
-/// Waits while AWS is changing the endpoint.
-pub(super) fn settle(
+/// Waits until AWS has stopped changing the endpoint.
+pub(super) fn wait_until_stable(
     control_plane: &ControlPlane,
     name: &str,
     polling: Polling<'_>,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::endpoint::{self, settle};
+use super::endpoint::{self, wait_until_stable};
 use super::spec::Plan;
 use crate::autoscaling;
 use crate::control_plane::ControlPlane;
@@ -11,12 +11,12 @@ use crate::names::{is_endpoint_name, is_ours};
 use crate::polling::Polling;
 use crate::service::Service;
 
-/// What deploying an endpoint has left in AWS.
+/// What the deployments of an endpoint have made in AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// The endpoint, if it is there.
+    /// The endpoint, if it exists.
     pub endpoint: Option<String>,
-    /// Whether its number of instances follows its load.
+    /// Whether AWS scales it.
     pub scaled: bool,
     /// Configurations, the endpoint's own and earlier ones.
     pub configs: Vec<String>,
@@ -25,10 +25,10 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Looks for what deploying the endpoint `name` has made, and nothing else.
+    /// Finds what deployments of the endpoint `name` have made, and nothing else.
     ///
     /// # Errors
-    /// Where AWS cannot be asked, or the endpoint was not deployed from here.
+    /// Where a call fails, or the endpoint was not deployed by this program.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         if !is_endpoint_name(name) {
             return Err(Error::Invalid(format!("'{name}' cannot name an endpoint")));
@@ -56,7 +56,7 @@ impl Removal {
         self.endpoint.is_none() && self.configs.is_empty() && self.models.is_empty()
     }
 
-    /// Each thing that would go, in words.
+    /// Everything that would be removed, for people to read.
     pub fn list(&self) -> Vec<String> {
         let scaling = self.scaled.then(|| "its autoscaling".to_owned());
         let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
@@ -73,19 +73,19 @@ impl Removal {
     }
 }
 
-/// Removes it, the endpoint first. What is gone already is no error.
+/// Removes all of it, the endpoint first. What does not exist any more is no error.
 ///
 /// # Errors
-/// What AWS says against it; calling again goes on.
+/// Where AWS refuses a call. A second call continues.
 pub fn remove(control_plane: &ControlPlane, removal: &Removal, polling: Polling<'_>) -> Result<()> {
     if let Some(name) = &removal.endpoint {
         if removal.scaled {
             polling.progress.note("removing its autoscaling");
-            gone(autoscaling::disable(control_plane, name))?;
+            ignore_missing(autoscaling::disable(control_plane, name))?;
         }
         polling.progress.note(&format!("removing endpoint {name}"));
-        gone(endpoint::delete(control_plane, name))?;
-        settle(control_plane, name, polling)?;
+        ignore_missing(endpoint::delete(control_plane, name))?;
+        wait_until_stable(control_plane, name, polling)?;
     }
     for name in &removal.configs {
         delete(control_plane, &CONFIGS, name, polling)?;
@@ -113,7 +113,7 @@ pub(super) fn remove_superseded(
     Ok(())
 }
 
-/// A kind of thing, and SageMaker's words for it.
+/// Models or configurations, and SageMaker's names for the calls about them.
 struct Kind {
     word: &'static str,
     list: &'static str,
@@ -137,7 +137,7 @@ const MODELS: Kind = Kind {
     name: "ModelName",
 };
 
-/// The names of a kind that deploying the endpoint made.
+/// The models or configurations that deployments of the endpoint made.
 fn list(control_plane: &ControlPlane, endpoint: &str, kind: &Kind) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut token = None::<String>;
@@ -174,14 +174,14 @@ fn delete(
         .note(&format!("removing {} {name}", kind.word));
     let mut body = json!({});
     body[kind.name] = name.into();
-    gone(
+    ignore_missing(
         control_plane
             .call(Service::SageMaker, kind.delete, &body)
             .map(|_: Value| ()),
     )
 }
 
-fn gone(result: Result<()>) -> Result<()> {
+fn ignore_missing(result: Result<()>) -> Result<()> {
     result.or_else(|error| {
         if error.is_missing() {
             Ok(())

@@ -1,4 +1,4 @@
-//! What is deployed, and the calls that it takes.
+//! What to deploy, and the calls for it.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::tags::tags;
 pub struct Step {
     /// SageMaker's name of it.
     pub operation: &'static str,
-    /// What is sent.
+    /// The body of the call.
     pub body: Value,
 }
 
-/// An endpoint as it shall be.
+/// The settings of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentSpec {
     /// Its name.
@@ -50,7 +50,7 @@ pub enum Hosting {
         /// How many.
         count: u32,
     },
-    /// Nothing, until there is a request.
+    /// AWS provides memory per request.
     Serverless {
         /// Memory, in MB.
         memory: u32,
@@ -81,26 +81,26 @@ pub(super) struct Plan {
 }
 
 impl DeploymentSpec {
-    /// The calls that a new endpoint takes, in their order.
+    /// The calls that create an endpoint, in order.
     ///
     /// # Errors
-    /// Where a setting cannot be.
+    /// Where a setting is invalid.
     pub fn steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
         Ok(vec![plan.model, plan.config, plan.create])
     }
 
-    /// The calls that an endpoint takes which has other settings.
+    /// The calls that update an endpoint, in order.
     ///
     /// # Errors
-    /// Where a setting cannot be.
+    /// Where a setting is invalid.
     pub fn update_steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
         Ok(vec![plan.model, plan.config, plan.update])
     }
 
     pub(super) fn plan(&self) -> Result<Plan> {
-        self.check()?;
+        self.validate()?;
         let container = json!({
             "Image": self.image,
             "Environment": self.environment,
@@ -144,14 +144,14 @@ impl DeploymentSpec {
         })
     }
 
-    /// The endpoint's name, and what tells this content from others.
+    /// The endpoint's name and a digest of the content.
     fn name(&self, content: &Value) -> String {
         let revision = self.revision.as_deref().unwrap_or_default();
         let digest = digest::bytes(format!("{content}{revision}").as_bytes());
         name_of(&self.endpoint, &digest)
     }
 
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         let invalid = |problem: String| Err(Error::Invalid(problem));
         let name = &self.endpoint;
         if !is_endpoint_name(name) {

@@ -1,4 +1,4 @@
-//! What an answer of S3, or its absence, means.
+//! The error that a failed request to S3 stands for.
 
 use std::error::Error as StdError;
 
@@ -9,18 +9,18 @@ use epitome_runtime::error::innermost;
 use crate::error::Error;
 use crate::uri::S3Uri;
 
-/// What was asked of S3, for messages.
+/// A request to S3, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) uri: &'a S3Uri,
-    /// The permission that it needs.
+    /// The permission that the request needs.
     pub(super) action: &'static str,
-    /// The region that was asked.
+    /// The region that the request was sent to.
     pub(super) region: &'a str,
 }
 
 impl Request<'_> {
-    /// What S3's answer, or its absence, means.
+    /// The error of this request, from S3's answer or from the lack of one.
     pub(super) fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: StdError + ProvideErrorMetadata + 'static,
@@ -36,7 +36,7 @@ impl Request<'_> {
         };
         let status = response.status().as_u16();
         let right = response.headers().get("x-amz-bucket-region");
-        // S3 names the region with other answers as well; these are those to a wrong one.
+        // S3 names the bucket's region in other answers too. These statuses answer a wrong region.
         let elsewhere = matches!(status, 301 | 307 | 400 | 403);
         if let Some(right) = right.filter(|&right| right != self.region && elsewhere) {
             return Error::WrongRegion {

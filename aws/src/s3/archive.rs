@@ -9,24 +9,24 @@ use flate2::{Compression, GzBuilder};
 
 use super::client::S3;
 use super::object::head;
-use super::upload::{Condition, Put, Upload};
+use super::upload::{Precondition, Put, Upload};
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The name that SageMaker gives models.
+/// The name that SageMaker gives the archive of a model.
 const ARCHIVE: &str = "model.tar.gz";
 
-/// What names an archive.
+/// The end of an archive's name.
 const SUFFIX: &str = ".tar.gz";
 
-/// The metadata by which an object is known for a bundle that may be replaced.
-const MARK: &str = "epitome-bundle";
+/// The metadata of an object that is a bundle. Only such an object may be replaced.
+const BUNDLE_METADATA: &str = "epitome-bundle";
 
-/// An address that a bundle may be put at.
+/// An address that a bundle may be sent to.
 #[derive(Clone, Debug)]
 pub struct Destination {
     uri: S3Uri,
-    condition: Condition,
+    precondition: Precondition,
 }
 
 impl Destination {
@@ -37,19 +37,17 @@ impl Destination {
 
     /// Whether an earlier bundle is there.
     pub fn has_bundle(&self) -> bool {
-        matches!(self.condition, Condition::Version(_))
+        matches!(self.precondition, Precondition::ETag(_))
     }
 }
 
 impl S3 {
-    /// Looks whether a bundle may be put at an address: of an archive, or of a folder that gets a
-    /// `model.tar.gz`. As on the disk, an earlier bundle is replaced and anything else is left
-    /// alone, whenever it came.
+    /// Checks that a bundle may be sent to an address: to an archive, or to a `model.tar.gz` in a
+    /// folder. A bundle replaces an earlier bundle and nothing else.
     ///
     /// # Errors
     ///
-    /// [`Error::DestinationName`], [`Error::DestinationExists`], and what stands in the way of
-    /// looking.
+    /// [`Error::DestinationName`], [`Error::DestinationExists`], and any error of the request.
     pub fn destination(&self, uri: &S3Uri, progress: &dyn Progress) -> Result<Destination> {
         let uri = match uri.is_folder() {
             true => uri.join(ARCHIVE),
@@ -58,33 +56,36 @@ impl S3 {
         if !uri.key().ends_with(SUFFIX) {
             return Err(Error::DestinationName { uri });
         }
-        let condition = self.wait(progress, async {
+        let precondition = self.wait(progress, async {
             let found = match head(self, &uri).await {
                 Ok(found) => found,
-                // Without s3:ListBucket what does not exist is denied; writing may be allowed.
-                Err(Error::NoSuchKey { .. } | Error::Denied { .. }) => return Ok(Condition::None),
+                // Without s3:ListBucket, S3 denies access to an object that does not exist.
+                // Writing may be allowed.
+                Err(Error::NoSuchKey { .. } | Error::Denied { .. }) => {
+                    return Ok(Precondition::Absent);
+                }
                 Err(error) => return Err(error),
             };
             let is_bundle = found
                 .metadata()
-                .is_some_and(|marks| marks.contains_key(MARK));
+                .is_some_and(|marks| marks.contains_key(BUNDLE_METADATA));
             match found.e_tag {
-                Some(etag) if is_bundle => Ok(Condition::Version(etag)),
+                Some(etag) if is_bundle => Ok(Precondition::ETag(etag)),
                 _ => Err(Error::DestinationExists { uri: uri.clone() }),
             }
         })?;
-        Ok(Destination { uri, condition })
+        Ok(Destination { uri, precondition })
     }
 
-    /// Packs the bundle in `folder`, with its files at the top of the archive, and puts it.
+    /// Packs the bundle in `folder`, with its files at the top of the archive, and sends it.
     ///
-    /// The same files make the same archive. It is packed while it is sent, and the object appears
-    /// when it is whole; after an error or an interruption nothing is left of it.
+    /// The same files make the same archive. The archive is packed while it is sent. The object
+    /// appears when it is whole; after an error or an interruption nothing is left of it.
     ///
     /// # Errors
     ///
-    /// What stands in the way of reading or sending; [`Error::DestinationChanged`] if somebody
-    /// else wrote the object since `destination` was looked at.
+    /// Any error of reading or sending; [`Error::DestinationChanged`] if somebody else wrote the
+    /// object since `destination` was checked.
     pub fn put_bundle(
         &self,
         folder: &Path,
@@ -95,10 +96,11 @@ impl S3 {
         let total: u64 = files.iter().map(|file| file.bytes).sum();
         let put = Put {
             uri: &destination.uri,
-            condition: &destination.condition,
+            precondition: &destination.precondition,
             content_type: "application/gzip",
-            mark: Some((MARK, env!("CARGO_PKG_VERSION").to_owned())),
-            // Deflate adds five bytes to a block that it cannot compress, tar up to two blocks.
+            metadata: Some((BUNDLE_METADATA, env!("CARGO_PKG_VERSION").to_owned())),
+            // Deflate adds five bytes to a block that it cannot compress; tar adds up to two
+            // blocks to a file.
             bytes: total + total / 1000 + 4096 * (files.len() as u64 + 1),
         };
         progress.start(&format!("Sending {}", destination.uri), Total::Bytes(total));
@@ -107,18 +109,18 @@ impl S3 {
         upload.finish()
     }
 
-    /// Puts a file as it is, in place of whatever was there.
+    /// Sends a file as it is. It replaces any object at the address.
     ///
     /// # Errors
     ///
-    /// What stands in the way of reading or sending; nothing is left of the object then.
+    /// Any error of reading or sending; nothing is left of the new object then.
     pub fn put_file(&self, path: &Path, uri: &S3Uri, progress: &dyn Progress) -> Result<()> {
         let file = PlainFile::at(path.to_owned())?;
         let put = Put {
             uri,
-            condition: &Condition::Any,
+            precondition: &Precondition::None,
             content_type: "application/octet-stream",
-            mark: None,
+            metadata: None,
             bytes: file.bytes,
         };
         progress.start(&format!("Sending {uri}"), Total::Bytes(file.bytes));
@@ -149,7 +151,7 @@ impl PlainFile {
         Ok(Reported { file, progress })
     }
 
-    /// What stopped the copying of the file: itself, or where it was sent.
+    /// The error that stopped the copying of the file: of the upload, or of the file itself.
     fn error(&self, error: io::Error) -> Error {
         let own = error.downcast::<Error>();
         own.unwrap_or_else(|error| Error::io(&self.path, error))
@@ -184,16 +186,16 @@ fn files(folder: &Path) -> Result<Vec<PlainFile>> {
     Ok(files)
 }
 
-/// Writes a gzipped tar in which nothing depends on when and where it was made.
+/// Writes a gzipped tar that depends on nothing but the files.
 fn pack(files: &[PlainFile], out: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
-    // Weights hardly compress: more effort would only take longer.
+    // Weights hardly compress, so a higher level would only take longer.
     let gzip = GzBuilder::new().mtime(0).write(out, Compression::fast());
     let mut tar = tar::Builder::new(gzip);
     for file in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(file.bytes);
         header.set_mode(0o644);
-        // Not zero, which tar takes for a mistake and warns of: the value that the crate uses.
+        // The value that the crate `tar` uses: GNU tar warns about zero.
         header.set_mtime(1_153_704_088);
         let name = file.path.file_name().unwrap_or_default();
         let mut reader = file.open(progress)?.take(file.bytes);

@@ -1,4 +1,4 @@
-//! The checksum that S3 stores with an object, and the same of what arrives.
+//! The checksum that S3 stores with an object, and the check of the bytes that arrive.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ChecksumType, ServerSideEncryption};
@@ -11,22 +11,22 @@ use md5::{Digest, Md5};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     algorithm: Algorithm,
-    /// Without the number of parts.
+    /// The checksum, without the number of parts.
     value: Vec<u8>,
-    /// Of how many parts, where it is the checksum of the parts' checksums.
+    /// The number of parts, if it is a checksum of the parts' checksums.
     parts: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
     Amazon(ChecksumAlgorithm),
-    /// The ETag, where it is one.
+    /// The ETag, if it is an MD5.
     Md5,
 }
 
 impl Stored {
-    /// The best checksum that the answer holds: those of S3's own headers (asked for with
-    /// `x-amz-checksum-mode`), or else the ETag, which is an MD5 except of encrypted objects.
+    /// The best checksum of the answer: one of S3's checksum headers (requested with
+    /// `x-amz-checksum-mode`), or else the ETag, which is an MD5 unless the object is encrypted.
     pub(super) fn of(head: &HeadObjectOutput) -> Option<Self> {
         use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 
@@ -68,7 +68,7 @@ impl Stored {
         })
     }
 
-    /// Of how many parts it is the checksum of checksums, where it is.
+    /// The number of parts, if it is a checksum of the parts' checksums.
     pub(super) fn parts(&self) -> Option<u64> {
         self.parts
     }
@@ -86,7 +86,7 @@ impl Stored {
         }
     }
 
-    /// Begins a check. `part` is the size of all parts but the last, of a composite checksum.
+    /// Begins a check. `part` is the size of each part but the last, for a composite checksum.
     pub(super) fn check(&self, part: Option<u64>) -> Check {
         let part = part.map(|size| Part {
             size,
@@ -101,7 +101,7 @@ impl Stored {
     }
 }
 
-/// The value, and the number of parts behind a dash.
+/// The value, and the number of parts after a dash.
 fn split(value: &str) -> Option<(&str, Option<u64>)> {
     match value.split_once('-') {
         Some((value, parts)) => Some((value, Some(parts.parse().ok()?))),
@@ -150,7 +150,7 @@ impl Hasher {
     }
 }
 
-/// A checksum in the making, of bytes in order.
+/// A checksum that is being computed from bytes in order.
 pub(super) struct Check {
     stored: Stored,
     whole: Hasher,
@@ -184,8 +184,8 @@ impl Check {
         }
     }
 
-    /// Whether what arrived has the checksum that is stored.
-    pub(super) fn agrees(mut self) -> bool {
+    /// Whether the bytes have the stored checksum.
+    pub(super) fn matches(mut self) -> bool {
         if let Some(part) = self.part {
             self.whole.update(&part.hasher.finish());
         }
@@ -204,12 +204,12 @@ mod tests {
         for piece in bytes.chunks(4) {
             check.update(piece);
         }
-        check.agrees()
+        check.matches()
     }
 
     #[test]
     fn every_algorithm_of_s3_is_known() {
-        // The check values of the catalogue of CRCs, and what Python's hashlib gives.
+        // The check values of the CRC catalogue, and digests of Python's hashlib.
         let heads = [
             HeadObjectOutput::builder().checksum_crc32("y/Q5Jg=="),
             HeadObjectOutput::builder().checksum_crc32_c("4waSgw=="),

@@ -15,10 +15,10 @@ use crate::connection::Connection;
 use crate::error::Result;
 use crate::uri::S3Uri;
 
-/// How long the first byte of an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
+/// Longest wait for the first byte of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where S3 is when nothing says, as for other tools. A bucket elsewhere says so itself.
+/// The region where none is set, as other tools choose. A bucket elsewhere names its region.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// S3, with the credentials, the region and the endpoint of the environment.
@@ -30,8 +30,8 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// S3 through a connection. Credentials are loaded now: a failure within a request would be
-    /// wrapped many times over.
+    /// S3 through a connection. Loads the credentials now, because an error within a request would
+    /// be wrapped many times.
     ///
     /// # Errors
     /// Where no credentials are found, or they have expired.
@@ -39,19 +39,22 @@ impl S3 {
         connection.runtime().block_on(connection.credentials())?;
         let config = connection.config();
         let timeouts = config.timeout_config().map(TimeoutConfig::to_builder);
-        let timeouts = timeouts.unwrap_or_default().read_timeout(ANSWER).build();
+        let timeouts = timeouts
+            .unwrap_or_default()
+            .read_timeout(READ_TIMEOUT)
+            .build();
         let region = config
             .region()
             .map_or(DEFAULT_REGION, AsRef::as_ref)
             .to_owned();
-        // Servers other than Amazon's rarely have a name for each bucket.
+        // Servers other than Amazon's rarely have a host name for each bucket.
         let own_server =
             config.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
         let config = Builder::from(config)
             .timeout_config(timeouts)
             .region(Region::new(region.clone()))
             .force_path_style(own_server)
-            // What arrives is checked as a whole here; the client would check single answers.
+            // The download checks the whole object; the client would check single ranges.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
         Ok(Self {
@@ -73,7 +76,7 @@ impl S3 {
         self.connection.runtime()
     }
 
-    /// What is being asked, for messages.
+    /// A request, for messages.
     pub(super) fn request<'a>(&'a self, uri: &'a S3Uri, action: &'static str) -> Request<'a> {
         Request {
             uri,

@@ -20,15 +20,15 @@ use super::client::S3;
 use super::object::{Object, READ};
 use crate::error::{Error, Result};
 
-/// The bytes of a range. With [`RANGES`] it bounds the memory that a download takes.
-const RANGE: u64 = 8 << 20;
+/// Bytes of a range. Times [`MAX_RANGES`] it bounds the memory of a download.
+const RANGE_BYTES: u64 = 8 << 20;
 
-/// Ranges that are fetched at a time.
-const RANGES: usize = 8;
+/// Ranges that are fetched at the same time.
+const MAX_RANGES: usize = 8;
 
-/// Times that a connection may break in a row with nothing arriving in between. Below this the
-/// client has tried three times by itself.
-const ATTEMPTS: u32 = 6;
+/// How often a connection may break in a row before a byte arrives. The client by itself tries each
+/// request three times.
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Reads an object. What was read is checked at the end. An [`Error`] is inside each
 /// [`io::Error`].
@@ -36,27 +36,27 @@ pub struct Download<'a> {
     s3: &'a S3,
     progress: &'a dyn Progress,
     shared: Arc<Shared>,
-    /// Ranges under way, in order, and the first byte that was not asked for yet.
+    /// Ranges that are being fetched, in order, and the first byte after them.
     ranges: VecDeque<Fetch>,
     next: u64,
-    /// The range that is being read, and how far it is.
+    /// The range that is being read, and the position in it.
     current: Vec<u8>,
     position: usize,
-    /// Taken when the end is reached.
+    /// None once it was compared, at the end.
     check: Option<Check>,
-    told: u64,
+    reported: u64,
 }
 
-/// What the fetching of every range needs.
+/// What all ranges share.
 struct Shared {
     client: Client,
     object: Object,
     region: String,
-    /// Bytes that arrived, of all ranges.
+    /// Bytes that have arrived, of all ranges.
     arrived: AtomicU64,
 }
 
-/// A range that is being fetched, until it is dropped.
+/// A range that is being fetched. Dropping it aborts the request.
 struct Fetch(JoinHandle<Result<Vec<u8>>>);
 
 impl Drop for Fetch {
@@ -88,31 +88,31 @@ impl<'a> Download<'a> {
             next: 0,
             current: Vec::new(),
             position: 0,
-            told: 0,
+            reported: 0,
         };
         download.ask();
         download
     }
 
-    /// Asks for as many ranges as may be under way.
+    /// Requests as many ranges as may be fetched at the same time.
     fn ask(&mut self) {
-        while self.ranges.len() < RANGES && self.next < self.shared.object.size {
-            let end = (self.next + RANGE).min(self.shared.object.size);
+        while self.ranges.len() < MAX_RANGES && self.next < self.shared.object.size {
+            let end = (self.next + RANGE_BYTES).min(self.shared.object.size);
             let fetch = Arc::clone(&self.shared).fetch(self.next..end);
             self.ranges.push_back(Fetch(self.s3.runtime().spawn(fetch)));
             self.next = end;
         }
     }
 
-    /// Takes up the next range; none at the end, which is only reached when all is right.
+    /// Takes the next range. False at the end of the object, when its checksum is right.
     fn advance(&mut self) -> Result<bool> {
-        // Its memory goes before the next range is asked for.
+        // Free the memory before the next range is requested.
         (self.current, self.position) = (Vec::new(), 0);
         let Some(mut fetch) = self.ranges.pop_front() else {
             return self.require_checksum().map(|()| false);
         };
         self.ask();
-        let (progress, shared, told) = (self.progress, &self.shared, &mut self.told);
+        let (progress, shared, reported) = (self.progress, &self.shared, &mut self.reported);
         let bytes = self.s3.connection().wait_with(
             progress,
             async {
@@ -122,8 +122,8 @@ impl<'a> Download<'a> {
             },
             || {
                 let arrived = shared.arrived.load(Ordering::Relaxed);
-                progress.advance(arrived - *told);
-                *told = arrived;
+                progress.advance(arrived - *reported);
+                *reported = arrived;
             },
         )?;
         if let Some(check) = &mut self.check {
@@ -135,9 +135,9 @@ impl<'a> Download<'a> {
 }
 
 impl Download<'_> {
-    /// An error if what arrived has not the checksum that is stored.
+    /// An error unless the bytes have the stored checksum.
     fn require_checksum(&mut self) -> Result<()> {
-        if self.check.take().is_none_or(Check::agrees) {
+        if self.check.take().is_none_or(Check::matches) {
             return Ok(());
         }
         let object = &self.shared.object;
@@ -164,33 +164,33 @@ impl Read for Download<'_> {
     }
 }
 
-/// Why a range did not come whole.
-enum Stop {
-    /// Asking again would not help.
-    Final(Error),
-    /// What came can be kept, and the rest be asked for.
-    Broken(String),
+/// Why a range is not complete.
+enum Failure {
+    /// Another request would fail too.
+    Permanent(Error),
+    /// Another request can fetch the rest.
+    Transient(String),
 }
 
 impl Shared {
-    /// Fetches a range, however often the connection breaks, as long as something arrives.
+    /// Fetches a range. A broken connection is retried as long as bytes arrive.
     async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<Vec<u8>> {
-        let due = usize::try_from(range.end - range.start).expect("a range fits into memory");
-        let mut bytes = Vec::with_capacity(due);
+        let expected = usize::try_from(range.end - range.start).expect("a range fits into memory");
+        let mut bytes = Vec::with_capacity(expected);
         let mut attempts = 0;
         loop {
             let before = bytes.len();
-            let problem = match self.fetch_rest(&range, due, &mut bytes).await {
+            let problem = match self.fetch_rest(&range, expected, &mut bytes).await {
                 Ok(()) => return Ok(bytes),
-                Err(Stop::Final(error)) => return Err(error),
-                Err(Stop::Broken(problem)) => problem,
+                Err(Failure::Permanent(error)) => return Err(error),
+                Err(Failure::Transient(problem)) => problem,
             };
             attempts = if bytes.len() > before {
                 1
             } else {
                 attempts + 1
             };
-            if attempts == ATTEMPTS {
+            if attempts == MAX_ATTEMPTS {
                 return Err(Error::Broken {
                     uri: self.object.uri.clone(),
                     attempts,
@@ -202,13 +202,13 @@ impl Shared {
         }
     }
 
-    /// Asks for what `bytes` lacks of the range, and adds what comes.
+    /// Requests the part of the range that `bytes` lacks, and appends what arrives.
     async fn fetch_rest(
         &self,
         range: &Range<u64>,
-        due: usize,
+        expected: usize,
         bytes: &mut Vec<u8>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Failure> {
         let start = range.start + bytes.len() as u64;
         let uri = &self.object.uri;
         let get = self.client.get_object().bucket(uri.bucket()).key(uri.key());
@@ -218,14 +218,14 @@ impl Shared {
         let answer = get.send().await.map_err(|error| {
             let status = error.raw_response().map(|raw| raw.status().as_u16());
             if status.is_none_or(|status| !(300..500).contains(&status)) {
-                return Stop::Broken(innermost(&error));
+                return Failure::Transient(innermost(&error));
             }
             let request = Request {
                 uri,
                 action: READ,
                 region: &self.region,
             };
-            Stop::Final(match request.error(&error) {
+            Failure::Permanent(match request.error(&error) {
                 Error::NoSuchKey { uri } => Error::Changed { uri },
                 error => error,
             })
@@ -233,24 +233,26 @@ impl Shared {
         self.require(&answer, range.end - start)?;
         let mut body = answer.body;
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| Stop::Broken(innermost(&error)))?;
-            if bytes.len() + piece.len() > due {
-                return Err(Stop::Final(self.wrong_length("more", range.end - start)));
+            let piece = piece.map_err(|error| Failure::Transient(innermost(&error)))?;
+            if bytes.len() + piece.len() > expected {
+                return Err(Failure::Permanent(
+                    self.wrong_length("more", range.end - start),
+                ));
             }
             bytes.extend_from_slice(&piece);
             let count = piece.len() as u64;
             self.arrived.fetch_add(count, Ordering::Relaxed);
         }
-        match bytes.len() == due {
+        match bytes.len() == expected {
             true => Ok(()),
-            false => Err(Stop::Broken("the answer ended too early".to_owned())),
+            false => Err(Failure::Transient("the answer ended too early".to_owned())),
         }
     }
 
-    /// An error unless the answer holds `due` bytes of the object's version.
-    fn require(&self, answer: &GetObjectOutput, due: u64) -> Result<(), Stop> {
+    /// An error unless the answer has `expected` bytes of the object's version.
+    fn require(&self, answer: &GetObjectOutput, expected: u64) -> Result<(), Failure> {
         if answer.e_tag() != self.object.etag.as_deref() {
-            return Err(Stop::Final(Error::Changed {
+            return Err(Failure::Permanent(Error::Changed {
                 uri: self.object.uri.clone(),
             }));
         }
@@ -258,18 +260,18 @@ impl Shared {
             .content_length()
             .and_then(|length| u64::try_from(length).ok())
         {
-            Some(length) if length != due => {
-                Err(Stop::Final(self.wrong_length(&length.to_string(), due)))
-            }
+            Some(length) if length != expected => Err(Failure::Permanent(
+                self.wrong_length(&length.to_string(), expected),
+            )),
             _ => Ok(()),
         }
     }
 
-    fn wrong_length(&self, found: &str, due: u64) -> Error {
+    fn wrong_length(&self, found: &str, expected: u64) -> Error {
         Error::Length {
             uri: self.object.uri.clone(),
             found: format!("{found} bytes"),
-            expected: due.to_string(),
+            expected: expected.to_string(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::uri::S3Uri;
 /// The permission that a prefix needs.
 const LIST: &str = "s3:ListBucket";
 
-/// The most objects below the prefix of a model.
+/// Most objects below the prefix of a model.
 const MAX_OBJECTS: usize = 10_000;
 
 /// What is at an address.
@@ -25,10 +25,10 @@ pub enum Found {
 }
 
 impl S3 {
-    /// Looks what is at an address: an object; or else, with or without its slash, a prefix.
+    /// What is at an address: an object; or else a prefix, with or without its slash.
     ///
     /// # Errors
-    /// [`Error::NoSuchKey`], and whatever else keeps S3 from saying what is there.
+    /// [`Error::NoSuchKey`], and any other error of the request.
     pub fn find(&self, uri: &S3Uri, progress: &dyn Progress) -> Result<Found> {
         let missing = match uri.is_folder() {
             true => None,
@@ -49,7 +49,7 @@ impl S3 {
     /// The object at an address, as it is now.
     ///
     /// # Errors
-    /// [`Error::NoSuchKey`], and whatever else keeps S3 from saying what is there.
+    /// [`Error::NoSuchKey`], and any other error of the request.
     pub fn object(&self, uri: &S3Uri, progress: &dyn Progress) -> Result<Object> {
         self.wait(progress, Object::find(self, uri))
     }

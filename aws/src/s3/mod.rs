@@ -1,7 +1,8 @@
 //! Objects from S3, and bundles to it.
 //!
-//! An object comes in ranges, several at a time, all of one version (`If-Match`). A range is taken
-//! up again where a connection breaks, and the whole is compared with the checksum that S3 stores.
+//! An object is fetched in ranges, several at a time, all of one version (`If-Match`). After a
+//! broken connection the rest of a range is requested. The whole is compared with the checksum that
+//! S3 stores.
 //!
 //! A bundle goes to S3 as a `model.tar.gz` with its files at the top, packed while it is sent. The
 //! object appears when it is whole, or not at all.

@@ -1,4 +1,4 @@
-//! One version of an object, as it is before its bytes are fetched.
+//! One version of an object: what is known before its bytes are fetched.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
@@ -18,10 +18,10 @@ pub(super) const READ: &str = "s3:GetObject";
 pub struct Object {
     pub(super) uri: S3Uri,
     pub(super) size: u64,
-    /// Tells this version from all others.
+    /// Identifies the version.
     pub(super) etag: Option<String>,
     stored: Option<Stored>,
-    /// The size of the parts that it was put together from, where the checksum is one of theirs.
+    /// Size of the parts that it was uploaded in, if the checksum is one of the parts' checksums.
     part: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Object {
             None => None,
         };
         if part.is_none() && parts.is_some() {
-            // It cannot be told which bytes the checksums are of.
+            // Nothing says which bytes the checksums are of.
             stored = None;
         }
         Ok(Self {
@@ -59,18 +59,18 @@ impl Object {
         self.size
     }
 
-    /// A check of what arrives against what is stored; none where nothing is stored that helps.
+    /// A check of the bytes against the stored checksum; none where there is no usable checksum.
     pub(super) fn check(&self) -> Option<Check> {
         self.stored.as_ref().map(|stored| stored.check(self.part))
     }
 
-    /// The name of the checksum that is checked.
+    /// The name of the stored checksum.
     pub(super) fn algorithm(&self) -> &'static str {
         self.stored.as_ref().map_or("", Stored::algorithm)
     }
 }
 
-/// What S3 says of an object, or why it says nothing.
+/// The answer to HEAD for an object.
 pub(super) async fn head(s3: &S3, uri: &S3Uri) -> Result<HeadObjectOutput> {
     let head = s3
         .client()
@@ -83,8 +83,7 @@ pub(super) async fn head(s3: &S3, uri: &S3Uri) -> Result<HeadObjectOutput> {
     }
 }
 
-/// Why an object cannot be looked at. The answer to HEAD has no body, and so no reason in it:
-/// the answer to GET has.
+/// Why HEAD failed. The answer to HEAD has no body and so names no reason; the answer to GET does.
 async fn reason(s3: &S3, uri: &S3Uri, error: &SdkError<HeadObjectError, HttpResponse>) -> Error {
     let request = s3.request(uri, READ);
     if error.raw_response().is_some() {
@@ -96,7 +95,7 @@ async fn reason(s3: &S3, uri: &S3Uri, error: &SdkError<HeadObjectError, HttpResp
     request.error(error)
 }
 
-/// The size of all `parts` of an object but the last, if they are of one size.
+/// The size of each of the `parts` of an object but the last, if they have one size.
 async fn part_size(s3: &S3, uri: &S3Uri, size: u64, parts: u64) -> Option<u64> {
     let head = s3
         .client()

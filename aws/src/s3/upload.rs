@@ -1,4 +1,4 @@
-//! An object in the making: it appears when it is whole, or not at all.
+//! The upload of an object, which appears when it is whole, or not at all.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -20,49 +20,50 @@ use crate::uri::S3Uri;
 /// The permission that writing needs.
 const WRITE: &str = "s3:PutObject";
 
-/// The bytes of a part, but for objects that would have too many.
-const PART: u64 = 8 << 20;
+/// Bytes of a part. Parts are larger where an object would have too many.
+const PART_BYTES: u64 = 8 << 20;
 
-/// The most parts that S3 takes.
+/// Most parts of an object on S3.
 const MAX_PARTS: u64 = 10_000;
 
-/// Parts that are sent at a time.
-const PARTS: usize = 4;
+/// Parts that are sent at the same time.
+const MAX_SENDING: usize = 4;
 
-/// How long parts that are under way may take once the upload is given up, and then its end.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// Longest wait for the parts that are being sent when an upload is aborted, and for the abort.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What has to be true of the object that is there when the new one is whole.
+/// What must be true of the present object when the new one is complete.
 #[derive(Clone, Debug)]
-pub(super) enum Condition {
-    /// There is none.
-    None,
-    /// It is of this version.
-    Version(String),
+pub(super) enum Precondition {
+    /// There is no object.
+    Absent,
+    /// It has this ETag.
+    ETag(String),
     /// Nothing.
-    Any,
+    None,
 }
 
-/// What an object will be.
+/// The object to make.
 #[derive(Clone, Debug)]
 pub(super) struct Put<'a> {
     pub(super) uri: &'a S3Uri,
-    pub(super) condition: &'a Condition,
+    pub(super) precondition: &'a Precondition,
     pub(super) content_type: &'static str,
-    /// A name and a value that go with the object.
-    pub(super) mark: Option<(&'static str, String)>,
-    /// It may be smaller.
+    /// Metadata of the object: a name and a value.
+    pub(super) metadata: Option<(&'static str, String)>,
+    /// Its greatest size.
     pub(super) bytes: u64,
 }
 
-/// Takes the bytes of an object. Unless [`finish`](Upload::finish) succeeds, nothing is left of it.
+/// Receives the bytes of an object. Unless [`finish`](Upload::finish) succeeds, nothing is left of
+/// the object.
 pub(super) struct Upload<'a> {
     s3: &'a S3,
     put: Put<'a>,
     progress: &'a dyn Progress,
     part: usize,
     buffer: Vec<u8>,
-    /// Given with the first part; an object of one part does without.
+    /// Known once the first part is sent. An object of one part needs none.
     id: Option<String>,
     sending: VecDeque<JoinHandle<Result<CompletedPart>>>,
     sent: Vec<CompletedPart>,
@@ -70,7 +71,7 @@ pub(super) struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     pub(super) fn new(s3: &'a S3, put: Put<'a>, progress: &'a dyn Progress) -> Self {
-        let part = put.bytes.div_ceil(MAX_PARTS).max(PART);
+        let part = put.bytes.div_ceil(MAX_PARTS).max(PART_BYTES);
         Self {
             s3,
             put,
@@ -83,7 +84,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Makes the object of all that was written.
+    /// Makes the object from all bytes that were written.
     pub(super) fn finish(mut self) -> Result<()> {
         if self.id.is_none() {
             return self.put_whole();
@@ -113,7 +114,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// An object of a single part is put at once.
+    /// Sends an object of a single part with one request.
     fn put_whole(&mut self) -> Result<()> {
         let (none, version) = self.conditions();
         let put = self.s3.client().put_object();
@@ -125,7 +126,7 @@ impl<'a> Upload<'a> {
             .set_if_none_match(none)
             .set_if_match(version)
             .body(ByteStream::from(std::mem::take(&mut self.buffer)));
-        if let Some((name, value)) = &self.put.mark {
+        if let Some((name, value)) = &self.put.metadata {
             put = put.metadata(*name, value);
         }
         self.s3.wait(self.progress, async {
@@ -134,12 +135,12 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Sends what is in the buffer as the next part.
+    /// Sends the buffer as the next part.
     fn send(&mut self) -> Result<()> {
         if self.id.is_none() {
             self.id = Some(self.begin()?);
         }
-        if self.sending.len() == PARTS {
+        if self.sending.len() == MAX_SENDING {
             self.receive()?;
         }
         let number = self.sent.len() + self.sending.len() + 1;
@@ -177,7 +178,7 @@ impl<'a> Upload<'a> {
             .key(self.put.uri.key())
             .content_type(self.put.content_type)
             .checksum_algorithm(ChecksumAlgorithm::Crc32);
-        if let Some((name, value)) = &self.put.mark {
+        if let Some((name, value)) = &self.put.metadata {
             create = create.metadata(*name, value);
         }
         let answer = self.s3.wait(self.progress, async {
@@ -190,7 +191,7 @@ impl<'a> Upload<'a> {
         })
     }
 
-    /// Waits until the first of the parts that are being sent has arrived.
+    /// Waits for the first of the parts that are being sent.
     fn receive(&mut self) -> Result<()> {
         let Some(mut part) = self.sending.pop_front() else {
             return Ok(());
@@ -208,10 +209,10 @@ impl<'a> Upload<'a> {
 
     /// `If-None-Match` and `If-Match`.
     fn conditions(&self) -> (Option<String>, Option<String>) {
-        match self.put.condition {
-            Condition::None => (Some("*".to_owned()), None),
-            Condition::Version(etag) => (None, Some(etag.clone())),
-            Condition::Any => (None, None),
+        match self.put.precondition {
+            Precondition::Absent => (Some("*".to_owned()), None),
+            Precondition::ETag(etag) => (None, Some(etag.clone())),
+            Precondition::None => (None, None),
         }
     }
 
@@ -263,16 +264,16 @@ impl Drop for Upload<'_> {
             .upload_id(id);
         let sending = std::mem::take(&mut self.sending);
         self.s3.runtime().block_on(async {
-            // A part that S3 writes after it has forgotten the upload stays, unseen and paid for.
-            let end = Instant::now() + FAREWELL;
+            // A part that S3 stores after the abort would stay, and cost money.
+            let end = Instant::now() + ABORT_TIMEOUT;
             for mut part in sending {
                 if timeout_at(end, &mut part).await.is_err() {
                     part.abort();
                     let _ = part.await;
                 }
             }
-            // What S3 cannot be told now, its lifecycle rules have to clear away.
-            let _ = timeout(FAREWELL, abort.send()).await;
+            // If the abort fails, only the bucket's lifecycle rules remove the parts.
+            let _ = timeout(ABORT_TIMEOUT, abort.send()).await;
         });
     }
 }

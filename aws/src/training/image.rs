@@ -32,7 +32,7 @@ const CONTAINERS: [Container; 18] = [
     ("4.56.2", "2.8.0",  "py312", "-cu129-ubuntu22.04"),
 ];
 
-/// The account that holds the images, where it is not the usual one.
+/// The accounts that hold the images in regions with an account of their own.
 const REGISTRIES: [(&str, &str); 19] = [
     ("af-south-1", "626614931356"),
     ("ap-east-1", "871362719292"),
@@ -60,7 +60,7 @@ const USUAL_REGISTRY: &str = "763104351884";
 /// The image of a HuggingFace training container, on GPUs.
 ///
 /// # Errors
-/// Where there is no such container: the error lists those there are.
+/// Where there is no such container. The error lists the containers.
 pub(super) fn training_image(
     region: &str,
     transformers: &str,
@@ -75,7 +75,7 @@ pub(super) fn training_image(
                     .is_some_and(|rest| rest.starts_with('.'))
         })
     };
-    // The newest that fits: a version may be given by its first parts.
+    // The newest that fits. A version may be given by its first parts.
     let found = CONTAINERS.iter().rev().find(|container| {
         fits(Some(transformers), container.0)
             && fits(pytorch, container.1)

@@ -15,7 +15,7 @@ pub struct TrainingJob {
     pub name: String,
     /// How far it is.
     pub status: JobStatus,
-    /// The finer state, such as `Downloading` or `Training`.
+    /// The detailed state, such as `Downloading` or `Training`.
     pub secondary_status: String,
     /// Why it failed, where it did.
     pub failure_reason: Option<String>,
@@ -36,7 +36,7 @@ pub enum JobStatus {
     Failed,
     /// It is being stopped.
     Stopping,
-    /// It was stopped; what it had saved may be there.
+    /// It was stopped. What it saved before may exist.
     Stopped,
     /// Any other state, by AWS's name.
     Other(String),
@@ -55,16 +55,16 @@ impl TrainingJob {
     /// Starts a job, with the body that [`TrainingSpec::request`] gives.
     ///
     /// # Errors
-    /// What AWS says against it.
+    /// Where AWS refuses the call.
     pub fn create(control_plane: &ControlPlane, request: &Value) -> Result<()> {
         control_plane.call(Service::SageMaker, "CreateTrainingJob", request)?;
         Ok(())
     }
 
-    /// Asks AWS for a job.
+    /// The job of a name.
     ///
     /// # Errors
-    /// Where there is no such job, or AWS cannot be asked.
+    /// Where there is no such job, or the call fails.
     pub fn describe(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         Self::find(control_plane, name)?.ok_or_else(|| {
             Error::Failed(format!(
@@ -74,10 +74,10 @@ impl TrainingJob {
         })
     }
 
-    /// The job of a name, if there is or was one.
+    /// The job of a name, if it exists.
     ///
     /// # Errors
-    /// Where AWS cannot be asked.
+    /// Where the call fails.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Option<Self>> {
         let body = json!({"TrainingJobName": name});
         match control_plane.call(Service::SageMaker, "DescribeTrainingJob", &body) {
@@ -87,12 +87,12 @@ impl TrainingJob {
         }
     }
 
-    /// Asks again until the job has ended, in whatever way.
+    /// Waits until the job has ended, in whatever way.
     ///
     /// # Errors
     /// As [`describe`](Self::describe), and [`Error::Interrupted`].
     pub fn wait(control_plane: &ControlPlane, name: &str, polling: Polling<'_>) -> Result<Self> {
-        Self::until_over(control_plane, name, polling, &mut || {})
+        Self::poll(control_plane, name, polling, &mut || {})
     }
 
     /// As [`wait`](Self::wait), and hands over the lines of the job's log. A log that cannot be
@@ -107,7 +107,7 @@ impl TrainingJob {
         line: &mut dyn FnMut(&str),
     ) -> Result<Self> {
         let mut log = Some(JobLog::new(control_plane, name));
-        let mut look = || {
+        let mut read_log = || {
             if let Some(Err(error)) = log.as_mut().map(|log| log.read(line)) {
                 polling
                     .progress
@@ -115,33 +115,33 @@ impl TrainingJob {
                 log = None;
             }
         };
-        let job = Self::until_over(control_plane, name, polling, &mut look)?;
+        let job = Self::poll(control_plane, name, polling, &mut read_log)?;
         // The last lines, with the reason of a failure among them, arrive after the job's end.
         if polling.pause().is_ok() {
-            look();
+            read_log();
         }
         Ok(job)
     }
 
-    fn until_over(
+    fn poll(
         control_plane: &ControlPlane,
         name: &str,
         polling: Polling<'_>,
-        look: &mut dyn FnMut(),
+        read_log: &mut dyn FnMut(),
     ) -> Result<Self> {
         loop {
             let job = Self::describe(control_plane, name)?;
             polling.progress.state(&job.secondary_status);
-            look();
-            if job.is_over() {
+            read_log();
+            if job.has_ended() {
                 return Ok(job);
             }
             polling.pause()?;
         }
     }
 
-    /// Whether nothing more will happen to it.
-    pub fn is_over(&self) -> bool {
+    /// Whether the job has ended.
+    pub fn has_ended(&self) -> bool {
         matches!(
             self.status,
             JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped
@@ -195,7 +195,7 @@ mod tests {
                 "OutputDataConfig": {"S3OutputPath": "s3://b/p", "CompressionType": "NONE"},
             }),
         );
-        assert!(job.is_over());
+        assert!(job.has_ended());
         assert_eq!(job.status, JobStatus::Failed);
         assert_eq!(
             job.failure_reason.as_deref(),
@@ -205,6 +205,6 @@ mod tests {
         assert_eq!(job.compression, Compression::None);
         let job = TrainingJob::from_answer("a", &json!({"TrainingJobStatus": "Deleting"}));
         assert_eq!(job.status, JobStatus::Other("Deleting".into()));
-        assert!(!job.is_over());
+        assert!(!job.has_ended());
     }
 }

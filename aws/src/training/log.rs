@@ -11,11 +11,11 @@ use crate::service::Service;
 /// The group that every training job logs to.
 const GROUP: &str = "/aws/sagemaker/TrainingJobs";
 
-/// Reads on in a job's log, from all of its instances.
+/// Reads a job's log, of all its instances.
 pub struct JobLog<'a> {
     control_plane: &'a ControlPlane,
     job: &'a str,
-    /// Where each stream was left.
+    /// The token of the next line of each stream.
     streams: BTreeMap<String, Option<String>>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> JobLog<'a> {
     /// Hands over every line that has come since the last call.
     ///
     /// # Errors
-    /// Where AWS cannot be asked. A job that has not begun to log has no lines.
+    /// Where a call fails. A job that has not begun to log has no lines.
     pub fn read(&mut self, line: &mut dyn FnMut(&str)) -> Result<()> {
         let body = json!({
             "logGroupName": GROUP,
@@ -53,13 +53,13 @@ impl<'a> JobLog<'a> {
             }
         }
         for (name, token) in &mut self.streams {
-            read_on(self.control_plane, name, token, line)?;
+            read_stream(self.control_plane, name, token, line)?;
         }
         Ok(())
     }
 }
 
-fn read_on(
+fn read_stream(
     control_plane: &ControlPlane,
     stream: &str,
     token: &mut Option<String>,
@@ -78,7 +78,7 @@ fn read_on(
         for event in answer["events"].as_array().into_iter().flatten() {
             line(event["message"].as_str().unwrap_or_default());
         }
-        // At the end, the token that was given comes back.
+        // At the end of the stream, AWS returns the same token.
         let next = answer["nextForwardToken"].as_str().map(str::to_owned);
         if next.is_none() || next == *token {
             return Ok(());

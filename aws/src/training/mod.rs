@@ -10,4 +10,6 @@ mod spec;
 pub use job::{Compression, JobStatus, TrainingJob};
 pub use log::{JobLog, metrics};
 pub use source::pack;
-pub use spec::{GitConfig, TrainingSpec};
+pub use spec::{
+    CHECKPOINT_LOCAL_PATH, GitConfig, INSTANCE_COUNT, MAX_RUN, TrainingSpec, VOLUME_SIZE,
+};

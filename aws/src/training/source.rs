@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Names are relative to the folder, and the same files give the same bytes.
 ///
 /// # Errors
-/// Where the entry point is not there, or a file cannot be read.
+/// Where the entry point does not exist, or a file cannot be read.
 pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<()> {
     let entry = folder.map_or_else(
         || PathBuf::from(entry_point),
@@ -57,7 +57,7 @@ pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<
     gzip.finish().and_then(|mut to| to.flush()).map_err(failed)
 }
 
-/// Every file below a folder, with its name inside. Git's own files are not part of the scripts.
+/// Lists every file below a folder, with its path from there. Skips `.git`.
 fn list(folder: &Path, inside: &Path, files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -42,11 +42,11 @@ pub struct TrainingSpec {
     pub output_path: Option<String>,
     /// The instances.
     pub instance_type: Option<String>,
-    /// How many of them; 1 where it is not given.
+    /// How many of them; [`INSTANCE_COUNT`] where it is not given.
     pub instance_count: Option<u32>,
-    /// Disk of each, in GB; 30 where it is not given.
+    /// Disk of each, in GB; [`VOLUME_SIZE`] where it is not given.
     pub volume_size: Option<u32>,
-    /// Seconds that the job may run; a day where it is not given.
+    /// Seconds that the job may run; [`MAX_RUN`] where it is not given.
     pub max_run: Option<u32>,
     /// Take instances that may be taken away, for less.
     pub use_spot_instances: bool,
@@ -55,7 +55,7 @@ pub struct TrainingSpec {
     /// `s3://` prefix that checkpoints are kept below, so that a job goes on after it lost its
     /// instance.
     pub checkpoint_s3_uri: Option<String>,
-    /// Where the container has them; `/opt/ml/checkpoints` where it is not given.
+    /// Where the container has them; [`CHECKPOINT_LOCAL_PATH`] where it is not given.
     pub checkpoint_local_path: Option<String>,
     /// Channels: names, and the `s3://` prefixes of their data.
     pub inputs: BTreeMap<String, String>,
@@ -84,6 +84,15 @@ pub struct GitConfig {
     /// A commit there.
     pub commit: Option<String>,
 }
+
+/// Instances of a job that does not say how many.
+pub const INSTANCE_COUNT: u32 = 1;
+/// Disk of each instance in GB, where the job does not say.
+pub const VOLUME_SIZE: u32 = 30;
+/// Seconds that a job may run, where it does not say: a day.
+pub const MAX_RUN: u32 = 24 * 60 * 60;
+/// Where a container has its checkpoints, unless the job says otherwise.
+pub const CHECKPOINT_LOCAL_PATH: &str = "/opt/ml/checkpoints";
 
 /// Tags that record where the scripts came from.
 const REPO_TAG: &str = "epitome:git-repo";
@@ -182,8 +191,8 @@ impl TrainingSpec {
             "OutputDataConfig": {"S3OutputPath": output},
             "ResourceConfig": {
                 "InstanceType": required(&self.instance_type, "instance_type")?,
-                "InstanceCount": self.instance_count.unwrap_or(1),
-                "VolumeSizeInGB": self.volume_size.unwrap_or(30),
+                "InstanceCount": self.instance_count.unwrap_or(INSTANCE_COUNT),
+                "VolumeSizeInGB": self.volume_size.unwrap_or(VOLUME_SIZE),
             },
             "StoppingCondition": self.stopping()?,
             "HyperParameters": self.hyperparameters(region)?,
@@ -225,7 +234,7 @@ impl TrainingSpec {
     }
 
     fn stopping(&self) -> Result<Value> {
-        let run = self.max_run.unwrap_or(24 * 60 * 60);
+        let run = self.max_run.unwrap_or(MAX_RUN);
         let mut stopping = json!({"MaxRuntimeInSeconds": run});
         match (self.use_spot_instances, self.max_wait) {
             (false, Some(_)) => {

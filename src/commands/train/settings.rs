@@ -6,7 +6,9 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_aws::training::{GitConfig, TrainingSpec};
+use epitome_aws::training::{
+    CHECKPOINT_LOCAL_PATH, GitConfig, INSTANCE_COUNT, MAX_RUN, TrainingSpec, VOLUME_SIZE,
+};
 use serde_json::Value;
 
 use crate::commands::key_values::key_value;
@@ -16,7 +18,7 @@ use crate::failure::Usage;
 #[derive(Args)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct SettingFlags {
-    /// Name of the job [default: summarization- and the time]
+    /// Name of the job; the time names it where this is not given
     #[arg(long, value_name = "NAME")]
     job_name: Option<String>,
     /// ARN of the role that the job runs as; where nothing says, SAGEMAKER_ROLE does
@@ -37,7 +39,7 @@ pub(super) struct SettingFlags {
     /// A commit of it
     #[arg(long, value_name = "SHA")]
     git_commit: Option<String>,
-    /// Where the packed scripts go [default: --output-path]
+    /// Where the packed scripts go, if not to --output-path
     #[arg(long, value_name = "s3://...")]
     code_location: Option<String>,
     /// Where the model goes
@@ -52,7 +54,7 @@ pub(super) struct SettingFlags {
     /// Version of transformers in HuggingFace's container
     #[arg(long, value_name = "VERSION")]
     transformers_version: Option<String>,
-    /// Version of PyTorch there [default: the newest]
+    /// Version of PyTorch there, if not the newest
     #[arg(long, value_name = "VERSION")]
     pytorch_version: Option<String>,
     /// Python there, as py36
@@ -64,26 +66,30 @@ pub(super) struct SettingFlags {
     /// Type of the instances
     #[arg(long, value_name = "TYPE")]
     instance_type: Option<String>,
-    /// How many [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = format!("How many [default: {INSTANCE_COUNT}]"))]
     instance_count: Option<u32>,
-    /// Disk of each [default: 30]
-    #[arg(long, value_name = "GB")]
+    #[arg(long, value_name = "GB", help = format!("Disk of each [default: {VOLUME_SIZE}]"))]
     volume_size: Option<u32>,
-    /// How long the job may run [default: 86400]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        help = format!("How long the job may run [default: {MAX_RUN}]")
+    )]
     max_run: Option<u32>,
     /// Take instances that may be taken away, for less
     #[arg(long)]
     use_spot_instances: bool,
-    /// How long it may wait for them and run on them [default: --max-run]
+    /// How long it may wait for them and run on them, if not --max-run
     #[arg(long, value_name = "SECONDS")]
     max_wait: Option<u32>,
     /// Keep checkpoints here, so that the job goes on after it lost its instance
     #[arg(long, value_name = "s3://...")]
     checkpoint_s3_uri: Option<String>,
-    /// Where the container has them [default: /opt/ml/checkpoints]
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = format!("Where the container has them [default: {CHECKPOINT_LOCAL_PATH}]")
+    )]
     checkpoint_local_path: Option<String>,
     /// An environment variable of the container; may come several times
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]

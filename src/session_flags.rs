@@ -1,0 +1,29 @@
+//! The flags that say how a model runs on this machine.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use epitome_runtime::SessionOptions;
+
+/// How to run a model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SessionFlags {
+    /// Threads to work with
+    #[arg(
+        long,
+        value_name = "N",
+        env = "EPITOME_THREADS",
+        default_value_t = SessionOptions::default().threads
+    )]
+    threads: NonZeroUsize,
+}
+
+impl SessionFlags {
+    /// The options of a session.
+    pub(crate) fn options(&self) -> SessionOptions {
+        SessionOptions {
+            threads: self.threads,
+            ..SessionOptions::default()
+        }
+    }
+}
