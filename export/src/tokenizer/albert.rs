@@ -86,7 +86,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     Ok(Parts {
         normalizer: sequence(steps),
         pre_tokenizer,
-        model: pieces.model(version, pieces.unknown(version, UNKNOWN)),
+        model: pieces.model(version, pieces.unknown(version, UNKNOWN))?,
         decoder: metaspace(scheme),
         post_processor,
         added: names.to_add(settings, pieces.added.clone(), extra),

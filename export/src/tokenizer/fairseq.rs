@@ -131,7 +131,7 @@ fn convert(folder: &Folder<'_>, order: Order) -> Result<Parts> {
     Ok(Parts {
         normalizer,
         pre_tokenizer,
-        model: pieces.model(version, UNKNOWN),
+        model: pieces.model(version, UNKNOWN)?,
         decoder: metaspace(scheme),
         post_processor,
         added: names.to_add(settings, pieces.added, extra),

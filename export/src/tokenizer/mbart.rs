@@ -108,7 +108,7 @@ fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Parts> {
     Ok(Parts {
         normalizer,
         pre_tokenizer,
-        model: pieces.model(version, UNKNOWN),
+        model: pieces.model(version, UNKNOWN)?,
         decoder: metaspace("always"),
         post_processor: post_processor(settings, fifty)?,
         added: names.to_add(settings, pieces.added, extra),

@@ -51,7 +51,11 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
                 Ok(first.chain(model.scored(REPLACED)).collect())
             })?;
             let normalizer = sentencepiece_before_5(pieces.charsmap.clone());
-            (pieces.model(Version::V4, UNKNOWN), normalizer, pieces.added)
+            (
+                pieces.model(Version::V4, UNKNOWN)?,
+                normalizer,
+                pieces.added,
+            )
         }
         Version::V5 => {
             let (vocab, merges, charsmap, own) = bpe_of_5(folder, &first)?;

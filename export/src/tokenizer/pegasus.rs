@@ -94,7 +94,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     Ok(Parts {
         normalizer,
         pre_tokenizer,
-        model: pieces.model(version, unknown),
+        model: pieces.model(version, unknown)?,
         decoder: metaspace("always"),
         post_processor: PostProcessor::after(&[eos]),
         added: names.to_add(

@@ -98,7 +98,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     Ok(Parts {
         normalizer,
         pre_tokenizer,
-        model: pieces.model(version, pieces.unknown(version, UNKNOWN)),
+        model: pieces.model(version, pieces.unknown(version, UNKNOWN))?,
         decoder,
         post_processor: PostProcessor::after(&["</s>"]),
         added: names.to_add(settings, pieces.added, extra),

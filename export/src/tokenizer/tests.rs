@@ -321,6 +321,8 @@ fn what_no_tokenizer_json_can_say_is_refused_by_name() {
     );
     // Without them NLLB's language would be the unknown token.
     let folder = copy("nllb");
+    let config = r#"{"model_type": "m2m_100", "transformers_version": "5.24.0"}"#;
+    fs::write(folder.path().join("config.json"), config).unwrap();
     let settings = r#"{"tokenizer_class": "NllbTokenizer", "src_lang": "ron_Latn"}"#;
     fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
     let message = refusal(folder.path());

@@ -60,23 +60,25 @@ impl Pieces {
     }
 
     /// The model of the `tokenizers` library: Unigram; in 4.x BPE where the SentencePiece model is.
-    pub(super) fn model(&self, version: Version, unknown: usize) -> Value {
+    pub(super) fn model(&self, version: Version, unknown: usize) -> Result<Value> {
         let bpe = self
             .model
             .as_ref()
             .filter(|model| version == Version::V4 && model.algorithm == Algorithm::Bpe);
-        match bpe {
-            Some(model) => {
-                let ids = self.list.iter().enumerate();
-                let vocab: Map<String, Value> = ids
-                    .map(|(id, (text, _))| (text.clone(), json!(id)))
-                    .collect();
-                bpe_model(json!(vocab), &model.unk_piece, json!(self.merges(model)))
-            }
-            None => json!({
+        let Some(model) = bpe else {
+            return Ok(json!({
                 "type": "Unigram", "unk_id": unknown, "vocab": self.list, "byte_fallback": false,
-            }),
+            }));
+        };
+        let unknown = model.unk_piece.as_str();
+        if !self.list.iter().any(|(piece, _)| piece == unknown) {
+            return Err(model.wrong(format!("lacks its unknown piece '{unknown}'")));
         }
+        let ids = self.list.iter().enumerate();
+        let vocab: Map<String, Value> = ids
+            .map(|(id, (text, _))| (text.clone(), json!(id)))
+            .collect();
+        Ok(bpe_model(json!(vocab), unknown, json!(self.merges(model))))
     }
 
     /// Where the SentencePiece model has its unknown piece, or where `place` says.
