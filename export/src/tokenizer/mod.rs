@@ -215,7 +215,7 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     let end_token_once = own.is_some_and(|class| class.end_token_once);
     let (mut pipeline, surplus) = match own {
         Some(class) => {
-            let parts = (class.convert)(&Folder {
+            let mut parts = (class.convert)(&Folder {
                 path: folder,
                 settings: &settings,
                 json: json
@@ -227,6 +227,11 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
                 .first()
                 .copied()
                 .unwrap_or(settings::TOKENIZER_CONFIG);
+            if matches!(class.json, Json::Ignored) {
+                // Python finds added tokens in the text as it stands.
+                let added = parts.added.iter_mut();
+                added.for_each(|token| token.normalized = false);
+            }
             let surplus = parts.surplus;
             (parts.build(file, &settings)?, surplus)
         }

@@ -11,6 +11,7 @@ use super::sentencepiece::SentencePieceModel;
 use super::sentencepiece_processor::{Ids, decoder, must_be_plain};
 use super::settings::{TOKENIZER_CONFIG, special};
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
+use super::version::Version;
 use crate::error::{Error, Result};
 
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
@@ -89,13 +90,13 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let ids = Ids::new(tokens.into_iter().zip(0..).collect(), settings, &added);
     let from = ids.end();
     let (cut, _) = ids.model(&model, from, names.required("unk_token")?)?;
-    // Without a row of its own the mask is found in text, and unknown to the model.
-    let surplus = (!base
-        && !settings
+    // Without a row of its own the mask is found in text, and 5.x has it unknown to the model.
+    let has_row = base
+        || settings
             .added_tokens()
             .values()
-            .any(|token| token.content == mask))
-    .then_some(Surplus {
+            .any(|token| token.content == mask);
+    let surplus = (folder.version() == Version::V5 && !has_row).then_some(Surplus {
         from: rows as u32,
         token: UNKNOWN as u32,
     });

