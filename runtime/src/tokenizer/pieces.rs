@@ -285,18 +285,18 @@ mod tests {
     fn texts() -> Vec<(&'static str, String)> {
         let random = random_words();
         vec![
-            ("words", "word wad. ".repeat(12_000)),
+            ("words", "word wad. ".repeat(5_000)),
             ("random", random),
-            ("blanks", format!("word{}word.", " ".repeat(200_000))),
-            ("lines", "\n \t".repeat(50_000) + "a word"),
+            ("blanks", format!("word{}word.", " ".repeat(80_000))),
+            ("lines", "\n \t".repeat(20_000) + "a word"),
             (
                 "words far apart",
-                format!("word{}", " ".repeat(20_000)).repeat(20),
+                format!("word{}", " ".repeat(20_000)).repeat(5),
             ),
-            ("unknown", "🙂".repeat(40_000) + " word"),
-            ("unknown and known", ("🙂".repeat(300) + "a").repeat(100)),
-            ("masks", "word   <mask> a".repeat(9_000)),
-            ("one word", "aord".repeat(30_000)),
+            ("unknown", "🙂".repeat(15_000) + " word"),
+            ("unknown and known", ("🙂".repeat(300) + "a").repeat(50)),
+            ("masks", "word   <mask> a".repeat(4_000)),
+            ("one word", "aord".repeat(15_000)),
             ("nothing", String::new()),
         ]
     }
@@ -313,7 +313,7 @@ mod tests {
                 .wrapping_add(1);
             parts[(state >> 33) as usize % parts.len()]
         };
-        (0..60_000).map(|_| next()).collect()
+        (0..25_000).map(|_| next()).collect()
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
         for (name, pipeline) in pipelines() {
             for (kind, text) in texts() {
                 let whole = encode(&pipeline, &format!("sum: {text}")).unwrap();
-                for limit in [1, 50, 1024, 16_384, 1 << 20] {
+                for limit in [1, 1024, 1 << 20] {
                     let (ids, more) = first(&pipeline, ["sum: ", &text], limit).unwrap();
                     let kept = limit.min(whole.len());
                     let label = format!("{name}, {kind}, {limit}: {} of {}", ids.len(), kept);
