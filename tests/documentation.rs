@@ -12,6 +12,7 @@ fn pages() -> Vec<PathBuf> {
     let folders = [
         "",
         "docs",
+        "runtime/kernels",
         "bench",
         "endpoint",
         "fixtures",
