@@ -370,7 +370,7 @@ fn archives_end_as_python_lets_them() {
         let given = Given::new("model.tar.gz", &bytes);
         Checkpoint::open(given.open().unwrap().root()).unwrap();
     }
-    let garbage = [&zipped[..], b"\0\0garbage"].concat();
+    let garbage = [&zipped[..], b"\0\0garbage that is no member"].concat();
     assert!(refused_bytes(&garbage).contains("is damaged"));
 }
 
