@@ -59,6 +59,10 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     scale_embedding: false,
 };
 
+/// Most tokens of a source whose positions have no end: time has one, which attention over the whole
+/// source takes by the square.
+const ENDLESS_SOURCE: usize = 16384;
+
 /// Reads a config.json with the fields of `BartConfig`.
 pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
@@ -100,6 +104,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         positions,
         hidden,
     });
+    let endless = family.positions.is_some_and(PositionKind::is_endless);
     let unused = [family.encoder, family.decoder].map(|stack| stack.below("version"));
     Ok(Model {
         title: family.title,
@@ -122,8 +127,11 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         source_positions: table,
         target_positions: table,
         target_bias: None,
-        max_source_positions: positions,
-        max_target_positions: Some(positions),
+        max_source_positions: match endless {
+            true => positions.max(ENDLESS_SOURCE),
+            false => positions,
+        },
+        max_target_positions: (!endless).then_some(positions),
         output_scale: None,
         tied_output: config.flag("tie_word_embeddings", true)?,
         unused: unused.to_vec(),

@@ -16,6 +16,7 @@
 //! | [`quantized_activations`] | activations rounded to integers, for `int8` and `int4` |
 //! | [`activation`] | activation functions |
 //! | [`norm`] | layer norm and RMS norm |
+//! | [`sinusoid`] | positions that are computed |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 
 #[macro_use]
@@ -33,3 +34,4 @@ pub mod panels;
 pub mod parallel;
 pub mod quantized_activations;
 pub mod simd;
+pub mod sinusoid;

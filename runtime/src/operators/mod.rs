@@ -11,6 +11,7 @@
 //! | [`Linear`](linear), one for each weight format | `activation(x · weightsᵀ + bias)` |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`Norm`](norm) | a residual addition and the normalization behind it |
+//! | [`SinusoidalPositions`](positions) | positions that are computed and have no end |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
 //! An operator declares its inputs, checks what it is given, and calls [`epitome_kernels`]. A new
@@ -22,6 +23,7 @@ pub mod embedding;
 pub mod linear;
 mod no_unwind;
 pub mod norm;
+pub mod positions;
 pub mod registration;
 mod tensors;
 mod threads;
@@ -51,6 +53,7 @@ pub(crate) fn domain() -> ort::Result<OperatorDomain> {
         .add(NoUnwind(Embedding::<Fp16>::default()))?
         .add(NoUnwind(Embedding::<Int8>::default()))?
         .add(NoUnwind(norm::Norm))?
+        .add(NoUnwind(positions::SinusoidalPositions))?
         .add(NoUnwind(SelfAttention))?
         .add(NoUnwind(PackCrossKv::<f32>::default()))?
         .add(NoUnwind(PackCrossKv::<f16>::default()))?

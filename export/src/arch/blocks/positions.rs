@@ -1,5 +1,8 @@
 //! Positions that are added to the embedded tokens.
 
+use epitome_runtime::kernels::sinusoid::Sinusoids;
+use epitome_runtime::operators::positions;
+
 use super::inputs::{DecoderInputs, EncoderInputs};
 use crate::arch::builder::Builder;
 use crate::arch::config::wrong;
@@ -19,15 +22,22 @@ pub(crate) enum PositionKind {
     /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one
     /// saved in half precision.
     Sinusoidal,
-    /// [`fairseq_sinusoidal`] without padding, never read from the checkpoint.
+    /// fairseq's sinusoids, never read from the checkpoint: they have no end.
     Computed,
-    /// [`fairseq_sinusoidal`], or the checkpoint's own table where it holds one, at the count of
-    /// tokens up to here that are not `padding`; `padding` itself has a row of its own (zeros, in
-    /// the computed table), even where it stands among the others.
+    /// fairseq's sinusoids at the count of tokens up to here that are not `padding`; `padding` itself
+    /// has a place of its own (zeros), even where it stands among the others. They have no end. A
+    /// table in the checkpoint holds the first ones.
     Counted {
         /// `pad_token_id`.
         padding: u32,
     },
+}
+
+impl PositionKind {
+    /// Whether there is a position for a text of any length.
+    pub(crate) fn is_endless(self) -> bool {
+        matches!(self, Self::Computed | Self::Counted { .. })
+    }
 }
 
 /// The position table of one stack.
@@ -56,27 +66,36 @@ impl PositionTable {
         name: &str,
         inputs: &EncoderInputs,
     ) -> Result<Value> {
-        let table = self.table(b, name)?;
-        let graph = &mut b.graph;
-        if let PositionKind::Counted { padding } = self.kind {
-            let mask = not_padding(b, &inputs.input_ids, padding);
-            let axis = b.graph.int32s(&[1]);
-            let count = b.graph.node("CumSum").inputs([&mask, &axis]).output();
-            return Ok(counted(b, &table, &count, &mask, padding));
+        match self.kind {
+            PositionKind::Counted { padding } => {
+                let mask = not_padding(b, &inputs.input_ids, padding);
+                let axis = b.graph.int32s(&[1]);
+                let count = b.graph.node("CumSum").inputs([&mask, &axis]).output();
+                let rows = counted(b, &count, &mask, padding);
+                self.computed(b, name, &rows)
+            }
+            PositionKind::Computed => {
+                let rows = b.graph.range(&inputs.source_length);
+                self.computed(b, name, &rows)
+            }
+            PositionKind::Learned { .. } | PositionKind::Sinusoidal => {
+                let table = self.table(b, name)?;
+                let graph = &mut b.graph;
+                let first = self.offset();
+                let [from, axis] = [graph.int64s(&[first]), graph.int64s(&[0])];
+                let to = match first {
+                    0 => inputs.source_length.clone(),
+                    _ => graph
+                        .node("Add")
+                        .inputs([&inputs.source_length, &from])
+                        .output(),
+                };
+                Ok(graph
+                    .node("Slice")
+                    .inputs([&table, &from, &to, &axis])
+                    .output())
+            }
         }
-        let first = self.offset();
-        let [from, axis] = [graph.int64s(&[first]), graph.int64s(&[0])];
-        let to = match first {
-            0 => inputs.source_length.clone(),
-            _ => graph
-                .node("Add")
-                .inputs([&inputs.source_length, &from])
-                .output(),
-        };
-        Ok(graph
-            .node("Slice")
-            .inputs([&table, &from, &to, &axis])
-            .output())
     }
 
     /// The positions of the newest tokens: `[1 or columns, hidden]` or `[batch, columns, hidden]`.
@@ -86,67 +105,95 @@ impl PositionTable {
         name: &str,
         inputs: &DecoderInputs,
     ) -> Result<Value> {
-        let table = self.table(b, name)?;
-        if let PositionKind::Counted { padding } = self.kind {
-            // As transformers does over a cache: the past counts whatever its tokens were.
-            let mask = not_padding(b, &inputs.input_ids, padding);
-            let past = b
-                .graph
-                .node("Cast")
-                .input(&inputs.positions)
-                .int("to", Int64 as i64)
-                .output();
-            let count = b.graph.node("Add").inputs([&mask, &past]).output();
-            return Ok(counted(b, &table, &count, &mask, padding));
-        }
-        let position = match self.offset() {
-            0 => inputs.positions.clone(),
-            offset => {
-                let offset = b.graph.int32s(&[offset as i32]);
-                let node = b.graph.node("Add");
-                node.inputs([&inputs.positions, &offset]).output()
-            }
+        let int64 = |b: &mut Builder<'_, '_>| {
+            let node = b.graph.node("Cast").input(&inputs.positions);
+            node.int("to", Int64 as i64).output()
         };
-        Ok(b.graph.node("Gather").inputs([&table, &position]).output())
+        match self.kind {
+            PositionKind::Counted { padding } => {
+                // As transformers does over a cache: the past counts whatever its tokens were.
+                let mask = not_padding(b, &inputs.input_ids, padding);
+                let past = int64(b);
+                let count = b.graph.node("Add").inputs([&mask, &past]).output();
+                let rows = counted(b, &count, &mask, padding);
+                self.computed(b, name, &rows)
+            }
+            PositionKind::Computed => {
+                let rows = int64(b);
+                self.computed(b, name, &rows)
+            }
+            PositionKind::Learned { .. } | PositionKind::Sinusoidal => {
+                let table = self.table(b, name)?;
+                let position = match self.offset() {
+                    0 => inputs.positions.clone(),
+                    offset => {
+                        let offset = b.graph.int32s(&[offset as i32]);
+                        let node = b.graph.node("Add");
+                        node.inputs([&inputs.positions, &offset]).output()
+                    }
+                };
+                Ok(b.graph.node("Gather").inputs([&table, &position]).output())
+            }
+        }
     }
 
     fn offset(&self) -> i64 {
         match self.kind {
             PositionKind::Learned { offset } => offset as i64,
-            PositionKind::Sinusoidal | PositionKind::Computed | PositionKind::Counted { .. } => 0,
+            _ => 0,
         }
     }
 
+    /// The table of positions that end.
     fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
         let weight = format!("{name}.weight");
-        let (positions, hidden) = (self.positions, self.hidden);
+        let (rows, hidden) = (self.positions + self.offset() as usize, self.hidden);
+        if self.kind == PositionKind::Sinusoidal && !b.weights.has(&weight) {
+            return self.computed_table(b, SINUSOIDAL, rows, || sinusoidal(rows, hidden));
+        }
+        b.weight(&weight, &[rows, hidden])
+    }
+
+    /// fairseq's sinusoids of the positions `rows`, int64 of any shape: float32 `[.., hidden]`. A
+    /// bundle's operator computes them, so they have no end; the portable layout has a table.
+    fn computed(&self, b: &mut Builder<'_, '_>, name: &str, rows: &Value) -> Result<Value> {
+        let [weight, weights] = ["weight", "weights"].map(|part| format!("{name}.{part}"));
+        let (padding, hidden) = (self.padding(), self.hidden);
+        let count = self.positions + padding.map_or(0, |padding| padding as usize + 1);
+        // FSMT's checkpoints hold the first ones, which matters for one saved in half precision.
+        let stored = match padding.is_some() && b.weights.has(&weight) {
+            true => Some(b.weight(&weight, &[count, hidden])?),
+            false => None,
+        };
+        // What other checkpoints carry along, transformers computes nevertheless.
+        b.weights.pass_over(&[&weight, &weights]);
+        if b.is_portable() {
+            let table = match stored {
+                Some(stored) => stored,
+                None => self.computed_table(b, FAIRSEQ, count, || {
+                    fairseq_sinusoidal(count, hidden, padding)
+                })?,
+            };
+            return Ok(b.graph.node("Gather").inputs([&table, rows]).output());
+        }
+        Ok(b.graph
+            .custom(positions::NAME)
+            .input(rows)
+            .optional(stored.as_ref())
+            .int(positions::SIZE, hidden as i64)
+            .int(positions::PADDING, padding.map_or(-1, i64::from))
+            .output())
+    }
+
+    fn padding(&self) -> Option<u32> {
         match self.kind {
-            PositionKind::Learned { offset } => b.weight(&weight, &[positions + offset, hidden]),
-            PositionKind::Sinusoidal if b.weights.has(&weight) => {
-                b.weight(&weight, &[positions, hidden])
-            }
-            PositionKind::Sinusoidal => {
-                self.computed(b, SINUSOIDAL, positions, || sinusoidal(positions, hidden))
-            }
-            PositionKind::Computed => self.computed(b, FAIRSEQ, positions, || {
-                fairseq_sinusoidal(positions, hidden, None)
-            }),
-            PositionKind::Counted { padding } => {
-                let rows = positions + padding as usize + 1;
-                if b.weights.has(&weight) {
-                    return b.weight(&weight, &[rows, hidden]);
-                }
-                // Old M2M100 checkpoints carry a table along; transformers computes it nevertheless.
-                b.weights.pass_over(&[&format!("{name}.weights")]);
-                self.computed(b, FAIRSEQ, rows, || {
-                    fairseq_sinusoidal(rows, hidden, Some(padding as usize))
-                })
-            }
+            PositionKind::Counted { padding } => Some(padding),
+            _ => None,
         }
     }
 
     /// A computed table of `rows`, unless it outweighs the model.
-    fn computed(
+    fn computed_table(
         &self,
         b: &mut Builder<'_, '_>,
         key: &str,
@@ -180,18 +227,11 @@ fn not_padding(b: &mut Builder<'_, '_>, ids: &Value, padding: u32) -> Value {
         .output()
 }
 
-/// The rows at `count * mask + padding`.
-fn counted(
-    b: &mut Builder<'_, '_>,
-    table: &Value,
-    count: &Value,
-    mask: &Value,
-    padding: u32,
-) -> Value {
+/// `count * mask + padding`: where each token stands.
+fn counted(b: &mut Builder<'_, '_>, count: &Value, mask: &Value, padding: u32) -> Value {
     let first = b.graph.int64s(&[i64::from(padding)]);
     let count = b.graph.node("Mul").inputs([count, mask]).output();
-    let row = b.graph.node("Add").inputs([&count, &first]).output();
-    b.graph.node("Gather").inputs([table, &row]).output()
+    b.graph.node("Add").inputs([&count, &first]).output()
 }
 
 /// The sinusoidal table of `[positions, hidden]` that PEGASUS and Marian compute: sines in the
@@ -199,7 +239,7 @@ fn counted(
 ///
 /// Agrees with `PegasusSinusoidalPositionalEmbedding` in
 /// `transformers/models/pegasus/modeling_pegasus.py`, which computes in float64 and rounds once.
-pub(crate) fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
+fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     let sines = hidden.div_ceil(2);
     let angle = |position: usize, index: usize| {
         position as f64 / 10_000f64.powf(2.0 * (index / 2) as f64 / hidden as f64)
@@ -215,28 +255,13 @@ pub(crate) fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     table
 }
 
-/// The sinusoidal table of `[rows, hidden]` that came from fairseq: sines in the first half of a
-/// row, cosines in the second, a zero behind them where `hidden` is odd, and zeros for `padding`,
-/// where there is one.
-///
-/// Agrees with `M2M100SinusoidalPositionalEmbedding` in
-/// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
-/// the rounding of an angle far down the table is larger than that of the result.
-pub(crate) fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<usize>) -> Vec<f32> {
-    let half = hidden / 2;
-    let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
-    let frequencies: Vec<f32> = (0..half)
-        .map(|column| (column as f32 * -step).exp())
-        .collect();
+/// The table of fairseq's sinusoids, `[rows, hidden]`, with zeros for `padding`, where there is one.
+fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<u32>) -> Vec<f32> {
+    let sinusoids = Sinusoids::new(hidden);
     let mut table = vec![0.0; rows * hidden];
-    for (row, values) in table.chunks_exact_mut(hidden).enumerate() {
-        if Some(row) == padding {
-            continue;
-        }
-        for (column, frequency) in frequencies.iter().enumerate() {
-            let (sine, cosine) = (row as f32 * frequency).sin_cos();
-            values[column] = sine;
-            values[half + column] = cosine;
+    for (position, row) in table.chunks_exact_mut(hidden).enumerate() {
+        if padding != Some(position as u32) {
+            sinusoids.write(position, row);
         }
     }
     table
@@ -267,14 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn fairseq_rows_are_zero_at_the_padding_and_in_an_odd_last_column() {
-        let table = fairseq_sinusoidal(3, 5, Some(1));
-        assert_eq!(table[..5], [0.0, 0.0, 1.0, 1.0, 0.0]);
-        assert_eq!(table[5..10], [0.0; 5]);
-        let (fast, slow) = (2f32, 2f32 * (-(10_000f64.ln()) as f32).exp());
-        assert_eq!(
-            table[10..],
-            [fast.sin(), slow.sin(), fast.cos(), slow.cos(), 0.0]
-        );
+    fn the_row_of_padding_is_zeros_and_others_are_not() {
+        let table = fairseq_sinusoidal(3, 4, Some(1));
+        assert_eq!(table[4..8], [0.0; 4]);
+        assert!(table[8..].iter().all(|value| *value != 0.0));
     }
 }

@@ -1,0 +1,51 @@
+//! Sinusoidal positions as fairseq has them: no table, and so no end.
+
+/// The positions of one model.
+#[derive(Clone, Debug)]
+pub struct Sinusoids {
+    frequencies: Vec<f32>,
+}
+
+impl Sinusoids {
+    /// Positions of `size` values each.
+    ///
+    /// Agrees with `M2M100SinusoidalPositionalEmbedding` in
+    /// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
+    /// far from the start, rounding the angle changes more than rounding its sine.
+    pub fn new(size: usize) -> Self {
+        let half = size / 2;
+        let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
+        Self {
+            frequencies: (0..half)
+                .map(|column| (column as f32 * -step).exp())
+                .collect(),
+        }
+    }
+
+    /// Writes `position`: sines of falling frequency in the first half of `row`, cosines in the
+    /// second, and a zero behind them where its size is odd.
+    pub fn write(&self, position: usize, row: &mut [f32]) {
+        let (sines, rest) = row.split_at_mut(self.frequencies.len());
+        let (cosines, odd) = rest.split_at_mut(self.frequencies.len());
+        odd.fill(0.0);
+        let values = sines.iter_mut().zip(cosines);
+        for ((sine, cosine), frequency) in values.zip(&self.frequencies) {
+            (*sine, *cosine) = (position as f32 * frequency).sin_cos();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sinusoids;
+
+    #[test]
+    fn a_row_holds_sines_then_cosines_and_an_odd_size_ends_in_zero() {
+        let mut row = [f32::NAN; 5];
+        Sinusoids::new(5).write(0, &mut row);
+        assert_eq!(row, [0.0, 0.0, 1.0, 1.0, 0.0]);
+        Sinusoids::new(5).write(2, &mut row);
+        let (fast, slow) = (2f32, 2f32 * (-(10_000f64.ln()) as f32).exp());
+        assert_eq!(row, [fast.sin(), slow.sin(), fast.cos(), slow.cos(), 0.0]);
+    }
+}

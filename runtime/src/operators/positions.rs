@@ -1,0 +1,86 @@
+//! `SinusoidalPositions`: what is added to embedded tokens for where they stand. It is computed for
+//! any position, so that no table limits how long a source or a summary may be.
+
+use epitome_kernels::sinusoid::Sinusoids;
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::tensors::{input, integer, optional_input, output};
+
+/// Its name in a graph.
+pub const NAME: &str = "SinusoidalPositions";
+/// Attribute, integer: size of a hidden state.
+pub const SIZE: &str = "size";
+/// Attribute, integer: the position of padding, which has zeros; -1 where there is none.
+pub const PADDING: &str = "padding";
+
+/// The operator: int64 positions of any shape, and optionally a float32 table of `[rows, size]`
+/// that holds the first ones, to float32 `[.., size]`.
+pub(super) struct SinusoidalPositions;
+
+impl Operator for SinusoidalPositions {
+    type Kernel<'attr> = PositionsKernel;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [
+            OperatorInput::required(TensorElementType::Int64),
+            OperatorInput::optional(TensorElementType::Float32),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<PositionsKernel> {
+        let size = integer(context, SIZE, 1..i64::from(i32::MAX))? as usize;
+        Ok(PositionsKernel {
+            size,
+            padding: integer(context, PADDING, -1..i64::from(i32::MAX))?,
+            sinusoids: Sinusoids::new(size),
+        })
+    }
+}
+
+/// The positions of a loaded graph.
+pub(super) struct PositionsKernel {
+    size: usize,
+    padding: i64,
+    sinusoids: Sinusoids,
+}
+
+impl Kernel for PositionsKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (mut shape, positions) = input::<i64>(context, 0)?;
+        let table = optional_input::<f32>(context, 1)?;
+        let table = match &table {
+            Some((shape, values)) if shape.last() == Some(&self.size) => *values,
+            Some((shape, _)) => {
+                return Err(ort::Error::new(format!(
+                    "a table of {shape:?} holds no positions of {} values",
+                    self.size
+                )));
+            }
+            None => &[],
+        };
+        shape.push(self.size);
+        let y = output::<f32>(context, 0, &shape)?;
+        for (&position, row) in positions.iter().zip(y.chunks_exact_mut(self.size)) {
+            let Ok(index) = usize::try_from(position) else {
+                return Err(ort::Error::new(format!("position {position} is below 0")));
+            };
+            match table.chunks_exact(self.size).nth(index) {
+                Some(stored) => row.copy_from_slice(stored),
+                None if position == self.padding => row.fill(0.0),
+                None => self.sinusoids.write(index, row),
+            }
+        }
+        Ok(())
+    }
+}
