@@ -10,9 +10,9 @@ use super::class::{
     spaced_words,
 };
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
-use super::version::Version;
 use super::vocabulary::Pieces;
 use crate::error::Result;
+use crate::version::Version;
 
 pub(super) const ALBERT: Class = Class {
     names: &["AlbertTokenizer"],

@@ -10,9 +10,9 @@ use tokenizers::AddedToken;
 use super::class::{Change, Class, CleanUpSpaces, FAIRSEQ_NAMES, Folder, Json};
 use super::settings::special;
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
-use super::version::Version;
 use super::vocabulary::{MERGES, VOCAB, byte_pairs};
 use crate::error::Result;
+use crate::version::Version;
 
 pub(super) const ROBERTA: Class = Class {
     names: &[

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::settings::Settings;
 use super::tokenizer_json::{Parts, PostProcessor};
-use super::version::Version;
 use crate::error::Result;
+use crate::version::Version;
 
 /// A tokenizer class of transformers.
 #[derive(Clone, Copy)]

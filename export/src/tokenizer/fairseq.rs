@@ -13,9 +13,9 @@ use super::class::{
 use super::sentencepiece::SentencePieceModel;
 use super::settings::special;
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
-use super::version::Version;
 use super::vocabulary::Pieces;
 use crate::error::Result;
+use crate::version::Version;
 
 const FILE: &str = "sentencepiece.bpe.model";
 /// Where all three have the unknown piece.

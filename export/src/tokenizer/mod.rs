@@ -30,7 +30,7 @@ mod t5;
 #[cfg(test)]
 mod tests;
 mod tokenizer_json;
-mod version;
+
 mod vocabulary;
 
 use std::fs;
@@ -47,8 +47,9 @@ use self::class::{Change, Class, CleanUpSpaces, Folder, Json};
 pub(crate) use self::registry::VOCABULARIES;
 use self::settings::Settings;
 use self::tokenizer_json::{PostProcessor, SpecialTokens};
-use self::version::Version;
+
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 const TOKENIZER: &str = "tokenizer.json";
 /// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads more

@@ -15,9 +15,9 @@ use super::class::{
 use super::sentencepiece::SentencePieceModel;
 use super::settings::{Settings, TOKENIZER_CONFIG, special};
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
-use super::version::Version;
 use super::vocabulary::{Pieces, bpe_model, byte_pairs, places, ways};
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 const FILE: &str = "sentencepiece.bpe.model";
 

@@ -12,9 +12,9 @@ use super::class::{
 use super::sentencepiece::SentencePieceModel;
 use super::settings::special;
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
-use super::version::Version;
 use super::vocabulary::Pieces;
 use crate::error::Result;
+use crate::version::Version;
 
 pub(super) const PEGASUS: Class = Class {
     names: &["PegasusTokenizer"],

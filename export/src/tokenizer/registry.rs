@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::class::Class;
 use super::settings::Settings;
-use super::version::Version;
 use super::{
     albert, bartpho, bert, blenderbot_small, byt5, byte_level, fairseq, fsmt, m2m_100, marian,
     mbart, nllb, pegasus, plbart, t5,
 };
 use crate::arch;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 /// Files that a vocabulary can be in.
 pub(crate) const VOCABULARIES: [&str; 12] = [

@@ -13,8 +13,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use super::version::Version;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";

@@ -11,9 +11,9 @@ use super::class::{
 };
 use super::settings::special;
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
-use super::version::Version;
 use super::vocabulary::Pieces;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 pub(super) const T5: Class = Class {
     names: &["T5Tokenizer", "MT5Tokenizer"],

@@ -8,8 +8,8 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper};
 
 use super::settings::{NAMED, Settings, special};
-use super::version::Version;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 /// The parts of a tokenizer, each as the `tokenizers` library writes it in `tokenizer.json`.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use tokenizers::AddedToken;
 use super::class::Folder;
 use super::sentencepiece::{Algorithm, SentencePieceModel};
 use super::settings::object;
-use super::version::Version;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 /// Pieces and their ids.
 pub(super) const VOCAB: &str = "vocab.json";
