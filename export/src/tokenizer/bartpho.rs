@@ -67,7 +67,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         normalizer: json!(model.normalizer),
         pre_tokenizer: Value::Null,
         model: cut,
-        decoder: decoder(),
+        decoder: decoder(folder.version(), &added),
         post_processor: PostProcessor::around(
             &[names.required("cls_token")?],
             &[names.required("sep_token")?],

@@ -102,7 +102,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         normalizer: json!(model.normalizer),
         pre_tokenizer: Value::Null,
         model: cut,
-        decoder: decoder(),
+        decoder: decoder(folder.version(), &added),
         post_processor: PostProcessor::around(&[&code(&language)], &[names.required("eos_token")?]),
         added,
         surplus,

@@ -100,7 +100,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         normalizer: json!(normalizer),
         pre_tokenizer: Value::Null,
         model: cut,
-        decoder: decoder(),
+        decoder: decoder(folder.version(), &added),
         post_processor: PostProcessor::after(&[names.required("eos_token")?]),
         added,
         surplus,

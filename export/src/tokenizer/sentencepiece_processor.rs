@@ -11,21 +11,49 @@ use tokenizers::AddedToken;
 use super::class::replace;
 use super::sentencepiece::{Algorithm, Kind, SentencePieceModel};
 use super::settings::Settings;
+use super::version::Version;
 use super::vocabulary::bpe_model;
 use crate::error::Result;
 
 /// White space as Python's `strip` and `\s` see it.
 pub(super) const BLANK: &str = r"[\s\x1c-\x1f]+";
 
-/// Pieces joined, spaces for `▁`, no mark before language codes, and nothing blank at the ends, as Python's `strip` sees it.
-pub(super) fn decoder() -> Value {
-    json!({"type": "Sequence", "decoders": [
-        replace(json!({"Regex": "^ "}), ""),
-        {"type": "Fuse"},
+/// Stands at both ends of an added token that 4.x sets apart: no text has this noncharacter.
+const APART: char = '\u{fdd1}';
+
+/// Pieces joined, spaces for `▁`, no mark before language codes, and nothing blank at the ends, as
+/// Python's `strip` sees it. 4.x sets each added token that is not special apart by spaces.
+pub(super) fn decoder(version: Version, added: &[AddedToken]) -> Value {
+    let mut steps = vec![replace(json!({"Regex": "^ "}), "")];
+    let apart = added
+        .iter()
+        .filter(|token| version == Version::V4 && !token.special);
+    steps.extend(apart.map(|token| {
+        let text = &token.content;
+        let whole = json!({"Regex": format!("^{}$", escaped(text))});
+        replace(whole, &format!("{APART}{text}{APART}"))
+    }));
+    steps.extend([
+        json!({"type": "Fuse"}),
         replace(json!({"String": CODE_MARK}), ""),
         replace(json!({"String": "▁"}), " "),
+        replace(
+            json!({"Regex": format!(r"([\s\x1c-\x1f]*{APART}[\s\x1c-\x1f]*)+")}),
+            " ",
+        ),
         replace(json!({"Regex": format!("^{BLANK}|{BLANK}$")}), ""),
-    ]})
+    ]);
+    json!({"type": "Sequence", "decoders": steps})
+}
+
+/// A regular expression for this text.
+fn escaped(text: &str) -> String {
+    let characters = text.chars().map(|character| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '<' | '>' => character.to_string(),
+        _ if character.is_ascii() => format!("\\x{:02x}", u32::from(character)),
+        _ => character.to_string(),
+    });
+    characters.collect()
 }
 
 /// Refuses kinds of pieces that SentencePiece treats in a way of its own, and no `family` uses.
