@@ -11,8 +11,8 @@ use super::sentencepiece::SentencePieceModel;
 use super::sentencepiece_processor::{Ids, decoder, must_be_plain};
 use super::settings::{TOKENIZER_CONFIG, special};
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
-use super::version::Version;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 
