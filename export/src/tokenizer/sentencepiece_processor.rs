@@ -11,9 +11,9 @@ use tokenizers::AddedToken;
 use super::class::replace;
 use super::sentencepiece::{Algorithm, Kind, SentencePieceModel};
 use super::settings::Settings;
-use super::version::Version;
 use super::vocabulary::bpe_model;
 use crate::error::Result;
+use crate::version::Version;
 
 /// White space as Python's `strip` and `\s` see it.
 pub(super) const BLANK: &str = r"[\s\x1c-\x1f]+";
