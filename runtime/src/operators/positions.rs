@@ -39,7 +39,8 @@ impl Operator for SinusoidalPositions {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<PositionsKernel> {
-        let size = integer(context, SIZE, 1..i64::from(i32::MAX))? as usize;
+        // A bound on what a graph can make this allocate, far above any hidden size.
+        let size = integer(context, SIZE, 1..1 << 20)? as usize;
         Ok(PositionsKernel {
             size,
             padding: integer(context, PADDING, -1..i64::from(i32::MAX))?,
