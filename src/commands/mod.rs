@@ -14,7 +14,6 @@ pub(crate) mod invoke;
 #[cfg(feature = "aws")]
 mod key_values;
 pub(crate) mod prepare;
-#[cfg(feature = "aws")]
 mod seconds;
 pub(crate) mod serve;
 pub(crate) mod summarize;

@@ -10,6 +10,7 @@ pub(super) struct Seconds(pub(super) Duration);
 
 impl Seconds {
     /// So many whole seconds.
+    #[cfg(feature = "aws")]
     pub(super) const fn new(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
