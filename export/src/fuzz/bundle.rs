@@ -154,7 +154,7 @@ fn a_damaged_graph_gives_an_answer_or_an_error() {
 #[test]
 fn sizes_that_the_graphs_do_not_have_are_refused_by_name() {
     for (name, size, said) in [
-        ("decoder_layers", 1, "decoder.onnx"),
+        ("decoder_layers", 1, "encoder.onnx"),
         ("decoder_layers", 3, "encoder.onnx"),
         ("decoder_layers", usize::MAX, "shape.head_size"),
         ("encoder_layers", usize::MAX, "shape.encoder_layers"),
