@@ -3,7 +3,7 @@
 use epitome_runtime::{Sequence, Summary};
 use serde_json::{Value, json};
 
-use super::request::Layout;
+use super::invocation::Layout;
 use crate::media::Format;
 use crate::settings::{AnswerShape, ContractSettings};
 

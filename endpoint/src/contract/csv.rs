@@ -5,7 +5,7 @@
 use csv_core::{ReadFieldResult, Reader};
 use epitome_runtime::GenerationParameters;
 
-use super::request::{INPUTS, Reading, bad};
+use super::invocation::{INPUTS, Reading, bad};
 use crate::error::ApiError;
 
 /// Bytes of a field that are read at a time.

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::content_encoding::Coding;
-use super::request::{Rules, parse};
+use super::invocation::Rules;
+use super::request::parse;
 use crate::error::ApiError;
 use crate::in_flight::Budget;
 use crate::media::Format;

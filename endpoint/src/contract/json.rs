@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Map;
 
 use super::bounded_value::BoundedValue;
-use super::request::{INPUTS, Layout, Reading, bad};
+use super::invocation::{INPUTS, Layout, Reading, bad};
 use crate::error::ApiError;
 
 /// JSON values in the `parameters` of one `inputs`: lists of token ids are far shorter.

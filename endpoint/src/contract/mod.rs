@@ -1,6 +1,7 @@
 //! What SageMaker's clients send, and what they get.
 //!
-//! * `request`: what a body asks for.
+//! * `request`: reads a body in its format.
+//! * `invocation`: what a body asks for, collected while it is read.
 //! * `json`, `csv`: the formats of bodies; read in one pass, keeping nothing but texts and
 //!   parameters.
 //! * `bounded_value`: JSON values of parameters, bounded in number.
@@ -13,9 +14,11 @@ mod content_encoding;
 mod csv;
 #[cfg(test)]
 mod fuzz;
+mod invocation;
 mod json;
 mod request;
 
 pub(crate) use answers::{Answer, Answers};
 pub(crate) use content_encoding::Coding;
-pub(crate) use request::{Inputs, Invocation, Layout, Rules, parse};
+pub(crate) use invocation::{Inputs, Invocation, Layout, Rules};
+pub(crate) use request::parse;

@@ -79,8 +79,8 @@ fn self_attention(criterion: &mut Criterion) {
             scale: 0.125,
             split,
         };
-        let id = BenchmarkId::new("self-attention", if split { "split" } else { "fp32" });
-        criterion.bench_function(&id.to_string(), |bencher| {
+        let id = format!("self-attention/{}", if split { "split" } else { "fp32" });
+        criterion.bench_function(&id, |bencher| {
             bencher.iter(|| {
                 let Ok(()) = attention.attend(&SingleThread, black_box(&mut attended));
             });

@@ -10,7 +10,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use super::self_attention::SelfAttentionHead;
+use super::kernel::SelfAttentionHead;
 use crate::cpu::features;
 use crate::simd::amx::{ElementType, ROW_BYTES, ROWS, TileRegisters};
 use crate::simd::exp::{LN_2, SERIES};

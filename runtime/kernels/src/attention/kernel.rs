@@ -17,6 +17,25 @@ const POSITIONS: usize = 64;
 /// Rows of values that are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 8;
 
+/// One head of a document's self-attention.
+pub(super) struct SelfAttentionHead<'a> {
+    /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the
+    /// head's.
+    pub(super) queries: &'a [f32],
+    pub(super) keys: &'a [f32],
+    pub(super) values: &'a [f32],
+    pub(super) stride: usize,
+    /// Size of the head.
+    pub(super) size: usize,
+    /// How many queries, keys and values.
+    pub(super) rows: usize,
+    pub(super) mask: KeyMask<'a>,
+    /// Added to the scores: `[rows, rows]`.
+    pub(super) bias: Option<&'a [f32]>,
+    /// What scores are multiplied with.
+    pub(super) scale: f32,
+}
+
 /// Queries of one head, and the keys and values they attend to.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a, E> {

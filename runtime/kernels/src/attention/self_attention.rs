@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::kernel::{Head, KeyMask, Scratch, StoredKv, pack_keys, pack_values, padded_head_size};
+use super::kernel::{
+    Head, KeyMask, Scratch, SelfAttentionHead, StoredKv, pack_keys, pack_values, padded_head_size,
+};
 use super::padded_positions;
 use crate::parallel::{Columns, Disjoint, ThreadPool, share};
 
@@ -122,25 +124,6 @@ impl SelfAttention<'_> {
             }
         })
     }
-}
-
-/// One head of a document.
-pub(super) struct SelfAttentionHead<'a> {
-    /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the
-    /// head's.
-    pub(super) queries: &'a [f32],
-    pub(super) keys: &'a [f32],
-    pub(super) values: &'a [f32],
-    pub(super) stride: usize,
-    /// Size of the head.
-    pub(super) size: usize,
-    /// How many queries, keys and values.
-    pub(super) rows: usize,
-    pub(super) mask: KeyMask<'a>,
-    /// Added to the scores: `[rows, rows]`.
-    pub(super) bias: Option<&'a [f32]>,
-    /// What scores are multiplied with.
-    pub(super) scale: f32,
 }
 
 /// Scratch memory that each thread keeps.

@@ -5,11 +5,10 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::Weight;
 use crate::activation::Activation;
 use crate::cpu::features;
 use crate::panels::PANEL;
-use crate::simd::lanes::{LANES, Lanes, Microkernel, dispatch_lanes};
+use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
 
 /// Rows of a low tile, at most, whose sums stay in registers. It has one panel or, where there are
@@ -34,6 +33,25 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
     }
 }
 
+/// The type of a weight.
+pub trait Weight: FloatElement {
+    /// Multiplies with the best instructions that the processor has: `products` are `[rows,
+    /// panels]`.
+    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]);
+}
+
+impl Weight for f32 {
+    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
+        multiply_f32(product, products);
+    }
+}
+
+impl Weight for f16 {
+    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
+        multiply_f16(product, products);
+    }
+}
+
 /// `activation(x · weightsᵀ + bias)` of some panels.
 pub struct Product<'a, W> {
     /// `[rows, size_in]`
@@ -49,13 +67,13 @@ pub struct Product<'a, W> {
 
 dispatch_lanes! {
     /// Multiplies with float32: `products` are `[rows, panels]`.
-    pub(super) fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) =
+    fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) =
         multiply of f32;
 }
 
 dispatch_lanes! {
     /// Multiplies with float16: `products` are `[rows, panels]`.
-    pub(super) fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) =
+    fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) =
         multiply of f16;
 }
 

@@ -13,11 +13,11 @@ use std::ops::Range;
 
 use half::f16;
 
-use self::kernel::{Product, multiply_f16, multiply_f32, panels_per_tile};
+pub use self::kernel::Weight;
+use self::kernel::{Product, panels_per_tile};
 use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
 use crate::parallel::{Disjoint, ThreadPool};
-use crate::simd::lanes::FloatElement;
 
 /// Rows that are multiplied with some panels before the next panels: whole tiles of eight rows.
 const MC: usize = 64;
@@ -27,25 +27,6 @@ const MAX_PANELS: usize = 4;
 /// Shape of the packed tensor of an `[size_out, size_in]` matrix.
 pub const fn packed_shape(size_out: usize, size_in: usize) -> [usize; 3] {
     [panels(size_out), size_in, PANEL]
-}
-
-/// The type of a weight.
-pub trait Weight: FloatElement {
-    /// Multiplies with the best instructions that the processor has: `products` are `[rows,
-    /// panels]`.
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]);
-}
-
-impl Weight for f32 {
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
-        multiply_f32(product, products);
-    }
-}
-
-impl Weight for f16 {
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
-        multiply_f16(product, products);
-    }
 }
 
 thread_local! {
