@@ -106,7 +106,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             said.send(()).unwrap();
-            Ok(())
+            stop.check()
         };
         let soon = Instant::now() + Duration::from_millis(20);
         assert!(matches!(
