@@ -203,15 +203,13 @@ fn compressed_bodies_are_read() {
 }
 
 #[test]
-fn a_refused_value_is_logged_with_log_text_only() {
-    for (asked, logged) in [("", false), ("true", true)] {
-        let server = Server::tiny(&[("EPITOME_LOG_TEXT", asked)]);
-        let body = json!({"inputs": TEXT, "parameters": {"stop_strings": ["a secret", 3]}});
-        let answer = server.invoke(&body);
-        assert_eq!(answer.status, 400);
-        assert!(answer.text().contains("a secret"), "the client is told");
-        let log = server.stop();
-        assert!(log.contains("stop_strings"), "{log}");
-        assert_eq!(log.contains("a secret"), logged, "{log}");
-    }
+fn a_refused_value_is_not_logged() {
+    let server = Server::tiny(&[]);
+    let body = json!({"inputs": TEXT, "parameters": {"stop_strings": ["a secret", 3]}});
+    assert_eq!(server.invoke(&body).status, 400);
+    let log = server.stop();
+    assert!(
+        log.contains("stop_strings") && !log.contains("a secret"),
+        "{log}"
+    );
 }
