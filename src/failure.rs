@@ -48,7 +48,7 @@ fn code(error: &anyhow::Error) -> u8 {
 /// Whether an error says that the command was called wrongly.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     #[cfg(feature = "aws")]
-    if is(cause, epitome_aws::Error::is_usage) {
+    if is(cause, epitome_aws::Error::is_usage) || cause.is::<epitome_aws::InvalidUri>() {
         return true;
     }
     cause.is::<Usage>()
