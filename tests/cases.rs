@@ -120,6 +120,9 @@ macro_rules! cases {
 }
 
 cases! {
+    job_4_57_6_bart_compiled
+    job_4_6_1_pegasus
+    job_5_24_0_mbart
     adapter_beside_base
     bart_bert_tokenizer
     base_model_names
