@@ -141,7 +141,7 @@ fn write(
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
         if !tokenizer_notes.portable {
-            // It has ids that the model does not, which the bundle's manifest explains.
+            // The stock library cannot read it, or it has ids that the model does not.
             remove(&folder.join(TOKENIZER))?;
             written.retain(|name| *name != TOKENIZER);
         }
