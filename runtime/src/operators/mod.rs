@@ -20,6 +20,8 @@
 
 pub mod attention;
 pub mod embedding;
+#[cfg(test)]
+mod hostile;
 pub mod linear;
 mod no_unwind;
 pub mod norm;
