@@ -4,10 +4,8 @@ use clap::{Arg, Command};
 
 /// The command without the environment variables that are empty.
 pub(crate) fn without_empty(command: Command) -> Command {
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|subcommand| subcommand.get_name().to_owned())
-        .collect();
+    let names: Vec<String> =
+        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     let command = command.mut_args(forget_empty);
     names.into_iter().fold(command, |command, name| {
         command.mut_subcommand(name, |subcommand| subcommand.mut_args(forget_empty))

@@ -24,11 +24,7 @@ pub(crate) fn report(error: &anyhow::Error) -> u8 {
     for cause in error.chain().map(ToString::to_string) {
         // An error may already quote its cause.
         if !message.contains(&cause) {
-            message = if message.is_empty() {
-                cause
-            } else {
-                format!("{message}: {cause}")
-            };
+            message = if message.is_empty() { cause } else { format!("{message}: {cause}") };
         }
     }
     eprintln!("epitome: {message}");

@@ -15,12 +15,7 @@ pub(crate) struct GenerationFlags {
     #[arg(long, value_name = "N")]
     num_beams: Option<u64>,
     /// Above 0 favours long summaries, below 0 short ones; a list (0.6,1.0,1.5) compares them
-    #[arg(
-        long,
-        value_name = "X[,X...]",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "X[,X...]", value_delimiter = ',', allow_hyphen_values = true)]
     length_penalty: Vec<f64>,
     /// Most tokens of the summary, start and end token included
     #[arg(long, value_name = "N")]
@@ -94,9 +89,7 @@ impl GenerationFlags {
     pub(crate) fn single(&self) -> Result<GenerationParameters> {
         match self.variants()?.as_slice() {
             [parameters] => Ok(parameters.clone()),
-            _ => bail!(Usage(
-                "--length-penalty lists several, and this command takes one".into()
-            )),
+            _ => bail!(Usage("--length-penalty lists several, and this command takes one".into())),
         }
     }
 
@@ -105,9 +98,7 @@ impl GenerationFlags {
             None => Map::new(),
             Some(Ok(Value::Object(fields))) => fields,
             Some(Ok(other)) => {
-                bail!(Usage(format!(
-                    "--parameters must be a JSON object, not {other}"
-                )));
+                bail!(Usage(format!("--parameters must be a JSON object, not {other}")));
             }
             Some(Err(error)) => bail!(Usage(format!("--parameters is not JSON: {error}"))),
         };
@@ -122,21 +113,11 @@ impl GenerationFlags {
             ("min_length", self.min_length.map(Value::from)),
             ("max_new_tokens", self.max_new_tokens.map(Value::from)),
             ("min_new_tokens", self.min_new_tokens.map(Value::from)),
-            (
-                "no_repeat_ngram_size",
-                self.no_repeat_ngram_size.map(Value::from),
-            ),
-            (
-                "num_return_sequences",
-                self.num_return_sequences.map(Value::from),
-            ),
+            ("no_repeat_ngram_size", self.no_repeat_ngram_size.map(Value::from)),
+            ("num_return_sequences", self.num_return_sequences.map(Value::from)),
             ("early_stopping", early_stopping),
         ];
-        fields.extend(
-            flags
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.into(), value?))),
-        );
+        fields.extend(flags.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
         Ok(fields)
     }
 }

@@ -25,15 +25,9 @@ impl AsRef<str> for Document {
 /// Reads every file; `-`, or no name at all, is standard input.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     let standard_input = [PathBuf::from("-")];
-    let paths = if paths.is_empty() {
-        &standard_input
-    } else {
-        paths
-    };
+    let paths = if paths.is_empty() { &standard_input } else { paths };
     if paths.iter().filter(|path| is_standard_input(path)).count() > 1 {
-        bail!(Usage(
-            "standard input, '-', was given more than once".into()
-        ));
+        bail!(Usage("standard input, '-', was given more than once".into()));
     }
     paths.iter().map(|path| read_one(path)).collect()
 }
@@ -42,9 +36,7 @@ fn read_one(path: &Path) -> Result<Document> {
     let source = path.display().to_string();
     let bytes = if is_standard_input(path) {
         let mut bytes = Vec::new();
-        stdin()
-            .read_to_end(&mut bytes)
-            .context("cannot read standard input")?;
+        stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
         bytes
     } else {
         match fs::read(path) {
@@ -59,10 +51,7 @@ fn read_one(path: &Path) -> Result<Document> {
         anyhow::anyhow!("'{source}' is not UTF-8 text: byte {at} starts no character")
     })?;
     // A byte order mark is no part of the text.
-    let text = text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text);
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     if text.trim().is_empty() {
         bail!("'{source}' is empty: give it some text to summarize");
     }

@@ -48,10 +48,7 @@ pub(crate) fn json(
 
 /// The summaries, a line each.
 pub(crate) fn text(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
-    summary
-        .sequences
-        .iter()
-        .try_for_each(|sequence| writeln!(out, "{}", sequence.text))
+    summary.sequences.iter().try_for_each(|sequence| writeln!(out, "{}", sequence.text))
 }
 
 /// One document's summaries at one length penalty.
@@ -85,11 +82,8 @@ pub(crate) fn side_by_side(out: &mut dyn Write, columns: &[Column]) -> io::Resul
         .map(|column| {
             let penalty = column.penalty;
             let penalty = penalty.map_or_else(|| "default".into(), |penalty| penalty.to_string());
-            let mut cell = vec![
-                format!("length_penalty {penalty}"),
-                column.facts.clone(),
-                "-".repeat(width),
-            ];
+            let mut cell =
+                vec![format!("length_penalty {penalty}"), column.facts.clone(), "-".repeat(width)];
             for text in &column.texts {
                 cell.extend(textwrap::wrap(text, width).into_iter().map(String::from));
             }

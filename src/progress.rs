@@ -18,9 +18,7 @@ pub(crate) struct StageBar {
 
 /// Does work with a bar. Ctrl-C asks the work to stop, and the bar goes when the work ends.
 pub(crate) fn with_bar<T>(work: impl FnOnce(&StageBar) -> T) -> T {
-    let progress = StageBar {
-        bar: ProgressBar::new(0),
-    };
+    let progress = StageBar { bar: ProgressBar::new(0) };
     let result = interrupt::during(|| work(&progress));
     progress.bar.finish_and_clear();
     result
@@ -34,14 +32,12 @@ impl Progress for StageBar {
         }
         let (length, template) = match total {
             Total::Unknown | Total::Bytes(0) => (0, "{msg} {spinner} {elapsed}"),
-            Total::Bytes(bytes) => (
-                bytes,
-                "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            ),
-            Total::Items(items) => (
-                items,
-                "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}",
-            ),
+            Total::Bytes(bytes) => {
+                (bytes, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+            }
+            Total::Items(items) => {
+                (items, "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}")
+            }
         };
         let style = ProgressStyle::with_template(template).expect("a sound template");
         self.bar.set_style(style);
@@ -71,9 +67,7 @@ pub(crate) struct SummaryBar {
 impl SummaryBar {
     /// A bar that does not yet know how many there are.
     pub(crate) fn new() -> Self {
-        Self {
-            bar: ProgressBar::hidden(),
-        }
+        Self { bar: ProgressBar::hidden() }
     }
 
     /// Takes the bar off the screen.

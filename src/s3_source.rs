@@ -24,19 +24,11 @@ impl Origin for S3Source {
         let path = PathBuf::from(self.uri.to_string());
         match self.s3.find(&self.uri, progress).map_err(failed)? {
             Found::Object(object) => {
-                let archive = Archive {
-                    s3: self.s3,
-                    path,
-                    object: *object,
-                };
+                let archive = Archive { s3: self.s3, path, object: *object };
                 Source::from_archive(&archive, scratch, progress)
             }
             Found::Prefix(files) => {
-                let folder = Folder {
-                    source: self,
-                    path,
-                    files,
-                };
+                let folder = Folder { source: self, path, files };
                 Source::from_remote_folder(&folder, scratch, progress)
             }
         }

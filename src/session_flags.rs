@@ -21,9 +21,6 @@ pub(crate) struct SessionFlags {
 impl SessionFlags {
     /// The options of a session.
     pub(crate) fn options(&self) -> SessionOptions {
-        SessionOptions {
-            threads: self.threads,
-            ..SessionOptions::default()
-        }
+        SessionOptions { threads: self.threads, ..SessionOptions::default() }
     }
 }

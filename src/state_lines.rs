@@ -16,10 +16,7 @@ pub(crate) struct StateLines {
 impl StateLines {
     /// The time starts now.
     pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            last: Mutex::default(),
-        }
+        Self { start: Instant::now(), last: Mutex::default() }
     }
 }
 

@@ -16,10 +16,7 @@ pub(crate) fn artifact(name: &str, wait: Option<Duration>) -> Result<String> {
     let control_plane = aws::control_plane()?;
     let job = match wait {
         Some(interval) => {
-            let polling = Polling {
-                interval,
-                progress: &StateLines::new(),
-            };
+            let polling = Polling { interval, progress: &StateLines::new() };
             interrupt::during(|| TrainingJob::wait(&control_plane, name, polling))?
         }
         None => TrainingJob::describe(&control_plane, name)?,
@@ -38,9 +35,7 @@ pub(crate) fn address(job: TrainingJob) -> Result<String> {
         ),
         JobStatus::Failed => bail!(
             "training job '{name}' failed: {}",
-            job.failure_reason
-                .as_deref()
-                .unwrap_or("AWS gives no reason")
+            job.failure_reason.as_deref().unwrap_or("AWS gives no reason")
         ),
         JobStatus::Other(status) => {
             bail!("training job '{name}' has no artifact to take: its status is {status}")

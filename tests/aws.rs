@@ -82,9 +82,7 @@ fn deploy(aws: &Aws, more: &[&str]) -> Command {
 
 fn undeploy(aws: &Aws, more: &[&str]) -> Command {
     let mut command = at(aws);
-    command
-        .args(["undeploy", "--endpoint", "news", "--interval", "0.02"])
-        .args(more);
+    command.args(["undeploy", "--endpoint", "news", "--interval", "0.02"]).args(more);
     command
 }
 
@@ -121,16 +119,11 @@ fn recorded_fields(operation: &str) -> Vec<(String, Value)> {
 #[test]
 fn endpoints_are_made_kept_updated_and_removed() {
     let aws = Aws::start();
-    aws.state()
-        .script
-        .extend(["Creating", "Creating", "InService"]);
+    aws.state().script.extend(["Creating", "Creating", "InService"]);
     let output = succeeds(&mut deploy(&aws, &[]));
     assert_eq!(text(&output.stdout), "news\n");
     let stderr = text(&output.stderr);
-    assert!(
-        stderr.contains("Creating") && stderr.contains("Created endpoint news"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("Creating") && stderr.contains("Created endpoint news"), "{stderr}");
     assert_eq!(
         operations(&aws.changes()),
         ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
@@ -149,21 +142,14 @@ fn endpoints_are_made_kept_updated_and_removed() {
     let changes = aws.changes();
     assert_eq!(
         operations(&changes),
-        [
-            "CreateEndpointConfig",
-            "UpdateEndpoint",
-            "DeleteEndpointConfig"
-        ]
+        ["CreateEndpointConfig", "UpdateEndpoint", "DeleteEndpointConfig"]
     );
     assert_eq!(changes[2].body["EndpointConfigName"], before[0].as_str());
     assert_eq!(aws.state().models.len(), 1);
     assert_eq!(aws.state().configs.len(), 1);
 
     succeeds(at(&aws).args(["autoscale", "--endpoint", "news", "--max", "3"]));
-    assert_eq!(
-        operations(&aws.changes()),
-        ["RegisterScalableTarget", "PutScalingPolicy"]
-    );
+    assert_eq!(operations(&aws.changes()), ["RegisterScalableTarget", "PutScalingPolicy"]);
 
     // Somebody else's things stay.
     for name in ["news-uk-0123abcd", "other"] {
@@ -174,22 +160,13 @@ fn endpoints_are_made_kept_updated_and_removed() {
     assert_eq!(lines.len(), 4, "{listed}");
     assert_eq!(lines[..2], ["endpoint news", "its autoscaling"]);
     assert!(aws.changes().is_empty());
-    fails(
-        &mut undeploy(&aws, &[]),
-        2,
-        &["nothing was removed", "--yes"],
-    );
+    fails(&mut undeploy(&aws, &[]), 2, &["nothing was removed", "--yes"]);
     assert!(aws.changes().is_empty());
     succeeds(&mut undeploy(&aws, &["--yes"]));
     let removals = aws.changes();
     assert_eq!(
         operations(&removals),
-        [
-            "DeregisterScalableTarget",
-            "DeleteEndpoint",
-            "DeleteEndpointConfig",
-            "DeleteModel"
-        ]
+        ["DeregisterScalableTarget", "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
     );
     for removal in &removals {
         assert_eq!(fields(&removal.body), recorded_fields(&removal.operation));
@@ -230,19 +207,13 @@ fn endpoints_that_do_not_come_up_say_why() {
     fails(
         &mut deploy(&aws, &[]),
         1,
-        &[
-            "endpoint news ended as Failed",
-            "did not pass the ping health check",
-        ],
+        &["endpoint news ended as Failed", "did not pass the ping health check"],
     );
     aws.changes();
     // One that never answered cannot be updated: it is made anew. The fake's script ends with the removal.
     aws.state().failure = None;
     succeeds(&mut deploy(&aws, &[]));
-    assert_eq!(
-        operations(&aws.changes()),
-        ["DeleteEndpoint", "CreateEndpoint"]
-    );
+    assert_eq!(operations(&aws.changes()), ["DeleteEndpoint", "CreateEndpoint"]);
 
     aws.state().rolls_back = true;
     aws.state().failure = Some("Insufficient capacity");
@@ -259,27 +230,15 @@ fn passing_errors_are_tried_again_and_others_told() {
     let throttled = json!({"__type": "ThrottlingException", "message": "Rate exceeded"});
     {
         let mut state = aws.state();
-        state
-            .faults
-            .push_back(("CreateModel", 400, throttled.clone()));
-        state
-            .faults
-            .push_back(("CreateModel", 500, json!({"message": "Internal"})));
+        state.faults.push_back(("CreateModel", 400, throttled.clone()));
+        state.faults.push_back(("CreateModel", 500, json!({"message": "Internal"})));
     }
     succeeds(&mut deploy(&aws, &[]));
     let tries = aws.changes();
-    assert_eq!(
-        tries
-            .iter()
-            .filter(|call| call.operation == "CreateModel")
-            .count(),
-        3
-    );
+    assert_eq!(tries.iter().filter(|call| call.operation == "CreateModel").count(), 3);
 
     for _ in 0..3 {
-        aws.state()
-            .faults
-            .push_back(("DescribeModel", 400, throttled.clone()));
+        aws.state().faults.push_back(("DescribeModel", 400, throttled.clone()));
     }
     fails(
         &mut deploy(&aws, &[]),
@@ -287,10 +246,7 @@ fn passing_errors_are_tried_again_and_others_told() {
         &["AWS refused DescribeModel: Rate exceeded (ThrottlingException)"],
     );
     for (code, words) in [
-        (
-            "AccessDeniedException",
-            "User: me is not authorized (AccessDeniedException)",
-        ),
+        ("AccessDeniedException", "User: me is not authorized (AccessDeniedException)"),
         ("ExpiredTokenException", "credentials have expired"),
         (
             "UnrecognizedClientException",
@@ -306,16 +262,8 @@ fn passing_errors_are_tried_again_and_others_told() {
 #[test]
 fn calls_without_region_credentials_or_network_are_one_sentence() {
     let aws = Aws::start();
-    fails(
-        undeploy(&aws, &[]).env_remove("AWS_REGION"),
-        2,
-        &["no AWS region is set"],
-    );
-    fails(
-        undeploy(&aws, &[]).env("AWS_REGION", "eu west"),
-        2,
-        &["'eu west' is no AWS region"],
-    );
+    fails(undeploy(&aws, &[]).env_remove("AWS_REGION"), 2, &["no AWS region is set"]);
+    fails(undeploy(&aws, &[]).env("AWS_REGION", "eu west"), 2, &["'eu west' is no AWS region"]);
     fails(
         undeploy(&aws, &[]).env_remove("AWS_ACCESS_KEY_ID"),
         1,
@@ -326,10 +274,7 @@ fn calls_without_region_credentials_or_network_are_one_sentence() {
             .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
             .env("AWS_MAX_ATTEMPTS", "1"),
         1,
-        &[
-            "http://127.0.0.1:1 cannot be reached for DescribeEndpoint",
-            "refused",
-        ],
+        &["http://127.0.0.1:1 cannot be reached for DescribeEndpoint", "refused"],
     );
     // A service's own URL comes before that of all; a session's token is sent.
     succeeds(
@@ -343,34 +288,22 @@ fn calls_without_region_credentials_or_network_are_one_sentence() {
 #[test]
 fn endpoints_that_others_made_are_left_alone() {
     let aws = Aws::start();
-    aws.state()
-        .endpoints
-        .insert("news".into(), json!({"EndpointConfigName": "theirs"}));
-    fails(
-        &mut undeploy(&aws, &["--yes"]),
-        1,
-        &["was not deployed by this command", "theirs"],
-    );
+    aws.state().endpoints.insert("news".into(), json!({"EndpointConfigName": "theirs"}));
+    fails(&mut undeploy(&aws, &["--yes"]), 1, &["was not deployed by this command", "theirs"]);
     assert!(aws.changes().is_empty());
 }
 
 #[test]
 fn dry_runs_print_the_calls_and_make_none() {
     let aws = Aws::start();
-    let output = succeeds(&mut deploy(
-        &aws,
-        &["--dry-run", "--serverless", "--memory", "2048"],
-    ));
+    let output = succeeds(&mut deploy(&aws, &["--dry-run", "--serverless", "--memory", "2048"]));
     let calls: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter()
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(calls.len(), 3);
     let variant = &calls[1]["CreateEndpointConfig"]["ProductionVariants"][0];
-    assert_eq!(
-        variant["ServerlessConfig"],
-        json!({"MemorySizeInMB": 2048, "MaxConcurrency": 5})
-    );
+    assert_eq!(variant["ServerlessConfig"], json!({"MemorySizeInMB": 2048, "MaxConcurrency": 5}));
     succeeds(at(&aws).args(["autoscale", "--endpoint", "news", "--dry-run"]));
     assert!(aws.state().calls.is_empty());
     fails(
@@ -378,11 +311,7 @@ fn dry_runs_print_the_calls_and_make_none() {
         2,
         &["serverless endpoints have"],
     );
-    fails(
-        at(&aws).args(["autoscale", "--endpoint", "news", "--min", "9"]),
-        2,
-        &["at least 9"],
-    );
+    fails(at(&aws).args(["autoscale", "--endpoint", "news", "--min", "9"]), 2, &["at least 9"]);
 }
 
 /// `invoke` at a server on this machine.
@@ -422,10 +351,7 @@ fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
         "{compared}"
     );
     let json = text(&succeeds(invoke(&server, &penalties).args(["--format", "json"])).stdout);
-    let lines: Vec<Value> = json
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["length_penalty"], 2.0);
     assert!(lines[1]["seconds"].as_f64().unwrap() > 0.0);
@@ -435,41 +361,23 @@ fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
 fn invoke_tells_what_the_container_says() {
     let server = Server::tiny(&[]);
     // What this machine can check is not even sent.
-    fails(
-        &mut invoke(&server, &["--parameters", r#"{"num_beam": 2}"#]),
-        2,
-        &["num_beam"],
-    );
+    fails(&mut invoke(&server, &["--parameters", r#"{"num_beam": 2}"#]), 2, &["num_beam"]);
     // How many tokens the model knows, the container alone can say.
     fails(
-        &mut invoke(
-            &server,
-            &["--parameters", r#"{"forced_eos_token_id": 9999999}"#],
-        ),
+        &mut invoke(&server, &["--parameters", r#"{"forced_eos_token_id": 9999999}"#]),
         1,
-        &[
-            "the container answered with status 400",
-            "forced_eos_token_id",
-        ],
+        &["the container answered with status 400", "forced_eos_token_id"],
     );
     fails(
         epitome()
-            .args([
-                "invoke",
-                "--endpoint",
-                "news",
-                "--endpoint-url",
-                "http://127.0.0.1:1",
-            ])
+            .args(["invoke", "--endpoint", "news", "--endpoint-url", "http://127.0.0.1:1"])
             .arg(fixture("articles/neuron.txt"))
             .env("AWS_MAX_ATTEMPTS", "1"),
         1,
         &["endpoint news cannot be reached"],
     );
     fails(
-        epitome()
-            .args(["invoke", "--endpoint", "news"])
-            .arg(fixture("articles/neuron.txt")),
+        epitome().args(["invoke", "--endpoint", "news"]).arg(fixture("articles/neuron.txt")),
         2,
         &["no AWS region is set"],
     );

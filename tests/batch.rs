@@ -36,11 +36,7 @@ fn documents() -> Vec<String> {
 
 #[test]
 fn every_document_gets_in_a_batch_what_it_gets_alone() {
-    for model in [
-        "tiny/pegasus-relu",
-        "tiny/pegasus-gelu",
-        "tiny/pegasus-swish",
-    ] {
+    for model in ["tiny/pegasus-relu", "tiny/pegasus-gelu", "tiny/pegasus-swish"] {
         let exported = Exported::of(model);
         let mut summarizer = Summarizer::open(exported.path()).unwrap();
         let documents = documents();
@@ -48,26 +44,12 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
             let together = summarizer.summarize(&documents, &parameters).unwrap();
             assert_eq!(together.len(), documents.len());
             for (text, batched) in documents.iter().zip(&together) {
-                let alone = summarizer
-                    .summarize(&[text], &parameters)
-                    .unwrap()
-                    .remove(0);
+                let alone = summarizer.summarize(&[text], &parameters).unwrap().remove(0);
                 let ids = |summary: &Summary| -> Vec<Vec<u32>> {
-                    summary
-                        .sequences
-                        .iter()
-                        .map(|s| s.token_ids.clone())
-                        .collect()
+                    summary.sequences.iter().map(|s| s.token_ids.clone()).collect()
                 };
-                assert_eq!(
-                    ids(batched),
-                    ids(&alone),
-                    "{model}: '{text}' with {parameters:?}"
-                );
-                assert_eq!(
-                    batched.steps, alone.steps,
-                    "{model}: '{text}' with {parameters:?}"
-                );
+                assert_eq!(ids(batched), ids(&alone), "{model}: '{text}' with {parameters:?}");
+                assert_eq!(batched.steps, alone.steps, "{model}: '{text}' with {parameters:?}");
                 assert_eq!(batched.stopped, alone.stopped);
             }
         }
@@ -95,9 +77,7 @@ fn as_many_rows_as_are_set_decode_together() {
     for rows in [1, 16, 40] {
         summarizer.set_rows_together(rows.try_into().unwrap());
         let mut turns = Turns::default();
-        summarizer
-            .summarize_each(&documents, &greedy, &mut turns)
-            .unwrap();
+        summarizer.summarize_each(&documents, &greedy, &mut turns).unwrap();
         let again = turns.0.iter().skip(1).position(|&document| document == 0);
         assert_eq!(again.unwrap() + 1, rows);
     }
@@ -108,15 +88,7 @@ fn an_empty_document_is_named_by_its_place() {
     let exported = Exported::of("tiny/pegasus-relu");
     let mut summarizer = Summarizer::open(exported.path()).unwrap();
     let error = summarizer.summarize(&["text", "  "], &GenerationParameters::default());
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "document 1 is empty: give it some text"
-    );
+    assert_eq!(error.unwrap_err().to_string(), "document 1 is empty: give it some text");
     let nothing: [&str; 0] = [];
-    assert!(
-        summarizer
-            .summarize(&nothing, &GenerationParameters::default())
-            .unwrap()
-            .is_empty()
-    );
+    assert!(summarizer.summarize(&nothing, &GenerationParameters::default()).unwrap().is_empty());
 }

@@ -15,9 +15,7 @@ use tempfile::TempDir;
 /// A bundle that no test changes.
 fn bundle() -> PathBuf {
     static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    BUNDLE
-        .get_or_init(|| Exported::of("tiny/pegasus-relu"))
-        .path()
+    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
 }
 
 /// Three documents, the last one without a reference.
@@ -79,11 +77,7 @@ fn a_sweep_leaves_a_table_and_a_report() {
     let table = String::from_utf8(output.stdout).unwrap();
     // Greedy search, and two penalties under two rules.
     let points = 5;
-    assert_eq!(
-        work.results()["points"].as_array().unwrap().len(),
-        points,
-        "{table}"
-    );
+    assert_eq!(work.results()["points"].as_array().unwrap().len(), points, "{table}");
     assert_eq!(work.results()["interrupted"], false);
     assert!(table.contains("picked for the budget"), "{table}");
     assert_eq!(lines(&work.path("report/settings.csv")), 1 + points);
@@ -91,10 +85,7 @@ fn a_sweep_leaves_a_table_and_a_report() {
     let page = fs::read_to_string(work.path("report/report.html")).unwrap();
     assert!(page.contains("<svg"));
     for outside in ["<script", "src=", "@import", "<link"] {
-        assert!(
-            !page.contains(outside),
-            "the page needs something else: {outside}"
-        );
+        assert!(!page.contains(outside), "the page needs something else: {outside}");
     }
 }
 
@@ -125,10 +116,7 @@ fn ctrl_c_keeps_what_was_measured() {
             continue;
         }
         assert_eq!(output.status.code(), Some(130), "{said}");
-        assert!(
-            said.contains("what was measured until then is kept"),
-            "{said}"
-        );
+        assert!(said.contains("what was measured until then is kept"), "{said}");
         break;
     }
     let results = work.results();
@@ -153,11 +141,7 @@ fn bad_calls_are_refused_in_one_sentence() {
     };
     refused(&["--budget-ms", "0"], 2, "must be above 0");
     refused(&["--budget-ms", "nan"], 2, "must be above 0");
-    refused(
-        &["--early-stopping", "sometimes"],
-        2,
-        "true, false or never",
-    );
+    refused(&["--early-stopping", "sometimes"], 2, "true, false or never");
     refused(&["--num-beams", "0"], 2, "num_beams");
     refused(&["--length-penalty", "nan"], 2, "length_penalty");
     refused(&["--limit", "0"], 2, "--limit");

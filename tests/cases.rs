@@ -35,20 +35,10 @@ struct Row {
 fn check(name: &str) {
     let case = fixture("cases").join(name);
     let archive = case.join("model.tar.gz");
-    let source = if archive.exists() {
-        archive
-    } else {
-        case.join("checkpoint")
-    };
+    let source = if archive.exists() { archive } else { case.join("checkpoint") };
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
-    succeed(
-        epitome()
-            .arg("export")
-            .arg(source)
-            .arg("--output")
-            .arg(&bundle),
-    );
+    succeed(epitome().arg("export").arg(source).arg("--output").arg(&bundle));
     let mut summarize = epitome();
     summarize.arg("summarize").arg("--model").arg(&bundle);
     if let Ok(parameters) = fs::read_to_string(case.join("parameters.json")) {

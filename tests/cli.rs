@@ -17,9 +17,7 @@ use tempfile::TempDir;
 /// A bundle that no test changes.
 fn bundle() -> PathBuf {
     static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    BUNDLE
-        .get_or_init(|| Exported::of("tiny/pegasus-relu"))
-        .path()
+    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
 }
 
 /// A copy of a tiny checkpoint that a test may spoil.
@@ -42,11 +40,7 @@ fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
 fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorView<'_>>)) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
-    let mut tensors = SafeTensors::deserialize(&bytes)
-        .unwrap()
-        .tensors()
-        .into_iter()
-        .collect();
+    let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().collect();
     edit(&mut tensors);
     fs::write(&path, safetensors::serialize(&tensors, None).unwrap()).unwrap();
 }
@@ -56,15 +50,7 @@ fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorVie
 fn export_fails(source: &Path, code: i32, words: &[&str]) {
     let target = tempfile::tempdir().unwrap();
     let output = target.path().join("bundle");
-    fails(
-        epitome()
-            .arg("export")
-            .arg(source)
-            .arg("--output")
-            .arg(&output),
-        code,
-        words,
-    );
+    fails(epitome().arg("export").arg(source).arg("--output").arg(&output), code, words);
     let left: Vec<_> = fs::read_dir(target.path()).unwrap().collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }
@@ -74,20 +60,12 @@ fn export_then_summarize_then_inspect() {
     let target = tempfile::tempdir().unwrap();
     let output = target.path().join("models/demo");
     let source = fixture("tiny/pegasus-relu");
-    let export = run(epitome()
-        .arg("export")
-        .arg(&source)
-        .arg("--output")
-        .arg(&output));
+    let export = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
     assert!(export.status.success(), "{}", text(&export.stderr));
     assert_eq!(text(&export.stdout), "");
 
     let article = fixture("articles/neuron.txt");
-    let summary = run(epitome()
-        .arg("summarize")
-        .arg("--model")
-        .arg(&output)
-        .arg(&article));
+    let summary = run(epitome().arg("summarize").arg("--model").arg(&output).arg(&article));
     assert!(summary.status.success(), "{}", text(&summary.stderr));
     assert_eq!(text(&summary.stdout).lines().count(), 1);
 
@@ -105,49 +83,25 @@ fn export_then_summarize_then_inspect() {
         assert!(shown.contains(words), "'{words}' is missing in:\n{shown}");
     }
     // A second export takes the place of the first.
-    let again = run(epitome()
-        .arg("export")
-        .arg(&source)
-        .arg("--output")
-        .arg(&output));
+    let again = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
     assert!(again.status.success(), "{}", text(&again.stderr));
-    assert_eq!(
-        fs::read_dir(target.path().join("models")).unwrap().count(),
-        1
-    );
+    assert_eq!(fs::read_dir(target.path().join("models")).unwrap().count(), 1);
 }
 
 #[test]
 fn json_has_a_line_a_document_with_everything_promised() {
-    let articles = [
-        fixture("articles/neuron.txt"),
-        fixture("articles/enigma.txt"),
-    ];
+    let articles = [fixture("articles/neuron.txt"), fixture("articles/enigma.txt")];
     let mut command = epitome();
-    command
-        .args([
-            "summarize",
-            "--format",
-            "json",
-            "--num-beams",
-            "4",
-            "--model",
-        ])
-        .arg(bundle());
+    command.args(["summarize", "--format", "json", "--num-beams", "4", "--model"]).arg(bundle());
     let output = run(command.args(&articles));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let lines: Vec<Value> = text(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     for (line, article) in lines.iter().zip(&articles) {
         assert_eq!(line["source"], article.display().to_string());
         assert!(line["generated_text"].is_string());
-        assert_eq!(
-            line["token_ids"][0], 0,
-            "the decoder start token comes first"
-        );
+        assert_eq!(line["token_ids"][0], 0, "the decoder start token comes first");
         assert!(line["score"].is_f64());
         assert!(line["input_tokens"].as_u64().unwrap() > 1);
         assert!(line["truncated"].is_boolean());
@@ -162,17 +116,11 @@ fn json_has_a_line_a_document_with_everything_promised() {
 fn several_returned_sequences_are_several_lines_best_first() {
     let mut command = epitome();
     command.args(["summarize", "--format", "json", "--num-beams", "4"]);
-    command
-        .args(["--num-return-sequences", "3", "--model"])
-        .arg(bundle());
+    command.args(["--num-return-sequences", "3", "--model"]).arg(bundle());
     let output = run(command.arg(fixture("articles/enigma.txt")));
     let scores: Vec<f64> = text(&output.stdout)
         .lines()
-        .map(|line| {
-            serde_json::from_str::<Value>(line).unwrap()["score"]
-                .as_f64()
-                .unwrap()
-        })
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["score"].as_f64().unwrap())
         .collect();
     assert_eq!(scores.len(), 3);
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
@@ -181,37 +129,21 @@ fn several_returned_sequences_are_several_lines_best_first() {
 #[test]
 fn a_list_of_length_penalties_prints_summaries_side_by_side() {
     let mut command = epitome();
-    command.args([
-        "summarize",
-        "--num-beams",
-        "2",
-        "--length-penalty",
-        "-1,1.0,2",
-    ]);
-    let output = run(command
-        .arg("--model")
-        .arg(bundle())
-        .arg(fixture("articles/enigma.txt")));
+    command.args(["summarize", "--num-beams", "2", "--length-penalty", "-1,1.0,2"]);
+    let output = run(command.arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt")));
     let shown = text(&output.stdout);
     let heading = shown.lines().next().unwrap();
     for penalty in ["length_penalty -1", "length_penalty 1", "length_penalty 2"] {
         assert!(heading.contains(penalty), "{shown}");
     }
-    assert!(
-        shown.lines().nth(1).unwrap().matches(" tokens, ").count() == 3,
-        "{shown}"
-    );
+    assert!(shown.lines().nth(1).unwrap().matches(" tokens, ").count() == 3, "{shown}");
 }
 
 #[test]
 fn standard_input_is_a_document() {
     let article = fs::File::open(fixture("articles/enigma.txt")).unwrap();
-    let output = run(epitome()
-        .arg("summarize")
-        .arg("--model")
-        .arg(bundle())
-        .arg("-")
-        .stdin(article));
+    let output =
+        run(epitome().arg("summarize").arg("--model").arg(bundle()).arg("-").stdin(article));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
 }
@@ -221,28 +153,16 @@ fn a_long_document_is_cut_and_that_is_said_on_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("long.txt");
     fs::write(&long, "A window shows values of many sensors. ".repeat(200)).unwrap();
-    let output = run(epitome()
-        .arg("summarize")
-        .arg("--model")
-        .arg(bundle())
-        .arg(&long));
+    let output = run(epitome().arg("summarize").arg("--model").arg(bundle()).arg(&long));
     assert!(output.status.success());
-    assert!(
-        text(&output.stderr).contains("the rest was left out"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("the rest was left out"), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
 }
 
 #[test]
 fn sources_that_are_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    export_fails(
-        &folder.path().join("absent"),
-        2,
-        &["does not exist", "model.tar.gz"],
-    );
+    export_fails(&folder.path().join("absent"), 2, &["does not exist", "model.tar.gz"]);
     let file = folder.path().join("notes.tar.gz");
     fs::write(&file, "these are notes").unwrap();
     export_fails(&file, 1, &["notes.tar.gz", "not an archive"]);
@@ -256,11 +176,7 @@ fn an_output_that_is_no_bundle_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
     let mut command = epitome();
-    command
-        .arg("export")
-        .arg(fixture("tiny/pegasus-relu"))
-        .arg("--output")
-        .arg(folder.path());
+    command.arg("export").arg(fixture("tiny/pegasus-relu")).arg("--output").arg(folder.path());
     fails(&mut command, 2, &["exists and is not a bundle"]);
     assert!(folder.path().join("thesis.txt").is_file());
 }
@@ -271,16 +187,8 @@ fn configurations_that_cannot_be_followed() {
         ("model_type", json!("gpt2"), &["'gpt2'", "pegasus"] as &[_]),
         ("model_type", json!(7), &["model_type", "must be a text"]),
         ("d_model", json!(0), &["d_model", "whole number"]),
-        (
-            "decoder_attention_heads",
-            json!(5),
-            &["decoder_attention_heads", "does not divide"],
-        ),
-        (
-            "activation_function",
-            json!("sine"),
-            &["activation_function", "'sine'", "gelu"],
-        ),
+        ("decoder_attention_heads", json!(5), &["decoder_attention_heads", "does not divide"]),
+        ("activation_function", json!("sine"), &["activation_function", "'sine'", "gelu"]),
         ("vocab_size", json!(-1), &["vocab_size", "whole number"]),
     ];
     for (field, value, words) in cases {
@@ -331,9 +239,7 @@ fn precisions_are_recorded_and_shown_and_refuse_what_they_cannot_hold() {
     let target = tempfile::tempdir().unwrap();
     let export = |source: &Path, precision: &str| {
         let mut command = epitome();
-        command
-            .args(["export", "--precision", precision])
-            .arg(source);
+        command.args(["export", "--precision", precision]).arg(source);
         command.arg("--output").arg(target.path().join(precision));
         command
     };
@@ -341,14 +247,10 @@ fn precisions_are_recorded_and_shown_and_refuse_what_they_cannot_hold() {
     for precision in ["fp16", "int8", "int4"] {
         let exported = run(&mut export(&source, precision));
         assert!(exported.status.success(), "{}", text(&exported.stderr));
-        let inspect = run(epitome()
-            .args(["inspect", "--check"])
-            .arg(target.path().join(precision)));
+        let inspect =
+            run(epitome().args(["inspect", "--check"]).arg(target.path().join(precision)));
         let shown = text(&inspect.stdout);
-        assert!(
-            shown.contains(&format!("precision      {precision}\n")),
-            "{shown}"
-        );
+        assert!(shown.contains(&format!("precision      {precision}\n")), "{shown}");
     }
     // clap's own words take several lines.
     let unknown = run(&mut export(&source, "int3"));
@@ -396,17 +298,10 @@ fn a_damaged_bundle_is_noticed() {
         fs::write(&path, bytes).unwrap();
     };
     restore(&|root| {
-        let weights = fs::File::options()
-            .write(true)
-            .open(root.join("weights.bin"))
-            .unwrap();
+        let weights = fs::File::options().write(true).open(root.join("weights.bin")).unwrap();
         weights.set_len(1000).unwrap();
     });
-    fails(
-        &mut summarize(),
-        1,
-        &["weights.bin", "1000 bytes", "damaged"],
-    );
+    fails(&mut summarize(), 1, &["weights.bin", "1000 bytes", "damaged"]);
     restore(&|root| change_last_byte(root.join("decoder.onnx")));
     fails(&mut summarize(), 1, &["decoder.onnx", "SHA-256", "changed"]);
     restore(&|root| change_last_byte(root.join("weights.bin")));
@@ -415,10 +310,7 @@ fn a_damaged_bundle_is_noticed() {
         command.arg("inspect").arg(folder.path());
         command
     };
-    assert!(
-        run(&mut inspect()).status.success(),
-        "a plain look does not read the weights"
-    );
+    assert!(run(&mut inspect()).status.success(), "a plain look does not read the weights");
     fails(inspect().arg("--check"), 1, &["weights.bin", "SHA-256"]);
     restore(&|root| fs::remove_file(root.join("tokenizer.json")).unwrap());
     fails(&mut summarize(), 1, &["tokenizer.json"]);
@@ -443,9 +335,7 @@ fn a_missing_or_broken_library_is_one_sentence() {
     let summarize = |library: &Path| {
         let mut command = epitome();
         command.arg("summarize").arg("--model").arg(bundle());
-        command
-            .arg(fixture("articles/enigma.txt"))
-            .env("ORT_DYLIB_PATH", library);
+        command.arg(fixture("articles/enigma.txt")).env("ORT_DYLIB_PATH", library);
         command
     };
     fails(
@@ -456,36 +346,17 @@ fn a_missing_or_broken_library_is_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let fake = folder.path().join("libonnxruntime.so");
     fs::write(&fake, "not a library").unwrap();
-    fails(
-        &mut summarize(&fake),
-        1,
-        &["not a working ONNX Runtime library"],
-    );
+    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
     let runtime = epitome_runtime::library::OnnxRuntime::load().unwrap();
     let mut bytes = fs::read(runtime.path()).unwrap();
     bytes.truncate(bytes.len() / 2);
     fs::write(&fake, bytes).unwrap();
-    fails(
-        &mut summarize(&fake),
-        1,
-        &["not a working ONNX Runtime library"],
-    );
+    fails(&mut summarize(&fake), 1, &["not a working ONNX Runtime library"]);
 
     let mut command = epitome();
-    command
-        .arg("summarize")
-        .arg("--model")
-        .arg(bundle())
-        .arg(fixture("articles/enigma.txt"));
-    command
-        .env_remove("ORT_DYLIB_PATH")
-        .env("EPITOME_CACHE", folder.path())
-        .env("PATH", "");
-    fails(
-        &mut command,
-        1,
-        &["cannot fetch ONNX Runtime", "ORT_DYLIB_PATH"],
-    );
+    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
+    command.env_remove("ORT_DYLIB_PATH").env("EPITOME_CACHE", folder.path()).env("PATH", "");
+    fails(&mut command, 1, &["cannot fetch ONNX Runtime", "ORT_DYLIB_PATH"]);
 }
 
 #[test]
@@ -493,33 +364,18 @@ fn documents_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let summarize = |file: &Path| {
         let mut command = epitome();
-        command
-            .arg("summarize")
-            .arg("--model")
-            .arg(bundle())
-            .arg(file);
+        command.arg("summarize").arg("--model").arg(bundle()).arg(file);
         command
     };
-    fails(
-        &mut summarize(&folder.path().join("absent.txt")),
-        2,
-        &["absent.txt", "does not exist"],
-    );
+    fails(&mut summarize(&folder.path().join("absent.txt")), 2, &["absent.txt", "does not exist"]);
     fails(&mut summarize(folder.path()), 1, &["cannot read"]);
     let file = folder.path().join("file.txt");
     fs::write(&file, " \n\t").unwrap();
     fails(&mut summarize(&file), 1, &["file.txt", "is empty"]);
     fs::write(&file, b"caf\xe9").unwrap();
-    fails(
-        &mut summarize(&file),
-        1,
-        &["file.txt", "not UTF-8", "byte 3"],
-    );
+    fails(&mut summarize(&file), 1, &["file.txt", "not UTF-8", "byte 3"]);
     let mut nowhere = epitome();
-    nowhere
-        .args(["summarize", "--model"])
-        .arg(folder.path())
-        .arg(fixture("articles/enigma.txt"));
+    nowhere.args(["summarize", "--model"]).arg(folder.path()).arg(fixture("articles/enigma.txt"));
     fails(&mut nowhere, 2, &["has no manifest.json", "epitome export"]);
 }
 
@@ -531,25 +387,15 @@ fn parameters_that_make_no_sense_are_named() {
             &["--num-beams", "2", "--num-return-sequences", "3"],
             &["num_return_sequences", "num_beams"],
         ),
-        (
-            &["--parameters", r#"{"num_beam": 4}"#],
-            &["num_beam", "num_beams"],
-        ),
-        (
-            &["--parameters", r#"{"num_beams": "four"}"#],
-            &["num_beams", "four"],
-        ),
+        (&["--parameters", r#"{"num_beam": 4}"#], &["num_beam", "num_beams"]),
+        (&["--parameters", r#"{"num_beams": "four"}"#], &["num_beams", "four"]),
         (&["--parameters", "[1]"], &["--parameters", "JSON object"]),
         (&["--parameters", "{"], &["--parameters", "not JSON"]),
         (&["--length-penalty", "NaN"], &["length_penalty"]),
     ];
     for (arguments, words) in cases {
         let mut command = epitome();
-        command
-            .arg("summarize")
-            .arg("--model")
-            .arg(bundle())
-            .args(*arguments);
+        command.arg("summarize").arg("--model").arg(bundle()).args(*arguments);
         fails(command.arg(fixture("articles/enigma.txt")), 2, words);
     }
 }
@@ -557,16 +403,8 @@ fn parameters_that_make_no_sense_are_named() {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let mut command = epitome();
-    command
-        .arg("summarize")
-        .arg("--model")
-        .arg(bundle())
-        .arg(fixture("articles/enigma.txt"));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    command.arg("summarize").arg("--model").arg(bundle()).arg(fixture("articles/enigma.txt"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -589,16 +427,11 @@ mod unix {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         assert!(first.contains("pegasus-debian.tar.gz"), "{first}");
-        let interrupt = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status();
+        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(interrupt.unwrap().success());
         let rest: Vec<_> = lines.map_while(Result::ok).collect();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
-        assert_eq!(
-            rest.last().map(String::as_str),
-            Some("epitome: interrupted")
-        );
+        assert_eq!(rest.last().map(String::as_str), Some("epitome: interrupted"));
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 
@@ -609,9 +442,7 @@ mod unix {
         let script = r#"trap "" XFSZ; ulimit -f 64; exec "$0" export "$1" --output "$2""#;
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_epitome")]);
-        command
-            .arg(fixture("tiny/pegasus-relu"))
-            .arg(target.path().join("bundle"));
+        command.arg(fixture("tiny/pegasus-relu")).arg(target.path().join("bundle"));
         fails(&mut command, 1, &["weights.bin"]);
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }

@@ -110,18 +110,11 @@ fn other_vocabularies_leave_token_ids_and_logits_out() {
 fn documents_without_references_are_compared_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data.csv");
-    fs::write(
-        &data,
-        "text\nA window that shows the sensors of a computer.\n",
-    )
-    .unwrap();
+    fs::write(&data, "text\nA window that shows the sensors of a computer.\n").unwrap();
     let bundle = Exported::of("tiny/pegasus-relu");
     let found = record(&bundle.path(), &bundle.path(), &data, &[]);
     assert_eq!(found.get("rouge"), None);
-    assert_eq!(
-        (&found["documents"], &found["references"]),
-        (&1.into(), &0.into())
-    );
+    assert_eq!((&found["documents"], &found["references"]), (&1.into(), &0.into()));
 }
 
 #[test]
@@ -130,19 +123,11 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     let path = bundle.path();
     let folder = tempfile::tempdir().unwrap();
     let nothing = folder.path().join("nothing");
-    fails(
-        &compare(&path, &nothing, &held_out(), &[]),
-        2,
-        &["nothing' is not a folder"],
-    );
+    fails(&compare(&path, &nothing, &held_out(), &[]), 2, &["nothing' is not a folder"]);
     fails(&compare(&path, &path, &nothing, &[]), 1, &["nothing'"]);
     let data = folder.path().join("data.csv");
     fs::write(&data, "title,body\na,b\n").unwrap();
-    fails(
-        &compare(&path, &path, &data, &[]),
-        1,
-        &["has no column 'text'"],
-    );
+    fails(&compare(&path, &path, &data, &[]), 1, &["has no column 'text'"]);
     let several = compare(&path, &path, &held_out(), &["--length-penalty", "0.5,1"]);
     fails(&several, 2, &["--length-penalty"]);
     let beams = compare(&path, &path, &held_out(), &["--num-beams", "0"]);
@@ -171,34 +156,15 @@ fn ctrl_c_tells_what_was_compared() {
             .unwrap();
         thread::sleep(Duration::from_millis(wait));
         let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         let mut shown = String::new();
-        child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut shown)
-            .unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
         let mut told = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut told)
-            .unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
         let status = child.wait().unwrap();
         if shown.is_empty() {
             // Before the first document was done, or before there was anything to stop.
-            assert!(
-                status.code().is_none_or(|code| code == 130),
-                "{status} {told}"
-            );
+            assert!(status.code().is_none_or(|code| code == 130), "{status} {told}");
         } else {
             assert_eq!(status.code(), Some(130), "{told}");
             let found: Value = serde_json::from_str(&shown).expect("one JSON object");
@@ -226,13 +192,7 @@ fn export_measures_what_a_precision_loses() {
     let measured = export(&["--precision", "int8", "--verify-limit", "3"]);
     let table = text(&measured.stdout);
     assert!(measured.status.success(), "{}", text(&measured.stderr));
-    for words in [
-        "fp32)\nB: ",
-        "int8)\n",
-        "ROUGE-L",
-        "Logits apart by",
-        "3 documents",
-    ] {
+    for words in ["fp32)\nB: ", "int8)\n", "ROUGE-L", "Logits apart by", "3 documents"] {
         assert!(table.contains(words), "'{words}' is missing in:\n{table}");
     }
     // The bundle is all that is left.

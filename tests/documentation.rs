@@ -9,20 +9,11 @@ fn root() -> &'static Path {
 
 /// Every page: the Markdown files of the root, of `docs/` and beside code.
 fn pages() -> Vec<PathBuf> {
-    let folders = [
-        "",
-        "docs",
-        "runtime/kernels",
-        "bench",
-        "endpoint",
-        "fixtures",
-        "fixtures/train",
-    ];
+    let folders =
+        ["", "docs", "runtime/kernels", "bench", "endpoint", "fixtures", "fixtures/train"];
     let files = folders.map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
-    paths
-        .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
-        .collect()
+    paths.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect()
 }
 
 #[test]
@@ -35,11 +26,7 @@ fn links_lead_to_files() {
             let target = link.split([')', '#']).next().unwrap_or_default();
             let is_file = !target.is_empty() && !target.contains("://");
             let found = page.parent().unwrap().join(target);
-            assert!(
-                !is_file || found.exists(),
-                "{} links to {target}",
-                page.display()
-            );
+            assert!(!is_file || found.exists(), "{} links to {target}", page.display());
         }
     }
 }
@@ -52,10 +39,7 @@ fn the_architecture_names_files_that_exist() {
     let paths = code.filter(|code| code.ends_with(".rs") && !code.contains("NAME"));
     let mut count = 0;
     for path in paths.filter(|path| path.contains('/')) {
-        assert!(
-            root().join(path).is_file(),
-            "docs/architecture.md names {path}"
-        );
+        assert!(root().join(path).is_file(), "docs/architecture.md names {path}");
         count += 1;
     }
     assert!(count > 20, "{count}");

@@ -58,11 +58,7 @@ fn a_library_that_others_may_write_is_refused() {
     for place in [library.as_path(), folder, cache.path()] {
         let before = fs::metadata(place).unwrap().permissions();
         fs::set_permissions(place, fs::Permissions::from_mode(0o777)).unwrap();
-        fails(
-            &mut export(cache.path()),
-            1,
-            &["may be written by others", "chmod go-w"],
-        );
+        fails(&mut export(cache.path()), 1, &["may be written by others", "chmod go-w"]);
         fs::set_permissions(place, before).unwrap();
     }
     assert!(run(&mut export(cache.path())).status.success());
@@ -76,11 +72,7 @@ fn without_a_home_nothing_is_kept_in_the_temporary_folder() {
         command.env_remove(name);
     }
     command.env("TMPDIR", shared.path());
-    fails(
-        &mut command,
-        1,
-        &["HOME", "EPITOME_CACHE", "ORT_DYLIB_PATH"],
-    );
+    fails(&mut command, 1, &["HOME", "EPITOME_CACHE", "ORT_DYLIB_PATH"]);
     assert!(!shared.path().join("epitome").exists());
 }
 
@@ -90,18 +82,8 @@ fn no_code_from_the_current_folder_runs() {
     let cache = tempfile::tempdir().unwrap();
     let documents = tempfile::tempdir().unwrap();
     let ran = documents.path().join("ran");
-    let trap = format!(
-        "open({:?}, 'w')\nraise SystemExit(1)\n",
-        ran.to_str().unwrap()
-    );
-    for name in [
-        "pip.py",
-        "pip3",
-        "pip",
-        "encodings.py",
-        "zipfile.py",
-        "json.py",
-    ] {
+    let trap = format!("open({:?}, 'w')\nraise SystemExit(1)\n", ran.to_str().unwrap());
+    for name in ["pip.py", "pip3", "pip", "encodings.py", "zipfile.py", "json.py"] {
         fs::write(documents.path().join(name), &trap).unwrap();
     }
     let mut command = export(cache.path());

@@ -94,10 +94,7 @@ fn compare_group(
         differences.hidden_states = differences.hidden_states.max(worst);
     }
 
-    let memories = sources
-        .iter()
-        .map(|source| encoder.encode(source).unwrap())
-        .collect();
+    let memories = sources.iter().map(|source| encoder.encode(source).unwrap()).collect();
     let tokens = golden.rows(&format!("{group}.decoder_input_ids"));
     let (shape, expected) = golden.floats(&format!("{group}.logits"));
     let (steps, vocab) = (shape[1], shape[2]);

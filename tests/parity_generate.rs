@@ -14,12 +14,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-4;
 
 fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect()
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
 /// What a model makes of sources that are decoded together.
@@ -31,13 +26,8 @@ fn run(
     let (encoder, decoder) = summarizer.sessions();
     let memories = sources.iter().map(|source| encoder.encode(source).unwrap());
     let memories = memories.collect();
-    let mut decoding = decoder
-        .start(
-            memories,
-            config.rows_per_document(),
-            config.longest_history(),
-        )
-        .unwrap();
+    let mut decoding =
+        decoder.start(memories, config.rows_per_document(), config.longest_history()).unwrap();
     let sources: Vec<_> = sources.iter().map(|source| Source::new(source)).collect();
     generate(&mut decoding, &sources, config, &mut ()).unwrap()
 }
@@ -46,25 +36,14 @@ fn run(
 fn departure(case: &Value, generated: &Generated) -> Option<String> {
     let sequences = &generated.sequences;
     let found: Vec<_> = sequences.iter().map(|s| s.token_ids.clone()).collect();
-    let expected: Vec<_> = case["sequences"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(ids)
-        .collect();
+    let expected: Vec<_> = case["sequences"].as_array().unwrap().iter().map(ids).collect();
     if found != expected {
         return Some(format!("{case}\n  found {found:?}"));
     }
     let scores = case.get("scores").and_then(Value::as_array);
-    let differ = scores
-        .into_iter()
-        .flatten()
-        .zip(sequences)
-        .any(|(expected, sequence)| {
-            !sequence
-                .score
-                .is_some_and(|found| near(f64::from(found), expected.as_f64().unwrap()))
-        });
+    let differ = scores.into_iter().flatten().zip(sequences).any(|(expected, sequence)| {
+        !sequence.score.is_some_and(|found| near(f64::from(found), expected.as_f64().unwrap()))
+    });
     let scores: Vec<_> = sequences.iter().map(|sequence| sequence.score).collect();
     differ.then(|| format!("{case}\n  found scores {scores:?}"))
 }
@@ -72,12 +51,7 @@ fn departure(case: &Value, generated: &Generated) -> Option<String> {
 /// Compares every case of a golden file; the first few failures are given, and their number.
 fn compare(model: &str, file: &str) -> Result<(), String> {
     let (header, cases) = golden_lines(file);
-    let sources: Vec<Vec<u32>> = header["inputs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(ids)
-        .collect();
+    let sources: Vec<Vec<u32>> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
     let exported =
         Exported::attempt(format!("tiny/{model}")).map_err(|error| format!("{model}: {error}"))?;
     let mut summarizer = Summarizer::open(exported.path()).unwrap();
@@ -147,10 +121,7 @@ fn every_endless_golden_has_the_same_token_ids_and_scores() {
     assert_eq!(cases.len(), 24);
     let mut failures = Vec::new();
     for model in tiny_checkpoints("") {
-        let cases: Vec<&Value> = cases
-            .iter()
-            .filter(|case| case["model"] == *model)
-            .collect();
+        let cases: Vec<&Value> = cases.iter().filter(|case| case["model"] == *model).collect();
         if cases.is_empty() {
             continue;
         }
@@ -175,10 +146,7 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
     for model in tiny_checkpoints("") {
         let exported = Exported::of(format!("tiny/{model}"));
         let mut summarizer = Summarizer::open(exported.path()).unwrap();
-        let cases: Vec<&Value> = cases
-            .iter()
-            .filter(|case| case["model"] == *model)
-            .collect();
+        let cases: Vec<&Value> = cases.iter().filter(|case| case["model"] == *model).collect();
         let endless = ENDLESS.iter().any(|family| model.starts_with(family));
         for beams in [1, 2, 4] {
             let parameters = |case: &&&Value| case["parameters"]["num_beams"] == beams;
@@ -195,10 +163,7 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
             for (case, source) in cases.iter().zip(&sources) {
                 if let (Some(text), false) = (case["text"].as_str(), endless) {
                     let tokens = summarizer.tokenizer().encode(text).unwrap();
-                    assert!(
-                        tokens.truncated && tokens.ids == *source,
-                        "{model}: {tokens:?}"
-                    );
+                    assert!(tokens.truncated && tokens.ids == *source, "{model}: {tokens:?}");
                     let limit = summarizer.bundle().manifest().max_source_tokens;
                     assert_eq!(case["limit"], limit, "{model}");
                 }
@@ -206,12 +171,8 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
                 failures.extend(departure(case, &alone[0]));
             }
             let together = run(&mut summarizer, &sources, &config);
-            failures.extend(
-                cases
-                    .iter()
-                    .zip(&together)
-                    .filter_map(|(case, one)| departure(case, one)),
-            );
+            failures
+                .extend(cases.iter().zip(&together).filter_map(|(case, one)| departure(case, one)));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -11,10 +11,7 @@ use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::{Layout, Precision};
 
 fn portable(name: &str) -> Result<Exported, Error> {
-    let options = ExportOptions {
-        layout: Layout::Optimum,
-        ..ExportOptions::default()
-    };
+    let options = ExportOptions { layout: Layout::Optimum, ..ExportOptions::default() };
     Exported::attempt_with(format!("tiny/{name}"), &options)
 }
 
@@ -54,9 +51,8 @@ fn compare_group(
         let rows = rows.filter(|(_, mask)| **mask == 1);
         rows.flat_map(|(row, _)| row.to_vec()).collect()
     };
-    let worst = differences.take(&tokens(&hidden_states.values), &tokens(&expected), || {
-        format!("{group}: encoder")
-    });
+    let worst = differences
+        .take(&tokens(&hidden_states.values), &tokens(&expected), || format!("{group}: encoder"));
     differences.hidden_states = differences.hidden_states.max(worst);
 
     let ([documents, steps], tokens) = matrix("decoder_input_ids");
@@ -92,15 +88,10 @@ fn weights_are_stored_once() {
     let bytes = |exported: &Exported, file: &str| {
         std::fs::metadata(exported.path().join(file)).unwrap().len()
     };
-    let (of_bundle, of_portable) = (
-        bytes(&bundle, "weights.bin"),
-        bytes(&portable, "model.onnx_data"),
-    );
+    let (of_bundle, of_portable) =
+        (bytes(&bundle, "weights.bin"), bytes(&portable, "model.onnx_data"));
     // The order of tensors, and with it the padding between them, differs.
-    assert!(
-        of_portable < of_bundle + 64 * 1024,
-        "{of_portable} bytes against {of_bundle}"
-    );
+    assert!(of_portable < of_bundle + 64 * 1024, "{of_portable} bytes against {of_bundle}");
 }
 
 #[test]

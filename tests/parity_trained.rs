@@ -30,12 +30,7 @@ fn the_trained_model_says_what_transformers_says() {
         .collect();
     for (text, document) in texts.iter().zip(documents) {
         let tokens = summarizer.tokenizer().encode(text).unwrap();
-        assert_eq!(
-            tokens.ids,
-            ids(&document["input_ids"]),
-            "{}",
-            document["file"]
-        );
+        assert_eq!(tokens.ids, ids(&document["input_ids"]), "{}", document["file"]);
     }
 
     let cases = golden["cases"].as_array().unwrap();
@@ -44,19 +39,13 @@ fn the_trained_model_says_what_transformers_says() {
         let text = &texts[case["document"].as_u64().unwrap() as usize];
         let parameters =
             GenerationParameters::from_json(case["parameters"].as_object().unwrap()).unwrap();
-        let summary = summarizer
-            .summarize(&[text], &parameters)
-            .unwrap()
-            .remove(0);
+        let summary = summarizer.summarize(&[text], &parameters).unwrap().remove(0);
         let sequence = &summary.sequences[0];
         assert_eq!(sequence.token_ids, ids(&case["token_ids"]), "{case}");
         assert_eq!(sequence.text, case["text"].as_str().unwrap(), "{case}");
         if let Some(score) = case["score"].as_f64() {
             let found = f64::from(sequence.score.expect("beam search has a score"));
-            assert!(
-                (found - score).abs() <= TOLERANCE,
-                "{case}\n  found {found}"
-            );
+            assert!((found - score).abs() <= TOLERANCE, "{case}\n  found {found}");
         }
     }
 }

@@ -17,9 +17,7 @@ fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
     let source: Vec<u32> = (3..20).collect();
     let memory = encoder.encode(&source).unwrap();
     let mut decoding = decoder.start(vec![memory], 1, 6).unwrap();
-    (5..11)
-        .flat_map(|token| decoding.step(&[token], &[0]).unwrap().to_vec())
-        .collect()
+    (5..11).flat_map(|token| decoding.step(&[token], &[0]).unwrap().to_vec()).collect()
 }
 
 /// `1 - cosine` of two vectors less their means.
@@ -110,27 +108,20 @@ fn check_threads_and_neighbours(precision: Precision) {
     let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
     let bundle = Bundle::open(exported.path()).unwrap();
     // Lengths that end within a tile, a block of keys and a part of a thread's.
-    let sources: Vec<Vec<u32>> = [203, 64, 1]
-        .map(|length| (0..length).map(|token| 110 + token * 7 % 900).collect())
-        .into();
+    let sources: Vec<Vec<u32>> =
+        [203, 64, 1].map(|length| (0..length).map(|token| 110 + token * 7 % 900).collect()).into();
     let beams = 5;
     let logits = |threads: usize, documents: &[usize]| -> Vec<Vec<u32>> {
-        let options = SessionOptions {
-            threads: threads.try_into().unwrap(),
-            ..SessionOptions::default()
-        };
+        let options =
+            SessionOptions { threads: threads.try_into().unwrap(), ..SessionOptions::default() };
         let (mut encoder, mut decoder) = session::load(&bundle, &options).unwrap();
-        let memories = documents
-            .iter()
-            .map(|&document| encoder.encode(&sources[document]).unwrap())
-            .collect();
+        let memories =
+            documents.iter().map(|&document| encoder.encode(&sources[document]).unwrap()).collect();
         let mut decoding = decoder.start(memories, beams, 4).unwrap();
         let mut of_documents = vec![Vec::new(); documents.len()];
         for step in 0..4 {
             let rows = documents.len() * beams;
-            let tokens: Vec<u32> = (0..rows)
-                .map(|row| (300 + step + row % beams) as u32)
-                .collect();
+            let tokens: Vec<u32> = (0..rows).map(|row| (300 + step + row % beams) as u32).collect();
             let parents: Vec<u32> = (0..rows).map(|row| (row % beams / 2) as u32).collect();
             let logits = decoding.step(&tokens, &parents).unwrap();
             let size = logits.len() / documents.len();
@@ -140,9 +131,8 @@ fn check_threads_and_neighbours(precision: Precision) {
         }
         of_documents
     };
-    let alone: Vec<_> = (0..sources.len())
-        .map(|document| logits(1, &[document]).remove(0))
-        .collect();
+    let alone: Vec<_> =
+        (0..sources.len()).map(|document| logits(1, &[document]).remove(0)).collect();
     assert_ne!(alone[0], alone[1], "documents differ");
     for threads in [1, 2, 3] {
         for documents in [&[0][..], &[0, 1, 2], &[2, 0]] {

@@ -42,12 +42,7 @@ fn every_greedy_golden_is_the_same_with_drafts() {
         let ids = |value: &Value| -> Vec<u32> {
             serde_json::from_value(value.clone()).expect("token ids")
         };
-        let sources: Vec<_> = header["inputs"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(ids)
-            .collect();
+        let sources: Vec<_> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
         for precision in Precision::ALL {
             let source = format!("tiny/{model}");
             let exported = Exported::with_precision(source, precision).unwrap();
@@ -97,9 +92,7 @@ fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bo
     let memory = encoder.encode(source).unwrap();
     let mut decoding = decoder.start(vec![memory], 1, 12).unwrap();
     let logits = |decoding: &mut dyn StepModel<Error = _>, tokens: &[u32]| -> Vec<f32> {
-        let steps = tokens
-            .iter()
-            .map(|token| decoding.step(&[*token], &[0]).unwrap().to_vec());
+        let steps = tokens.iter().map(|token| decoding.step(&[*token], &[0]).unwrap().to_vec());
         steps.collect::<Vec<_>>().concat()
     };
     let expected = logits(&mut decoding, &TOKENS);
@@ -118,9 +111,7 @@ fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bo
 fn tokens_of_one_step_score_as_with_a_step_each() {
     let mut failures = Vec::new();
     let trained = "pegasus-debian.tar.gz".into();
-    let models = tiny_checkpoints("")
-        .into_iter()
-        .map(|model| format!("tiny/{model}"));
+    let models = tiny_checkpoints("").into_iter().map(|model| format!("tiny/{model}"));
     for model in models.chain([trained]) {
         for precision in Precision::ALL {
             let exported = Exported::with_precision(&model, precision).unwrap();
@@ -152,10 +143,7 @@ fn articles_come_out_the_same(mut summarizer: Summarizer) {
         .filter(|path| path.extension().is_some_and(|ending| ending == "txt"))
         .collect();
     articles.sort();
-    let texts: Vec<_> = articles
-        .iter()
-        .map(|path| fs::read_to_string(path).unwrap())
-        .collect();
+    let texts: Vec<_> = articles.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let plain = json!({"num_beams": 1, "max_length": 64});
     let plain = plain.as_object().unwrap();
     let greedy = GenerationParameters::from_json(plain).unwrap();
@@ -165,15 +153,9 @@ fn articles_come_out_the_same(mut summarizer: Summarizer) {
     let (mut before, mut after) = (0, 0);
     for ((article, expected), found) in articles.iter().zip(&expected).zip(&found) {
         let name = article.file_name().unwrap().display();
-        println!(
-            "{name}: {} steps, {} with drafts",
-            expected.steps, found.steps
-        );
+        println!("{name}: {} steps, {} with drafts", expected.steps, found.steps);
         assert_eq!(found.text(), expected.text(), "{name}");
-        assert_eq!(
-            found.sequences[0].token_ids, expected.sequences[0].token_ids,
-            "{name}"
-        );
+        assert_eq!(found.sequences[0].token_ids, expected.sequences[0].token_ids, "{name}");
         before += expected.steps;
         after += found.steps;
     }
@@ -190,23 +172,15 @@ fn what_drafts_cannot_serve_is_said() {
         summarizer.configure(&parameters).unwrap_err().to_string()
     };
     let error = refused(&summarizer, json!({"num_beams": 4}));
-    assert!(
-        error.contains("prompt_lookup_num_tokens") && error.contains("num_beams"),
-        "{error}"
-    );
-    let error = refused(
-        &summarizer,
-        json!({"num_beams": 1, "do_sample": true, "num_return_sequences": 2}),
-    );
+    assert!(error.contains("prompt_lookup_num_tokens") && error.contains("num_beams"), "{error}");
+    let error =
+        refused(&summarizer, json!({"num_beams": 1, "do_sample": true, "num_return_sequences": 2}));
     assert!(error.contains("one sequence"), "{error}");
 
     // A bundle from before there were drafts has no graph for them.
     let path = exported.path().join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    manifest["files"]
-        .as_object_mut()
-        .unwrap()
-        .remove("decoder_draft.onnx");
+    manifest["files"].as_object_mut().unwrap().remove("decoder_draft.onnx");
     fs::write(&path, manifest.to_string()).unwrap();
     fs::remove_file(exported.path().join("decoder_draft.onnx")).unwrap();
     let older = Summarizer::open(exported.path()).unwrap();

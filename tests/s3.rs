@@ -43,8 +43,7 @@ fn uri(key: &str) -> String {
 fn put_tiny(server: &Server) {
     let file = fs::File::create(server.object(KEY)).unwrap();
     let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
-    tar.append_dir_all(".", fixture("tiny/pegasus-relu"))
-        .unwrap();
+    tar.append_dir_all(".", fixture("tiny/pegasus-relu")).unwrap();
     tar.into_inner().unwrap().finish().unwrap();
 }
 
@@ -119,11 +118,7 @@ fn of_a_prefix_only_what_a_checkpoint_needs_is_fetched() {
         let name = path.file_name().unwrap().to_str().unwrap();
         fs::copy(&path, server.object(&format!("job/model/{name}"))).unwrap();
     }
-    for other in [
-        "training_args.bin",
-        "checkpoint-500/optimizer.pt",
-        "code/config.json",
-    ] {
+    for other in ["training_args.bin", "checkpoint-500/optimizer.pt", "code/config.json"] {
         fs::write(server.object(&format!("job/model/{other}")), "not needed").unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -153,9 +148,7 @@ fn a_bundle_is_sent_whole_and_the_same_each_time() {
     // What SageMaker unpacks is a bundle.
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
-    tar::Archive::new(GzDecoder::new(sent.as_slice()))
-        .unpack(&bundle)
-        .unwrap();
+    tar::Archive::new(GzDecoder::new(sent.as_slice())).unpack(&bundle).unwrap();
     works(server.epitome().arg("inspect").arg("--check").arg(&bundle));
     assert_eq!(manifest(&bundle)["source"]["name"], uri(KEY));
 
@@ -172,17 +165,11 @@ fn a_small_bundle_is_put_at_once() {
     for _ in 0..2 {
         works(&mut export(&server, &uri(KEY), uri("tiny.tar.gz")));
     }
-    let puts: Vec<_> = server
-        .requests()
-        .into_iter()
-        .filter(|request| request.method == "PUT")
-        .collect();
+    let puts: Vec<_> =
+        server.requests().into_iter().filter(|request| request.method == "PUT").collect();
     assert_eq!(puts.len(), 2);
     assert_eq!(puts[0].headers["if-none-match"], "*");
-    assert!(
-        puts[1].headers.contains_key("if-match"),
-        "the one that was looked at"
-    );
+    assert!(puts[1].headers.contains_key("if-match"), "the one that was looked at");
 }
 
 #[test]
@@ -191,11 +178,7 @@ fn what_is_no_bundle_is_left_alone() {
     put_tiny(&server);
     let before = fs::read(server.object(KEY)).unwrap();
     let mut onto_itself = export(&server, &uri(KEY), uri("job/output/"));
-    fails(
-        &mut onto_itself,
-        2,
-        &[&uri(KEY), "exists and is not a bundle"],
-    );
+    fails(&mut onto_itself, 2, &[&uri(KEY), "exists and is not a bundle"]);
     assert_eq!(fs::read(server.object(KEY)).unwrap(), before);
     let mut no_archive = export(&server, &uri(KEY), uri("bundles"));
     fails(&mut no_archive, 2, &["bundles", ".tar.gz", "ends in /"]);
@@ -235,11 +218,7 @@ fn an_upload_that_fails_leaves_nothing_behind() {
     });
     put_artifact(&server);
     let mut command = export(&server, &uri(KEY), uri("bundles/"));
-    fails(
-        &mut command,
-        1,
-        &["bundles/model.tar.gz", "denied", "s3:PutObject"],
-    );
+    fails(&mut command, 1, &["bundles/model.tar.gz", "denied", "s3:PutObject"]);
     assert!(was_last.load(Ordering::SeqCst), "parts came after the end");
     let requests = server.requests();
     let last = requests.last().unwrap();
@@ -260,11 +239,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
     put_artifact(&server);
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (folder.path().join("here"), folder.path().join("there"));
-    works(&mut export(
-        &server,
-        fixture(ARTIFACT).to_str().unwrap(),
-        &here,
-    ));
+    works(&mut export(&server, fixture(ARTIFACT).to_str().unwrap(), &here));
     works(&mut export(&server, &uri(KEY), &there));
     same_but_for_the_name(&here, &there, &uri(KEY));
     let requests = server.requests();
@@ -282,11 +257,7 @@ fn a_connection_that_stays_broken_is_given_up() {
         false => Deed::Pass,
     });
     put_artifact(&server);
-    export_fails(
-        &server,
-        1,
-        &["broke 6 times in a row", "at byte 8388608", &uri(KEY)],
-    );
+    export_fails(&server, 1, &["broke 6 times in a row", "at byte 8388608", &uri(KEY)]);
 }
 
 #[test]
@@ -303,11 +274,7 @@ fn an_object_that_is_changed_between_ranges_is_noticed() {
     });
     for server in [answers, ignores] {
         put_artifact(&server);
-        export_fails(
-            &server,
-            1,
-            &[&uri(KEY), "was changed while it was being read"],
-        );
+        export_fails(&server, 1, &[&uri(KEY), "was changed while it was being read"]);
     }
 }
 
@@ -316,9 +283,7 @@ fn a_wrong_length_is_noticed() {
     let server = Server::with(|request| match request.headers.contains_key("range") {
         true => Deed::Answer(200, "etag: \"0\"\r\n", "more or less"),
         false => Deed::Edit(|head| {
-            let kept = head
-                .lines()
-                .filter(|line| !line.to_lowercase().starts_with("etag"));
+            let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("etag"));
             let kept: Vec<_> = kept.filter(|line| !line.is_empty()).collect();
             format!("{}\r\netag: \"0\"\r\n\r\n", kept.join("\r\n"))
         }),
@@ -347,28 +312,16 @@ fn what_is_not_there_is_named() {
     let output = target.path().join("bundle");
     for source in ["s3://nowhere/model.tar.gz", "s3://nowhere/"] {
         let mut command = export(&server, source, &output);
-        fails(
-            &mut command,
-            2,
-            &["the bucket of s3://nowhere/", "does not exist"],
-        );
+        fails(&mut command, 2, &["the bucket of s3://nowhere/", "does not exist"]);
     }
-    fails(
-        &mut export(&server, "s3://x", &output),
-        2,
-        &["s3://x", "s3://BUCKET/KEY"],
-    );
+    fails(&mut export(&server, "s3://x", &output), 2, &["s3://x", "s3://BUCKET/KEY"]);
     // This server would make the bucket.
     let server = Server::with(|request| match request.target.starts_with("/nowhere/") {
         true => Deed::Answer(404, "", "<Error><Code>NoSuchBucket</Code></Error>"),
         false => Deed::Pass,
     });
     let mut command = export(&server, &uri(KEY), "s3://nowhere/bundles/");
-    fails(
-        &mut command,
-        2,
-        &["the bucket of s3://nowhere/", "does not exist"],
-    );
+    fails(&mut command, 2, &["the bucket of s3://nowhere/", "does not exist"]);
 }
 
 #[test]
@@ -385,10 +338,7 @@ fn refusals_of_s3_are_one_sentence_each() {
             301,
             "x-amz-bucket-region: us-west-2\r\n",
             "<Error><Code>PermanentRedirect</Code><Endpoint>b.s3.amazonaws.com</Endpoint></Error>",
-            &[
-                "is in the region us-west-2, not in eu-west-1",
-                "AWS_REGION=us-west-2",
-            ],
+            &["is in the region us-west-2, not in eu-west-1", "AWS_REGION=us-west-2"],
         ),
         Case(
             400,
@@ -434,32 +384,19 @@ fn credentials_that_are_missing_wrong_or_expired_are_told_apart() {
     let target = tempfile::tempdir().unwrap();
     let export = || export(&server, &uri(KEY), target.path().join("bundle"));
     let mut none = export();
-    none.env_remove("AWS_ACCESS_KEY_ID")
-        .env_remove("AWS_SECRET_ACCESS_KEY");
-    fails(
-        &mut none,
-        1,
-        &["no AWS credentials were found", "AWS_PROFILE"],
-    );
+    none.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    fails(&mut none, 1, &["no AWS credentials were found", "AWS_PROFILE"]);
     let mut wrong = export();
     wrong.env("AWS_SECRET_ACCESS_KEY", "another");
-    fails(
-        &mut wrong,
-        1,
-        &["does not accept the credentials (SignatureDoesNotMatch)"],
-    );
+    fails(&mut wrong, 1, &["does not accept the credentials (SignatureDoesNotMatch)"]);
     // A profile is as good as the environment.
     let files = target.path().join("credentials");
     let (id, secret) = ("AKIDTEST", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
     let profile = format!("[mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     fs::write(&files, profile).unwrap();
     let mut profile = export();
-    profile
-        .env_remove("AWS_ACCESS_KEY_ID")
-        .env_remove("AWS_SECRET_ACCESS_KEY");
-    profile
-        .env("AWS_SHARED_CREDENTIALS_FILE", &files)
-        .env("AWS_PROFILE", "mine");
+    profile.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    profile.env("AWS_SHARED_CREDENTIALS_FILE", &files).env("AWS_PROFILE", "mine");
     works(&mut profile);
 }
 
@@ -479,13 +416,7 @@ fn export_job(server: &Server, states: Vec<Value>, output: &Path) -> Command {
     aws.state().jobs.insert("tuning".into(), states.into());
     let mut command = server.epitome();
     command
-        .args([
-            "export",
-            "--no-verify",
-            "--training-job",
-            "tuning",
-            "--output",
-        ])
+        .args(["export", "--no-verify", "--training-job", "tuning", "--output"])
         .arg(output)
         .env("AWS_ENDPOINT_URL_SAGEMAKER", aws.url());
     command
@@ -512,11 +443,7 @@ fn a_training_job_is_followed_to_its_artifact() {
         let stderr = text(&output.stderr);
         assert!(output.status.success(), "{stderr}");
         assert!(stderr.contains("InProgress"), "{stderr}");
-        assert_eq!(
-            stderr.contains("was stopped"),
-            status == "Stopped",
-            "{stderr}"
-        );
+        assert_eq!(stderr.contains("was stopped"), status == "Stopped", "{stderr}");
         assert_eq!(manifest(&bundle)["source"]["name"], uri(KEY));
     }
 }
@@ -534,10 +461,7 @@ fn a_training_job_that_does_not_compress_leaves_a_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
     works(&mut export_job(&server, vec![plain], &bundle));
-    assert_eq!(
-        manifest(&bundle)["source"]["name"],
-        uri("job/output/model/")
-    );
+    assert_eq!(manifest(&bundle)["source"]["name"], uri("job/output/model/"));
 }
 
 #[test]
@@ -547,24 +471,14 @@ fn a_training_job_without_an_artifact_says_why() {
     let mut failed = job("Failed", "");
     failed["FailureReason"] = "AlgorithmError: CUDA out of memory".into();
     let cases: [(Value, &[&str]); 5] = [
-        (
-            failed,
-            &["'tuning' failed: AlgorithmError: CUDA out of memory"],
-        ),
-        (
-            job("InProgress", ""),
-            &["not over yet (InProgress)", "--wait"],
-        ),
+        (failed, &["'tuning' failed: AlgorithmError: CUDA out of memory"]),
+        (job("InProgress", ""), &["not over yet (InProgress)", "--wait"]),
         (job("Completed", ""), &["left no artifact", "SM_MODEL_DIR"]),
         (job("Deleting", ""), &["its status is Deleting"]),
         (job("Completed", &uri(KEY)), &[&uri(KEY), "does not exist"]),
     ];
     for (state, words) in cases {
-        let code = if words.contains(&"does not exist") {
-            2
-        } else {
-            1
-        };
+        let code = if words.contains(&"does not exist") { 2 } else { 1 };
         let mut command = export_job(&server, vec![state], &folder.path().join("bundle"));
         fails(&mut command, code, words);
     }
@@ -601,9 +515,7 @@ fn prepared_data_is_sent_to_its_channels() {
         assert!(stderr.contains(&input), "{stderr}");
     }
     let mut anonymous = prepare();
-    anonymous
-        .args(["--upload", &uri("data")])
-        .env_remove("AWS_ACCESS_KEY_ID");
+    anonymous.args(["--upload", &uri("data")]).env_remove("AWS_ACCESS_KEY_ID");
     fs::remove_file(data.path().join("train.csv")).unwrap();
     fails(&mut anonymous, 1, &["no AWS credentials were found"]);
     assert!(!data.path().join("train.csv").exists(), "no work is lost");
@@ -651,9 +563,7 @@ fn a_bundle_of_this_machine_is_sent_once_and_deployed() {
     assert!(first.starts_with("bundles/") && first.ends_with("/model.tar.gz"));
     let sent = fs::read(server.object(&first)).unwrap();
     let unpacked = folder.path().join("unpacked");
-    tar::Archive::new(GzDecoder::new(sent.as_slice()))
-        .unpack(&unpacked)
-        .unwrap();
+    tar::Archive::new(GzDecoder::new(sent.as_slice())).unpack(&unpacked).unwrap();
     assert_eq!(manifest(&unpacked), manifest(&bundle));
 
     // The same again sends and changes nothing; another bundle goes beside the first.
@@ -671,11 +581,7 @@ fn a_bundle_of_this_machine_is_sent_once_and_deployed() {
     assert!(server.object(&first).is_file());
 
     fails(&mut deploy(&bundle, &[]), 2, &["must be on S3", "--upload"]);
-    fails(
-        &mut deploy(Path::new("s3://artifacts/model.tar.gz"), &upload),
-        2,
-        &["is on S3 already"],
-    );
+    fails(&mut deploy(Path::new("s3://artifacts/model.tar.gz"), &upload), 2, &["is on S3 already"]);
     fails(&mut deploy(&checkpoint, &upload), 2, &["manifest.json"]);
 }
 
@@ -695,11 +601,7 @@ fn memory_does_not_grow_with_the_archive() {
         tar.append_data(&mut header, name, contents).unwrap();
     };
     append("config.json", 2, &mut "{}".as_bytes());
-    append(
-        "pytorch_model.bin",
-        size * MEGABYTE,
-        &mut Noise(1).take((size * MEGABYTE) as u64),
-    );
+    append("pytorch_model.bin", size * MEGABYTE, &mut Noise(1).take((size * MEGABYTE) as u64));
     tar.into_inner().unwrap().finish().unwrap();
     server.know_etag(KEY);
 
@@ -715,9 +617,7 @@ fn memory_does_not_grow_with_the_archive() {
         let status = fs::read_to_string(&status).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        peak = kilobytes.map_or(peak, |kilobytes| {
-            peak.max(kilobytes.parse::<usize>().unwrap())
-        });
+        peak = kilobytes.map_or(peak, |kilobytes| peak.max(kilobytes.parse::<usize>().unwrap()));
         std::thread::sleep(Duration::from_millis(10));
     }
     let log = fs::read_to_string(&log).unwrap();
@@ -761,9 +661,7 @@ fn ctrl_c_ends_a_download_that_hangs() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert_eq!(first, format!("Fetching and unpacking {} ...", uri(KEY)));
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     let rest: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");

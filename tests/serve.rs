@@ -23,9 +23,7 @@ const TEXT: &str = "The river rose after a week of rain and the town opened its 
                     Farmers moved the cattle to the hills.";
 
 fn summary_of(body: &Value) -> &str {
-    body[0]["generated_text"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{body}"))
+    body[0]["generated_text"].as_str().unwrap_or_else(|| panic!("{body}"))
 }
 
 #[test]
@@ -39,21 +37,15 @@ fn json_is_answered_as_the_stock_container_answers() {
     assert_eq!(body[0].as_object().unwrap().len(), 1);
     let summary = summary_of(&body).to_owned();
 
-    let list = server
-        .invoke(&json!({"inputs": [TEXT, "Another text."]}))
-        .json();
+    let list = server.invoke(&json!({"inputs": [TEXT, "Another text."]})).json();
     assert_eq!(list.as_array().unwrap().len(), 2);
     assert_eq!(summary_of(&list), summary);
 
     let parameters = json!({"num_beams": 3, "num_return_sequences": 2});
-    let several = server
-        .invoke(&json!({"inputs": TEXT, "parameters": parameters}))
-        .json();
+    let several = server.invoke(&json!({"inputs": TEXT, "parameters": parameters})).json();
     assert_eq!(several.as_array().unwrap().len(), 2);
     assert!(several[1]["generated_text"].is_string());
-    let nested = server
-        .invoke(&json!({"inputs": [TEXT, TEXT], "parameters": parameters}))
-        .json();
+    let nested = server.invoke(&json!({"inputs": [TEXT, TEXT], "parameters": parameters})).json();
     assert_eq!(nested.as_array().unwrap().len(), 2);
     assert_eq!(nested[0], several);
     assert_eq!(server.invoke(&json!({"inputs": []})).json(), json!([]));
@@ -74,50 +66,29 @@ fn every_format_comes_in_and_goes_out() {
     assert_eq!(summary_of(&untyped.json()), summary);
 
     let lines = format!("{json_body}\n{}\n", json!({"inputs": [TEXT, TEXT]}));
-    let lines = server.post(
-        "/invocations",
-        &[("Content-Type", "application/jsonlines")],
-        lines.as_bytes(),
-    );
+    let lines =
+        server.post("/invocations", &[("Content-Type", "application/jsonlines")], lines.as_bytes());
     assert_eq!(lines.header("content-type"), Some("application/jsonlines"));
-    let answers: Vec<Value> = lines
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let answers: Vec<Value> =
+        lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), 2);
     assert_eq!(summary_of(&answers[0]), summary);
     assert_eq!(answers[1].as_array().unwrap().len(), 2);
 
     let csv = format!("inputs\n\"{TEXT}\"\n\"{TEXT}\"\n");
-    let as_json = server.post(
-        "/invocations",
-        &[("Content-Type", "text/csv")],
-        csv.as_bytes(),
-    );
+    let as_json = server.post("/invocations", &[("Content-Type", "text/csv")], csv.as_bytes());
     assert_eq!(as_json.json().as_array().unwrap().len(), 2);
     let as_csv = server.post(
         "/invocations",
         &[("Content-Type", "text/csv"), ("Accept", "text/csv")],
         csv.as_bytes(),
     );
-    assert!(
-        as_csv.text().starts_with("generated_text\n"),
-        "{}",
-        as_csv.text()
-    );
+    assert!(as_csv.text().starts_with("generated_text\n"), "{}", as_csv.text());
 
-    let plain = server.post(
-        "/invocations",
-        &[("Content-Type", "text/plain")],
-        TEXT.as_bytes(),
-    );
+    let plain = server.post("/invocations", &[("Content-Type", "text/plain")], TEXT.as_bytes());
     assert_eq!(plain.text(), summary);
-    let accept_text = server.post(
-        "/invocations",
-        &[("Accept", "text/plain")],
-        json_body.as_bytes(),
-    );
+    let accept_text =
+        server.post("/invocations", &[("Accept", "text/plain")], json_body.as_bytes());
     assert_eq!(accept_text.text(), summary);
 }
 
@@ -134,17 +105,9 @@ fn length_penalty_and_custom_attributes_as_the_tutorials_client_sends_them() {
         ];
         let answer = server.post("/invocations", &headers, body.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(
-            answer.header("x-amzn-sagemaker-custom-attributes"),
-            Some("c000b4f9")
-        );
+        assert_eq!(answer.header("x-amzn-sagemaker-custom-attributes"), Some("c000b4f9"));
         assert!(answer.header("x-amzn-requestid").is_some());
-        assert!(
-            answer
-                .header("server-timing")
-                .unwrap()
-                .contains("encode;dur=")
-        );
+        assert!(answer.header("server-timing").unwrap().contains("encode;dur="));
     }
 }
 
@@ -163,12 +126,7 @@ fn errors_have_the_stock_containers_shape_and_honest_codes() {
             400,
             "did you mean `num_beams`",
         ),
-        (
-            &json_type,
-            r#"{"inputs":"a","parameters":{"num_beams":0}}"#,
-            400,
-            "`num_beams`",
-        ),
+        (&json_type, r#"{"inputs":"a","parameters":{"num_beams":0}}"#, 400, "`num_beams`"),
         (
             &json_type,
             r#"{"inputs":"a","parameters":{"max_length":9999999,"min_length":9999999}}"#,
@@ -176,30 +134,10 @@ fn errors_have_the_stock_containers_shape_and_honest_codes() {
             "max_length",
         ),
         (&json_type, r#"{"inputs":""}"#, 400, "empty"),
-        (
-            &[("Content-Type", "application/xml")],
-            "<a/>",
-            415,
-            "application/xml",
-        ),
-        (
-            &[("Accept", "image/png")],
-            r#"{"inputs":"a"}"#,
-            406,
-            "image/png",
-        ),
-        (
-            &[("Content-Type", "application/jsonlines")],
-            "{\"inputs\":\"a\"}\n[",
-            400,
-            "line 2",
-        ),
-        (
-            &[("Content-Type", "text/csv")],
-            "text\na\n",
-            400,
-            "`inputs`",
-        ),
+        (&[("Content-Type", "application/xml")], "<a/>", 415, "application/xml"),
+        (&[("Accept", "image/png")], r#"{"inputs":"a"}"#, 406, "image/png"),
+        (&[("Content-Type", "application/jsonlines")], "{\"inputs\":\"a\"}\n[", 400, "line 2"),
+        (&[("Content-Type", "text/csv")], "text\na\n", 400, "`inputs`"),
     ];
     for (headers, body, code, part) in cases {
         let answer = server.post("/invocations", headers, body.as_bytes());
@@ -253,9 +191,7 @@ fn settings_of_the_tutorial_and_of_sagemaker() {
 fn tokens_are_streamed_and_join_to_the_summary() {
     let server = Server::tiny(&[]);
     let greedy = json!({"num_beams": 1, "max_new_tokens": 12});
-    let whole = server
-        .invoke(&json!({"inputs": TEXT, "parameters": greedy}))
-        .json();
+    let whole = server.invoke(&json!({"inputs": TEXT, "parameters": greedy})).json();
     let whole = summary_of(&whole).to_owned();
     let body = json!({"inputs": TEXT, "parameters": greedy, "stream": true}).to_string();
     let stream = |accept| {
@@ -279,21 +215,15 @@ fn tokens_are_streamed_and_join_to_the_summary() {
     let (last, tokens) = events.split_last().unwrap();
     assert!(!tokens.is_empty());
     assert_eq!(last["generated_text"], whole.as_str());
-    let joined: String = tokens
-        .iter()
-        .map(|token| token["token"]["text"].as_str().unwrap())
-        .collect();
+    let joined: String =
+        tokens.iter().map(|token| token["token"]["text"].as_str().unwrap()).collect();
     assert!(whole.starts_with(&joined), "{joined} / {whole}");
     let lines = stream("application/json");
     assert_eq!(lines.header("content-type"), Some("application/jsonlines"));
     assert_eq!(lines.text().lines().count(), events.len());
 
     let beams = json!({"inputs": TEXT, "parameters": {"num_beams": 2}, "stream": true}).to_string();
-    let beams = server.post(
-        "/invocations",
-        &[("Accept", "text/plain")],
-        beams.as_bytes(),
-    );
+    let beams = server.post("/invocations", &[("Accept", "text/plain")], beams.as_bytes());
     assert_eq!((beams.status, beams.text().is_empty()), (200, false));
     let two = json!({"inputs": [TEXT, TEXT], "stream": true});
     assert_eq!(server.invoke(&two).status, 400);
@@ -303,24 +233,12 @@ fn tokens_are_streamed_and_join_to_the_summary() {
 fn local_mode_answers_as_aws_does() {
     let server = Server::tiny(&[]);
     let body = json!({"inputs": TEXT}).to_string();
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("X-Amzn-SageMaker-Custom-Attributes", "a=b"),
-    ];
-    let answer = server.post(
-        "/endpoints/my-endpoint/invocations",
-        &headers,
-        body.as_bytes(),
-    );
+    let headers =
+        [("Content-Type", "application/json"), ("X-Amzn-SageMaker-Custom-Attributes", "a=b")];
+    let answer = server.post("/endpoints/my-endpoint/invocations", &headers, body.as_bytes());
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("x-amzn-invoked-production-variant"),
-        Some("AllTraffic")
-    );
-    assert_eq!(
-        answer.header("x-amzn-sagemaker-custom-attributes"),
-        Some("a=b")
-    );
+    assert_eq!(answer.header("x-amzn-invoked-production-variant"), Some("AllTraffic"));
+    assert_eq!(answer.header("x-amzn-sagemaker-custom-attributes"), Some("a=b"));
 
     let error = server.post("/endpoints/my-endpoint/invocations", &headers, b"{}");
     assert_eq!(error.status, 424);
@@ -330,9 +248,7 @@ fn local_mode_answers_as_aws_does() {
     let original: Value = serde_json::from_str(error["OriginalMessage"].as_str().unwrap()).unwrap();
     assert_eq!(original["code"], 400);
     assert_eq!(
-        server
-            .post("/endpoints/bad_name/invocations", &headers, body.as_bytes())
-            .status,
+        server.post("/endpoints/bad_name/invocations", &headers, body.as_bytes()).status,
         400
     );
 
@@ -341,14 +257,8 @@ fn local_mode_answers_as_aws_does() {
         &headers,
         body.as_bytes(),
     );
-    assert_eq!(
-        stream.header("content-type"),
-        Some("application/vnd.amazon.eventstream")
-    );
-    assert_eq!(
-        stream.header("x-amzn-sagemaker-content-type"),
-        Some("application/json")
-    );
+    assert_eq!(stream.header("content-type"), Some("application/vnd.amazon.eventstream"));
+    assert_eq!(stream.header("x-amzn-sagemaker-content-type"), Some("application/json"));
     let headers = [("X-Amzn-SageMaker-Accept", "text/plain"), ("Accept", "*/*")];
     let path = "/endpoints/my-endpoint/invocations-response-stream";
     let plain = server.post(path, &headers, body.as_bytes());
@@ -359,30 +269,18 @@ fn local_mode_answers_as_aws_does() {
     let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
     assert_eq!(total, bytes.len(), "one frame for one chunk");
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    assert!(
-        text.contains("PayloadPart") && text.contains("generated_text"),
-        "{text}"
-    );
+    assert!(text.contains("PayloadPart") && text.contains("generated_text"), "{text}");
 }
 
 #[test]
 fn models_come_and_go() {
     let exported = bundle();
     let model = exported.path();
-    let server = Server::start(
-        &model,
-        &[
-            ("SAGEMAKER_MULTI_MODEL", "true"),
-            ("EPITOME_MODEL_MEMORY", "2"),
-        ],
-    );
+    let server =
+        Server::start(&model, &[("SAGEMAKER_MULTI_MODEL", "true"), ("EPITOME_MODEL_MEMORY", "2")]);
     let load = |name: &str| {
         let body = json!({"model_name": name, "url": model.display().to_string()}).to_string();
-        server.post(
-            "/models",
-            &[("Content-Type", "application/json")],
-            body.as_bytes(),
-        )
+        server.post("/models", &[("Content-Type", "application/json")], body.as_bytes())
     };
     let first = load("m1");
     assert_eq!(first.status, 200, "{}", first.text());
@@ -394,45 +292,24 @@ fn models_come_and_go() {
     );
     assert_eq!(server.get("/models/m1").json()["modelName"], "m1");
     let body = json!({"inputs": TEXT}).to_string();
-    assert_eq!(
-        server
-            .post("/models/m1/invoke", &[], body.as_bytes())
-            .status,
-        200
-    );
-    assert_eq!(
-        server
-            .post("/models/m2/invoke", &[], body.as_bytes())
-            .status,
-        404
-    );
-    assert_eq!(
-        server.post("/invocations", &[], body.as_bytes()).status,
-        400
-    );
+    assert_eq!(server.post("/models/m1/invoke", &[], body.as_bytes()).status, 200);
+    assert_eq!(server.post("/models/m2/invoke", &[], body.as_bytes()).status, 404);
+    assert_eq!(server.post("/invocations", &[], body.as_bytes()).status, 400);
 
     // Two megabytes hold a few tiny models: the ones not used for longest leave.
     for index in 2..12 {
         assert_eq!(load(&format!("m{index}")).status, 200);
     }
     let names = server.get("/models").text();
-    assert!(
-        !names.contains("\"m1\"") && names.contains("\"m11\""),
-        "{names}"
-    );
+    assert!(!names.contains("\"m1\"") && names.contains("\"m11\""), "{names}");
     assert_eq!(
         server.send("DELETE", "/models/m11", &[], b"").json(),
         json!({"status": "Model \"m11\" unregistered"})
     );
     assert_eq!(server.send("DELETE", "/models/m11", &[], b"").status, 404);
 
-    let tight = Server::start(
-        &model,
-        &[
-            ("SAGEMAKER_MULTI_MODEL", "true"),
-            ("EPITOME_MODEL_MEMORY", "0"),
-        ],
-    );
+    let tight =
+        Server::start(&model, &[("SAGEMAKER_MULTI_MODEL", "true"), ("EPITOME_MODEL_MEMORY", "0")]);
     let body = json!({"model_name": "m", "url": url}).to_string();
     assert_eq!(tight.post("/models", &[], body.as_bytes()).status, 507);
 }
@@ -487,11 +364,7 @@ fn metrics_count_what_was_done() {
 fn the_page_needs_nothing_from_elsewhere() {
     let server = Server::tiny(&[]);
     let page = server.get("/");
-    assert!(
-        page.header("content-security-policy")
-            .unwrap()
-            .contains("default-src 'self'")
-    );
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'self'"));
     for name in ["/page.css", "/page.js"] {
         let file = server.get(name);
         assert_eq!(file.status, 200);
@@ -505,11 +378,7 @@ fn documents_stay_out_of_the_log_unless_asked() {
     for (asked, log_text) in [("", false), ("true", true)] {
         let server = Server::tiny(&[("EPITOME_LOG_TEXT", asked)]);
         let id = [("X-Amzn-RequestId", "my-request")];
-        server.post(
-            "/invocations",
-            &id,
-            br#"{"inputs":"A secret of the town."}"#,
-        );
+        server.post("/invocations", &id, br#"{"inputs":"A secret of the town."}"#);
         let log = server.stop();
         assert!(log.contains("my-request"), "{log}");
         assert_eq!(log.contains("A secret"), log_text, "{log}");
@@ -523,15 +392,10 @@ fn documents_stay_out_of_the_log_unless_asked() {
 fn garbage_and_slow_clients_do_not_disturb_others() {
     let server = Server::tiny(&[]);
     let mut garbage = server.connect();
-    garbage
-        .write_all(b"\x16\x03\x01\x00\xff\0\0 garbage\r\n\r\n")
-        .unwrap();
+    garbage.write_all(b"\x16\x03\x01\x00\xff\0\0 garbage\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     let _ = garbage.read_to_end(&mut answer);
-    assert!(
-        answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
-        "{answer:?}"
-    );
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     let mut half: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
     for client in &mut half {
         client
@@ -567,16 +431,10 @@ fn a_client_that_sends_byte_by_byte_is_answered_and_delays_nobody() {
         answer
     });
     while !sending.is_finished() {
-        assert_eq!(
-            text_of(&server.invoke(&json!({"inputs": "A town."}))),
-            whole
-        );
+        assert_eq!(text_of(&server.invoke(&json!({"inputs": "A town."}))), whole);
     }
     let answer = sending.join().unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&whole),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(&whole), "{answer}");
 }
 
 #[test]
@@ -611,12 +469,7 @@ fn clients_that_hang_up_free_the_worker() {
         body.len()
     );
     gone.write_all((head + &body).as_bytes()).unwrap();
-    let batches = || {
-        server
-            .get("/metrics")
-            .text()
-            .contains("epitome_batch_documents_count 0")
-    };
+    let batches = || server.get("/metrics").text().contains("epitome_batch_documents_count 0");
     client::until(|| !batches());
     drop(gone);
     let cancelled = "epitome_requests_total{route=\"/invocations\",code=\"499\"} 1";
@@ -639,21 +492,16 @@ fn sigterm_finishes_what_was_accepted() {
         })
         .collect();
     client::until(|| {
-        client::value(
-            &server.get("/metrics").text(),
-            "epitome_batch_documents_count",
-        ) > 0.0
+        client::value(&server.get("/metrics").text(), "epitome_batch_documents_count") > 0.0
     });
     server.terminate();
     for client in clients {
         match client.join().unwrap() {
             Ok(answer) => assert_eq!(answer.status, 200, "{}", answer.text()),
             // It came after the door was shut.
-            Err(error) => assert_eq!(
-                error.kind(),
-                std::io::ErrorKind::ConnectionRefused,
-                "{error}"
-            ),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}")
+            }
         }
     }
     assert!(server.wait(Duration::from_secs(30)).success());
@@ -672,10 +520,7 @@ fn a_full_queue_refuses_and_loses_nothing() {
             })
         })
         .collect();
-    let answers: Vec<_> = clients
-        .into_iter()
-        .map(|client| client.join().unwrap())
-        .collect();
+    let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     for answer in &answers {
         match answer.status {
             200 => assert_eq!(text_of(answer), alone),

@@ -29,17 +29,11 @@ fn tokenizers(header: &Value) -> BTreeMap<String, Tokenizer> {
         .iter()
         .map(|(name, tokenizer)| {
             fs::write(&path, tokenizer.to_string()).expect("a file");
-            (
-                name.clone(),
-                Tokenizer::open(&path, 64).expect("a tokenizer"),
-            )
+            (name.clone(), Tokenizer::open(&path, 64).expect("a tokenizer"))
         })
         .collect();
     let tiny = fixture("tiny").join(MODEL).join("tokenizer.json");
-    made.insert(
-        MODEL.to_owned(),
-        Tokenizer::open(&tiny, 64).expect("a tokenizer"),
-    );
+    made.insert(MODEL.to_owned(), Tokenizer::open(&tiny, 64).expect("a tokenizer"));
     made
 }
 
@@ -61,12 +55,7 @@ fn every_criterion_ends_where_that_of_transformers_ends() {
         let tokens = ids(&case["ids"]);
         for (length, end) in ends.iter().enumerate() {
             let found = criterion.ends(&tokens[..=length]);
-            assert_eq!(
-                Some(found),
-                end.as_bool(),
-                "after {} tokens of {case}",
-                length + 1
-            );
+            assert_eq!(Some(found), end.as_bool(), "after {} tokens of {case}", length + 1);
             ended += usize::from(found);
         }
     }
@@ -86,18 +75,13 @@ fn every_generation_has_the_tokens_and_scores_of_transformers() {
         let (encoder, decoder) = summarizer.sessions();
         let memory = encoder.encode(&source).expect("an encoded source");
         let rows = config.rows_per_document();
-        let mut decoding = decoder
-            .start(vec![memory], rows, config.max_length())
-            .expect("a decoder");
+        let mut decoding =
+            decoder.start(vec![memory], rows, config.max_length()).expect("a decoder");
         let generated = generate(&mut decoding, &[Source::new(&source)], &config, &mut ())
             .expect("a generation");
         let sequences = &generated[0].sequences;
-        let expected: Vec<_> = case["sequences"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(ids)
-            .collect();
+        let expected: Vec<_> =
+            case["sequences"].as_array().expect("a list").iter().map(ids).collect();
         let found: Vec<_> = sequences.iter().map(|one| one.token_ids.clone()).collect();
         assert_eq!(found, expected, "{case}");
         let scores: Option<Vec<f64>> =
@@ -114,15 +98,8 @@ fn every_generation_has_the_tokens_and_scores_of_transformers() {
 fn stop_strings_that_cannot_be_written_are_refused() {
     let exported = Exported::of(format!("tiny/{MODEL}"));
     let mut summarizer = Summarizer::open(exported.path()).expect("a bundle");
-    let parameters = GenerationParameters {
-        stop_strings: Some(vec!["漢".to_owned()]),
-        ..Default::default()
-    };
-    let error = summarizer
-        .summarize(&["some text"], &parameters)
-        .expect_err("nothing can end");
-    assert!(
-        error.to_string().contains("`stop_strings` is [\"漢\"]"),
-        "{error}"
-    );
+    let parameters =
+        GenerationParameters { stop_strings: Some(vec!["漢".to_owned()]), ..Default::default() };
+    let error = summarizer.summarize(&["some text"], &parameters).expect_err("nothing can end");
+    assert!(error.to_string().contains("`stop_strings` is [\"漢\"]"), "{error}");
 }

@@ -38,11 +38,7 @@ impl Stage {
         fs::create_dir(&scripts).unwrap();
         fs::write(scripts.join("run_summarization.py"), "print('training')\n").unwrap();
         fs::write(scripts.join("requirements.txt"), "rouge-score\n").unwrap();
-        Self {
-            aws: Aws::start(),
-            s3: Server::start(),
-            folder,
-        }
+        Self { aws: Aws::start(), s3: Server::start(), folder }
     }
 
     fn scripts(&self) -> PathBuf {
@@ -74,10 +70,7 @@ impl Stage {
 
     fn train(&self) -> Command {
         let mut command = self.s3.epitome();
-        command
-            .env_remove("SAGEMAKER_ROLE")
-            .env("AWS_ENDPOINT_URL", self.aws.url())
-            .arg("train");
+        command.env_remove("SAGEMAKER_ROLE").env("AWS_ENDPOINT_URL", self.aws.url()).arg("train");
         command
     }
 
@@ -130,10 +123,7 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
     flags
         .env_remove("AWS_ACCESS_KEY_ID")
         .args(["--job-name", "summaries-1"])
-        .args([
-            "--role",
-            "arn:aws:iam::123456789012:role/service-role/training",
-        ])
+        .args(["--role", "arn:aws:iam::123456789012:role/service-role/training"])
         .args(["--transformers-version", "4.6", "--pytorch-version", "1.7"])
         .args(["--instance-type", "ml.p3.2xlarge"])
         .args(["--entry-point", "run_summarization.py", "--source-dir"])
@@ -189,11 +179,7 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
 fn a_job_is_sent_with_its_scripts_and_followed_to_its_model() {
     let stage = Stage::new();
     let expected = request(&mut stage.job());
-    stage.plan([
-        state("InProgress", "Starting"),
-        state("InProgress", "Training"),
-        completed(),
-    ]);
+    stage.plan([state("InProgress", "Starting"), state("InProgress", "Training"), completed()]);
     stage.aws.state().log = vec![
         "Training Env:",
         "{'loss': 2.3125, 'learning_rate': 4.5e-05, 'epoch': 0.5}",
@@ -244,10 +230,7 @@ fn jobs_that_end_otherwise_say_so() {
     let mut failed = state("Failed", "Failed");
     failed["FailureReason"] = "AlgorithmError: CUDA out of memory".into();
     for (end, words) in [
-        (
-            failed,
-            "training job 'news-1' failed: AlgorithmError: CUDA out of memory",
-        ),
+        (failed, "training job 'news-1' failed: AlgorithmError: CUDA out of memory"),
         (state("Stopped", "Stopped"), "left no artifact"),
     ] {
         let stage = Stage::new();
@@ -262,11 +245,7 @@ fn jobs_that_end_otherwise_say_so() {
     }
     let stage = Stage::new();
     let limit = json!({"__type": "ResourceLimitExceeded", "message": "The limit is 0."});
-    stage
-        .aws
-        .state()
-        .faults
-        .push_back(("CreateTrainingJob", 400, limit));
+    stage.aws.state().faults.push_back(("CreateTrainingJob", 400, limit));
     fails(&mut stage.job(), 1, &["The limit is 0", "higher quota"]);
 }
 
@@ -290,13 +269,9 @@ fn ctrl_c_ends_the_following_and_not_the_job() {
     stage.plan([state("InProgress", "Training")]);
     let mut command = stage.job();
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.ends_with("Training")));
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     let last = lines.last().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{last}");
@@ -389,16 +364,8 @@ fn scripts_of_a_repository_are_recorded_by_their_commit() {
 fn what_cannot_be_is_told_before_anything_is_sent() {
     let stage = Stage::new();
     let file = stage.folder.path().join("job.toml");
-    fs::write(
-        &file,
-        "role = 'arn:aws:iam::1:role/a'\n\ninstance_typ = 'ml'\n",
-    )
-    .unwrap();
-    fails(
-        stage.train().arg(&file),
-        2,
-        &["line 3", "job.toml", "instance_typ", "instance_type"],
-    );
+    fs::write(&file, "role = 'arn:aws:iam::1:role/a'\n\ninstance_typ = 'ml'\n").unwrap();
+    fails(stage.train().arg(&file), 2, &["line 3", "job.toml", "instance_typ", "instance_type"]);
     fails(
         stage.train().arg(stage.folder.path().join("none.toml")),
         1,
@@ -438,8 +405,5 @@ fn a_script_alone_is_packed_alone() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(stage.sent(), ["run_summarization.py"]);
     let made = stage.aws.changes();
-    assert_eq!(
-        made[0].body["HyperParameters"]["sagemaker_program"],
-        "\"run_summarization.py\""
-    );
+    assert_eq!(made[0].body["HyperParameters"]["sagemaker_program"], "\"run_summarization.py\"");
 }

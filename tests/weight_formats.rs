@@ -16,9 +16,7 @@ fn bundle(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let source = work.path().join("checkpoint");
     fs::create_dir(&source).unwrap();
     let tokenizer = fixture("tiny/pegasus-relu/tokenizer.json");
-    let files = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.chain([tokenizer]) {
         fs::copy(&file, source.join(file.file_name().unwrap())).unwrap();
     }

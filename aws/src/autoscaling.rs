@@ -57,10 +57,7 @@ impl Scaling {
             "ScaleInCooldown": self.scale_in_cooldown,
             "ScaleOutCooldown": self.scale_out_cooldown,
         });
-        Ok([
-            ("RegisterScalableTarget", target),
-            ("PutScalingPolicy", policy),
-        ])
+        Ok([("RegisterScalableTarget", target), ("PutScalingPolicy", policy)])
     }
 
     /// Lets AWS scale the endpoint. A second call replaces the settings.
@@ -80,11 +77,7 @@ impl Scaling {
 /// # Errors
 /// Where AWS refuses the call.
 pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
-    control_plane.call(
-        Service::AutoScaling,
-        "DeregisterScalableTarget",
-        &of(endpoint),
-    )?;
+    control_plane.call(Service::AutoScaling, "DeregisterScalableTarget", &of(endpoint))?;
     Ok(())
 }
 
@@ -99,9 +92,7 @@ pub fn is_registered(control_plane: &ControlPlane, endpoint: &str) -> Result<boo
         "ScalableDimension": DIMENSION,
     });
     let answer = control_plane.call(Service::AutoScaling, "DescribeScalableTargets", &body)?;
-    Ok(answer["ScalableTargets"]
-        .as_array()
-        .is_some_and(|targets| !targets.is_empty()))
+    Ok(answer["ScalableTargets"].as_array().is_some_and(|targets| !targets.is_empty()))
 }
 
 fn of(endpoint: &str) -> Value {

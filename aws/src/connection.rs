@@ -61,10 +61,7 @@ impl Connection {
         let cached = config.credentials_provider().map(CachedCredentials::new);
         let mut config = config.into_builder();
         config.set_credentials_provider(cached.map(SharedCredentialsProvider::new));
-        Ok(Self {
-            runtime: Arc::new(runtime),
-            config: config.build(),
-        })
+        Ok(Self { runtime: Arc::new(runtime), config: config.build() })
     }
 
     /// The region that is called.
@@ -151,10 +148,7 @@ struct CachedCredentials {
 
 impl CachedCredentials {
     fn new(source: SharedCredentialsProvider) -> Self {
-        Self {
-            source,
-            kept: Arc::default(),
-        }
+        Self { source, kept: Arc::default() }
     }
 
     async fn load(&self) -> ProviderResult {

@@ -92,14 +92,9 @@ impl ControlPlane {
         let response = self.connector.call(request).await;
         let response = response.map_err(|error| unreachable(innermost(&error)))?;
         let status = response.status().as_u16();
-        let kind = response
-            .headers()
-            .get("x-amzn-errortype")
-            .map(str::to_owned);
+        let kind = response.headers().get("x-amzn-errortype").map(str::to_owned);
         let bytes = response.into_body().collect().await;
-        let bytes = bytes
-            .map_err(|error| unreachable(innermost(&*error)))?
-            .to_bytes();
+        let bytes = bytes.map_err(|error| unreachable(innermost(&*error)))?.to_bytes();
         if (200..300).contains(&status) {
             return answer(&bytes).map_err(|problem| Error::BadAnswer {
                 url,
@@ -118,10 +113,7 @@ impl ControlPlane {
         (url, credentials): (&str, Credentials),
     ) -> Result<HttpRequest> {
         let invalid = |error: &(dyn StdError + 'static)| {
-            Error::Invalid(format!(
-                "no call can be made to {url}: {}",
-                innermost(error)
-            ))
+            Error::Invalid(format!("no call can be made to {url}: {}", innermost(error)))
         };
         let body = body.to_string();
         let mut request = hyper::Request::post(format!("{}/", url.trim_end_matches('/')))
@@ -148,9 +140,8 @@ impl ControlPlane {
             .build()
             .map_err(|error| invalid(&error))?
             .into();
-        let (instructions, _) = sign(signable, &parameters)
-            .map_err(|error| invalid(&error))?
-            .into_parts();
+        let (instructions, _) =
+            sign(signable, &parameters).map_err(|error| invalid(&error))?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
         HttpRequest::try_from(request).map_err(|error| invalid(&error))
     }
@@ -163,9 +154,7 @@ impl ControlPlane {
             .env("AWS_ENDPOINT_URL")
             .profile("endpoint_url")
             .build();
-        let of_service = key
-            .ok()
-            .and_then(|key| config.service_config()?.load_config(key));
+        let of_service = key.ok().and_then(|key| config.service_config()?.load_config(key));
         let of_all = || config.endpoint_url().map(str::to_owned);
         of_service
             .or_else(of_all)
@@ -187,16 +176,11 @@ fn answer(bytes: &Bytes) -> Result<Value, String> {
 
 fn refusal(operation: &str, status: u16, header: Option<String>, bytes: &Bytes) -> Error {
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let text = |names: [&str; 2]| {
-        names
-            .iter()
-            .find_map(|name| body[name].as_str())
-            .map(str::to_owned)
-    };
+    let text =
+        |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str()).map(str::to_owned);
     // com.amazon.coral.validate#ValidationException, or ValidationException:http://...
-    let code = text(["__type", "code"])
-        .or(header)
-        .unwrap_or_else(|| format!("HTTP status {status}"));
+    let code =
+        text(["__type", "code"]).or(header).unwrap_or_else(|| format!("HTTP status {status}"));
     let code = code.rsplit('#').next().unwrap_or_default();
     let code = code.split(':').next().unwrap_or_default();
     Error::of_credentials(code).unwrap_or_else(|| Error::Refused {
@@ -240,9 +224,8 @@ fn is_throttling(code: &str) -> bool {
 
 /// Exponential backoff with a random part, so that refused clients do not all return together.
 fn backoff(attempt: u32) -> Duration {
-    let longest = MIN_BACKOFF
-        .saturating_mul(1 << attempt.min(16).saturating_sub(1))
-        .min(MAX_BACKOFF);
+    let longest =
+        MIN_BACKOFF.saturating_mul(1 << attempt.min(16).saturating_sub(1)).min(MAX_BACKOFF);
     longest.mul_f64(0.5 + 0.5 * fastrand::f64())
 }
 
@@ -271,21 +254,11 @@ mod tests {
                 "ResourceNotFound",
                 "gone",
             ),
-            (
-                None,
-                "<html>\n bad  gateway",
-                "HTTP status 502",
-                "<html> bad gateway",
-            ),
+            (None, "<html>\n bad  gateway", "HTTP status 502", "<html> bad gateway"),
         ] {
             let bytes = Bytes::copy_from_slice(body.as_bytes());
             let error = refusal("CreateModel", 502, header.map(str::to_owned), &bytes);
-            let Error::Refused {
-                code: found,
-                message: said,
-                ..
-            } = error
-            else {
+            let Error::Refused { code: found, message: said, .. } = error else {
                 panic!("{error}");
             };
             assert_eq!((found.as_str(), said.as_str()), (code, message));

@@ -249,10 +249,7 @@ impl From<CredentialsError> for Error {
 impl Error {
     /// An error of the operating system while reading `path`.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { path: path.to_owned(), source }
     }
 
     /// What the code of a refusal says about the credentials, if it is about them.
@@ -266,9 +263,7 @@ impl Error {
             | "InvalidSignatureException"
             | "InvalidToken"
             | "SignatureDoesNotMatch"
-            | "UnrecognizedClientException" => Some(Self::BadCredentials {
-                code: code.to_owned(),
-            }),
+            | "UnrecognizedClientException" => Some(Self::BadCredentials { code: code.to_owned() }),
             _ => None,
         }
     }
@@ -311,11 +306,7 @@ impl Error {
 
 fn describe(code: &str, message: &str) -> String {
     let message = message.trim().trim_end_matches('.');
-    if message.is_empty() {
-        code.to_owned()
-    } else {
-        format!("{message} ({code})")
-    }
+    if message.is_empty() { code.to_owned() } else { format!("{message} ({code})") }
 }
 
 /// Where to read more, when the container itself is at fault.
@@ -356,10 +347,7 @@ mod tests {
             "Could not find model \"arn:aws:sagemaker:eu-west-1:1:model/a\".",
             "Requested resource not found.",
         ] {
-            assert!(
-                refused("ValidationException", message).is_missing(),
-                "{message}"
-            );
+            assert!(refused("ValidationException", message).is_missing(), "{message}");
         }
         assert!(refused("ResourceNotFound", "").is_missing());
         let other = refused("ValidationException", "1 validation error detected");
@@ -375,9 +363,6 @@ mod tests {
             "AWS refused DescribeEndpoint: The limit is 0 (ResourceLimitExceeded): ask AWS for a \
              higher quota, or choose another instance type"
         );
-        assert_eq!(
-            refused("Odd", "").to_string(),
-            "AWS refused DescribeEndpoint: Odd"
-        );
+        assert_eq!(refused("Odd", "").to_string(), "AWS refused DescribeEndpoint: Odd");
     }
 }

@@ -84,10 +84,7 @@ impl Invoker {
         let bytes = answer.body.map(Blob::into_inner).unwrap_or_default();
         summaries(&bytes).ok_or_else(|| {
             let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-            Error::Failed(format!(
-                "endpoint {} answered no summaries, but: {start}",
-                self.endpoint
-            ))
+            Error::Failed(format!("endpoint {} answered no summaries, but: {start}", self.endpoint))
         })
     }
 
@@ -125,9 +122,7 @@ impl Invoker {
                         return Err(Error::Failed(format!(
                             "the stream of endpoint {} broke off: {}",
                             self.endpoint,
-                            message
-                                .message()
-                                .map_or_else(|| innermost(&message), str::to_owned)
+                            message.message().map_or_else(|| innermost(&message), str::to_owned)
                         )));
                     }
                 }
@@ -186,22 +181,13 @@ impl OfModel for InvokeEndpointWithResponseStreamError {
 }
 
 fn model_failure(error: &ModelError) -> Error {
-    let original = error
-        .original_message()
-        .or(error.message())
-        .unwrap_or_default();
+    let original = error.original_message().or(error.message()).unwrap_or_default();
     // The container's own words, out of the JSON that it put them into.
     let body: Value = serde_json::from_str(original).unwrap_or_default();
     Error::Model {
-        status: error
-            .original_status_code()
-            .and_then(|code| u16::try_from(code).ok())
-            .unwrap_or(0),
+        status: error.original_status_code().and_then(|code| u16::try_from(code).ok()).unwrap_or(0),
         message: body["message"].as_str().unwrap_or(original).to_owned(),
-        log: error
-            .log_stream_arn()
-            .filter(|arn| !arn.is_empty())
-            .map(str::to_owned),
+        log: error.log_stream_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
     }
 }
 
@@ -209,9 +195,7 @@ fn model_failure(error: &ModelError) -> Error {
 /// transformers use.
 fn summaries(bytes: &[u8]) -> Option<Vec<String>> {
     let of_one = |answer: &Value| {
-        let text = answer["summary_text"]
-            .as_str()
-            .or(answer["generated_text"].as_str());
+        let text = answer["summary_text"].as_str().or(answer["generated_text"].as_str());
         text.map(str::to_owned)
     };
     match serde_json::from_slice(bytes).ok()? {
@@ -228,10 +212,7 @@ mod tests {
     fn every_containers_answers_are_read() {
         for (body, texts) in [
             (r#"[{"summary_text":"a"}]"#, Some(vec!["a"])),
-            (
-                r#"[{"generated_text":"a"},{"generated_text":"b"}]"#,
-                Some(vec!["a", "b"]),
-            ),
+            (r#"[{"generated_text":"a"},{"generated_text":"b"}]"#, Some(vec!["a", "b"])),
             (r#"{"generated_text":"a"}"#, Some(vec!["a"])),
             ("[]", None),
             (r#"{"error":"no"}"#, None),

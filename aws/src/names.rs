@@ -13,9 +13,7 @@ const DIGITS: usize = 8;
 pub(crate) fn is_endpoint_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-')
 }
@@ -27,14 +25,10 @@ pub(crate) fn name_of(endpoint: &str, digest: &str) -> String {
 
 /// Whether the name of a model or configuration is the endpoint's and a digest.
 pub(crate) fn is_ours(endpoint: &str, name: &str) -> bool {
-    let digest = name
-        .strip_prefix(endpoint)
-        .and_then(|rest| rest.strip_prefix('-'));
+    let digest = name.strip_prefix(endpoint).and_then(|rest| rest.strip_prefix('-'));
     digest.is_some_and(|digest| {
         digest.len() == DIGITS
-            && digest
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     })
 }
 

@@ -81,10 +81,7 @@ mod tests {
             url(Service::SageMaker, "eu-west-1"),
             "https://api.sagemaker.eu-west-1.amazonaws.com"
         );
-        assert_eq!(
-            url(Service::Logs, "cn-north-1"),
-            "https://logs.cn-north-1.amazonaws.com.cn"
-        );
+        assert_eq!(url(Service::Logs, "cn-north-1"), "https://logs.cn-north-1.amazonaws.com.cn");
         assert_eq!(
             Service::SageMaker.url("us-gov-west-1", true),
             "https://api-fips.sagemaker.us-gov-west-1.amazonaws.com"

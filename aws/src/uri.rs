@@ -41,10 +41,7 @@ impl S3Uri {
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         let slash = if self.is_folder() { "" } else { "/" };
-        Self {
-            bucket: self.bucket.clone(),
-            key: format!("{}{slash}{name}", self.key),
-        }
+        Self { bucket: self.bucket.clone(), key: format!("{}{slash}{name}", self.key) }
     }
 }
 
@@ -60,13 +57,9 @@ impl FromStr for S3Uri {
     type Err = InvalidUri;
 
     fn from_str(text: &str) -> Result<Self, InvalidUri> {
-        let wrong = |problem| InvalidUri {
-            text: text.to_owned(),
-            problem,
-        };
-        let rest = text
-            .strip_prefix(Self::SCHEME)
-            .ok_or_else(|| wrong("it does not begin with s3://"))?;
+        let wrong = |problem| InvalidUri { text: text.to_owned(), problem };
+        let rest =
+            text.strip_prefix(Self::SCHEME).ok_or_else(|| wrong("it does not begin with s3://"))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         // Names from before 2018 may be longer than today's 63 and have underscores.
@@ -76,10 +69,7 @@ impl FromStr for S3Uri {
         if key.len() > 1024 {
             return Err(wrong("its key is longer than 1024 bytes"));
         }
-        Ok(Self {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-        })
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 }
 

@@ -18,9 +18,7 @@ type Call = (String, Value);
 fn recorded(case: &str) -> Vec<Call> {
     let all = include_str!("../../fixtures/aws/requests.json");
     let all: Value = serde_json::from_str(all).unwrap();
-    let calls = all[case]
-        .as_array()
-        .unwrap_or_else(|| panic!("no case {case}"));
+    let calls = all[case].as_array().unwrap_or_else(|| panic!("no case {case}"));
     let call = |call: &Value| {
         let target = call["target"].as_str().unwrap();
         let operation = target.split_once('.').unwrap().1;
@@ -100,43 +98,21 @@ fn training_jobs_are_what_the_estimator_asks_for() {
         let request = with(tutorial(name), &more).request(REGION).unwrap();
         let recorded = recorded(case);
         assert_eq!(recorded.len(), 1);
-        assert_eq!(
-            recorded[0],
-            ("CreateTrainingJob".to_owned(), request),
-            "{case}"
-        );
+        assert_eq!(recorded[0], ("CreateTrainingJob".to_owned(), request), "{case}");
     }
 }
 
 #[test]
 fn jobs_that_cannot_be_are_refused_by_name() {
     for (more, words) in [
-        (
-            json!({"role": null}),
-            "role is not given: set it in the file, or with --role",
-        ),
+        (json!({"role": null}), "role is not given: set it in the file, or with --role"),
         (json!({"output_path": null}), "output_path is not given"),
-        (
-            json!({"output_path": "/tmp"}),
-            "output_path must be an s3://BUCKET/PREFIX URL",
-        ),
-        (
-            json!({"inputs": {"train": "data"}}),
-            "inputs.train must be an s3://",
-        ),
+        (json!({"output_path": "/tmp"}), "output_path must be an s3://BUCKET/PREFIX URL"),
+        (json!({"inputs": {"train": "data"}}), "inputs.train must be an s3://"),
         (json!({"job_name": "a_b"}), "'a_b' cannot name a job"),
-        (
-            json!({"transformers_version": "9.9"}),
-            "no HuggingFace container of these versions",
-        ),
-        (
-            json!({"max_wait": 10}),
-            "max_wait is for use_spot_instances",
-        ),
-        (
-            json!({"max_wait": 10, "use_spot_instances": true}),
-            "make it at least max_run",
-        ),
+        (json!({"transformers_version": "9.9"}), "no HuggingFace container of these versions"),
+        (json!({"max_wait": 10}), "max_wait is for use_spot_instances"),
+        (json!({"max_wait": 10, "use_spot_instances": true}), "make it at least max_run"),
     ] {
         let error = with(tutorial("a"), &more).request(REGION).unwrap_err();
         assert!(error.is_usage(), "{error}");
@@ -160,20 +136,12 @@ fn deployment(hosting: Hosting) -> DeploymentSpec {
 }
 
 fn instances(instance_type: &str, count: u32) -> Hosting {
-    Hosting::Instances {
-        instance_type: instance_type.into(),
-        count,
-    }
+    Hosting::Instances { instance_type: instance_type.into(), count }
 }
 
 /// The body with names, which are everyone's own, made alike.
 fn anonymous(value: &Value) -> Value {
-    const OWN: [&str; 4] = [
-        "ModelName",
-        "EndpointConfigName",
-        "EndpointName",
-        "S3FailurePath",
-    ];
+    const OWN: [&str; 4] = ["ModelName", "EndpointConfigName", "EndpointName", "S3FailurePath"];
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| {
@@ -201,10 +169,7 @@ fn recorded_calls(case: &str) -> Vec<Call> {
 
 #[test]
 fn endpoints_are_made_with_the_calls_of_the_python_sdk() {
-    let serverless = Hosting::Serverless {
-        memory: 4096,
-        concurrency: 5,
-    };
+    let serverless = Hosting::Serverless { memory: 4096, concurrency: 5 };
     let asynchronous = Hosting::Async {
         instance_type: "ml.m5.xlarge".into(),
         count: 1,
@@ -254,23 +219,11 @@ fn endpoints_that_cannot_be_are_refused() {
         change(&mut spec);
         spec
     };
-    let odd_memory = Hosting::Serverless {
-        memory: 1500,
-        concurrency: 5,
-    };
+    let odd_memory = Hosting::Serverless { memory: 1500, concurrency: 5 };
     for (spec, words) in [
-        (
-            changed(|spec| spec.endpoint = "a_b".into()),
-            "cannot name an endpoint",
-        ),
-        (
-            changed(|spec| spec.endpoint = "a".repeat(55)),
-            "cannot name an endpoint",
-        ),
-        (
-            changed(|spec| spec.model = "models/a".into()),
-            "must be on S3",
-        ),
+        (changed(|spec| spec.endpoint = "a_b".into()), "cannot name an endpoint"),
+        (changed(|spec| spec.endpoint = "a".repeat(55)), "cannot name an endpoint"),
+        (changed(|spec| spec.model = "models/a".into()), "must be on S3"),
         (changed(|spec| spec.role = "me".into()), "is no role"),
         (deployment(instances("m5.xlarge", 1)), "is no instance type"),
         (deployment(odd_memory), "serverless endpoints have"),
@@ -283,32 +236,16 @@ fn endpoints_that_cannot_be_are_refused() {
 
 #[test]
 fn scaling_is_set_with_the_calls_of_boto3() {
-    let scaling = Scaling {
-        min: 1,
-        max: 4,
-        target: 70.0,
-        scale_in_cooldown: 300,
-        scale_out_cooldown: 60,
-    };
+    let scaling =
+        Scaling { min: 1, max: 4, target: 70.0, scale_in_cooldown: 300, scale_out_cooldown: 60 };
     let calls = scaling.calls("instance").unwrap();
-    let ours: Vec<_> = calls
-        .into_iter()
-        .map(|(operation, body)| (operation.to_owned(), body))
-        .collect();
+    let ours: Vec<_> =
+        calls.into_iter().map(|(operation, body)| (operation.to_owned(), body)).collect();
     assert_eq!(ours, recorded("autoscale"));
     for bad in [
-        Scaling {
-            min: 5,
-            ..scaling.clone()
-        },
-        Scaling {
-            target: f64::NAN,
-            ..scaling.clone()
-        },
-        Scaling {
-            target: 0.0,
-            ..scaling
-        },
+        Scaling { min: 5, ..scaling.clone() },
+        Scaling { target: f64::NAN, ..scaling.clone() },
+        Scaling { target: 0.0, ..scaling },
     ] {
         assert!(bad.calls("instance").is_err(), "{bad:?}");
     }

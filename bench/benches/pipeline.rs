@@ -13,10 +13,8 @@ const REPEATS: [usize; 2] = [1, 16];
 fn tokenizer(criterion: &mut Criterion) {
     let model = common::trained();
     let summarizer = Summarizer::open(model.exported.path()).expect("the bundle");
-    let text: String = common::documents(8)
-        .into_iter()
-        .map(|document| document.text + "\n")
-        .collect();
+    let text: String =
+        common::documents(8).into_iter().map(|document| document.text + "\n").collect();
     let mut group = criterion.benchmark_group("tokenizer");
     for repeats in REPEATS {
         let text = text.repeat(repeats);

@@ -22,10 +22,7 @@ struct Ready;
 
 impl PrepareModel for Ready {
     fn prepare(&self, folder: &Path, _: &AtomicBool) -> Result<PreparedModel, BoxError> {
-        Ok(PreparedModel {
-            bundle: folder.to_owned(),
-            scratch: None,
-        })
+        Ok(PreparedModel { bundle: folder.to_owned(), scratch: None })
     }
 }
 
@@ -34,16 +31,9 @@ fn start(bundle: &Path) -> Client {
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let address = free.expect("a free port");
     let settings = Settings {
-        server: ServerSettings {
-            listen: address,
-            model: bundle.to_owned(),
-            ..Default::default()
-        },
+        server: ServerSettings { listen: address, model: bundle.to_owned(), ..Default::default() },
         // As everywhere in the suite, the model has one thread.
-        scheduling: SchedulingSettings {
-            threads: Some(NonZeroUsize::MIN),
-            ..Default::default()
-        },
+        scheduling: SchedulingSettings { threads: Some(NonZeroUsize::MIN), ..Default::default() },
         ..Default::default()
     };
     thread::spawn(move || serve(settings, Arc::new(Ready)).expect("the server"));
@@ -68,10 +58,7 @@ struct Client {
 impl Client {
     fn new(stream: TcpStream, address: SocketAddr) -> Self {
         stream.set_nodelay(true).expect("a socket");
-        Self {
-            stream: BufReader::new(stream),
-            address,
-        }
+        Self { stream: BufReader::new(stream), address }
     }
 
     /// Sends a request, reads the whole answer, and returns its status.

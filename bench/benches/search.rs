@@ -10,10 +10,9 @@ const STEPS: usize = 8;
 
 fn search(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("search-loop");
-    for (name, parameters) in [
-        ("plain", plain_search(STEPS)),
-        ("processors", processed_search(STEPS)),
-    ] {
+    for (name, parameters) in
+        [("plain", plain_search(STEPS)), ("processors", processed_search(STEPS))]
+    {
         for beams in [1, 2, 4, 8] {
             let search = MockSearch::new(&GenerationParameters {
                 num_beams: Some(beams),
@@ -21,16 +20,13 @@ fn search(criterion: &mut Criterion) {
             });
             let search = std::cell::RefCell::new(search);
             group.throughput(Throughput::Elements(STEPS as u64));
-            group.bench_function(
-                BenchmarkId::new(name, format!("beams={beams}")),
-                |bencher| {
-                    bencher.iter_batched(
-                        || search.borrow_mut().restore(),
-                        |()| search.borrow_mut().run(),
-                        BatchSize::PerIteration,
-                    );
-                },
-            );
+            group.bench_function(BenchmarkId::new(name, format!("beams={beams}")), |bencher| {
+                bencher.iter_batched(
+                    || search.borrow_mut().restore(),
+                    |()| search.borrow_mut().run(),
+                    BatchSize::PerIteration,
+                );
+            });
         }
     }
     group.finish();

@@ -20,12 +20,7 @@ struct Pass {
 fn pass(summarizer: &mut Summarizer, documents: &[Document], setting: &Setting) -> Pass {
     let scorer = Scorer::default();
     let mut scores = Vec::new();
-    let mut pass = Pass {
-        steps: 0,
-        tokens: 0,
-        characters: 0,
-        rouge: None,
-    };
+    let mut pass = Pass { steps: 0, tokens: 0, characters: 0, rouge: None };
     for document in documents {
         let summary = summarizer.summarize(&[&document.text], &setting.parameters());
         let summary = summary.expect("a summary").remove(0);

@@ -31,20 +31,15 @@ impl MockModel {
         let mut random = Rng::with_seed(7);
         let fresh: Vec<Vec<f32>> = (0..STEPS)
             .map(|_| {
-                let mut logits: Vec<f32> = (0..rows * VOCAB_SIZE)
-                    .map(|_| 3.0 * normal(&mut random))
-                    .collect();
+                let mut logits: Vec<f32> =
+                    (0..rows * VOCAB_SIZE).map(|_| 3.0 * normal(&mut random)).collect();
                 for row in logits.chunks_exact_mut(VOCAB_SIZE) {
                     row[EOS as usize] = -30.0;
                 }
                 logits
             })
             .collect();
-        Self {
-            steps: fresh.clone(),
-            fresh,
-            step: 0,
-        }
+        Self { steps: fresh.clone(), fresh, step: 0 }
     }
 
     /// Restores the logits, which searches overwrite.
@@ -93,10 +88,7 @@ impl MockSearch {
             eos_token_id: Some(vec![EOS.into()]),
             ..parameters.clone()
         };
-        let limits = Limits {
-            max_target_positions: None,
-            vocab_size: VOCAB_SIZE,
-        };
+        let limits = Limits { max_target_positions: None, vocab_size: VOCAB_SIZE };
         let config = GenerationConfig::resolve(&Map::new(), &parameters, limits);
         let config = config.expect("valid parameters");
         Self {
@@ -121,11 +113,7 @@ impl MockSearch {
 
 /// Beam search with 4 beams and no logits processor.
 pub fn plain_search(steps: usize) -> GenerationParameters {
-    GenerationParameters {
-        num_beams: Some(4),
-        max_new_tokens: Some(steps),
-        ..Default::default()
-    }
+    GenerationParameters { num_beams: Some(4), max_new_tokens: Some(steps), ..Default::default() }
 }
 
 /// The same search with the logits processors that summarization uses.

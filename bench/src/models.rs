@@ -22,11 +22,7 @@ impl Exported {
     /// When the export fails, or no temporary folder can be made.
     pub fn of(source: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        export(
-            source,
-            &folder.path().join("bundle"),
-            &ExportOptions::default(),
-        )?;
+        export(source, &folder.path().join("bundle"), &ExportOptions::default())?;
         Ok(Self { folder })
     }
 
@@ -64,21 +60,11 @@ mod tests {
 
     #[test]
     fn a_random_model_can_be_exported() {
-        let shape = Shape {
-            layers: 2,
-            hidden: 32,
-            ffn: 64,
-            heads: 2,
-            vocab: 1200,
-            positions: 64,
-        };
+        let shape = Shape { layers: 2, hidden: 32, ffn: 64, heads: 2, vocab: 1200, positions: 64 };
         // The export verifies that encoder and decoder compute finite numbers.
         let exported = Exported::random(&shape).expect("exported");
         let bundle = Bundle::open(exported.path()).expect("a bundle");
         let found = &bundle.manifest().shape;
-        assert_eq!(
-            (found.hidden_size, found.decoder_layers, found.vocab_size),
-            (32, 2, 1200)
-        );
+        assert_eq!((found.hidden_size, found.decoder_layers, found.vocab_size), (32, 2, 1200));
     }
 }

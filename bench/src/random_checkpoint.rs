@@ -32,25 +32,13 @@ pub struct Shape {
 
 impl Shape {
     /// google/pegasus-large: 568 million parameters, 2.3 GB.
-    pub const PEGASUS_LARGE: Self = Self {
-        layers: 16,
-        hidden: 1024,
-        ffn: 4096,
-        heads: 16,
-        vocab: 96_103,
-        positions: 1024,
-    };
+    pub const PEGASUS_LARGE: Self =
+        Self { layers: 16, hidden: 1024, ffn: 4096, heads: 16, vocab: 96_103, positions: 1024 };
 
     /// The proportions and the whole vocabulary of google/pegasus-large in 32 million parameters,
     /// for every day.
-    pub const SMALL: Self = Self {
-        layers: 4,
-        hidden: 256,
-        ffn: 1024,
-        heads: 4,
-        vocab: 96_103,
-        positions: 512,
-    };
+    pub const SMALL: Self =
+        Self { layers: 4, hidden: 256, ffn: 1024, heads: 4, vocab: 96_103, positions: 512 };
 
     /// Writes a checkpoint: `config.json`, `model.safetensors` and a tokenizer of the fixtures.
     /// Two runs write the same. One tensor is in memory at a time.
@@ -111,11 +99,7 @@ impl Shape {
                 };
                 for attention in attentions {
                     for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-                        list.linear(
-                            &format!("{at}.{attention}.{part}"),
-                            self.hidden,
-                            self.hidden,
-                        );
+                        list.linear(&format!("{at}.{attention}.{part}"), self.hidden, self.hidden);
                     }
                     list.norm(&format!("{at}.{attention}_layer_norm"), self.hidden);
                 }
@@ -135,25 +119,12 @@ struct Tensors(Vec<(String, RandomTensor)>);
 impl Tensors {
     fn add(&mut self, name: String, shape: Vec<usize>, mean: f32, deviation: f32) {
         let seed = self.0.len() as u64;
-        self.0.push((
-            name,
-            RandomTensor {
-                shape,
-                mean,
-                deviation,
-                seed,
-            },
-        ));
+        self.0.push((name, RandomTensor { shape, mean, deviation, seed }));
     }
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) {
         let deviation = 1.0 / (columns as f32).sqrt();
-        self.add(
-            format!("{name}.weight"),
-            vec![rows, columns],
-            0.0,
-            deviation,
-        );
+        self.add(format!("{name}.weight"), vec![rows, columns], 0.0, deviation);
     }
 
     fn linear(&mut self, name: &str, rows: usize, columns: usize) {

@@ -95,8 +95,7 @@ fn per_second(threads: usize, work: fn() -> f64) -> f64 {
         operations = thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let made = workers.into_iter().map(thread::ScopedJoinHandle::join);
-            made.map(|made| made.expect("arithmetic does not panic"))
-                .sum()
+            made.map(|made| made.expect("arithmetic does not panic")).sum()
         });
         start.elapsed().as_secs_f64()
     });
@@ -104,9 +103,7 @@ fn per_second(threads: usize, work: fn() -> f64) -> f64 {
 }
 
 fn best(measure: impl FnMut() -> f64) -> f64 {
-    std::iter::repeat_with(measure)
-        .take(ROUNDS)
-        .fold(f64::INFINITY, f64::min)
+    std::iter::repeat_with(measure).take(ROUNDS).fold(f64::INFINITY, f64::min)
 }
 
 fn fp32() -> f64 {
@@ -172,10 +169,7 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn fp32_avx512() -> f64 {
-        let (factor, term) = (
-            _mm512_set1_ps(black_box(0.5)),
-            _mm512_set1_ps(black_box(1.0)),
-        );
+        let (factor, term) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(1.0)));
         let mut sums = [_mm512_setzero_ps(); SUMS];
         for _ in 0..STEPS {
             for sum in &mut sums {

@@ -47,11 +47,8 @@ pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
     })?;
     let start = Instant::now();
     let (encoder, decoder) = summarizer.sessions();
-    let memories = job
-        .ids
-        .iter()
-        .map(|ids| encoder.encode(ids))
-        .collect::<epitome_runtime::Result<_>>()?;
+    let memories =
+        job.ids.iter().map(|ids| encoder.encode(ids)).collect::<epitome_runtime::Result<_>>()?;
     let encoded = start.elapsed();
     let mut decoding = decoder.start(memories, config.rows_per_document(), config.max_length())?;
     let sources: Vec<_> = job.ids.iter().map(|ids| Source::new(ids)).collect();

@@ -37,13 +37,8 @@ pub(crate) async fn follow(
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or("other", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %route);
-    let mut record = Record {
-        app,
-        route,
-        started: Instant::now(),
-        span: span.clone(),
-        answered: false,
-    };
+    let mut record =
+        Record { app, route, started: Instant::now(), span: span.clone(), answered: false };
     let mut response = next.run(request).instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     let failure = response.extensions_mut().remove::<ApiError>();
@@ -94,11 +89,7 @@ impl Drop for Record {
             let took = self.started.elapsed();
             self.app.metrics.answered(&self.route, HUNG_UP, took);
             let _entered = self.span.enter();
-            tracing::info!(
-                code = HUNG_UP,
-                seconds = took.as_secs_f64(),
-                "the client hung up"
-            );
+            tracing::info!(code = HUNG_UP, seconds = took.as_secs_f64(), "the client hung up");
         }
     }
 }

@@ -42,9 +42,7 @@ impl App {
             Models::One(model) => return Ok(model.clone()),
             Models::Many(registry) => registry,
         };
-        let target = headers
-            .get(TARGET_MODEL)
-            .and_then(|name| name.to_str().ok());
+        let target = headers.get(TARGET_MODEL).and_then(|name| name.to_str().ok());
         let Some(name) = target.map(str::to_owned) else {
             return Err(ApiError::BadRequest(
                 "this server has many models: POST /models/NAME/invoke, or name one in \

@@ -68,10 +68,7 @@ pub(crate) enum ApiError {
         "{waiting} requests are waiting, and more do not fit: try again in {} seconds",
         .retry_after.as_secs()
     )]
-    Overloaded {
-        waiting: usize,
-        retry_after: Duration,
-    },
+    Overloaded { waiting: usize, retry_after: Duration },
     #[error("the worker failed while it worked on this request")]
     WorkerFailed,
     #[error("{0}")]
@@ -87,12 +84,7 @@ pub(crate) enum ApiError {
         "model \"{}\" needs about {needed} bytes of memory, and {free} of {budget} are free",
         quoted(name)
     )]
-    OutOfMemory {
-        name: String,
-        needed: u64,
-        free: u64,
-        budget: u64,
-    },
+    OutOfMemory { name: String, needed: u64, free: u64, budget: u64 },
 }
 
 impl ApiError {

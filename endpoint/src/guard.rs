@@ -51,11 +51,7 @@ pub(crate) async fn check(
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight {
         preflight()
-    } else if access
-        .key
-        .as_ref()
-        .is_some_and(|key| !has_key(&request, key))
-    {
+    } else if access.key.as_ref().is_some_and(|key| !has_key(&request, key)) {
         ApiError::Unauthorized.into_response()
     } else {
         next.run(request).await
@@ -63,10 +59,7 @@ pub(crate) async fn check(
     if let Some(origin) = origin {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(EXPOSED),
-        );
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         headers.append(VARY, HeaderValue::from_static("origin"));
     }
     response
@@ -143,10 +136,7 @@ fn has_key<B>(request: &Request<B>, key: &Key) -> bool {
     if OPEN.contains(&request.uri().path()) {
         return true;
     }
-    let value = request
-        .headers()
-        .get(AUTHORIZATION)
-        .map(HeaderValue::as_bytes);
+    let value = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let given = value.and_then(|value| {
         let (scheme, given) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(given)
@@ -184,12 +174,8 @@ mod tests {
         ] {
             assert_eq!(code("127.0.0.1:8080", &[host]), 200, "{host}");
         }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "10.0.0.1",
-        ] {
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"]
+        {
             assert_eq!(code("127.0.0.1:8080", &[host]), 403, "{host}");
             assert_eq!(code("0.0.0.0:8080", &[host]), 200, "{host}");
         }
@@ -205,9 +191,7 @@ mod tests {
             let headers = [("host", "localhost:8080"), ("origin", origin)];
             let request = request(&headers);
             let checked = check_origin(request.headers(), allowed);
-            checked
-                .map(|origin| origin.is_some())
-                .map_err(|error| error.status().as_u16())
+            checked.map(|origin| origin.is_some()).map_err(|error| error.status().as_u16())
         };
         assert_eq!(checked("http://localhost:8080", &[]), Ok(false));
         for origin in ["https://evil.example", "null", "http://localhost:3000", ""] {

@@ -30,10 +30,7 @@ impl Budget {
 
     /// A charge of nothing yet.
     pub(crate) fn open(self: &Arc<Self>) -> Charge {
-        Charge {
-            budget: self.clone(),
-            bytes: 0,
-        }
+        Charge { budget: self.clone(), bytes: 0 }
     }
 }
 
@@ -52,16 +49,8 @@ impl Charge {
     /// [`ApiError::MemoryInUse`] where other requests hold what is missing.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let small = self.bytes + bytes <= SMALL_BODY;
-        let limit = if small {
-            self.budget.limit
-        } else {
-            self.budget.limit / 4 * 3
-        };
-        let mut used = self
-            .budget
-            .used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let limit = if small { self.budget.limit } else { self.budget.limit / 4 * 3 };
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = used.saturating_add(bytes.saturating_mul(COST_PER_BYTE));
         if wanted > limit {
             return Err(ApiError::MemoryInUse);
@@ -74,11 +63,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut used = self
-            .budget
-            .used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         *used -= self.bytes * COST_PER_BYTE;
     }
 }

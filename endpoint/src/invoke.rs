@@ -40,17 +40,8 @@ pub(crate) async fn invoke(
     let received = Instant::now();
     let (parts, body) = request.into_parts();
     let attributes = parts.headers.get(CUSTOM_ATTRIBUTES).cloned();
-    let call = Call {
-        app,
-        model,
-        headers: parts.headers,
-        received,
-        deadline: app.deadline(),
-    };
-    let mut response = call
-        .answer(body)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
+    let call = Call { app, model, headers: parts.headers, received, deadline: app.deadline() };
+    let mut response = call.answer(body).await.unwrap_or_else(IntoResponse::into_response);
     if let Some(attributes) = attributes {
         response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);
     }
@@ -108,16 +99,9 @@ impl Call<'_> {
         body: Bytes,
         mut charge: Charge,
     ) -> Result<(Invocation, Charge), ApiError> {
-        let loaded = self
-            .app
-            .before(self.deadline, self.model.loaded())
-            .await??;
+        let loaded = self.app.before(self.deadline, self.model.loaded()).await??;
         let app = self.app.clone();
-        let bytes = if coding.is_some() {
-            usize::MAX
-        } else {
-            body.len()
-        };
+        let bytes = if coding.is_some() { usize::MAX } else { body.len() };
         let parse = move |stop: &Stop| {
             let settings = &app.settings;
             let rules = Rules {
@@ -161,24 +145,15 @@ impl Call<'_> {
             )));
         }
         let deadline = self.received + self.app.settings.scheduling.stream_deadline;
-        let mut events = self.model.submit(Request {
-            jobs: invocation.jobs,
-            deadline,
-            stream: true,
-            charge,
-        })?;
+        let mut events =
+            self.model.submit(Request { jobs: invocation.jobs, deadline, stream: true, charge })?;
         // What fails before the first token can still be told by the status code.
         let first = self.app.before(deadline, events.recv()).await?;
         let first = first.ok_or_else(|| self.abandoned())?;
         if let Event::Failed(error) = first {
             return Err(error);
         }
-        Ok(stream::respond(
-            first,
-            events,
-            accept,
-            &self.app.settings.contract,
-        ))
+        Ok(stream::respond(first, events, accept, &self.app.settings.contract))
     }
 
     async fn collect(
@@ -188,10 +163,7 @@ impl Call<'_> {
         charge: Charge,
     ) -> Result<Response, ApiError> {
         let collected = if invocation.documents == 0 {
-            Collected {
-                summaries: Vec::new(),
-                waited: Duration::ZERO,
-            }
+            Collected { summaries: Vec::new(), waited: Duration::ZERO }
         } else {
             let events = self.model.submit(Request {
                 jobs: invocation.jobs,
@@ -219,18 +191,12 @@ impl Call<'_> {
         mut events: UnboundedReceiver<Event>,
         documents: usize,
     ) -> Result<Collected, ApiError> {
-        let mut collected = Collected {
-            summaries: (0..documents).map(|_| None).collect(),
-            waited: Duration::ZERO,
-        };
+        let mut collected =
+            Collected { summaries: (0..documents).map(|_| None).collect(), waited: Duration::ZERO };
         let mut missing = documents;
         while missing > 0 {
             match events.recv().await {
-                Some(Event::Finished {
-                    document,
-                    summary,
-                    waited,
-                }) => {
+                Some(Event::Finished { document, summary, waited }) => {
                     collected.summaries[document] = Some(*summary);
                     collected.waited = waited.max(collected.waited);
                     missing -= 1;
@@ -282,14 +248,8 @@ fn render(
     let body = answers.render(accept, &settings.contract);
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(accept.content_type()),
-    );
-    let truncated = answers
-        .summaries()
-        .filter(|summary| summary.truncated)
-        .count();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accept.content_type()));
+    let truncated = answers.summaries().filter(|summary| summary.truncated).count();
     if truncated > 0 {
         headers.insert(TRUNCATED, truncated.into());
     }
@@ -303,19 +263,10 @@ fn render(
 /// The names as a header's value: what is not visible ASCII becomes a question mark.
 fn ignored(names: &[String]) -> Option<HeaderValue> {
     let visible = |c: char| {
-        if c.is_ascii_graphic() && c != ',' {
-            c
-        } else {
-            '?'
-        }
+        if c.is_ascii_graphic() && c != ',' { c } else { '?' }
     };
-    let names: Vec<String> = names
-        .iter()
-        .map(|name| name.chars().map(visible).collect())
-        .collect();
-    HeaderValue::try_from(names.join(", "))
-        .ok()
-        .filter(|value| !value.is_empty())
+    let names: Vec<String> = names.iter().map(|name| name.chars().map(visible).collect()).collect();
+    HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty())
 }
 
 fn server_timing(answers: &Answers, waited: Duration, total: Duration) -> String {

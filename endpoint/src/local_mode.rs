@@ -92,9 +92,7 @@ async fn answer(
     };
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if response.status().is_success() {
-        response
-            .headers_mut()
-            .insert(VARIANT, HeaderValue::from_static("AllTraffic"));
+        response.headers_mut().insert(VARIANT, HeaderValue::from_static("AllTraffic"));
         return Ok(response);
     }
     Err(model_error(response).await)

@@ -6,18 +6,12 @@ pub use tracing::Level;
 
 /// Starts the log of this process. A log that was started before stays.
 pub fn start(level: Level) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_writer(stderr);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(stderr);
     // An error means that the process has a log already.
     let _ = if stderr().is_terminal() {
         builder.compact().try_init()
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .try_init()
+        builder.json().flatten_event(true).with_span_list(false).try_init()
     };
 }

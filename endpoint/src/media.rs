@@ -87,10 +87,7 @@ pub(crate) fn accepted(headers: &HeaderMap, preferred: Format) -> Result<Format,
         .collect();
     let all = values.join(",");
     let mut best: Option<(f32, Format)> = None;
-    let mut ranges = all
-        .split(',')
-        .map(str::trim)
-        .filter(|range| !range.is_empty());
+    let mut ranges = all.split(',').map(str::trim).filter(|range| !range.is_empty());
     for range in ranges.by_ref() {
         let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
         let quality = quality(parameters);
@@ -151,11 +148,7 @@ mod tests {
             ("text/plain", Format::Text),
             ("", Format::Json),
         ] {
-            assert_eq!(
-                sent(&headers(CONTENT_TYPE, value)).unwrap(),
-                format,
-                "{value}"
-            );
+            assert_eq!(sent(&headers(CONTENT_TYPE, value)).unwrap(), format, "{value}");
         }
         assert_eq!(sent(&HeaderMap::new()).unwrap(), Format::Json);
         for value in [

@@ -85,11 +85,7 @@ impl Metrics {
             "Documents that were decoded together",
             self.batch_documents.clone(),
         );
-        registry.register(
-            "source_tokens",
-            "Source tokens that were read",
-            self.tokens_in.clone(),
-        );
+        registry.register("source_tokens", "Source tokens that were read", self.tokens_in.clone());
         registry.register(
             "generated_tokens",
             "Tokens that were generated",
@@ -124,12 +120,7 @@ impl Metrics {
 
     /// A request was answered.
     pub(crate) fn answered(&self, route: &str, code: u16, took: Duration) {
-        self.requests
-            .get_or_create(&RequestLabels {
-                route: route.to_owned(),
-                code,
-            })
-            .inc();
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), code }).inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 
@@ -141,18 +132,13 @@ impl Metrics {
     /// A document was summarized.
     pub(crate) fn summarized(&self, summary: &Summary) {
         let generated = |ids: &[u32]| ids.len().saturating_sub(1) as u64;
-        let tokens_out = summary
-            .sequences
-            .iter()
-            .map(|sequence| generated(&sequence.token_ids));
+        let tokens_out = summary.sequences.iter().map(|sequence| generated(&sequence.token_ids));
         self.tokens_in.inc_by(summary.input_tokens as u64);
         self.tokens_out.inc_by(tokens_out.sum());
         self.truncated.inc_by(u64::from(summary.truncated));
-        self.encode_seconds
-            .observe(summary.timing.encode.as_secs_f64());
+        self.encode_seconds.observe(summary.timing.encode.as_secs_f64());
         let steps = summary.steps.max(1) as f64;
-        self.step_seconds
-            .observe(summary.timing.decode.as_secs_f64() / steps);
+        self.step_seconds.observe(summary.timing.decode.as_secs_f64() / steps);
     }
 
     /// A document was given up: its client hung up, or its deadline passed.
@@ -168,8 +154,7 @@ impl Metrics {
     /// Everything, as Prometheus reads it.
     pub(crate) fn render(&self, waiting: usize) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        self.queue_depth
-            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.queue_depth.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("a string takes all text");

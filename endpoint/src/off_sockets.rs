@@ -26,11 +26,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     fn new(deadline: Instant) -> Self {
-        Self {
-            deadline,
-            received: Instant::now(),
-            gone: Arc::default(),
-        }
+        Self { deadline, received: Instant::now(), gone: Arc::default() }
     }
 
     /// Never stops.
@@ -109,10 +105,7 @@ mod tests {
             stop.check()
         };
         let soon = Instant::now() + Duration::from_millis(20);
-        assert!(matches!(
-            run(0, soon, endless.clone()).await,
-            Err(ApiError::Deadline(_))
-        ));
+        assert!(matches!(run(0, soon, endless.clone()).await, Err(ApiError::Deadline(_))));
         ended.recv_timeout(Duration::from_secs(10)).unwrap();
         let late = Instant::now() + Duration::from_secs(600);
         let waited = tokio::time::timeout(Duration::from_millis(20), run(0, late, endless)).await;
@@ -123,10 +116,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error() {
         let deadline = Instant::now() + Duration::from_secs(10);
-        let result = run(0, deadline, |_| -> Result<(), ApiError> {
-            panic!("asked to panic")
-        })
-        .await;
+        let result =
+            run(0, deadline, |_| -> Result<(), ApiError> { panic!("asked to panic") }).await;
         assert_eq!(result, Err(ApiError::WorkerFailed));
     }
 }

@@ -28,10 +28,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/ping", get(ping))
         .route("/invocations", post(invocations))
         .route("/execution-parameters", get(execution_parameters))
-        .route(
-            "/endpoints/{name}/invocations",
-            post(local_mode::invocations),
-        )
+        .route("/endpoints/{name}/invocations", post(local_mode::invocations))
         .route(
             "/endpoints/{name}/invocations-response-stream",
             post(local_mode::invocations_response_stream),
@@ -48,16 +45,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .fallback(|uri: Uri| async move { ApiError::NoSuchPath(uri.path().into()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-            ApiError::MethodNotAllowed {
-                method: method.to_string(),
-                path: uri.path().into(),
-            }
+            ApiError::MethodNotAllowed { method: method.to_string(), path: uri.path().into() }
         })
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            access_log::follow,
-        ))
+        .layer(middleware::from_fn_with_state(app.clone(), access_log::follow))
         .with_state(app)
 }
 

@@ -199,10 +199,7 @@ pub struct BatchTransformSettings {
 
 impl Default for BatchTransformSettings {
     fn default() -> Self {
-        Self {
-            max_concurrent_transforms: 4,
-            strategy: "MULTI_RECORD".into(),
-        }
+        Self { max_concurrent_transforms: 4, strategy: "MULTI_RECORD".into() }
     }
 }
 

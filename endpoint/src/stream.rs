@@ -35,20 +35,12 @@ pub(crate) fn respond(
     let body = Body::from_stream(Pieces {
         first: Some(first),
         events,
-        encoder: Encoder {
-            format,
-            field: settings.task.field(),
-            sent: String::new(),
-            tokens: 0,
-        },
+        encoder: Encoder { format, field: settings.task.field(), sent: String::new(), tokens: 0 },
         ended: false,
     });
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(format.content_type()),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -151,12 +143,7 @@ mod tests {
     use super::*;
 
     fn encoder(format: Format) -> Encoder {
-        Encoder {
-            format,
-            field: "generated_text",
-            sent: String::new(),
-            tokens: 0,
-        }
+        Encoder { format, field: "generated_text", sent: String::new(), tokens: 0 }
     }
 
     fn token(id: u32, text: &str) -> Event {
@@ -172,23 +159,14 @@ mod tests {
             piece,
             "data: {\"index\":1,\"token\":{\"id\":7,\"text\":\"a\"},\"generated_text\":null}\n\n"
         );
-        let error = encoder
-            .encode(Event::Failed(ApiError::WorkerFailed))
-            .unwrap();
-        assert!(
-            error.starts_with("event: error\ndata: {\"code\":500"),
-            "{error}"
-        );
+        let error = encoder.encode(Event::Failed(ApiError::WorkerFailed)).unwrap();
+        assert!(error.starts_with("event: error\ndata: {\"code\":500"), "{error}");
     }
 
     #[test]
     fn text_that_fails_breaks_off() {
         let mut encoder = encoder(Format::Text);
         assert_eq!(encoder.encode(token(7, "a b")).unwrap(), "a b");
-        assert!(
-            encoder
-                .encode(Event::Failed(ApiError::WorkerFailed))
-                .is_err()
-        );
+        assert!(encoder.encode(Event::Failed(ApiError::WorkerFailed)).is_err());
     }
 }

@@ -243,10 +243,7 @@ pub enum Error {
         name: String,
     },
     /// The checkpoint has tensors that the architecture has no place for.
-    #[error(
-        "the checkpoint holds tensors that its config.json has no place for: {}",
-        some(names)
-    )]
+    #[error("the checkpoint holds tensors that its config.json has no place for: {}", some(names))]
     UnexpectedTensors {
         /// The tensors.
         names: Vec<String>,
@@ -372,13 +369,10 @@ impl Error {
     /// An error of the operating system at `path`, with a full disk told apart.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
-                path: path.to_owned(),
-            },
-            _ => Self::Io {
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path: path.to_owned() }
+            }
+            _ => Self::Io { path: path.to_owned(), source },
         }
     }
 }
@@ -393,12 +387,7 @@ fn base_sentence(base: &Option<String>) -> String {
 /// The first few of `names`, and how many more there are.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
@@ -424,9 +413,6 @@ mod tests {
     fn long_lists_of_names_are_shortened() {
         let names: Vec<String> = (0..9).map(|n| format!("t{n}")).collect();
         let message = Error::UnexpectedTensors { names }.to_string();
-        assert!(
-            message.ends_with(": t0, t1, t2, t3, t4 and 4 more"),
-            "{message}"
-        );
+        assert!(message.ends_with(": t0, t1, t2, t3, t4 and 4 more"), "{message}");
     }
 }

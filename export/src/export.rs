@@ -66,9 +66,7 @@ pub fn export(
 ) -> Result<Manifest> {
     let progress = options.progress;
     if options.layout == Layout::Optimum && options.precision != Precision::Fp32 {
-        return Err(Error::PortablePrecision {
-            precision: options.precision,
-        });
+        return Err(Error::PortablePrecision { precision: options.precision });
     }
     let staging = Staging::create(output, MANIFEST)?;
     let scratch = output.parent();
@@ -100,11 +98,7 @@ fn write(
     folder: &Path,
     options: &ExportOptions<'_>,
 ) -> Result<Manifest> {
-    let ExportOptions {
-        precision,
-        progress,
-        ..
-    } = *options;
+    let ExportOptions { precision, progress, .. } = *options;
     let config = ModelConfig::new(checkpoint.config().clone(), checkpoint.names().count());
     let family = arch::of(&config)?;
     let model = family.model(config)?;
@@ -122,19 +116,13 @@ fn write(
     let mut written = vec![TOKENIZER, GENERATION_CONFIG];
     for (name, graph) in graphs.files {
         written.push(name);
-        let properties = [
-            ("architecture", family.model_type),
-            ("weights", weights_name),
-        ];
+        let properties = [("architecture", family.model_type), ("weights", weights_name)];
         graph.write(&folder.join(name), &properties)?;
     }
     let tokenizer_notes = tokenizer::convert(
         source.tokenizer(),
         checkpoint.config(),
-        graphs
-            .shape
-            .source_vocab_size
-            .unwrap_or(graphs.shape.vocab_size),
+        graphs.shape.source_vocab_size.unwrap_or(graphs.shape.vocab_size),
         &folder.join(TOKENIZER),
     )?;
     let defaults = GenerationDefaults::of(checkpoint, family);
@@ -160,10 +148,7 @@ fn write(
         layout: options.layout,
         architecture: family.model_type.into(),
         precision,
-        tool: Tool {
-            name: "epitome".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
+        tool: Tool { name: "epitome".into(), version: env!("CARGO_PKG_VERSION").into() },
         onnxruntime: None,
         source: SourceRecord {
             name: source.describe().name.clone(),
@@ -195,8 +180,5 @@ fn remove(path: &Path) -> Result<()> {
 fn record(path: &Path) -> Result<FileRecord> {
     let io = |source| Error::io(path, source);
     let bytes = fs::metadata(path).map_err(io)?.len();
-    Ok(FileRecord {
-        bytes,
-        sha256: digest::file(path).map_err(io)?,
-    })
+    Ok(FileRecord { bytes, sha256: digest::file(path).map_err(io)? })
 }

@@ -22,12 +22,8 @@ const FORCED_BOS: &str = "forced_bos_token_id";
 const OLD_FORCED_BOS: &str = "force_bos_token_to_be_generated";
 
 /// Token ids that generation needs beside the parameters proper.
-const TOKEN_IDS: [&str; 4] = [
-    "decoder_start_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "bos_token_id",
-];
+const TOKEN_IDS: [&str; 4] =
+    ["decoder_start_token_id", "eos_token_id", "pad_token_id", "bos_token_id"];
 
 /// What transformers 4's configuration class of an architecture does.
 struct Class {
@@ -60,10 +56,8 @@ impl GenerationDefaults {
             .iter()
             .map(|(key, id)| ((*key).to_owned(), Value::from(*id)))
             .collect();
-        let class = Class {
-            defaults: class,
-            forces_bos_by_old_name: family.forces_bos_by_old_name,
-        };
+        let class =
+            Class { defaults: class, forces_bos_by_old_name: family.forces_bos_by_old_name };
         Self::merge(checkpoint.config(), checkpoint.generation_config(), &class)
     }
 
@@ -72,10 +66,7 @@ impl GenerationDefaults {
         generation_config: Option<&Map<String, Value>>,
         class: &Class,
     ) -> Self {
-        let mut merged = Self {
-            values: Map::new(),
-            origins: BTreeMap::new(),
-        };
+        let mut merged = Self { values: Map::new(), origins: BTreeMap::new() };
         // A null in config.json turns what the class has off.
         let silent = |key: &str| !config.contains_key(key);
         match (generation_config, Version::of(config)) {
@@ -101,10 +92,8 @@ impl GenerationDefaults {
         }
         let starts = ["decoder_start_token_id", "bos_token_id"];
         if !starts.iter().any(|key| merged.values.contains_key(*key)) {
-            let absent: Vec<_> = TOKEN_IDS
-                .into_iter()
-                .filter(|key| !merged.values.contains_key(*key))
-                .collect();
+            let absent: Vec<_> =
+                TOKEN_IDS.into_iter().filter(|key| !merged.values.contains_key(*key)).collect();
             let defaults = &class.defaults;
             merged.take(CLASS, defaults, |key| absent.contains(&key) && silent(key));
             merged.take(CONFIG, config, |key| absent.contains(&key));
@@ -124,10 +113,7 @@ impl GenerationDefaults {
     }
 
     fn take(&mut self, origin: &str, fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) {
-        for (key, value) in fields
-            .iter()
-            .filter(|(key, value)| wanted(key) && !value.is_null())
-        {
+        for (key, value) in fields.iter().filter(|(key, value)| wanted(key) && !value.is_null()) {
             self.values.insert(key.clone(), value.clone());
             self.origins.insert(key.clone(), origin.into());
         }
@@ -147,10 +133,8 @@ mod tests {
     fn merge(config: Value, generation: Option<Value>) -> GenerationDefaults {
         let generation = generation.as_ref().and_then(Value::as_object);
         let defaults = json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7});
-        let class = Class {
-            defaults: defaults.as_object().unwrap().clone(),
-            forces_bos_by_old_name: true,
-        };
+        let class =
+            Class { defaults: defaults.as_object().unwrap().clone(), forces_bos_by_old_name: true };
         GenerationDefaults::merge(config.as_object().unwrap(), generation, &class)
     }
 
@@ -184,10 +168,7 @@ mod tests {
     fn from_5_on_class_and_task_are_not_taken() {
         let config = json!({"transformers_version": "5.1.0", "num_beams": 2, "bos_token_id": 3,
                             "task_specific_params": {"summarization": {"num_beams": 4}}});
-        assert_eq!(
-            values(config, None),
-            json!({"num_beams": 2, "bos_token_id": 3})
-        );
+        assert_eq!(values(config, None), json!({"num_beams": 2, "bos_token_id": 3}));
     }
 
     #[test]
@@ -203,10 +184,7 @@ mod tests {
         assert_eq!(merged.origins["decoder_start_token_id"], "config.json");
         assert_eq!(merged.origins["eos_token_id"], "generation_config.json");
         let config = json!({"transformers_version": "5.1.0"});
-        assert_eq!(
-            values(config, None),
-            json!({"pad_token_id": 0, "bos_token_id": 7})
-        );
+        assert_eq!(values(config, None), json!({"pad_token_id": 0, "bos_token_id": 7}));
     }
 
     #[test]
@@ -227,10 +205,7 @@ mod tests {
             Value::Object(merged.values),
             json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7, "num_beams": 4})
         );
-        assert_eq!(
-            merged.origins["num_beams"],
-            "config.json task_specific_params.summarization"
-        );
+        assert_eq!(merged.origins["num_beams"], "config.json task_specific_params.summarization");
     }
 
     #[test]
@@ -239,11 +214,7 @@ mod tests {
             ("4.6.1", json!({}), 7),
             ("4.6.1", json!({"bos_token_id": 3}), 3),
             ("4.6.1", json!({"forced_bos_token_id": 9}), 9),
-            (
-                "5.0.0",
-                json!({"bos_token_id": 3, "forced_bos_token_id": 9}),
-                3,
-            ),
+            ("5.0.0", json!({"bos_token_id": 3, "forced_bos_token_id": 9}), 3),
         ] {
             let mut config = config;
             config["transformers_version"] = version.into();

@@ -19,9 +19,7 @@ impl Staging {
     pub(crate) fn create(output: &Path, marker: &str) -> Result<Self> {
         let exists = output.symlink_metadata().is_ok();
         if output.file_name().is_none() || exists && !is_replaceable(output, marker) {
-            return Err(Error::OutputExists {
-                path: output.into(),
-            });
+            return Err(Error::OutputExists { path: output.into() });
         }
         let mut made: Vec<_> = output
             .ancestors()
@@ -33,11 +31,7 @@ impl Staging {
         if let Some(parent) = made.last() {
             fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
         }
-        let staging = Self {
-            folder: sibling(output, "partial"),
-            output: output.into(),
-            made,
-        };
+        let staging = Self { folder: sibling(output, "partial"), output: output.into(), made };
         fs::create_dir(&staging.folder).map_err(|source| Error::io(&staging.folder, source))?;
         if exists {
             // What cannot be renamed (a mount point) shows now, not after the work.

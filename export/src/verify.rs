@@ -26,16 +26,10 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
     check_defaults(bundle)?;
     interruptible(progress)?;
     // Weights are used where they are mapped: packed copies would cost more than a few slow steps.
-    let options = SessionOptions {
-        prepack: false,
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions { prepack: false, ..SessionOptions::default() };
     let (mut encoder, mut decoder) = session::load(bundle, &options)?;
     interruptible(progress)?;
-    let probe = Probe {
-        shape: &bundle.manifest().shape,
-        progress,
-    };
+    let probe = Probe { shape: &bundle.manifest().shape, progress };
     probe.run(&mut encoder, &mut decoder)?;
     Ok(runtime.version().to_owned())
 }
@@ -76,17 +70,11 @@ impl Probe<'_> {
         let mut crossed = Vec::new();
         let mut decoding = decoder.start(vec![memory], BEAMS, steps)?;
         for (step, parents) in PARENTS.iter().take(steps).enumerate() {
-            histories = parents
-                .iter()
-                .map(|&beam| histories[beam as usize].clone())
-                .collect();
+            histories = parents.iter().map(|&beam| histories[beam as usize].clone()).collect();
             let tokens: Vec<u32> = (0..BEAMS)
                 .map(|beam| probe_token(SOURCE + step * BEAMS + beam, shape.vocab_size))
                 .collect();
-            histories
-                .iter_mut()
-                .zip(&tokens)
-                .for_each(|(history, &token)| history.push(token));
+            histories.iter_mut().zip(&tokens).for_each(|(history, &token)| history.push(token));
             crossed = decoding.step(&tokens, parents)?.to_vec();
             interruptible(self.progress)?;
         }
@@ -142,15 +130,9 @@ pub(crate) fn compare(cached: &[f32], scratch: &[f32], tolerance: f32) -> Result
 }
 
 fn unsound(problem: &str) -> Error {
-    Error::Unsound {
-        problem: problem.into(),
-    }
+    Error::Unsound { problem: problem.into() }
 }
 
 pub(crate) fn interruptible(progress: &dyn Progress) -> Result<()> {
-    if progress.cancelled() {
-        Err(Error::Interrupted)
-    } else {
-        Ok(())
-    }
+    if progress.cancelled() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -39,11 +39,7 @@ mod tests {
             (json!(null), Version::V4),
         ] {
             let config = json!({"transformers_version": version});
-            assert_eq!(
-                Version::of(config.as_object().unwrap()),
-                expected,
-                "{version}"
-            );
+            assert_eq!(Version::of(config.as_object().unwrap()), expected, "{version}");
         }
         assert_eq!(Version::of(json!({}).as_object().unwrap()), Version::V4);
     }

@@ -13,9 +13,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
 }
 
 fn adapter(name: &str) -> PathBuf {
@@ -44,10 +42,7 @@ fn summaries(bundle: &Path, golden: &Value) -> Vec<Vec<u64>> {
     texts
         .map(|text| {
             let text = text.as_str().unwrap();
-            let summary = summarizer
-                .summarize(&[text], &parameters)
-                .unwrap()
-                .remove(0);
+            let summary = summarizer.summarize(&[text], &parameters).unwrap().remove(0);
             let ids = summary.sequences[0].token_ids.iter();
             ids.map(|&id| u64::from(id)).collect()
         })
@@ -57,23 +52,13 @@ fn summaries(bundle: &Path, golden: &Value) -> Vec<Vec<u64>> {
 /// The golden token ids of an adapter, without the padding that generation in batches leaves.
 fn expected(golden: &Value, name: &str) -> Vec<Vec<u64>> {
     let rows = golden["adapters"][name]["token_ids"].as_array().unwrap();
-    let row = |row: &Value| {
-        row.as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_u64().unwrap())
-            .collect()
-    };
+    let row = |row: &Value| row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
     rows.iter().map(row).collect()
 }
 
 fn export_with(source: &impl AsRef<Path>, base: Option<&dyn Origin>) -> Result<TempDir, Error> {
     let folder = TempDir::new().unwrap();
-    let options = ExportOptions {
-        base,
-        verify: false,
-        ..ExportOptions::default()
-    };
+    let options = ExportOptions { base, verify: false, ..ExportOptions::default() };
     export(source.as_ref(), &folder.path().join("bundle"), &options)?;
     Ok(folder)
 }
@@ -134,10 +119,7 @@ fn an_adapter_is_merged_wherever_it_lies() {
     let packed_base = folder.path().join("base");
     copy(&base(), &packed_base);
     let exported = export_with(&archive(&alone), Some(&archive(&packed_base))).unwrap();
-    assert_eq!(
-        summaries(&exported.path().join("bundle"), &golden),
-        expected
-    );
+    assert_eq!(summaries(&exported.path().join("bundle"), &golden), expected);
 }
 
 #[test]
@@ -155,25 +137,13 @@ fn an_adapter_alone_asks_for_its_base() {
     );
     let error = export_with(&base(), Some(&base())).unwrap_err();
     assert!(error.is_usage());
-    assert!(
-        error
-            .to_string()
-            .contains("holds no adapter, which --base is for")
-    );
+    assert!(error.to_string().contains("holds no adapter, which --base is for"));
     let error = export_with(&adapter("lora"), Some(&adapter("dora"))).unwrap_err();
     assert!(matches!(error, Error::AdapterWithoutBase { .. }));
     let error = export_with(&adapter("lora"), Some(&fixture("tiny/t5-gated"))).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("changes a weight that the base lacks"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("changes a weight that the base lacks"), "{error}");
     let error = export_with(&adapter("lora"), Some(&fixture("tiny/pegasus-relu"))).unwrap_err();
-    assert!(
-        error.to_string().contains("has matrices of the shapes"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("has matrices of the shapes"), "{error}");
 }
 
 #[test]
@@ -190,10 +160,7 @@ fn an_adapter_that_training_left_on_the_way_is_told() {
     let notes = Notes(std::sync::Mutex::default());
     Source::open(folder.path(), None, &notes).unwrap();
     let notes = notes.0.into_inner().unwrap();
-    assert!(
-        notes[0].contains("without the adapter in 'checkpoint-9'"),
-        "{notes:?}"
-    );
+    assert!(notes[0].contains("without the adapter in 'checkpoint-9'"), "{notes:?}");
 }
 
 /// The message for a changed `adapter_config.json` and changed tensors of `lora`.
@@ -213,16 +180,11 @@ fn refused(fields: &Value, tensors: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8
         .collect();
     tensors(&mut all);
     let views = all.iter().map(|(name, shape, data)| {
-        (
-            name,
-            TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
-        )
+        (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
     });
     let bytes = safetensors::serialize(views, None).unwrap();
     fs::write(folder.path().join("adapter_model.safetensors"), bytes).unwrap();
-    export_with(&folder.path(), None)
-        .expect_err("must be refused")
-        .to_string()
+    export_with(&folder.path(), None).expect_err("must be refused").to_string()
 }
 
 #[test]
@@ -244,10 +206,7 @@ fn adapters_that_change_no_weights_or_are_not_known_are_named() {
     );
     assert!(refuse(json!({"layer_replication": [[0, 1]]})).contains("'layer_replication' is set"));
     let message = refuse(json!({"init_lora_weights": "pissa_niter_4"}));
-    assert!(
-        message.contains("says that training began with a changed base"),
-        "{message}"
-    );
+    assert!(message.contains("says that training began with a changed base"), "{message}");
 }
 
 #[test]
@@ -255,10 +214,7 @@ fn adapters_that_lie_are_refused() {
     let refuse = |fields: Value| refused(&fields, |_| {});
     for rank in [json!(3), json!(1_000_000), json!({})] {
         let message = refuse(json!({"r": rank}));
-        let told = [
-            "has matrices of the shapes",
-            "'r' is missing or not a number",
-        ];
+        let told = ["has matrices of the shapes", "'r' is missing or not a number"];
         assert!(told.iter().any(|part| message.contains(part)), "{message}");
     }
     assert!(refuse(json!({"r": 0})).contains("the rank 0"));
@@ -268,19 +224,11 @@ fn adapters_that_lie_are_refused() {
     assert!(refuse(json!({"rank_pattern": {"(": 4}})).contains("is no regular expression"));
     let slow = json!({"alpha_pattern": {"(a*)*(x*)*\\1b|(.*)*\\3z": 4}});
     let message = refuse(slow.clone());
-    assert!(
-        message.contains("alpha_pattern") || message.contains("takes too long"),
-        "{message}"
-    );
+    assert!(message.contains("alpha_pattern") || message.contains("takes too long"), "{message}");
     assert!(refuse(json!({"use_dora": true})).contains("needs a lora_magnitude_vector of 16"));
     let message = refused(&json!({}), |tensors| drop(tensors.remove(0)));
-    assert!(
-        message.contains("has only one of the two matrices"),
-        "{message}"
-    );
-    let message = refused(&json!({}), |tensors| {
-        tensors[0].0 = "base_model.model.x.lora_E".into()
-    });
+    assert!(message.contains("has only one of the two matrices"), "{message}");
+    let message = refused(&json!({}), |tensors| tensors[0].0 = "base_model.model.x.lora_E".into());
     assert!(message.contains("is of no kind that LoRA"), "{message}");
     let message = refused(&json!({}), |tensors| {
         let (_, shape, data) = &mut tensors[0];
@@ -289,26 +237,17 @@ fn adapters_that_lie_are_refused() {
     assert!(message.contains("has matrices of the shapes"), "{message}");
     let message = refused(&json!({}), |tensors| tensors[0].2[3] = 0x7f);
     assert!(message.contains("holds a NaN or an infinity"), "{message}");
-    let message = refused(
-        &json!({"trainable_token_indices": [1, 9_999_999]}),
-        |tensors| {
-            let name = "base_model.model.model.shared.token_adapter.trainable_tokens_delta";
-            tensors.push((name.to_owned(), vec![2, 16], vec![0; 128]));
-        },
-    );
-    assert!(
-        message.contains("has trained tokens of the shape [2, 16]"),
-        "{message}"
-    );
+    let message = refused(&json!({"trainable_token_indices": [1, 9_999_999]}), |tensors| {
+        let name = "base_model.model.model.shared.token_adapter.trainable_tokens_delta";
+        tensors.push((name.to_owned(), vec![2, 16], vec![0; 128]));
+    });
+    assert!(message.contains("has trained tokens of the shape [2, 16]"), "{message}");
 }
 
 #[test]
 fn half_an_adapter_is_said() {
     for (missing, told) in [
-        (
-            "adapter_config.json",
-            "adapter_config.json is missing beside the adapter's weights",
-        ),
+        ("adapter_config.json", "adapter_config.json is missing beside the adapter's weights"),
         (
             "adapter_model.safetensors",
             "adapter_model.safetensors is missing beside adapter_config.json",

@@ -16,11 +16,7 @@ fn fixtures() -> PathBuf {
 /// A checkpoint folder with the given files and a small configuration.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::write(
-        folder.path().join("config.json"),
-        r#"{"model_type": "pegasus"}"#,
-    )
-    .unwrap();
+    fs::write(folder.path().join("config.json"), r#"{"model_type": "pegasus"}"#).unwrap();
     for (name, contents) in files {
         fs::write(folder.path().join(name), contents).unwrap();
     }
@@ -77,9 +73,7 @@ fn pickles_hold_what_pytorch_put_in() {
                 let values = value["values"].as_array().unwrap().iter();
                 (
                     tensor.clone(),
-                    shape
-                        .map(|size| size.as_u64().unwrap() as usize)
-                        .collect::<Vec<_>>(),
+                    shape.map(|size| size.as_u64().unwrap() as usize).collect::<Vec<_>>(),
                     values
                         .map(|value| {
                             let value: f64 = value.as_str().unwrap().parse().unwrap();
@@ -149,15 +143,8 @@ fn every_form_of_a_model_holds_the_same() {
 #[test]
 fn safetensors_are_preferred_as_by_transformers() {
     let safetensors = fs::read(fixtures().join("forms/safetensors/model.safetensors")).unwrap();
-    let folder = folder(&[
-        ("pytorch_model.bin", b"nonsense"),
-        ("model.safetensors", &safetensors),
-    ]);
-    fs::write(
-        folder.path().join("generation_config.json"),
-        r#"{"num_beams": 8}"#,
-    )
-    .unwrap();
+    let folder = folder(&[("pytorch_model.bin", b"nonsense"), ("model.safetensors", &safetensors)]);
+    fs::write(folder.path().join("generation_config.json"), r#"{"num_beams": 8}"#).unwrap();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.weights_format(), "model.safetensors");
     assert_eq!(checkpoint.generation_config().unwrap()["num_beams"], 8);
@@ -182,42 +169,21 @@ fn code_in_a_pickle_is_refused_by_name() {
 #[test]
 fn weights_of_another_kind_are_named() {
     let cases = [
-        (
-            "legacy_tar",
-            "is in the tar format of PyTorch before version 0.1.10: convert it with",
-        ),
+        ("legacy_tar", "is in the tar format of PyTorch before version 0.1.10: convert it with"),
         ("big_endian", "was written big-endian"),
         ("script", "is a TorchScript program, not weights"),
         ("no_pickle", "is a zip archive without data.pkl"),
         ("compressed", "has a compressed entry"),
-        (
-            "cut_storage",
-            "tensor 'weight' has a storage that was cut short",
-        ),
-        (
-            "lost_storage",
-            "tensor 'weight' refers to a storage that the file lacks",
-        ),
+        ("cut_storage", "tensor 'weight' has a storage that was cut short"),
+        ("lost_storage", "tensor 'weight' refers to a storage that the file lacks"),
         ("list", "holds a list, not a dictionary of tensors"),
-        (
-            "nested",
-            "holds an integer under 'epoch' where a tensor is expected",
-        ),
-        (
-            "complex",
-            "holds values of type torch.ComplexFloatStorage, which is not supported",
-        ),
-        (
-            "float8",
-            "holds values of type torch.float8_e4m3fn, which is not supported",
-        ),
+        ("nested", "holds an integer under 'epoch' where a tensor is expected"),
+        ("complex", "holds values of type torch.ComplexFloatStorage, which is not supported"),
+        ("float8", "holds values of type torch.float8_e4m3fn, which is not supported"),
     ];
     for (name, part) in cases {
         let message = refusal(open_pickle(name));
-        assert!(
-            message.starts_with("pytorch_model.bin"),
-            "{name}: {message}"
-        );
+        assert!(message.starts_with("pytorch_model.bin"), "{name}: {message}");
         assert!(message.contains(part), "{name}: {message}");
     }
 }
@@ -229,10 +195,8 @@ fn what_a_folder_lacks_is_said() {
     assert!(refused(&[]).contains("holds no weights: pytorch_model.bin or model.safetensors"));
     assert!(refused(&[("tf_model.h5", b"")]).contains("holds only TensorFlow weights"));
     assert!(refused(&[("flax_model.msgpack", b"")]).contains("holds only Flax weights"));
-    let gptq: &[(&str, &[u8])] = &[(
-        "config.json",
-        br#"{"quantization_config": {"quant_method": "gptq"}}"#,
-    )];
+    let gptq: &[(&str, &[u8])] =
+        &[("config.json", br#"{"quantization_config": {"quant_method": "gptq"}}"#)];
     assert_eq!(
         refused(gptq),
         "config.json: field 'quantization_config' says that the weights are quantized with gptq, \
@@ -242,15 +206,9 @@ fn what_a_folder_lacks_is_said() {
 
 #[test]
 fn configurations_that_are_no_objects_are_refused() {
-    assert_eq!(
-        refused(&[("config.json", b"[1]")]),
-        "config.json is not a JSON object"
-    );
+    assert_eq!(refused(&[("config.json", b"[1]")]), "config.json is not a JSON object");
     let message = refused(&[("config.json", b"{\"a\": ")]);
-    assert!(
-        message.starts_with("config.json is not valid JSON: EOF"),
-        "{message}"
-    );
+    assert!(message.starts_with("config.json is not valid JSON: EOF"), "{message}");
     let deep = "[".repeat(100_000);
     assert!(refused(&[("config.json", deep.as_bytes())]).contains("recursion limit"));
     let message = refused(&[("generation_config.json", b"3")]);
@@ -266,10 +224,7 @@ fn files_that_are_no_weights_are_refused() {
     assert!(bin(b"PK\x03\x04").contains("is cut short or damaged"));
     assert!(bin(b"version https://git-lfs.github.com/spec/v1\n").contains("git lfs pull"));
     let message = refused(&[("model.safetensors", b"nonsense")]);
-    assert!(
-        message.contains("model.safetensors is not a whole safetensors file"),
-        "{message}"
-    );
+    assert!(message.contains("model.safetensors is not a whole safetensors file"), "{message}");
 }
 
 #[test]
@@ -277,10 +232,7 @@ fn indices_that_disagree_with_their_shards_are_refused() {
     let weights = fs::read(fixtures().join("forms/safetensors/model.safetensors")).unwrap();
     let with = |map: Value| {
         let index = json!({ "weight_map": map }).to_string();
-        refused(&[
-            ("model.safetensors.index.json", index.as_bytes()),
-            ("a.safetensors", &weights),
-        ])
+        refused(&[("model.safetensors.index.json", index.as_bytes()), ("a.safetensors", &weights)])
     };
     assert_eq!(
         with(json!({"model.shared.weight": "b.safetensors"})),
@@ -305,10 +257,7 @@ fn a_type_without_meaning_here_is_named() {
     bytes.extend_from_slice(header);
     bytes.extend_from_slice(&[0, 0]);
     let message = refused(&[("model.safetensors", &bytes)]);
-    assert!(
-        message.contains("tensor 'w' is of type F8_E4M3, which is not supported"),
-        "{message}"
-    );
+    assert!(message.contains("tensor 'w' is of type F8_E4M3, which is not supported"), "{message}");
 }
 
 #[test]
@@ -327,10 +276,7 @@ fn offsets_beyond_4_gib_are_read_from_zip64() {
         ((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\
         K\x02tQK\x00K\x02\x85K\x01\x85\x89}tRs.";
     let far = 5u64 << 30;
-    let values: Vec<u8> = [1.5f32, -2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let values: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let folder = folder(&[]);
     let path = folder.path().join("pytorch_model.bin");
     let mut file = fs::File::create(&path).unwrap();
@@ -362,10 +308,8 @@ fn offsets_beyond_4_gib_are_read_from_zip64() {
     file.write_all(&local("m/data/0", values.len())).unwrap();
     file.write_all(&values).unwrap();
     let directory = file.stream_position().unwrap();
-    file.write_all(&central("m/data.pkl", program.len(), 0))
-        .unwrap();
-    file.write_all(&central("m/data/0", values.len(), far))
-        .unwrap();
+    file.write_all(&central("m/data.pkl", program.len(), 0)).unwrap();
+    file.write_all(&central("m/data/0", values.len(), far)).unwrap();
     let end = file.stream_position().unwrap();
     file.write_all(b"PK\x06\x06").unwrap();
     file.write_all(&44u64.to_le_bytes()).unwrap();
@@ -435,11 +379,7 @@ fn quantized_weights_are_what_bitsandbytes_makes_of_them() {
         }
         // The parts are no tensors by themselves.
         let parts = ["SCB", "absmax", "quant_map", "weight_format"];
-        assert!(
-            checkpoint
-                .names()
-                .all(|name| !parts.iter().any(|part| name.ends_with(part)))
-        );
+        assert!(checkpoint.names().all(|name| !parts.iter().any(|part| name.ends_with(part))));
     }
 }
 
@@ -452,10 +392,7 @@ fn quantized_weights_whose_parts_lie_are_refused() {
             }
         });
         let message = refusal(opened);
-        assert!(
-            message.contains("model.encoder.layers.0.self_attn.q_proj.weight"),
-            "{message}"
-        );
+        assert!(message.contains("model.encoder.layers.0.self_attn.q_proj.weight"), "{message}");
         message
     };
     let shorter = |shape: &mut Vec<usize>, data: &mut Vec<u8>| {
@@ -478,12 +415,7 @@ fn quantized_weights_whose_parts_lie_are_refused() {
         })
     };
     assert!(state("{}").contains("has a quant_state that bitsandbytes did not write"));
-    for shape in [
-        "[1152921504606846976, 1152921504606846976]",
-        "[16, 17]",
-        "[256]",
-        "[]",
-    ] {
+    for shape in ["[1152921504606846976, 1152921504606846976]", "[16, 17]", "[256]", "[]"] {
         let text = format!(r#"{{"blocksize": 64, "dtype": "float32", "shape": {shape}}}"#);
         assert!(state(text.leak()).contains(told));
     }

@@ -19,9 +19,7 @@ fn fixture(name: &str) -> Vec<u8> {
 /// Beginnings of `whole`, each `step` bytes longer, then `changed` versions with up to four bytes
 /// changed; and whether it is one of the former.
 fn variants(whole: &[u8], step: usize, changed: usize) -> impl Iterator<Item = (Vec<u8>, bool)> {
-    let cut = (0..whole.len())
-        .step_by(step)
-        .map(|len| (whole[..len].to_vec(), true));
+    let cut = (0..whole.len()).step_by(step).map(|len| (whole[..len].to_vec(), true));
     let mut random = Rng::with_seed(7);
     let changed = (0..changed).map(move |_| {
         let mut bytes = whole.to_vec();

@@ -70,17 +70,13 @@ impl Tiny {
             (name, view.unwrap())
         });
         let bytes = safetensors::serialize(views, None).unwrap();
-        for (name, bytes) in [
-            ("model.safetensors", bytes.as_slice()),
-            ("config.json", text.as_bytes()),
-        ] {
+        for (name, bytes) in
+            [("model.safetensors", bytes.as_slice()), ("config.json", text.as_bytes())]
+        {
             fs::remove_file(checkpoint.join(name)).unwrap();
             fs::write(checkpoint.join(name), bytes).unwrap();
         }
-        let options = ExportOptions {
-            verify: false,
-            ..ExportOptions::default()
-        };
+        let options = ExportOptions { verify: false, ..ExportOptions::default() };
         epitome_export::export(checkpoint.as_path(), &work.path().join("bundle"), &options)
     }
 
@@ -102,21 +98,12 @@ impl Tiny {
 fn names_of_wrappers_are_taken_out_in_any_order() {
     for tiny in ["bart-gelu", "led-windows", "t5-relu"] {
         let expected = Tiny::new(tiny).digest();
-        for wrapped in [
-            "_orig_mod.",
-            "module.",
-            "_orig_mod.module.",
-            "module._orig_mod.",
-        ] {
+        for wrapped in ["_orig_mod.", "module.", "_orig_mod.module.", "module._orig_mod."] {
             let found = Tiny::new(tiny).renamed(|name| format!("{wrapped}{name}"));
             assert_eq!(found.digest(), expected, "{tiny} {wrapped}");
         }
         let found = Tiny::new(tiny).renamed(|name| name.replace(".0.", ".0._orig_mod."));
-        assert_eq!(
-            found.digest(),
-            expected,
-            "{tiny}, a layer compiled by itself"
-        );
+        assert_eq!(found.digest(), expected, "{tiny}, a layer compiled by itself");
     }
 }
 
@@ -193,10 +180,7 @@ fn minus_infinity_bans_a_token_and_nothing_else_may_be_infinite() {
         let mut checkpoint = Tiny::new("bart-gelu");
         checkpoint.set_first(name, value);
         let error = checkpoint.error();
-        assert!(
-            error.contains(name) && error.contains("diverged"),
-            "{error}"
-        );
+        assert!(error.contains(name) && error.contains("diverged"), "{error}");
     }
 }
 
@@ -205,15 +189,9 @@ fn fields_go_by_their_other_names() {
     for (tiny, fields) in [
         (
             "bart-gelu",
-            [
-                ("d_model", "hidden_size"),
-                ("encoder_attention_heads", "num_attention_heads"),
-            ],
+            [("d_model", "hidden_size"), ("encoder_attention_heads", "num_attention_heads")],
         ),
-        (
-            "t5-relu",
-            [("d_kv", "head_dim"), ("num_heads", "num_attention_heads")],
-        ),
+        ("t5-relu", [("d_kv", "head_dim"), ("num_heads", "num_attention_heads")]),
     ] {
         let mut checkpoint = Tiny::new(tiny);
         let expected = checkpoint.export().unwrap();
@@ -232,16 +210,10 @@ fn fields_go_by_their_other_names() {
 #[test]
 fn version_5_counts_the_encoders_layers_by_their_other_name_and_earlier_ones_do_not() {
     let mut checkpoint = Tiny::new("bart-gelu");
-    checkpoint
-        .config
-        .insert("num_hidden_layers".into(), json!(9));
-    checkpoint
-        .config
-        .insert("transformers_version".into(), json!("4.51.0"));
+    checkpoint.config.insert("num_hidden_layers".into(), json!(9));
+    checkpoint.config.insert("transformers_version".into(), json!("4.51.0"));
     checkpoint.export().unwrap();
-    checkpoint
-        .config
-        .insert("transformers_version".into(), json!("5.1.0"));
+    checkpoint.config.insert("transformers_version".into(), json!("5.1.0"));
     assert!(checkpoint.error().contains("model.encoder.layers.2"));
 }
 
@@ -249,11 +221,7 @@ fn version_5_counts_the_encoders_layers_by_their_other_name_and_earlier_ones_do_
 fn numbers_that_only_python_writes_are_read() {
     let checkpoint = Tiny::new("bart-gelu");
     let text = serde_json::to_string(&checkpoint.config).unwrap();
-    let text = text.replacen(
-        '{',
-        "{\"classifier_dropout\": NaN, \"limit\": -Infinity,",
-        1,
-    );
+    let text = text.replacen('{', "{\"classifier_dropout\": NaN, \"limit\": -Infinity,", 1);
     checkpoint.export_with(&text).unwrap();
     let text = text.replacen("NaN", "NaN, \"layerdrop\": Nan", 1);
     assert!(checkpoint.export_with(&text).is_err());
@@ -278,9 +246,6 @@ fn sizes_that_the_weights_cannot_hold_are_refused_by_name() {
         let mut checkpoint = Tiny::new(tiny);
         checkpoint.config.insert(field.into(), json!(1 << 24));
         let error = checkpoint.error();
-        assert!(
-            error.contains(field) || error.contains("16777"),
-            "{tiny} {field}: {error}"
-        );
+        assert!(error.contains(field) || error.contains("16777"), "{tiny} {field}: {error}");
     }
 }

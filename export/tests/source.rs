@@ -56,14 +56,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// `config.json` and weights in `folder`, which ends with a slash or is empty.
 fn files_in(folder: &str) -> Vec<Vec<u8>> {
     vec![
-        file(
-            &format!("{folder}pytorch_model.bin"),
-            &model("bin/pytorch_model.bin"),
-        ),
-        file(
-            &format!("{folder}config.json"),
-            br#"{"model_type": "pegasus"}"#,
-        ),
+        file(&format!("{folder}pytorch_model.bin"), &model("bin/pytorch_model.bin")),
+        file(&format!("{folder}config.json"), br#"{"model_type": "pegasus"}"#),
         file(&format!("{folder}tokenizer.json"), b"{}"),
         file(&format!("{folder}training_args.bin"), b"PK"),
         file(&format!("{folder}trainer_state.json"), b"{}"),
@@ -91,11 +85,7 @@ impl Given {
     }
 
     fn open_with(&self, progress: &dyn Progress) -> Result<Source> {
-        Source::open(
-            &self.path,
-            Some(&self.folder.path().join("scratch")),
-            progress,
-        )
+        Source::open(&self.path, Some(&self.folder.path().join("scratch")), progress)
     }
 
     /// Everything below the given folder, the archive itself left out.
@@ -130,9 +120,8 @@ fn refused_bytes(bytes: &[u8]) -> String {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -148,20 +137,11 @@ fn a_training_job_is_unpacked_as_far_as_needed() {
     let bytes = gzip(&tar(&entries));
     let given = Given::new("model.tar.gz", &bytes);
     let source = given.open().unwrap();
-    assert_eq!(
-        names_in(source.root()),
-        ["config.json", "pytorch_model.bin", "tokenizer.json"]
-    );
-    let hex: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    assert_eq!(names_in(source.root()), ["config.json", "pytorch_model.bin", "tokenizer.json"]);
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(source.digest(), format!("sha256:{hex}"));
     let description = source.describe();
-    assert_eq!(
-        (description.kind, description.name.as_str()),
-        (Kind::Archive, "model.tar.gz")
-    );
+    assert_eq!((description.kind, description.name.as_str()), (Kind::Archive, "model.tar.gz"));
     assert_eq!(description.inside, "");
     Checkpoint::open(source.root()).unwrap();
     drop(source);
@@ -171,11 +151,7 @@ fn a_training_job_is_unpacked_as_far_as_needed() {
 #[test]
 fn a_model_in_a_folder_is_found_in_archives_of_any_name() {
     let bytes = tar(&files_in("output/model/"));
-    for (name, bytes) in [
-        ("a.tar", bytes.clone()),
-        ("b.zip", gzip(&bytes)),
-        ("c", gzip(&bytes)),
-    ] {
+    for (name, bytes) in [("a.tar", bytes.clone()), ("b.zip", gzip(&bytes)), ("c", gzip(&bytes))] {
         let source_of = Given::new(name, &bytes);
         let source = source_of.open().unwrap();
         assert_eq!(source.describe().inside, "output/model");
@@ -191,10 +167,7 @@ fn the_last_training_step_is_read_when_there_is_nothing_else() {
     let given = Given::new("model.tar.gz", &gzip(&tar(&entries)));
     let source = given.open().unwrap();
     assert_eq!(source.describe().inside, "checkpoint-1000");
-    assert_eq!(
-        names_in(source.root()),
-        ["config.json", "pytorch_model.bin", "tokenizer.json"]
-    );
+    assert_eq!(names_in(source.root()), ["config.json", "pytorch_model.bin", "tokenizer.json"]);
     assert_eq!(names_in(source.root().parent().unwrap()).len(), 1);
 }
 
@@ -220,12 +193,7 @@ fn long_names_of_either_format_are_understood() {
             format!("{length} {key}={value}\n")
         };
         let records = record("path", &path) + &record("size", &contents.len().to_string());
-        pax.push(entry(
-            "PaxHeaders/x",
-            EntryType::XHeader,
-            "",
-            records.as_bytes(),
-        ));
+        pax.push(entry("PaxHeaders/x", EntryType::XHeader, "", records.as_bytes()));
         let mut whole = entry("short", EntryType::Regular, "", contents);
         let mut header = Header::from_byte_slice(&whole[..512]).clone();
         header.set_size(0);
@@ -283,10 +251,8 @@ fn entries_that_could_write_elsewhere_are_refused() {
     entries.push(entry(vocabulary, Link, "merges.txt", b""));
     entries.push(entry("merges.txt", Link, vocabulary, b""));
     assert!(refused(&entries).contains(nowhere));
-    let snapshot = [
-        file("config.json", b"{}"),
-        entry("model.safetensors", Symlink, "../../blobs/abc", b""),
-    ];
+    let snapshot =
+        [file("config.json", b"{}"), entry("model.safetensors", Symlink, "../../blobs/abc", b"")];
     assert!(refused(&snapshot).contains(out));
 }
 
@@ -360,12 +326,7 @@ fn archives_end_as_python_lets_them() {
         gzip(&entries),
         [&zipped[..], &[0; 10_000]].concat(),
         // Members one after another, with zeros between them.
-        [
-            &gzip(&entries[..5000])[..],
-            &[0; 99],
-            &gzip(&entries[5000..]),
-        ]
-        .concat(),
+        [&gzip(&entries[..5000])[..], &[0; 99], &gzip(&entries[5000..])].concat(),
     ] {
         let given = Given::new("model.tar.gz", &bytes);
         Checkpoint::open(given.open().unwrap().root()).unwrap();
@@ -399,12 +360,7 @@ fn a_link_to_an_entry_is_that_entry() {
             file("checkpoint-5/pytorch_model.bin", &weights),
             file("checkpoint-5/config.json", b"{}"),
             file("config.json", config),
-            entry(
-                "pytorch_model.bin",
-                Link,
-                "checkpoint-5/pytorch_model.bin",
-                b"",
-            ),
+            entry("pytorch_model.bin", Link, "checkpoint-5/pytorch_model.bin", b""),
         ],
         // All files are links.
         vec![
@@ -434,10 +390,7 @@ fn a_tokenizer_above_the_model_is_found() {
     let given = Given::new("model.tar.gz", &gzip(&tar(&entries)));
     let source = given.open().unwrap();
     assert_eq!(source.describe().inside, "checkpoint-20");
-    assert_eq!(
-        fs::read(source.tokenizer().join("tokenizer.json")).unwrap(),
-        b"above"
-    );
+    assert_eq!(fs::read(source.tokenizer().join("tokenizer.json")).unwrap(), b"above");
 }
 
 #[test]
@@ -445,18 +398,9 @@ fn weights_of_other_tools_are_named_with_what_to_do() {
     let said = |entries: &[Vec<u8>]| refused(entries);
     let config = file("config.json", b"{}");
     for (name, part) in [
-        (
-            "global_step9/zero_pp_rank_0_mp_rank_00_optim_states.pt",
-            "zero_to_fp32.py . .",
-        ),
-        (
-            "global_step9/mp_rank_00_model_states.pt",
-            "zero_to_fp32.py . .",
-        ),
-        (
-            "pytorch_model_fsdp_0/__0_0.distcp",
-            "accelerate merge-weights FOLDER OUTPUT",
-        ),
+        ("global_step9/zero_pp_rank_0_mp_rank_00_optim_states.pt", "zero_to_fp32.py . ."),
+        ("global_step9/mp_rank_00_model_states.pt", "zero_to_fp32.py . ."),
+        ("pytorch_model_fsdp_0/__0_0.distcp", "accelerate merge-weights FOLDER OUTPUT"),
         ("model-q4.gguf", "llama.cpp (.gguf)"),
         ("epoch=3.ckpt", "Lightning (.ckpt)"),
         ("encoder_model.onnx", "optimum exported to ONNX"),
@@ -473,11 +417,7 @@ fn weights_of_other_tools_are_named_with_what_to_do() {
 #[test]
 fn headers_that_lie_about_sizes_do_no_harm() {
     // An entry and a long name that claim more than there is, or could be.
-    for kind in [
-        EntryType::Regular,
-        EntryType::GNULongName,
-        EntryType::XHeader,
-    ] {
+    for kind in [EntryType::Regular, EntryType::GNULongName, EntryType::XHeader] {
         for size in [1 << 40, u64::MAX] {
             let mut header = Header::new_gnu();
             header.as_old_mut().name[..11].copy_from_slice(b"config.json");
@@ -486,10 +426,7 @@ fn headers_that_lie_about_sizes_do_no_harm() {
             header.set_cksum();
             let message = refused_bytes(&gzip(&tar(&[header.as_bytes().to_vec()])));
             let expected = ["ends too early", "bytes"];
-            assert!(
-                expected.iter().any(|part| message.contains(part)),
-                "{message}"
-            );
+            assert!(expected.iter().any(|part| message.contains(part)), "{message}");
         }
     }
 }
@@ -520,8 +457,7 @@ impl Progress for Recorder {
         self.advanced.fetch_add(amount, Ordering::Relaxed);
     }
     fn cancelled(&self) -> bool {
-        self.stop_after
-            .is_some_and(|bytes| self.advanced.load(Ordering::Relaxed) >= bytes)
+        self.stop_after.is_some_and(|bytes| self.advanced.load(Ordering::Relaxed) >= bytes)
     }
 }
 
@@ -543,14 +479,8 @@ fn progress_adds_up_and_can_stop_the_work() {
     );
     assert_eq!(recorder.advanced.load(Ordering::Relaxed), size);
 
-    let recorder = Recorder {
-        stop_after: Some(size / 2),
-        ..Recorder::default()
-    };
-    assert!(matches!(
-        given.open_with(&recorder),
-        Err(Error::Interrupted)
-    ));
+    let recorder = Recorder { stop_after: Some(size / 2), ..Recorder::default() };
+    assert!(matches!(given.open_with(&recorder), Err(Error::Interrupted)));
     assert_eq!(given.left_behind(), Vec::<PathBuf>::new());
 }
 
@@ -576,29 +506,17 @@ fn a_folder_is_used_where_it_is() {
     fs::write(root.join("training_args.bin"), "x").unwrap();
     assert_eq!(open(&root).digest(), digest);
     let above = open(folder.path());
-    assert_eq!(
-        (above.digest(), above.describe().inside.as_str()),
-        (digest.as_str(), "pegasus")
-    );
+    assert_eq!((above.digest(), above.describe().inside.as_str()), (digest.as_str(), "pegasus"));
     fs::write(root.join("pytorch_model.bin"), "Weights").unwrap();
     assert_ne!(open(&root).digest(), digest);
 
-    let recorder = Recorder {
-        stop_after: Some(0),
-        ..Recorder::default()
-    };
-    assert!(matches!(
-        Source::open(&root, None, &recorder),
-        Err(Error::Interrupted)
-    ));
+    let recorder = Recorder { stop_after: Some(0), ..Recorder::default() };
+    assert!(matches!(Source::open(&root, None, &recorder), Err(Error::Interrupted)));
 }
 
 #[test]
 fn the_manifest_gets_no_path_of_this_machine() {
     let given = Given::new("model.tar.gz", &gzip(&tar(&files_in("m/"))));
     let description = serde_json::to_string(given.open().unwrap().describe()).unwrap();
-    assert_eq!(
-        description,
-        r#"{"kind":"archive","name":"model.tar.gz","inside":"m"}"#
-    );
+    assert_eq!(description, r#"{"kind":"archive","name":"model.tar.gz","inside":"m"}"#);
 }

@@ -24,11 +24,8 @@ fn median(mut times: Vec<Duration>) -> f64 {
 fn main() -> epitome_runtime::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().expect("BUNDLE [THREADS [SOURCE]]");
-    let mut number = |default| {
-        arguments
-            .next()
-            .map_or(default, |text| text.parse().expect("a number"))
-    };
+    let mut number =
+        |default| arguments.next().map_or(default, |text| text.parse().expect("a number"));
     let (threads, length) = (number(1), number(512));
     let bundle = Bundle::open(&folder)?;
     let options = SessionOptions {
@@ -38,9 +35,7 @@ fn main() -> epitome_runtime::Result<()> {
     let start = Instant::now();
     let (mut encoder, mut decoder) = session::load(&bundle, &options)?;
     let load = start.elapsed();
-    let source: Vec<u32> = (0..length as u32)
-        .map(|token| 110 + token * 7 % 900)
-        .collect();
+    let source: Vec<u32> = (0..length as u32).map(|token| 110 + token * 7 % 900).collect();
     let start = Instant::now();
     let memory = encoder.encode(&source[..length.min(32)])?;
     decoder.start(vec![memory], 1, 2)?.step(&[5], &[0])?;
@@ -72,10 +67,7 @@ fn main() -> epitome_runtime::Result<()> {
         println!("decoder step, {beams} beams: {:.2} ms", median(times));
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for line in status
-        .lines()
-        .filter(|line| line.starts_with("VmHWM") || line.starts_with("Rss"))
-    {
+    for line in status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("Rss")) {
         println!("{line}");
     }
     Ok(())

@@ -33,8 +33,7 @@ impl StepModel for Fixed {
     fn step(&mut self, tokens: &[u32], _: &[u32]) -> Result<&mut [f32], Infallible> {
         let start = Instant::now();
         self.logits.clear();
-        self.logits
-            .extend_from_slice(&self.pristine[..tokens.len() * VOCAB]);
+        self.logits.extend_from_slice(&self.pristine[..tokens.len() * VOCAB]);
         self.copying += start.elapsed();
         Ok(&mut self.logits)
     }
@@ -53,17 +52,12 @@ fn logits(count: usize) -> Vec<f32> {
         state ^= state << 17;
         (state >> 40) as f32 / (1_u64 << 24) as f32
     };
-    (0..count)
-        .map(|_| ((0..4).map(|_| uniform()).sum::<f32>() - 2.0) * 6.0)
-        .collect()
+    (0..count).map(|_| ((0..4).map(|_| uniform()).sum::<f32>() - 2.0) * 6.0).collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut model = Fixed {
-        pristine: logits(8 * VOCAB),
-        logits: Vec::new(),
-        copying: Duration::ZERO,
-    };
+    let mut model =
+        Fixed { pristine: logits(8 * VOCAB), logits: Vec::new(), copying: Duration::ZERO };
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
     let defaults = defaults.as_object().ok_or("an object")?;
     let source = [5; 512];
@@ -88,10 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         parameters["max_new_tokens"] = json!(STEPS);
         let parameters = parameters.as_object().ok_or("an object")?;
         let parameters = GenerationParameters::from_json(parameters)?;
-        let limits = Limits {
-            max_target_positions: None,
-            vocab_size: VOCAB,
-        };
+        let limits = Limits { max_target_positions: None, vocab_size: VOCAB };
         let config = GenerationConfig::resolve(defaults, &parameters, limits)?;
         let mut least = f64::INFINITY;
         for _ in 0..REPEATS {

@@ -134,23 +134,13 @@ impl Error {
 
     /// An input or output error on `path`.
     pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
-        Self::Io {
-            path: path.as_ref().into(),
-            source,
-        }
+        Self::Io { path: path.as_ref().into(), source }
     }
 
     /// A failure inside ONNX Runtime, as one line.
     pub(crate) fn onnx_runtime(during: impl Into<String>, error: impl std::fmt::Display) -> Self {
-        let message = error
-            .to_string()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        Self::OnnxRuntime {
-            during: during.into(),
-            message,
-        }
+        let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::OnnxRuntime { during: during.into(), message }
     }
 }
 

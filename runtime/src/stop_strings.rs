@@ -63,9 +63,7 @@ impl Unit {
             Self::ByteFallback => {
                 let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
                 let hexadecimal = digits.len() == 2 && digits.is_ascii();
-                let byte = u8::from_str_radix(digits, 16)
-                    .ok()
-                    .filter(|_| hexadecimal)?;
+                let byte = u8::from_str_radix(digits, 16).ok().filter(|_| hexadecimal)?;
                 Some(Box::new([byte]))
             }
         }
@@ -90,9 +88,9 @@ fn byte_of(character: char) -> Option<u8> {
     let code = u32::from(character);
     match u8::try_from(code) {
         Ok(byte) => printable(&byte).then_some(byte),
-        Err(_) => (0..=u8::MAX)
-            .filter(|byte| !printable(byte))
-            .nth(code.checked_sub(0x100)? as usize),
+        Err(_) => {
+            (0..=u8::MAX).filter(|byte| !printable(byte)).nth(code.checked_sub(0x100)? as usize)
+        }
     }
 }
 
@@ -156,20 +154,13 @@ impl StopStringCriteria {
             Unit::ByteLevel | Unit::ByteFallback => text.len(),
         };
         let window = stop_strings.iter().map(length).max().unwrap_or(0);
-        let stop_strings: Vec<Box<[u8]>> = stop_strings
-            .iter()
-            .map(|text| text.as_bytes().into())
-            .collect();
-        let possible = texts.texts.iter().flatten().any(|token| {
-            stop_strings
-                .iter()
-                .any(|stop| overlaps(token, stop).next().is_some())
-        });
-        possible.then_some(Self {
-            texts,
-            stop_strings,
-            window,
-        })
+        let stop_strings: Vec<Box<[u8]>> =
+            stop_strings.iter().map(|text| text.as_bytes().into()).collect();
+        let possible =
+            texts.texts.iter().flatten().any(|token| {
+                stop_strings.iter().any(|stop| overlaps(token, stop).next().is_some())
+            });
+        possible.then_some(Self { texts, stop_strings, window })
     }
 
     /// Whether tokens, newest first, end in this stop string.
@@ -211,9 +202,7 @@ fn overlaps<'a>(token: &'a [u8], stop: &'a [u8]) -> impl Iterator<Item = usize> 
 impl StopStrings for StopStringCriteria {
     fn ends(&self, token_ids: &[u32]) -> bool {
         let newest_first = token_ids.iter().rev().take(self.window).copied();
-        self.stop_strings
-            .iter()
-            .any(|stop| self.matches(stop, newest_first.clone()))
+        self.stop_strings.iter().any(|stop| self.matches(stop, newest_first.clone()))
     }
 }
 
@@ -224,10 +213,7 @@ mod tests {
     /// A criterion over tokens that are just texts.
     fn criterion(texts: &[&str], stop_strings: &[&str]) -> Option<StopStringCriteria> {
         let texts = TokenTexts {
-            texts: texts
-                .iter()
-                .map(|text| Some(text.as_bytes().into()))
-                .collect(),
+            texts: texts.iter().map(|text| Some(text.as_bytes().into())).collect(),
             unit: Unit::Characters,
         };
         let stop_strings: Vec<String> = stop_strings.iter().map(|&text| text.to_owned()).collect();

@@ -57,11 +57,7 @@ impl ModelSettings {
 
     /// The settings that these parameters come to.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
-        Ok(GenerationConfig::resolve(
-            &self.defaults,
-            parameters,
-            self.limits,
-        )?)
+        Ok(GenerationConfig::resolve(&self.defaults, parameters, self.limits)?)
     }
 }
 
@@ -82,14 +78,7 @@ impl Summarizer {
             (tokenizer, sessions.join().expect("loading does not panic"))
         });
         let (tokenizer, (encoder, decoder)) = (tokenizer?, sessions?);
-        Ok(Self {
-            bundle,
-            tokenizer,
-            encoder,
-            decoder,
-            settings,
-            rows_together: ROWS_TOGETHER,
-        })
+        Ok(Self { bundle, tokenizer, encoder, decoder, settings, rows_together: ROWS_TOGETHER })
     }
 
     /// Puts `prefix` before every document, instead of what the manifest records.
@@ -121,10 +110,7 @@ impl Summarizer {
         progress: &mut dyn Progress,
     ) -> Result<Vec<Summary>> {
         let mut summaries: Vec<Option<Summary>> = texts.iter().map(|_| None).collect();
-        let mut collector = Collector {
-            progress,
-            summaries: &mut summaries,
-        };
+        let mut collector = Collector { progress, summaries: &mut summaries };
         self.summarize_each(texts, parameters, &mut collector)?;
         Ok(summaries.into_iter().flatten().collect())
     }
@@ -195,10 +181,7 @@ impl Summarizer {
         let shape = &self.bundle.manifest().shape;
         let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
         match tokens.ids.iter().find(|id| **id as usize >= vocab_size) {
-            None => Ok(Document {
-                tokens,
-                tokenize: start.elapsed(),
-            }),
+            None => Ok(Document { tokens, tokenize: start.elapsed() }),
             Some(id) => Err(Error::Tokenizer {
                 path: self.bundle.path(TOKENIZER),
                 problem: format!("gives token {id}, and the model has {vocab_size} tokens"),
@@ -225,15 +208,10 @@ impl Summarizer {
             });
         }
         let start = Instant::now();
-        let sources: Vec<_> = batch
-            .iter()
-            .map(|&index| Source::new(&documents[index].tokens.ids))
-            .collect();
-        let mut decoding = self.decoder.start(
-            memories,
-            config.rows_per_document(),
-            config.longest_history(),
-        )?;
+        let sources: Vec<_> =
+            batch.iter().map(|&index| Source::new(&documents[index].tokens.ids)).collect();
+        let mut decoding =
+            self.decoder.start(memories, config.rows_per_document(), config.longest_history())?;
         let mut progress = BatchProgress {
             progress,
             tokenizer: &self.tokenizer,

@@ -16,10 +16,7 @@ fn first_sessions_can_be_made_at_once() {
     let model = folder.path().join("smallest.onnx");
     std::fs::write(&model, SMALLEST_MODEL).unwrap();
     let runtime = OnnxRuntime::load().unwrap();
-    let options = SessionOptions {
-        threads: NonZeroUsize::MIN,
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions { threads: NonZeroUsize::MIN, ..SessionOptions::default() };
 
     let start = Barrier::new(SESSIONS);
     std::thread::scope(|scope| {

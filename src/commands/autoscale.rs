@@ -56,11 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.dry_run {
         let out = &mut stdout().lock();
         for (operation, body) in calls {
-            writeln!(
-                out,
-                "{}",
-                serde_json::to_string_pretty(&json!({operation: body}))?
-            )?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&json!({operation: body}))?)?;
         }
         return Ok(out.flush()?);
     }

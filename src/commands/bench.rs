@@ -64,13 +64,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(budget) = arguments
-        .budget_ms
-        .filter(|budget| budget.is_nan() || *budget <= 0.0)
-    {
-        bail!(Usage(format!(
-            "--budget-ms is {budget}, and must be above 0"
-        )));
+    if let Some(budget) = arguments.budget_ms.filter(|budget| budget.is_nan() || *budget <= 0.0) {
+        bail!(Usage(format!("--budget-ms is {budget}, and must be above 0")));
     }
     let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
     let options = arguments.session.options();
@@ -84,23 +79,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     interrupt::watch();
     let bar = SummaryBar::new();
-    let samples = sweep(
-        &mut summarizer,
-        &data,
-        &settings,
-        arguments.repeats.get(),
-        &bar,
-    );
+    let samples = sweep(&mut summarizer, &data, &settings, arguments.repeats.get(), &bar);
     bar.clear();
     let samples = samples?;
 
     let model = ModelRecord::of(summarizer.bundle(), options.threads.get());
-    let results = Results::new(
-        model,
-        record(arguments, &data, &samples),
-        &settings,
-        &samples,
-    );
+    let results = Results::new(model, record(arguments, &data, &samples), &settings, &samples);
     let results = match arguments.budget_ms {
         Some(budget) => results.within(budget),
         None => results,

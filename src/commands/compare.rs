@@ -54,11 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.format {
         Format::Text => show(&record),
         Format::Json => {
-            writeln!(
-                stdout().lock(),
-                "{}",
-                serde_json::to_string_pretty(&record)?
-            )?;
+            writeln!(stdout().lock(), "{}", serde_json::to_string_pretty(&record)?)?;
             ended(&record)
         }
     }

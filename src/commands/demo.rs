@@ -32,12 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let fixtures = fixtures()?;
     if Bundle::open(&arguments.output).is_err() {
-        export(
-            &fixtures.join(ARCHIVE),
-            None,
-            &arguments.output,
-            ExportOptions::default(),
-        )?;
+        export(&fixtures.join(ARCHIVE), None, &arguments.output, ExportOptions::default())?;
     }
     let mut summarizer = Summarizer::open(&arguments.output)?;
     let articles = articles(&fixtures.join("articles"))?;
@@ -64,34 +59,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .iter()
             .map(|&penalty| {
                 let length_penalty = Some(penalty);
-                let parameters = GenerationParameters {
-                    length_penalty,
-                    ..Default::default()
-                };
+                let parameters = GenerationParameters { length_penalty, ..Default::default() };
                 let summary = summarizer.summarize(&[text], &parameters)?.remove(0);
                 Ok(Column::of(length_penalty, &summary))
             })
             .collect::<Result<Vec<_>>>()?;
         output::side_by_side(out, &columns)?;
         let model = arguments.output.display();
-        writeln!(
-            out,
-            "\nNow your own: epitome summarize --model {model} FILE"
-        )?;
+        writeln!(out, "\nNow your own: epitome summarize --model {model} FILE")?;
     }
     Ok(out.flush()?)
 }
 
 /// The repository's fixtures: below the current folder, or where this program was built.
 fn fixtures() -> Result<PathBuf> {
-    let places = [
-        PathBuf::from("fixtures"),
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"),
-    ];
-    match places
-        .into_iter()
-        .find(|folder| folder.join(ARCHIVE).is_file())
-    {
+    let places =
+        [PathBuf::from("fixtures"), Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")];
+    match places.into_iter().find(|folder| folder.join(ARCHIVE).is_file()) {
         Some(folder) => Ok(folder),
         None => bail!(Usage(format!(
             "found no fixtures/{ARCHIVE}: run the demo in a clone of the repository"
@@ -102,9 +86,7 @@ fn fixtures() -> Result<PathBuf> {
 /// The first few articles, by name.
 fn articles(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {folder:?}"))?;
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     paths.truncate(SHOWN);
     paths

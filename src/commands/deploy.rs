@@ -67,23 +67,13 @@ struct HostingFlags {
     )]
     instance_type: String,
     /// How many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        conflicts_with = "serverless"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "serverless")]
     instance_count: u32,
     /// No instances: memory for each request as it comes
     #[arg(long)]
     serverless: bool,
     /// Memory of a serverless endpoint
-    #[arg(
-        long,
-        value_name = "MB",
-        default_value_t = 4096,
-        requires = "serverless"
-    )]
+    #[arg(long, value_name = "MB", default_value_t = 4096, requires = "serverless")]
     memory: u32,
     /// Requests that a serverless endpoint works on at a time
     #[arg(long, value_name = "N", default_value_t = 5, requires = "serverless")]
@@ -100,15 +90,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let folder = Path::new(&arguments.model);
     let address = arguments.upload.as_ref();
-    let address = address
-        .map(|prefix| s3_upload::address(folder, prefix))
-        .transpose()?;
+    let address = address.map(|prefix| s3_upload::address(folder, prefix)).transpose()?;
     let spec = DeploymentSpec {
         endpoint: arguments.endpoint.clone(),
         image: arguments.image.clone(),
-        model: address
-            .as_ref()
-            .map_or_else(|| arguments.model.clone(), S3Uri::to_string),
+        model: address.as_ref().map_or_else(|| arguments.model.clone(), S3Uri::to_string),
         role: arguments.role.clone(),
         hosting: hosting(&arguments.hosting),
         environment: arguments.environment.iter().cloned().collect(),
@@ -131,10 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(address) = &address {
         s3_upload::bundle(folder, address)?;
     }
-    let polling = Polling {
-        interval: arguments.interval.0,
-        progress: &StateLines::new(),
-    };
+    let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
     let outcome = interrupt::during(|| deploy(&control_plane, &spec, polling))?;
     let seconds = start.elapsed().as_secs_f64();
     let endpoint = &spec.endpoint;
@@ -151,10 +134,7 @@ fn hosting(flags: &HostingFlags) -> Hosting {
     let instance_type = flags.instance_type.clone();
     let count = flags.instance_count;
     if flags.serverless {
-        Hosting::Serverless {
-            memory: flags.memory,
-            concurrency: flags.concurrency,
-        }
+        Hosting::Serverless { memory: flags.memory, concurrency: flags.concurrency }
     } else if let Some(output) = &flags.async_output {
         Hosting::Async {
             instance_type,
@@ -163,9 +143,6 @@ fn hosting(flags: &HostingFlags) -> Hosting {
             concurrency: flags.async_concurrency,
         }
     } else {
-        Hosting::Instances {
-            instance_type,
-            count,
-        }
+        Hosting::Instances { instance_type, count }
     }
 }

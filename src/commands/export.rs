@@ -26,10 +26,7 @@ pub(crate) struct Arguments {
     /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY
     #[cfg_attr(
         feature = "aws",
-        arg(
-            required_unless_present = "training_job",
-            conflicts_with = "training_job"
-        )
+        arg(required_unless_present = "training_job", conflicts_with = "training_job")
     )]
     #[cfg_attr(not(feature = "aws"), arg(required = true))]
     source: Option<PathBuf>,
@@ -188,10 +185,7 @@ fn measure_loss(source: &Path, base: Option<&Path>, output: &Path, data: &Datase
         .tempdir_in(beside)
         .with_context(|| format!("cannot make a folder in '{}'", beside.display()))?;
     let reference = folder.path().join("bundle");
-    let unverified = ExportOptions {
-        verify: false,
-        ..ExportOptions::default()
-    };
+    let unverified = ExportOptions { verify: false, ..ExportOptions::default() };
     export(source, base, &reference, unverified)?;
     let (parameters, options) = (GenerationParameters::default(), SessionOptions::default());
     let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
@@ -210,11 +204,7 @@ pub(super) fn export(
     let base = base.map(origin).transpose()?;
     let output = Location::parse(output)?;
     with_bar(|progress| {
-        let options = ExportOptions {
-            base: base.as_deref(),
-            progress,
-            ..options
-        };
+        let options = ExportOptions { base: base.as_deref(), progress, ..options };
         match output {
             Location::Path(folder) => Ok(epitome_export::export(&*source, folder, &options)?),
             #[cfg(feature = "aws")]
@@ -228,10 +218,7 @@ fn origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
     Ok(match Location::parse(text)? {
         Location::Path(path) => Box::new(path),
         #[cfg(feature = "aws")]
-        Location::S3(uri) => Box::new(S3Source {
-            s3: crate::aws::s3()?,
-            uri,
-        }),
+        Location::S3(uri) => Box::new(S3Source { s3: crate::aws::s3()?, uri }),
     })
 }
 
@@ -245,9 +232,7 @@ fn export_to_s3(
     let s3 = crate::aws::s3()?;
     // What cannot be sent is better known before the work than after it.
     let destination = s3.destination(uri, options.progress)?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".epitome-bundle-")
-        .tempdir()?;
+    let scratch = tempfile::Builder::new().prefix(".epitome-bundle-").tempdir()?;
     let bundle = scratch.path().join("bundle");
     let manifest = epitome_export::export(source, &bundle, options)?;
     s3.put_bundle(&bundle, &destination, options.progress)?;

@@ -40,25 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut row = |name: &str, value: String| writeln!(out, "{name:<14} {value}");
     row("architecture", manifest.architecture.clone())?;
     row("precision", manifest.precision.to_string())?;
-    row(
-        "layers",
-        format!(
-            "{} encoder, {} decoder",
-            shape.encoder_layers, shape.decoder_layers
-        ),
-    )?;
+    row("layers", format!("{} encoder, {} decoder", shape.encoder_layers, shape.decoder_layers))?;
     row(
         "hidden size",
-        format!(
-            "{}, {} heads of {}",
-            shape.hidden_size, shape.heads, shape.head_size
-        ),
+        format!("{}, {} heads of {}", shape.hidden_size, shape.heads, shape.head_size),
     )?;
     row("vocabulary", shape.vocab_size.to_string())?;
-    row(
-        "source",
-        format!("at most {} tokens", manifest.max_source_tokens),
-    )?;
+    row("source", format!("at most {} tokens", manifest.max_source_tokens))?;
     row(
         "summary",
         match shape.max_target_positions {
@@ -69,21 +57,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(prefix) = &manifest.source_prefix {
         row("prefix", format!("{prefix:?} before every source"))?;
     }
-    row(
-        "made from",
-        format!("{} ({})", manifest.source.name, manifest.source.weights),
-    )?;
+    row("made from", format!("{} ({})", manifest.source.name, manifest.source.weights))?;
     row("", manifest.source.digest.clone())?;
-    row(
-        "made by",
-        format!("{} {}", manifest.tool.name, manifest.tool.version),
-    )?;
+    row("made by", format!("{} {}", manifest.tool.name, manifest.tool.version))?;
     match &manifest.onnxruntime {
         Some(version) => row("verified with", format!("ONNX Runtime {version}"))?,
-        None => row(
-            "verified with",
-            "nothing (verification was left out)".into(),
-        )?,
+        None => row("verified with", "nothing (verification was left out)".into())?,
     }
     let total: u64 = manifest.files.values().map(|file| file.bytes).sum();
     row("size", format!("{:.1} MB", total as f64 / 1e6))?;

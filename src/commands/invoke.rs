@@ -53,9 +53,7 @@ struct Answer {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let variants = arguments.generation.requests()?;
     if arguments.stream && variants.len() > 1 {
-        bail!(Usage(
-            "--stream shows one summary: give one --length-penalty".into()
-        ));
+        bail!(Usage("--stream shows one summary: give one --length-penalty".into()));
     }
     let documents = inputs::read(&arguments.files)?;
     let url = arguments.endpoint_url.as_deref();
@@ -71,10 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .map(|parameters| {
                 let start = Instant::now();
                 let texts = invoker.summarize(&document.text, parameters)?;
-                Ok(Answer {
-                    texts,
-                    time: start.elapsed(),
-                })
+                Ok(Answer { texts, time: start.elapsed() })
             })
             .collect::<Result<Vec<_>>>()?;
         show(out, arguments.format, document, &variants, &answers)?;
@@ -128,10 +123,7 @@ fn show(
 }
 
 fn column(parameters: &Map<String, Value>, answer: &Answer) -> Column {
-    let words = answer
-        .texts
-        .first()
-        .map_or(0, |text| text.split_whitespace().count());
+    let words = answer.texts.first().map_or(0, |text| text.split_whitespace().count());
     Column {
         penalty: parameters.get("length_penalty").and_then(Value::as_f64),
         facts: format!("{words} words, {}", output::milliseconds(answer.time)),

@@ -103,11 +103,8 @@ fn work(arguments: &Arguments, progress: &StageBar) -> Result<(Prepared, Option<
 }
 
 fn report(prepared: &Prepared, arguments: &Arguments, start: Instant) {
-    let dropped: Vec<String> = prepared
-        .dropped
-        .iter()
-        .map(|(why, count)| format!("{count} {why}"))
-        .collect();
+    let dropped: Vec<String> =
+        prepared.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
     let dropped = if dropped.is_empty() {
         "none left out".to_owned()
     } else {
@@ -141,11 +138,7 @@ fn table(lengths: &Lengths, flags: &LengthFlags) -> Result<()> {
             line.push_str(&format!("{:>8}", of.quantile(share)));
         }
         let percent = 100.0 * of.truncated as f64 / lengths.rows.max(1) as f64;
-        writeln!(
-            out,
-            "{line}  {} ({percent:.1}%) beyond {limit}",
-            of.truncated
-        )
+        writeln!(out, "{line}  {} ({percent:.1}%) beyond {limit}", of.truncated)
     };
     row("text", &lengths.text, flags.max_source_length)?;
     row("summary", &lengths.summary, flags.max_target_length)?;

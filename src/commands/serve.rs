@@ -37,20 +37,10 @@ const API_KEY: &str = "EPITOME_API_KEY";
 pub(crate) struct Arguments {
     /// Folder of a bundle, or of a checkpoint, which is exported to a temporary folder first; with
     /// --multi-model, the folder in which the models lie
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "EPITOME_MODEL",
-        default_value = "/opt/ml/model"
-    )]
+    #[arg(long, value_name = "DIR", env = "EPITOME_MODEL", default_value = "/opt/ml/model")]
     model: PathBuf,
     /// Address to listen on
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "EPITOME_HOST",
-        default_value = "127.0.0.1"
-    )]
+    #[arg(long, value_name = "ADDRESS", env = "EPITOME_HOST", default_value = "127.0.0.1")]
     host: IpAddr,
     /// Port to listen on, 0 for any free one
     #[arg(long, env = "SAGEMAKER_BIND_TO_PORT", default_value_t = 8080)]
@@ -60,12 +50,7 @@ pub(crate) struct Arguments {
     supervise: bool,
     /// When to compare the digests of a bundle's files with its manifest; a wrong one makes /ping
     /// answer 503
-    #[arg(
-        long,
-        value_name = "WHEN",
-        env = "EPITOME_CHECK",
-        default_value = "background"
-    )]
+    #[arg(long, value_name = "WHEN", env = "EPITOME_CHECK", default_value = "background")]
     check: CheckWhen,
     #[command(flatten)]
     access: AccessFlags,
@@ -87,12 +72,7 @@ struct AccessFlags {
     #[arg(long, value_name = "FILE", env = "EPITOME_API_KEY_FILE")]
     api_key: Option<PathBuf>,
     /// Origin of web pages elsewhere that may ask, as https://app.example; * for all
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "EPITOME_ALLOW_ORIGIN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ORIGIN", env = "EPITOME_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
     /// Requests were authenticated before they come here, as in SageMaker
     #[arg(
@@ -110,12 +90,7 @@ struct ContractFlags {
     #[arg(long, env = "HF_TASK", default_value = "text2text-generation")]
     task: String,
     /// Whether the answer to one text is a list of one object, or the object
-    #[arg(
-        long,
-        value_name = "SHAPE",
-        env = "EPITOME_ANSWER",
-        default_value = "list"
-    )]
+    #[arg(long, value_name = "SHAPE", env = "EPITOME_ANSWER", default_value = "list")]
     answer: Answer,
     /// Format of answers to requests that accept anything: */* for that of the request
     #[arg(
@@ -126,12 +101,7 @@ struct ContractFlags {
     )]
     default_accept: String,
     /// Largest body of a request; 0 stands for the limit of a real-time endpoint
-    #[arg(
-        long,
-        value_name = "MB",
-        env = "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        default_value_t = 25
-    )]
+    #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB", default_value_t = 25)]
     max_payload: usize,
     /// Memory that all requests may take together; without it, a part of what this process may use
     #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
@@ -277,9 +247,7 @@ impl FromStr for LogLevel {
             Ok(11..=20) => Level::INFO,
             Ok(21..=30) => Level::WARN,
             Ok(_) => Level::ERROR,
-            Err(_) => text
-                .parse()
-                .map_err(|_| "expected error, warn, info, debug or trace")?,
+            Err(_) => text.parse().map_err(|_| "expected error, warn, info, debug or trace")?,
         };
         Ok(Self(level))
     }
@@ -418,23 +386,14 @@ struct Exporter;
 impl PrepareModel for Exporter {
     fn prepare(&self, folder: &Path, stop: &AtomicBool) -> Result<PreparedModel, BoxError> {
         if folder.join(MANIFEST).is_file() {
-            return Ok(PreparedModel {
-                bundle: folder.into(),
-                scratch: None,
-            });
+            return Ok(PreparedModel { bundle: folder.into(), scratch: None });
         }
         // The model folder may be read-only.
         let scratch = Scratch::new()?;
         let bundle = scratch.path().join("bundle");
-        let options = ExportOptions {
-            progress: &Stop(stop),
-            ..ExportOptions::default()
-        };
+        let options = ExportOptions { progress: &Stop(stop), ..ExportOptions::default() };
         epitome_export::export(folder, &bundle, &options)?;
-        Ok(PreparedModel {
-            bundle,
-            scratch: Some(scratch),
-        })
+        Ok(PreparedModel { bundle, scratch: Some(scratch) })
     }
 }
 

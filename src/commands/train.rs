@@ -90,10 +90,7 @@ fn stop_where_asked() -> Result<()> {
 /// Shows how the job gets on, and what its model is.
 fn follow(control_plane: &ControlPlane, name: &str, arguments: &Arguments) -> Result<()> {
     let states = StateLines::new();
-    let polling = Polling {
-        interval: arguments.interval.0,
-        progress: &states,
-    };
+    let polling = Polling { interval: arguments.interval.0, progress: &states };
     let mut line = |line: &str| {
         if arguments.logs {
             eprintln!("{line}");

@@ -48,10 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.dry_run || !arguments.yes && !agreed()? {
         return Ok(());
     }
-    let polling = Polling {
-        interval: arguments.interval.0,
-        progress: &StateLines::new(),
-    };
+    let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
     interrupt::during(|| remove(&control_plane, &removal, polling))?;
     eprintln!("Removed. The model and the image stay where they are, in S3 and ECR");
     Ok(())
@@ -60,9 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Whether the user says yes.
 fn agreed() -> Result<bool> {
     if !stdin().is_terminal() {
-        bail!(Usage(
-            "nothing was removed: say --yes, for there is nobody to ask".into()
-        ));
+        bail!(Usage("nothing was removed: say --yes, for there is nobody to ask".into()));
     }
     write!(stderr(), "Remove all of this? [y/N] ")?;
     let mut answer = String::new();

@@ -96,23 +96,17 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        let length = headers
-            .get("content-length")
-            .map_or(0, |length| length.parse().unwrap());
+        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let (status, answer) = match check(&line, &headers) {
-            Err(problem) => (
-                403,
-                json!({"__type": "InvalidSignatureException", "message": problem}),
-            ),
+            Err(problem) => {
+                (403, json!({"__type": "InvalidSignatureException", "message": problem}))
+            }
             Ok(operation) => {
                 let body = serde_json::from_slice(&body).unwrap();
                 let mut state = state.lock().unwrap();
-                state.calls.push(Call {
-                    operation: operation.clone(),
-                    body,
-                });
+                state.calls.push(Call { operation: operation.clone(), body });
                 state.answer(&operation)
             }
         };
@@ -134,9 +128,7 @@ fn check(line: &str, headers: &BTreeMap<String, String>) -> Result<String, Strin
     if header("content-type")? != "application/x-amz-json-1.1" {
         return Err("wrong content-type".into());
     }
-    let (target, operation) = header("x-amz-target")?
-        .split_once('.')
-        .ok_or("no operation")?;
+    let (target, operation) = header("x-amz-target")?.split_once('.').ok_or("no operation")?;
     let service = match target {
         "SageMaker" => "sagemaker",
         "Logs_20140328" => "logs",
@@ -156,10 +148,7 @@ fn check(line: &str, headers: &BTreeMap<String, String>) -> Result<String, Strin
             return Err(format!("{name} is not signed"));
         }
     }
-    let signature = authorization
-        .rsplit("Signature=")
-        .next()
-        .unwrap_or_default();
+    let signature = authorization.rsplit("Signature=").next().unwrap_or_default();
     if signature.len() != 64 {
         return Err("no signature".into());
     }
@@ -173,10 +162,7 @@ type Answer = (u16, Value);
 
 fn missing(what: &str) -> Answer {
     let message = format!("Could not find {what}.");
-    (
-        400,
-        json!({"__type": "ValidationException", "message": message}),
-    )
+    (400, json!({"__type": "ValidationException", "message": message}))
 }
 
 impl State {
@@ -200,12 +186,9 @@ impl State {
             "DescribeModel" => found(&self.models, &name("ModelName")),
             "DescribeEndpointConfig" => found(&self.configs, &name("EndpointConfigName")),
             "ListModels" => list(&self.models, "Models", "ModelName", &name("NameContains")),
-            "ListEndpointConfigs" => list(
-                &self.configs,
-                "EndpointConfigs",
-                "EndpointConfigName",
-                &name("NameContains"),
-            ),
+            "ListEndpointConfigs" => {
+                list(&self.configs, "EndpointConfigs", "EndpointConfigName", &name("NameContains"))
+            }
             "DeleteModel" => removed(&mut self.models, &name("ModelName")),
             "DeleteEndpointConfig" => removed(&mut self.configs, &name("EndpointConfigName")),
             "CreateEndpoint" => {
@@ -252,22 +235,13 @@ impl State {
                 (200, json!({"logStreams": [{"logStreamName": stream}]}))
             }
             "GetLogEvents" => {
-                let from: usize = body["nextToken"]
-                    .as_str()
-                    .map_or(0, |token| token.parse().unwrap());
-                let events: Vec<_> = self.log[from..]
-                    .iter()
-                    .map(|line| json!({"message": line}))
-                    .collect();
-                (
-                    200,
-                    json!({"events": events, "nextForwardToken": self.log.len().to_string()}),
-                )
+                let from: usize =
+                    body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+                let events: Vec<_> =
+                    self.log[from..].iter().map(|line| json!({"message": line})).collect();
+                (200, json!({"events": events, "nextForwardToken": self.log.len().to_string()}))
             }
-            other => (
-                400,
-                json!({"__type": "UnknownOperationException", "message": other}),
-            ),
+            other => (400, json!({"__type": "UnknownOperationException", "message": other})),
         }
     }
 
@@ -283,10 +257,7 @@ impl State {
         };
         let mut answer = Map::new();
         answer.insert("EndpointStatus".into(), status.into());
-        answer.insert(
-            "EndpointConfigName".into(),
-            endpoint["EndpointConfigName"].clone(),
-        );
+        answer.insert("EndpointConfigName".into(), endpoint["EndpointConfigName"].clone());
         if let Some(failure) = self.failure {
             answer.insert("FailureReason".into(), failure.into());
         }
@@ -295,23 +266,16 @@ impl State {
 }
 
 fn found(things: &BTreeMap<String, Value>, name: &str) -> Answer {
-    things
-        .get(name)
-        .map_or_else(|| missing(name), |thing| (200, thing.clone()))
+    things.get(name).map_or_else(|| missing(name), |thing| (200, thing.clone()))
 }
 
 fn removed(things: &mut BTreeMap<String, Value>, name: &str) -> Answer {
-    things
-        .remove(name)
-        .map_or_else(|| missing(name), |_| (200, json!({})))
+    things.remove(name).map_or_else(|| missing(name), |_| (200, json!({})))
 }
 
 /// Everything whose name holds `part`.
 fn list(things: &BTreeMap<String, Value>, field: &str, name: &str, part: &str) -> Answer {
-    let items: Vec<_> = things
-        .keys()
-        .filter(|key| key.contains(part))
-        .map(|key| json!({name: key}))
-        .collect();
+    let items: Vec<_> =
+        things.keys().filter(|key| key.contains(part)).map(|key| json!({name: key})).collect();
     (200, json!({field: items}))
 }

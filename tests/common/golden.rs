@@ -23,9 +23,7 @@ impl Golden<'_> {
     /// and lengths that the architecture makes interesting.
     pub(crate) fn groups(&self) -> Vec<&str> {
         let names = self.0.names();
-        let groups = names
-            .into_iter()
-            .filter_map(|name| name.strip_suffix(".input_ids"));
+        let groups = names.into_iter().filter_map(|name| name.strip_suffix(".input_ids"));
         let mut groups: Vec<_> = groups.filter(|name| !name.contains('.')).collect();
         groups.sort_unstable();
         for needed in ["batch", "limit", "one", "two"] {
@@ -36,25 +34,18 @@ impl Golden<'_> {
 
     pub(crate) fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
         let tensor = self.0.tensor(name).expect(name);
-        let floats = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        let floats =
+            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
         (tensor.shape().to_vec(), floats.collect())
     }
 
     /// Rows of a matrix of integers.
     pub(crate) fn rows(&self, name: &str) -> Vec<Vec<u32>> {
         let tensor = self.0.tensor(name).expect(name);
-        let numbers = tensor
-            .data()
-            .chunks_exact(8)
-            .map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+        let numbers =
+            tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
         let numbers: Vec<u32> = numbers.map(|number| number as u32).collect();
-        numbers
-            .chunks(tensor.shape()[1])
-            .map(<[u32]>::to_vec)
-            .collect()
+        numbers.chunks(tensor.shape()[1]).map(<[u32]>::to_vec).collect()
     }
 }
 

@@ -14,9 +14,7 @@ use tempfile::TempDir;
 
 /// A path below `fixtures/`.
 pub(crate) fn fixture(path: impl AsRef<Path>) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
 /// Names of the tiny checkpoints of an architecture, or of all for an empty prefix.
@@ -52,10 +50,7 @@ impl Exported {
         source: impl AsRef<Path>,
         precision: Precision,
     ) -> Result<Self, epitome_export::Error> {
-        let options = ExportOptions {
-            precision,
-            ..ExportOptions::default()
-        };
+        let options = ExportOptions { precision, ..ExportOptions::default() };
         Self::attempt_with(source, &options)
     }
 
@@ -79,9 +74,7 @@ impl Exported {
 pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Value>) {
     let path = fixture("goldens").join(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let mut lines = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    let mut lines = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
     let header = lines.next().expect("a header");
     let cases: Vec<_> = lines.collect();
     assert!(!cases.is_empty(), "{name} has no cases");

@@ -84,12 +84,7 @@ impl Server {
         let server = runtime.block_on(serve(root.path().to_owned()));
         let log = Arc::default();
         let address = proxy(server, Arc::new(plan), Arc::clone(&log));
-        Self {
-            root,
-            address,
-            log,
-            _runtime: runtime,
-        }
+        Self { root, address, log, _runtime: runtime }
     }
 
     /// The file of an object, with its folders made.
@@ -102,11 +97,7 @@ impl Server {
     /// Has the server know an ETag, and not hash the whole object for each of its ranges.
     pub(crate) fn know_etag(&self, key: &str) {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
-        let note = format!(
-            ".bucket-{}.object-{}.internal.json",
-            encode(BUCKET),
-            encode(key)
-        );
+        let note = format!(".bucket-{}.object-{}.internal.json", encode(BUCKET), encode(key));
         fs::write(self.root.path().join(note), r#"{"e_tag": "known"}"#).unwrap();
     }
 
@@ -116,9 +107,7 @@ impl Server {
         let bucket = fs::read_dir(self.root.path().join(BUCKET)).unwrap();
         let names = fs::read_dir(self.root.path()).unwrap().chain(bucket);
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names
-            .filter(|name| name != BUCKET && !name.starts_with(".bucket-"))
-            .collect()
+        names.filter(|name| name != BUCKET && !name.starts_with(".bucket-")).collect()
     }
 
     /// The requests so far.
@@ -246,9 +235,7 @@ fn parse(head: &str) -> Option<Request> {
     Some(Request {
         method: first.next()?.to_owned(),
         target: first.next()?.to_owned(),
-        headers: headers
-            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-            .collect(),
+        headers: headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
         number: 0,
     })
 }

@@ -18,18 +18,10 @@ fn pages_elsewhere_and_foreign_hosts_are_refused_on_loopback() {
     let allowed = with("https://app.example");
     let header = allowed.header("access-control-allow-origin");
     assert_eq!((allowed.status, header), (200, Some("https://app.example")));
-    let preflight = [
-        ("Origin", "https://app.example"),
-        ("Access-Control-Request-Method", "POST"),
-    ];
+    let preflight = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "POST")];
     let preflight = server.send("OPTIONS", "/invocations", &preflight, b"");
     assert_eq!(preflight.status, 204);
-    assert!(
-        preflight
-            .header("access-control-allow-headers")
-            .unwrap()
-            .contains("content-type")
-    );
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("content-type"));
 
     let host = |hosts: &str| {
         server
@@ -67,17 +59,8 @@ fn beyond_loopback_without_a_key_is_said_once() {
     let warning = "everyone who reaches this address";
     for (environment, said) in [
         (&[("EPITOME_HOST", "0.0.0.0")][..], 1),
-        (
-            &[("EPITOME_HOST", "0.0.0.0"), ("EPITOME_API_KEY", "secret")],
-            0,
-        ),
-        (
-            &[
-                ("EPITOME_HOST", "0.0.0.0"),
-                ("EPITOME_AUTHENTICATED_UPSTREAM", "true"),
-            ],
-            0,
-        ),
+        (&[("EPITOME_HOST", "0.0.0.0"), ("EPITOME_API_KEY", "secret")], 0),
+        (&[("EPITOME_HOST", "0.0.0.0"), ("EPITOME_AUTHENTICATED_UPSTREAM", "true")], 0),
         (&[], 0),
     ] {
         let log = Server::tiny(environment).stop();
@@ -103,27 +86,16 @@ fn models_lie_in_the_folder_of_models_and_every_spelling_is_one() {
     let outside = load(exported.path().display().to_string());
     assert_eq!(outside.status, 400, "{}", outside.text());
     assert_eq!(load("/etc".into()).text(), load("/nowhere".into()).text());
-    assert_eq!(
-        load(format!("{}/../inside/..", inside.display())).status,
-        424
-    );
+    assert_eq!(load(format!("{}/../inside/..", inside.display())).status, 424);
     let body = json!({"inputs": TEXT}).to_string();
     for spelling in ["inside", "./inside", "inside/", "inside/.", ".//inside"] {
         let target = [("X-Amzn-SageMaker-Target-Model", spelling)];
-        assert_eq!(
-            server.post("/invocations", &target, body.as_bytes()).status,
-            200
-        );
+        assert_eq!(server.post("/invocations", &target, body.as_bytes()).status, 200);
     }
     let models = server.get("/models").json();
     assert_eq!(models["models"].as_array().unwrap().len(), 1, "{models}");
     let outside = [("X-Amzn-SageMaker-Target-Model", "../inside")];
-    assert_eq!(
-        server
-            .post("/invocations", &outside, body.as_bytes())
-            .status,
-        404
-    );
+    assert_eq!(server.post("/invocations", &outside, body.as_bytes()).status, 404);
 }
 
 #[test]
@@ -140,10 +112,7 @@ fn errors_of_heads_are_json_and_short() {
     let accept = format!("image/{}", "p".repeat(300_000));
     let mut stream = server.connect();
     // The server may close before all is sent.
-    let _ = write!(
-        stream,
-        "GET /ping HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"
-    );
+    let _ = write!(stream, "GET /ping HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
     assert_eq!(server.get("/ping").status, 200);
 }
 
@@ -159,21 +128,10 @@ fn what_means_nothing_is_named_and_parameters_in_the_wrong_place_are_refused() {
     let misplaced = server.invoke(&json!({"inputs": TEXT, "max_length": 5}));
     let message = misplaced.json()["message"].as_str().unwrap().to_owned();
     assert_eq!(misplaced.status, 400);
-    assert!(
-        message.contains("{\"parameters\": {\"max_length\": ...}}"),
-        "{message}"
-    );
+    assert!(message.contains("{\"parameters\": {\"max_length\": ...}}"), "{message}");
     let lines = [("Content-Type", "application/json")];
-    let lines = server.post(
-        "/invocations",
-        &lines,
-        b"{\"inputs\":\"a\"}\n{\"inputs\":\"b\"}",
-    );
-    assert!(
-        lines.text().contains("application/jsonlines"),
-        "{}",
-        lines.text()
-    );
+    let lines = server.post("/invocations", &lines, b"{\"inputs\":\"a\"}\n{\"inputs\":\"b\"}");
+    assert!(lines.text().contains("application/jsonlines"), "{}", lines.text());
 }
 
 #[test]
@@ -186,10 +144,7 @@ fn compressed_bodies_are_read() {
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     };
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Encoding", "gzip"),
-    ];
+    let headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
     let body = json!({"inputs": TEXT}).to_string();
     let answer = server.post("/invocations", &headers, &gzip(body.as_bytes()));
     let plain: Value = server.invoke(&json!({"inputs": TEXT})).json();
@@ -208,8 +163,5 @@ fn a_refused_value_is_not_logged() {
     let body = json!({"inputs": TEXT, "parameters": {"stop_strings": ["a secret", 3]}});
     assert_eq!(server.invoke(&body).status, 400);
     let log = server.stop();
-    assert!(
-        log.contains("stop_strings") && !log.contains("a secret"),
-        "{log}"
-    );
+    assert!(log.contains("stop_strings") && !log.contains("a secret"), "{log}");
 }

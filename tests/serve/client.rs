@@ -24,10 +24,7 @@ pub(crate) fn bundle() -> Exported {
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "it did not come to pass in time"
-        );
+        assert!(start.elapsed() < PATIENCE, "it did not come to pass in time");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -35,10 +32,7 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) {
 /// The value of a metric without labels.
 pub(crate) fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("{name} in {metrics}"))
-        .trim()
-        .parse()
-        .unwrap()
+    line.unwrap_or_else(|| panic!("{name} in {metrics}")).trim().parse().unwrap()
 }
 
 /// The answer's body as text, which must be a success.
@@ -71,11 +65,7 @@ impl Server {
         let server = Self::start_any(model, environment);
         until(|| {
             let ping = server.get("/ping");
-            assert!(
-                ping.status == 200 || ping.text().contains("being loaded"),
-                "{}",
-                ping.text()
-            );
+            assert!(ping.status == 200 || ping.text().contains("being loaded"), "{}", ping.text());
             ping.status == 200
         });
         server
@@ -83,11 +73,7 @@ impl Server {
 
     /// A server that listens, whether it will be ready or not.
     pub(crate) fn start_any(model: &Path, environment: &[(&str, &str)]) -> Self {
-        Self::run(
-            Command::new(env!("CARGO_BIN_EXE_epitome")),
-            model,
-            environment,
-        )
+        Self::run(Command::new(env!("CARGO_BIN_EXE_epitome")), model, environment)
     }
 
     /// A server with no more than so many open files.
@@ -123,13 +109,7 @@ impl Server {
             }
         };
         let reader = Some(read(lines, log.clone()));
-        Self {
-            child,
-            address,
-            log,
-            reader,
-            exported: None,
-        }
+        Self { child, address, log, reader, exported: None }
     }
 
     /// The most memory that it ever used, in bytes.
@@ -164,16 +144,10 @@ impl Server {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let extra: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        exchange(
-            self.address,
-            &format!("{method} {path} HTTP/1.1\r\n{extra}"),
-            body,
-        )
-        .expect("an answer")
+        let extra: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        exchange(self.address, &format!("{method} {path} HTTP/1.1\r\n{extra}"), body)
+            .expect("an answer")
     }
 
     /// Sends exactly these bytes, closes the sending side, and reads the answer to the end.
@@ -197,19 +171,14 @@ impl Server {
     /// Kills the supervised server, as the system would.
     pub(crate) fn kill_child(&self) {
         let children = self.children();
-        let status = Command::new("kill")
-            .arg("-KILL")
-            .args(children.split_whitespace())
-            .status();
+        let status = Command::new("kill").arg("-KILL").args(children.split_whitespace()).status();
         assert!(status.expect("kill runs").success());
         until(|| self.children() != children);
     }
 
     fn children(&self) -> String {
         let parent = self.child.id().to_string();
-        let found = Command::new("ps")
-            .args(["-o", "pid=", "--ppid", &parent])
-            .output();
+        let found = Command::new("ps").args(["-o", "pid=", "--ppid", &parent]).output();
         String::from_utf8(found.expect("ps runs").stdout).unwrap()
     }
 
@@ -301,11 +270,7 @@ impl Answer {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let mut answer = Self {
-            status,
-            headers,
-            body: bytes[end + 4..].to_vec(),
-        };
+        let mut answer = Self { status, headers, body: bytes[end + 4..].to_vec() };
         if answer.header("transfer-encoding") == Some("chunked") {
             answer.body = join_chunks(&answer.body)?;
         }

@@ -63,30 +63,14 @@ fn no_body_takes_more_than_four_times_its_size() {
         format!("{start}{}{end}", piece.repeat(count))
     };
     let cases = [
+        ("application/json", filled("{\"inputs\":\"a b\",\"x\":[1", ",1", "]}"), 200),
+        ("application/json", filled("{\"inputs\":\"a b\",\"x\":[[]", ",[]", "]}"), 200),
         (
             "application/json",
-            filled("{\"inputs\":\"a b\",\"x\":[1", ",1", "]}"),
-            200,
-        ),
-        (
-            "application/json",
-            filled("{\"inputs\":\"a b\",\"x\":[[]", ",[]", "]}"),
-            200,
-        ),
-        (
-            "application/json",
-            filled(
-                "{\"inputs\":\"a b\",\"parameters\":{\"bad_words_ids\":[[1]",
-                ",[1]",
-                "]}}",
-            ),
+            filled("{\"inputs\":\"a b\",\"parameters\":{\"bad_words_ids\":[[1]", ",[1]", "]}}"),
             400,
         ),
-        (
-            "application/json",
-            filled("{\"inputs\":[\"a\"", ",\"a\"", "]}"),
-            413,
-        ),
+        ("application/json", filled("{\"inputs\":[\"a\"", ",\"a\"", "]}"), 413),
         ("application/jsonlines", filled("", "\"a\"\n", ""), 413),
         ("text/csv", filled("inputs", ",", "\n"), 200),
         ("text/csv", filled("inputs\na", ",", "\n"), 400),
@@ -95,28 +79,19 @@ fn no_body_takes_more_than_four_times_its_size() {
         let server = Server::tiny(&[("EPITOME_THREADS", "1")]);
         assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
         let before = server.peak_memory();
-        let answer = server.post(
-            "/invocations",
-            &[("Content-Type", content_type)],
-            body.as_bytes(),
-        );
+        let answer =
+            server.post("/invocations", &[("Content-Type", content_type)], body.as_bytes());
         let start = &body[..40];
         assert_eq!(answer.status, status, "{start}: {}", answer.text());
         let taken = server.peak_memory() - before;
-        assert!(
-            taken < 4 * SIZE as u64 + SMALL,
-            "{start}: {} MB",
-            taken >> 20
-        );
+        assert!(taken < 4 * SIZE as u64 + SMALL, "{start}: {} MB", taken >> 20);
     }
 }
 
 #[test]
 fn bodies_that_hold_all_memory_leave_room_for_small_ones() {
-    let server = Server::tiny(&[
-        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "1"),
-        ("EPITOME_MAX_IN_FLIGHT", "1"),
-    ]);
+    let server =
+        Server::tiny(&[("SAGEMAKER_MAX_PAYLOAD_IN_MB", "1"), ("EPITOME_MAX_IN_FLIGHT", "1")]);
     let mut holding = server.connect();
     let head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
     holding.write_all(head.as_bytes()).unwrap();
@@ -151,8 +126,7 @@ fn a_half_closed_client_is_answered() {
 fn a_half_sent_head_does_not_hold_sigterm() {
     let mut server = Server::tiny(&[]);
     let mut half = server.connect();
-    half.write_all(b"POST /invocations HTTP/1.1\r\nHost: local")
-        .unwrap();
+    half.write_all(b"POST /invocations HTTP/1.1\r\nHost: local").unwrap();
     let _idle = server.connect();
     assert_eq!(server.get("/ping").status, 200);
     server.terminate();

@@ -29,12 +29,7 @@ fn a_model_file_that_is_cut_is_survived_under_supervision() {
     if !killed {
         server.kill_child();
     }
-    client::until(|| {
-        server
-            .get("/ping")
-            .text()
-            .contains("bytes where the manifest says")
-    });
+    client::until(|| server.get("/ping").text().contains("bytes where the manifest says"));
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 503);
     // It is loaded again by itself once the file is whole.
     fs::write(&weights, whole).unwrap();
@@ -48,10 +43,8 @@ fn a_model_file_that_is_cut_is_survived_under_supervision() {
 #[test]
 fn requests_wait_during_a_restart_and_nothing_is_left_behind() {
     let temporary = tempfile::tempdir().unwrap();
-    let environment = [
-        ("EPITOME_SUPERVISE", "true"),
-        ("TMPDIR", temporary.path().to_str().unwrap()),
-    ];
+    let environment =
+        [("EPITOME_SUPERVISE", "true"), ("TMPDIR", temporary.path().to_str().unwrap())];
     let checkpoint = common::fixture("tiny/pegasus-relu");
     let mut server = Server::start(&checkpoint, &environment);
     let folders = || fs::read_dir(temporary.path()).unwrap().count();
@@ -83,10 +76,7 @@ fn a_load_that_failed_is_said_once_and_tried_again_when_files_change() {
     client::until(|| server.get("/ping").status == 200);
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
     let log = server.stop();
-    let said = log
-        .lines()
-        .filter(|line| line.contains("cannot be used"))
-        .count();
+    let said = log.lines().filter(|line| line.contains("cannot be used")).count();
     assert_eq!(said, 1, "{log}");
 }
 

@@ -27,11 +27,7 @@ fn client(server: &Server) -> Client {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(test);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
 fn body(parameters: Value, stream: bool) -> Blob {
@@ -65,10 +61,7 @@ fn the_tutorials_calls_are_answered() {
             assert_eq!(output.invoked_production_variant(), Some("AllTraffic"));
             let alone =
                 server.invoke(&json!({"inputs": TEXT, "parameters": {"length_penalty": penalty}}));
-            assert_eq!(
-                summary(output.body().unwrap().as_ref()),
-                super::summary_of(&alone.json())
-            );
+            assert_eq!(summary(output.body().unwrap().as_ref()), super::summary_of(&alone.json()));
         }
     });
 }
@@ -77,9 +70,7 @@ fn the_tutorials_calls_are_answered() {
 fn a_stream_arrives_in_parts_and_joins_to_the_summary() {
     let server = Server::tiny(&[]);
     let greedy = json!({"num_beams": 1, "max_new_tokens": 16});
-    let whole = server
-        .invoke(&json!({"inputs": TEXT, "parameters": greedy}))
-        .json();
+    let whole = server.invoke(&json!({"inputs": TEXT, "parameters": greedy})).json();
     run(async {
         let output = client(&server)
             .invoke_endpoint_with_response_stream()
@@ -100,10 +91,7 @@ fn a_stream_arrives_in_parts_and_joins_to_the_summary() {
             }
         }
         assert!(parts.len() > 1, "it came all at once");
-        assert_eq!(
-            String::from_utf8(parts.concat()).unwrap(),
-            super::summary_of(&whole)
-        );
+        assert_eq!(String::from_utf8(parts.concat()).unwrap(), super::summary_of(&whole));
     });
 }
 
@@ -113,23 +101,13 @@ fn errors_of_the_container_arrive_as_model_errors() {
     run(async {
         let client = client(&server);
         let bad = || body(json!({"num_beam": 4}), false);
-        let error = client
-            .invoke_endpoint()
-            .endpoint_name("a")
-            .body(bad())
-            .send()
-            .await;
+        let error = client.invoke_endpoint().endpoint_name("a").body(bad()).send().await;
         match error.unwrap_err().into_service_error() {
             InvokeEndpointError::ModelError(error) => {
                 assert_eq!(error.original_status_code(), Some(400));
                 let original: Value =
                     serde_json::from_str(error.original_message().unwrap()).unwrap();
-                assert!(
-                    original["message"]
-                        .as_str()
-                        .unwrap()
-                        .contains("did you mean `num_beams`")
-                );
+                assert!(original["message"].as_str().unwrap().contains("did you mean `num_beams`"));
             }
             other => panic!("{other:?}"),
         }
@@ -140,16 +118,8 @@ fn errors_of_the_container_arrive_as_model_errors() {
             .send()
             .await;
         let error = error.unwrap_err().into_service_error();
-        assert!(
-            matches!(error, InvokeEndpointWithResponseStreamError::ModelError(_)),
-            "{error:?}"
-        );
-        let error = client
-            .invoke_endpoint()
-            .endpoint_name("-")
-            .body(bad())
-            .send()
-            .await;
+        assert!(matches!(error, InvokeEndpointWithResponseStreamError::ModelError(_)), "{error:?}");
+        let error = client.invoke_endpoint().endpoint_name("-").body(bad()).send().await;
         assert_eq!(error.unwrap_err().code(), Some("ValidationError"));
     });
 }

@@ -74,12 +74,7 @@ fn run(
     let plan = spec.plan()?;
     ensure_exists(control_plane, "DescribeModel", &plan.model, polling)?;
     made.push(format!("model {}", plan.model_name));
-    ensure_exists(
-        control_plane,
-        "DescribeEndpointConfig",
-        &plan.config,
-        polling,
-    )?;
+    ensure_exists(control_plane, "DescribeEndpointConfig", &plan.config, polling)?;
     made.push(format!("configuration {}", plan.config_name));
 
     let name = &spec.endpoint;
@@ -93,17 +88,13 @@ fn run(
             Outcome::Unchanged
         }
         Some(endpoint) if endpoint.is_in_service() || endpoint.status == "OutOfService" => {
-            polling.progress.note(&format!(
-                "updating endpoint {name}, which goes on answering"
-            ));
+            polling.progress.note(&format!("updating endpoint {name}, which goes on answering"));
             control_plane.call(Service::SageMaker, "UpdateEndpoint", &plan.update.body)?;
             Outcome::Updated
         }
         Some(endpoint) if endpoint.status == "Failed" => {
             // An endpoint that failed to start cannot be updated.
-            polling
-                .progress
-                .note(&format!("removing endpoint {name}, which failed to start"));
+            polling.progress.note(&format!("removing endpoint {name}, which failed to start"));
             endpoint::delete(control_plane, name)?;
             wait_until_stable(control_plane, name, polling)?;
             control_plane.call(Service::SageMaker, "CreateEndpoint", &plan.create.body)?;
@@ -150,25 +141,18 @@ fn ensure_exists(
 /// The field that names what a body makes, and the name.
 fn named(body: &Value) -> (&'static str, &str) {
     const FIELDS: [&str; 2] = ["ModelName", "EndpointConfigName"];
-    FIELDS
-        .into_iter()
-        .find_map(|field| Some((field, body[field].as_str()?)))
-        .unwrap_or_default()
+    FIELDS.into_iter().find_map(|field| Some((field, body[field].as_str()?))).unwrap_or_default()
 }
 
 fn require_in_service(endpoint: Option<Endpoint>, name: &str, config: &str) -> Result<()> {
     let Some(endpoint) = endpoint else {
-        return Err(Error::Failed(format!(
-            "endpoint {name} was removed while it was being made"
-        )));
+        return Err(Error::Failed(format!("endpoint {name} was removed while it was being made")));
     };
     let reason = endpoint.failure.as_deref().unwrap_or("AWS gives no reason");
     let reason = reason.trim_end_matches('.');
     if !endpoint.is_in_service() {
         let status = &endpoint.status;
-        return Err(Error::Failed(format!(
-            "endpoint {name} ended as {status}: {reason}"
-        )));
+        return Err(Error::Failed(format!("endpoint {name} ended as {status}: {reason}")));
     }
     if endpoint.config != config {
         return Err(Error::Failed(format!(

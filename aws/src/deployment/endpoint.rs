@@ -68,10 +68,6 @@ pub(super) fn wait_until_stable(
 }
 
 pub(super) fn delete(control_plane: &ControlPlane, name: &str) -> Result<()> {
-    control_plane.call(
-        Service::SageMaker,
-        "DeleteEndpoint",
-        &json!({"EndpointName": name}),
-    )?;
+    control_plane.call(Service::SageMaker, "DeleteEndpoint", &json!({"EndpointName": name}))?;
     Ok(())
 }

@@ -60,16 +60,9 @@ impl Removal {
     pub fn list(&self) -> Vec<String> {
         let scaling = self.scaled.then(|| "its autoscaling".to_owned());
         let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
-        let configs = self
-            .configs
-            .iter()
-            .map(|name| format!("configuration {name}"));
+        let configs = self.configs.iter().map(|name| format!("configuration {name}"));
         let models = self.models.iter().map(|name| format!("model {name}"));
-        endpoint
-            .chain(scaling)
-            .chain(configs)
-            .chain(models)
-            .collect()
+        endpoint.chain(scaling).chain(configs).chain(models).collect()
     }
 }
 
@@ -149,11 +142,7 @@ fn list(control_plane: &ControlPlane, endpoint: &str, kind: &Kind) -> Result<Vec
         let answer = control_plane.call(Service::SageMaker, kind.list, &body)?;
         let items = answer[kind.items].as_array().into_iter().flatten();
         let found = items.filter_map(|item| item[kind.name].as_str());
-        names.extend(
-            found
-                .filter(|name| is_ours(endpoint, name))
-                .map(str::to_owned),
-        );
+        names.extend(found.filter(|name| is_ours(endpoint, name)).map(str::to_owned));
         match answer["NextToken"].as_str() {
             Some(next) if !next.is_empty() => token = Some(next.to_owned()),
             _ => break,
@@ -169,24 +158,12 @@ fn delete(
     name: &str,
     polling: Polling<'_>,
 ) -> Result<()> {
-    polling
-        .progress
-        .note(&format!("removing {} {name}", kind.word));
+    polling.progress.note(&format!("removing {} {name}", kind.word));
     let mut body = json!({});
     body[kind.name] = name.into();
-    ignore_missing(
-        control_plane
-            .call(Service::SageMaker, kind.delete, &body)
-            .map(|_: Value| ()),
-    )
+    ignore_missing(control_plane.call(Service::SageMaker, kind.delete, &body).map(|_: Value| ()))
 }
 
 fn ignore_missing(result: Result<()>) -> Result<()> {
-    result.or_else(|error| {
-        if error.is_missing() {
-            Ok(())
-        } else {
-            Err(error)
-        }
-    })
+    result.or_else(|error| if error.is_missing() { Ok(()) } else { Err(error) })
 }

@@ -192,9 +192,9 @@ impl DeploymentSpec {
                     "'{instance_type}' is no instance type: give one such as ml.m5.xlarge"
                 ))
             }
-            Hosting::Async { output, .. } if !output.starts_with("s3://") => invalid(format!(
-                "asynchronous answers go to s3://BUCKET/PREFIX, not to '{output}'"
-            )),
+            Hosting::Async { output, .. } if !output.starts_with("s3://") => {
+                invalid(format!("asynchronous answers go to s3://BUCKET/PREFIX, not to '{output}'"))
+            }
             _ => Ok(()),
         }
     }
@@ -203,22 +203,11 @@ impl DeploymentSpec {
 impl Hosting {
     fn describe(&self, variant: &mut Value) {
         match self {
-            Self::Instances {
-                instance_type,
-                count,
-            }
-            | Self::Async {
-                instance_type,
-                count,
-                ..
-            } => {
+            Self::Instances { instance_type, count } | Self::Async { instance_type, count, .. } => {
                 variant["InitialInstanceCount"] = (*count).into();
                 variant["InstanceType"] = instance_type.as_str().into();
             }
-            Self::Serverless {
-                memory,
-                concurrency,
-            } => {
+            Self::Serverless { memory, concurrency } => {
                 variant["ServerlessConfig"] =
                     json!({"MemorySizeInMB": memory, "MaxConcurrency": concurrency});
             }
@@ -226,12 +215,7 @@ impl Hosting {
     }
 
     fn async_settings(&self) -> Option<Value> {
-        let Self::Async {
-            output,
-            concurrency,
-            ..
-        } = self
-        else {
+        let Self::Async { output, concurrency, .. } = self else {
             return None;
         };
         let output = output.trim_end_matches('/');

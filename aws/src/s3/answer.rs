@@ -54,10 +54,7 @@ impl Request<'_> {
             ("NoSuchKey" | "NotFound", _) | ("", 404) => Error::NoSuchKey { uri },
             ("InvalidObjectState", _) => Error::Archived { uri },
             ("PreconditionFailed", _) | (_, 412) => Error::Changed { uri },
-            ("AccessDenied" | "Forbidden" | "", 403) => Error::Denied {
-                uri,
-                action: self.action,
-            },
+            ("AccessDenied" | "Forbidden" | "", 403) => Error::Denied { uri, action: self.action },
             _ => Error::Refused {
                 operation,
                 code: match code {

@@ -66,9 +66,8 @@ impl S3 {
                 }
                 Err(error) => return Err(error),
             };
-            let is_bundle = found
-                .metadata()
-                .is_some_and(|marks| marks.contains_key(BUNDLE_METADATA));
+            let is_bundle =
+                found.metadata().is_some_and(|marks| marks.contains_key(BUNDLE_METADATA));
             match found.e_tag {
                 Some(etag) if is_bundle => Ok(Precondition::ETag(etag)),
                 _ => Err(Error::DestinationExists { uri: uri.clone() }),
@@ -140,10 +139,7 @@ struct PlainFile {
 impl PlainFile {
     fn at(path: PathBuf) -> Result<Self> {
         let metadata = fs::metadata(&path).map_err(|error| Error::io(&path, error))?;
-        Ok(Self {
-            bytes: metadata.len(),
-            path,
-        })
+        Ok(Self { bytes: metadata.len(), path })
     }
 
     fn open<'a>(&self, progress: &'a dyn Progress) -> Result<Reported<'a>> {
@@ -199,8 +195,7 @@ fn pack(files: &[PlainFile], out: &mut dyn Write, progress: &dyn Progress) -> Re
         header.set_mtime(1_153_704_088);
         let name = file.path.file_name().unwrap_or_default();
         let mut reader = file.open(progress)?.take(file.bytes);
-        tar.append_data(&mut header, name, &mut reader)
-            .map_err(|error| file.error(error))?;
+        tar.append_data(&mut header, name, &mut reader).map_err(|error| file.error(error))?;
         if reader.limit() > 0 {
             return Err(file.error(io::ErrorKind::UnexpectedEof.into()));
         }

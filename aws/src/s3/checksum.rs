@@ -50,11 +50,7 @@ impl Stored {
             if let Ok(value) = base64::decode(value)
                 && parts.is_some() >= composite
             {
-                return Some(Self {
-                    algorithm: Algorithm::Amazon(algorithm),
-                    value,
-                    parts,
-                });
+                return Some(Self { algorithm: Algorithm::Amazon(algorithm), value, parts });
             }
         }
         let encryption = head.server_side_encryption();
@@ -88,16 +84,8 @@ impl Stored {
 
     /// Begins a check. `part` is the size of each part but the last, for a composite checksum.
     pub(super) fn check(&self, part: Option<u64>) -> Check {
-        let part = part.map(|size| Part {
-            size,
-            left: size,
-            hasher: self.algorithm.hasher(),
-        });
-        Check {
-            stored: self.clone(),
-            whole: self.algorithm.hasher(),
-            part,
-        }
+        let part = part.map(|size| Part { size, left: size, hasher: self.algorithm.hasher() });
+        Check { stored: self.clone(), whole: self.algorithm.hasher(), part }
     }
 }
 
@@ -223,11 +211,7 @@ mod tests {
             let stored = Stored::of(&head.build()).unwrap();
             assert_eq!(stored.parts(), None);
             assert!(right(&stored, None, TEXT), "{}", stored.algorithm());
-            assert!(
-                !right(&stored, None, b"123456780"),
-                "{}",
-                stored.algorithm()
-            );
+            assert!(!right(&stored, None, b"123456780"), "{}", stored.algorithm());
         }
     }
 
@@ -245,11 +229,7 @@ mod tests {
     #[test]
     fn a_checksum_that_may_be_of_parts_is_not_taken_for_one_of_the_whole() {
         let etag = "\"324730582f20c3f18cbb66d63a6137d2-2\"";
-        let head = || {
-            HeadObjectOutput::builder()
-                .e_tag(etag)
-                .checksum_crc32("y/Q5Jg==")
-        };
+        let head = || HeadObjectOutput::builder().e_tag(etag).checksum_crc32("y/Q5Jg==");
         let unsaid = Stored::of(&head().build()).unwrap();
         assert_eq!((unsaid.algorithm(), unsaid.parts()), ("MD5", Some(2)));
         let whole = head().checksum_type(ChecksumType::FullObject).build();
@@ -263,9 +243,7 @@ mod tests {
         let encrypted = HeadObjectOutput::builder()
             .e_tag(md5)
             .server_side_encryption(ServerSideEncryption::AwsKms);
-        let own_key = HeadObjectOutput::builder()
-            .e_tag(md5)
-            .sse_customer_algorithm("AES256");
+        let own_key = HeadObjectOutput::builder().e_tag(md5).sse_customer_algorithm("AES256");
         let other = HeadObjectOutput::builder().e_tag("\"0x8DCF\"");
         for head in [encrypted, own_key, other] {
             assert_eq!(Stored::of(&head.build()), None);

@@ -39,14 +39,8 @@ impl S3 {
         connection.runtime().block_on(connection.credentials())?;
         let config = connection.config();
         let timeouts = config.timeout_config().map(TimeoutConfig::to_builder);
-        let timeouts = timeouts
-            .unwrap_or_default()
-            .read_timeout(READ_TIMEOUT)
-            .build();
-        let region = config
-            .region()
-            .map_or(DEFAULT_REGION, AsRef::as_ref)
-            .to_owned();
+        let timeouts = timeouts.unwrap_or_default().read_timeout(READ_TIMEOUT).build();
+        let region = config.region().map_or(DEFAULT_REGION, AsRef::as_ref).to_owned();
         // Servers other than Amazon's rarely have a host name for each bucket.
         let own_server =
             config.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
@@ -57,11 +51,7 @@ impl S3 {
             // The download checks the whole object; the client would check single ranges.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Ok(Self {
-            connection: connection.clone(),
-            client: Client::from_conf(config),
-            region,
-        })
+        Ok(Self { connection: connection.clone(), client: Client::from_conf(config), region })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -78,11 +68,7 @@ impl S3 {
 
     /// A request, for messages.
     pub(super) fn request<'a>(&'a self, uri: &'a S3Uri, action: &'static str) -> Request<'a> {
-        Request {
-            uri,
-            action,
-            region: &self.region,
-        }
+        Request { uri, action, region: &self.region }
     }
 
     /// Waits for an answer, or until the user wants to stop.

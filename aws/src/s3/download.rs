@@ -141,10 +141,7 @@ impl Download<'_> {
             return Ok(());
         }
         let object = &self.shared.object;
-        Err(Error::Checksum {
-            uri: object.uri.clone(),
-            algorithm: object.algorithm(),
-        })
+        Err(Error::Checksum { uri: object.uri.clone(), algorithm: object.algorithm() })
     }
 }
 
@@ -185,11 +182,7 @@ impl Shared {
                 Err(Failure::Permanent(error)) => return Err(error),
                 Err(Failure::Transient(problem)) => problem,
             };
-            attempts = if bytes.len() > before {
-                1
-            } else {
-                attempts + 1
-            };
+            attempts = if bytes.len() > before { 1 } else { attempts + 1 };
             if attempts == MAX_ATTEMPTS {
                 return Err(Error::Broken {
                     uri: self.object.uri.clone(),
@@ -220,11 +213,7 @@ impl Shared {
             if status.is_none_or(|status| !(300..500).contains(&status)) {
                 return Failure::Transient(innermost(&error));
             }
-            let request = Request {
-                uri,
-                action: READ,
-                region: &self.region,
-            };
+            let request = Request { uri, action: READ, region: &self.region };
             Failure::Permanent(match request.error(&error) {
                 Error::NoSuchKey { uri } => Error::Changed { uri },
                 error => error,
@@ -235,9 +224,7 @@ impl Shared {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| Failure::Transient(innermost(&error)))?;
             if bytes.len() + piece.len() > expected {
-                return Err(Failure::Permanent(
-                    self.wrong_length("more", range.end - start),
-                ));
+                return Err(Failure::Permanent(self.wrong_length("more", range.end - start)));
             }
             bytes.extend_from_slice(&piece);
             let count = piece.len() as u64;
@@ -252,17 +239,12 @@ impl Shared {
     /// An error unless the answer has `expected` bytes of the object's version.
     fn require(&self, answer: &GetObjectOutput, expected: u64) -> Result<(), Failure> {
         if answer.e_tag() != self.object.etag.as_deref() {
-            return Err(Failure::Permanent(Error::Changed {
-                uri: self.object.uri.clone(),
-            }));
+            return Err(Failure::Permanent(Error::Changed { uri: self.object.uri.clone() }));
         }
-        match answer
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok())
-        {
-            Some(length) if length != expected => Err(Failure::Permanent(
-                self.wrong_length(&length.to_string(), expected),
-            )),
+        match answer.content_length().and_then(|length| u64::try_from(length).ok()) {
+            Some(length) if length != expected => {
+                Err(Failure::Permanent(self.wrong_length(&length.to_string(), expected)))
+            }
             _ => Ok(()),
         }
     }

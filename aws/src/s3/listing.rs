@@ -74,10 +74,7 @@ async fn list(s3: &S3, uri: &S3Uri) -> Result<BTreeMap<String, u64>> {
             }
         }
         if sizes.len() > MAX_OBJECTS {
-            return Err(Error::TooManyObjects {
-                uri: uri.clone(),
-                limit: MAX_OBJECTS,
-            });
+            return Err(Error::TooManyObjects { uri: uri.clone(), limit: MAX_OBJECTS });
         }
     }
     match sizes.is_empty() {

@@ -40,13 +40,7 @@ impl Object {
             // Nothing says which bytes the checksums are of.
             stored = None;
         }
-        Ok(Self {
-            uri: uri.clone(),
-            size,
-            etag: head.e_tag().map(str::to_owned),
-            stored,
-            part,
-        })
+        Ok(Self { uri: uri.clone(), size, etag: head.e_tag().map(str::to_owned), stored, part })
     }
 
     /// The object's address.
@@ -72,11 +66,7 @@ impl Object {
 
 /// The answer to HEAD for an object.
 pub(super) async fn head(s3: &S3, uri: &S3Uri) -> Result<HeadObjectOutput> {
-    let head = s3
-        .client()
-        .head_object()
-        .bucket(uri.bucket())
-        .key(uri.key());
+    let head = s3.client().head_object().bucket(uri.bucket()).key(uri.key());
     match head.checksum_mode(ChecksumMode::Enabled).send().await {
         Ok(head) => Ok(head),
         Err(error) => Err(reason(s3, uri, &error).await),
@@ -97,11 +87,7 @@ async fn reason(s3: &S3, uri: &S3Uri, error: &SdkError<HeadObjectError, HttpResp
 
 /// The size of each of the `parts` of an object but the last, if they have one size.
 async fn part_size(s3: &S3, uri: &S3Uri, size: u64, parts: u64) -> Option<u64> {
-    let head = s3
-        .client()
-        .head_object()
-        .bucket(uri.bucket())
-        .key(uri.key());
+    let head = s3.client().head_object().bucket(uri.bucket()).key(uri.key());
     let first = length(&head.part_number(1).send().await.ok()?);
     (first > 0 && size.div_ceil(first) == parts).then_some(first)
 }

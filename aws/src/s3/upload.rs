@@ -129,9 +129,8 @@ impl<'a> Upload<'a> {
         if let Some((name, value)) = &self.put.metadata {
             put = put.metadata(*name, value);
         }
-        self.s3.wait(self.progress, async {
-            put.send().await.map_err(|error| self.error(&error))
-        })?;
+        self.s3
+            .wait(self.progress, async { put.send().await.map_err(|error| self.error(&error)) })?;
         Ok(())
     }
 
@@ -156,11 +155,7 @@ impl<'a> Upload<'a> {
         let request = self.request();
         let (uri, region) = (request.uri.clone(), request.region.to_owned());
         self.sending.push_back(self.s3.runtime().spawn(async move {
-            let request = Request {
-                uri: &uri,
-                action: WRITE,
-                region: &region,
-            };
+            let request = Request { uri: &uri, action: WRITE, region: &region };
             let answer = part.send().await.map_err(|error| request.error(&error))?;
             Ok(CompletedPart::builder()
                 .part_number(number)
@@ -227,9 +222,7 @@ impl<'a> Upload<'a> {
         let conflict = error.code() == Some("ConditionalRequestConflict");
         match self.request().error(error) {
             Error::Changed { uri } => Error::DestinationChanged { uri },
-            _ if conflict => Error::DestinationChanged {
-                uri: self.put.uri.clone(),
-            },
+            _ if conflict => Error::DestinationChanged { uri: self.put.uri.clone() },
             error => error,
         }
     }
@@ -258,10 +251,7 @@ impl Drop for Upload<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let abort = self.s3.client().abort_multipart_upload();
-        let abort = abort
-            .bucket(self.put.uri.bucket())
-            .key(self.put.uri.key())
-            .upload_id(id);
+        let abort = abort.bucket(self.put.uri.bucket()).key(self.put.uri.key()).upload_id(id);
         let sending = std::mem::take(&mut self.sending);
         self.s3.runtime().block_on(async {
             // A part that S3 stores after the abort would stay, and cost money.

@@ -70,9 +70,7 @@ pub(super) fn training_image(
     let fits = |wanted: Option<&str>, version: &str| {
         wanted.is_none_or(|wanted| {
             version == wanted
-                || version
-                    .strip_prefix(wanted)
-                    .is_some_and(|rest| rest.starts_with('.'))
+                || version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
         })
     };
     // The newest that fits. A version may be given by its first parts.
@@ -144,10 +142,7 @@ mod tests {
         assert!(image.contains(":1.7.1-transformers4.6.1-"), "{image}");
         for (transformers, pytorch) in [("4.5", Some("2.0")), ("5.0", None), ("4", Some("9"))] {
             let error = training_image("eu-west-1", transformers, pytorch, None).unwrap_err();
-            assert!(
-                error.to_string().contains("4.56.2 with 2.8.0 on py312"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("4.56.2 with 2.8.0 on py312"), "{error}");
         }
     }
 }

@@ -109,9 +109,7 @@ impl TrainingJob {
         let mut log = Some(JobLog::new(control_plane, name));
         let mut read_log = || {
             if let Some(Err(error)) = log.as_mut().map(|log| log.read(line)) {
-                polling
-                    .progress
-                    .note(&format!("its log is not shown: {error}"));
+                polling.progress.note(&format!("its log is not shown: {error}"));
                 log = None;
             }
         };
@@ -142,19 +140,12 @@ impl TrainingJob {
 
     /// Whether the job has ended.
     pub fn has_ended(&self) -> bool {
-        matches!(
-            self.status,
-            JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped
-        )
+        matches!(self.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped)
     }
 
     fn from_answer(name: &str, answer: &Value) -> Self {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-        };
+        let text =
+            |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let status = answer["TrainingJobStatus"].as_str().unwrap_or("unknown");
         let status = match status {
             "InProgress" => JobStatus::InProgress,
@@ -197,10 +188,7 @@ mod tests {
         );
         assert!(job.has_ended());
         assert_eq!(job.status, JobStatus::Failed);
-        assert_eq!(
-            job.failure_reason.as_deref(),
-            Some("AlgorithmError: exit code 1")
-        );
+        assert_eq!(job.failure_reason.as_deref(), Some("AlgorithmError: exit code 1"));
         assert_eq!(job.artifact, None);
         assert_eq!(job.compression, Compression::None);
         let job = TrainingJob::from_answer("a", &json!({"TrainingJobStatus": "Deleting"}));

@@ -22,11 +22,7 @@ pub struct JobLog<'a> {
 impl<'a> JobLog<'a> {
     /// The log of a job, from its start.
     pub fn new(control_plane: &'a ControlPlane, job: &'a str) -> Self {
-        Self {
-            control_plane,
-            job,
-            streams: BTreeMap::new(),
-        }
+        Self { control_plane, job, streams: BTreeMap::new() }
     }
 
     /// Hands over every line that has come since the last call.
@@ -39,10 +35,7 @@ impl<'a> JobLog<'a> {
             "logStreamNamePrefix": format!("{}/", self.job),
             "orderBy": "LogStreamName",
         });
-        let answer = match self
-            .control_plane
-            .call(Service::Logs, "DescribeLogStreams", &body)
-        {
+        let answer = match self.control_plane.call(Service::Logs, "DescribeLogStreams", &body) {
             Ok(answer) => answer,
             Err(error) if error.is_missing() => return Ok(()),
             Err(error) => return Err(error),
@@ -100,9 +93,8 @@ pub fn metrics(line: &str) -> Vec<(String, f64)> {
     }
     let pair = line.split_once(" = ").and_then(|(name, value)| {
         let name = name.trim();
-        let is_metric = ["train_", "eval_", "predict_", "epoch"]
-            .iter()
-            .any(|start| name.starts_with(start));
+        let is_metric =
+            ["train_", "eval_", "predict_", "epoch"].iter().any(|start| name.starts_with(start));
         is_metric.then_some((name.to_owned(), number(value)?))
     });
     pair.into_iter().collect()
@@ -111,10 +103,7 @@ pub fn metrics(line: &str) -> Vec<(String, f64)> {
 fn field(field: &str) -> Option<(String, f64)> {
     let (name, value) = field.split_once(':')?;
     let name = name.trim().trim_matches(['\'', '"']);
-    Some((
-        name.to_owned(),
-        number(value.trim().trim_matches(['\'', '"']))?,
-    ))
+    Some((name.to_owned(), number(value.trim().trim_matches(['\'', '"']))?))
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -128,32 +117,16 @@ mod tests {
     #[test]
     fn metrics_are_found_in_what_the_trainer_prints() {
         let named = |line: &str| -> Vec<String> {
-            metrics(line)
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect()
+            metrics(line).iter().map(|(name, value)| format!("{name}={value}")).collect()
         };
         assert_eq!(
             named("{'loss': 2.3125, 'learning_rate': 4.5e-05, 'epoch': 0.5}"),
             ["loss=2.3125", "learning_rate=0.000045", "epoch=0.5"]
         );
         assert_eq!(named("[1,mpirank:0]<stdout>:{'loss': '1.5'}"), ["loss=1.5"]);
-        assert_eq!(
-            named("  eval_rouge1             =    45.2301"),
-            ["eval_rouge1=45.2301"]
-        );
-        assert_eq!(
-            named("  train_samples           =     203,577"),
-            ["train_samples=203577"]
-        );
-        for line in [
-            "",
-            "Training Env:",
-            "{\"a\": {\"b\": 1}}",
-            "lr = fast",
-            "}{",
-            "model = 3",
-        ] {
+        assert_eq!(named("  eval_rouge1             =    45.2301"), ["eval_rouge1=45.2301"]);
+        assert_eq!(named("  train_samples           =     203,577"), ["train_samples=203577"]);
+        for line in ["", "Training Env:", "{\"a\": {\"b\": 1}}", "lr = fast", "}{", "model = 3"] {
             assert!(metrics(line).is_empty(), "{line}");
         }
     }

@@ -12,14 +12,12 @@ pub(super) fn dumps(value: &Value) -> String {
         Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, float),
         Value::Number(number) => number.to_string(),
         Value::String(text) => string(text),
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(dumps).collect::<Vec<_>>().join(", ")
-        ),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(dumps).collect::<Vec<_>>().join(", "))
+        }
         Value::Object(fields) => {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| format!("{}: {}", string(name), dumps(value)));
+            let fields =
+                fields.iter().map(|(name, value)| format!("{}: {}", string(name), dumps(value)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
     }

@@ -16,10 +16,8 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Where the entry point does not exist, or a file cannot be read.
 pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<()> {
-    let entry = folder.map_or_else(
-        || PathBuf::from(entry_point),
-        |folder| folder.join(entry_point),
-    );
+    let entry =
+        folder.map_or_else(|| PathBuf::from(entry_point), |folder| folder.join(entry_point));
     let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     if folder.is_some() && !Path::new(entry_point).components().all(stays) {
         return Err(Error::Invalid(format!(
@@ -37,10 +35,7 @@ pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<
     let mut files = Vec::new();
     match folder {
         Some(folder) => list(folder, Path::new(""), &mut files).map_err(failed)?,
-        None => files.push((
-            entry.clone(),
-            PathBuf::from(entry.file_name().unwrap_or_default()),
-        )),
+        None => files.push((entry.clone(), PathBuf::from(entry.file_name().unwrap_or_default()))),
     }
     files.sort_by(|a, b| a.1.cmp(&b.1));
     let mut archive = Builder::new(GzEncoder::new(to, Compression::default()));
@@ -49,9 +44,7 @@ pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<
         let mut header = Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        archive
-            .append_data(&mut header, name, bytes.as_slice())
-            .map_err(failed)?;
+        archive.append_data(&mut header, name, bytes.as_slice()).map_err(failed)?;
     }
     let gzip = archive.into_inner().map_err(failed)?;
     gzip.finish().and_then(|mut to| to.flush()).map_err(failed)
@@ -104,10 +97,7 @@ mod tests {
             pack(folder, entry, &mut archive).map(|()| archive)
         };
         let archive = pack(Some(folder.path()), "train.py").unwrap();
-        assert_eq!(
-            names(&archive),
-            ["lib/util.py", "requirements.txt", "train.py"]
-        );
+        assert_eq!(names(&archive), ["lib/util.py", "requirements.txt", "train.py"]);
         assert_eq!(archive, pack(Some(folder.path()), "train.py").unwrap());
 
         let alone = folder.path().join("train.py").display().to_string();

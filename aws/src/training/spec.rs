@@ -101,16 +101,10 @@ const COMMIT_TAG: &str = "epitome:git-commit";
 impl TrainingSpec {
     /// Names the job after the time, where it has no name.
     pub fn name_after(&mut self, now: SystemTime) {
-        let time = DateTime::from(now)
-            .fmt(Format::DateTimeWithOffset)
-            .unwrap_or_default();
-        let digits: String = time
-            .chars()
-            .take(19)
-            .map(|c| if c.is_ascii_digit() { c } else { '-' })
-            .collect();
-        self.job_name
-            .get_or_insert(format!("summarization-{digits}"));
+        let time = DateTime::from(now).fmt(Format::DateTimeWithOffset).unwrap_or_default();
+        let digits: String =
+            time.chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect();
+        self.job_name.get_or_insert(format!("summarization-{digits}"));
     }
 
     /// Records the commit that the scripts were taken from, as tags of the job.
@@ -126,9 +120,7 @@ impl TrainingSpec {
     pub fn name(&self) -> Result<&str> {
         let name = required(&self.job_name, "job_name")?;
         let sound = name.len() <= 63
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !name.starts_with('-')
             && !name.ends_with('-');
         if sound {
@@ -150,11 +142,7 @@ impl TrainingSpec {
             None => required(&self.output_path, "output_path")?,
         };
         s3("code_location", location)?;
-        Ok(format!(
-            "{}/{}/source/sourcedir.tar.gz",
-            location.trim_end_matches('/'),
-            self.name()?
-        ))
+        Ok(format!("{}/{}/source/sourcedir.tar.gz", location.trim_end_matches('/'), self.name()?))
     }
 
     /// The body of CreateTrainingJob.
@@ -180,9 +168,8 @@ impl TrainingSpec {
         });
         if !self.metric_definitions.is_empty() {
             let metrics = self.metric_definitions.iter();
-            algorithm["MetricDefinitions"] = metrics
-                .map(|(name, regex)| json!({"Name": name, "Regex": regex}))
-                .collect();
+            algorithm["MetricDefinitions"] =
+                metrics.map(|(name, regex)| json!({"Name": name, "Regex": regex})).collect();
         }
         let mut request = json!({
             "TrainingJobName": self.name()?,
@@ -267,10 +254,7 @@ impl TrainingSpec {
     fn hyperparameters(&self, region: &str) -> Result<Map<String, Value>> {
         let mut all = self.hyperparameters.clone();
         let own = [
-            (
-                "sagemaker_submit_directory",
-                Value::from(self.source_url()?),
-            ),
+            ("sagemaker_submit_directory", Value::from(self.source_url()?)),
             ("sagemaker_program", self.program()?.into()),
             ("sagemaker_container_log_level", 20.into()),
             ("sagemaker_job_name", self.name()?.into()),
@@ -279,10 +263,7 @@ impl TrainingSpec {
         for (name, value) in own {
             all.insert(name.into(), value);
         }
-        Ok(all
-            .into_iter()
-            .map(|(name, value)| (name, Value::String(dumps(&value))))
-            .collect())
+        Ok(all.into_iter().map(|(name, value)| (name, Value::String(dumps(&value)))).collect())
     }
 
     fn channels(&self) -> Result<Value> {
@@ -302,25 +283,18 @@ impl TrainingSpec {
 }
 
 fn required<'a>(value: &'a Option<String>, name: &str) -> Result<&'a str> {
-    value
-        .as_deref()
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| {
-            Error::Invalid(format!(
-                "{name} is not given: set it in the file, or with --{}",
-                name.replace('_', "-")
-            ))
-        })
+    value.as_deref().filter(|value| !value.is_empty()).ok_or_else(|| {
+        Error::Invalid(format!(
+            "{name} is not given: set it in the file, or with --{}",
+            name.replace('_', "-")
+        ))
+    })
 }
 
 fn s3(name: &str, url: &str) -> Result<()> {
-    let bucket = url
-        .strip_prefix("s3://")
-        .and_then(|rest| rest.split('/').next());
+    let bucket = url.strip_prefix("s3://").and_then(|rest| rest.split('/').next());
     match bucket {
         Some(bucket) if !bucket.is_empty() => Ok(()),
-        _ => Err(Error::Invalid(format!(
-            "{name} must be an s3://BUCKET/PREFIX URL, not '{url}'"
-        ))),
+        _ => Err(Error::Invalid(format!("{name} must be an s3://BUCKET/PREFIX URL, not '{url}'"))),
     }
 }

@@ -65,13 +65,7 @@ pub(crate) fn trained() -> Model {
 /// google/pegasus-large.
 pub(crate) fn shaped() -> Model {
     let large = env::var("EPITOME_BENCH_SHAPE").is_ok_and(|value| value == "large");
-    let (name, shape) = if large {
-        ("pegasus-large", Shape::PEGASUS_LARGE)
-    } else {
-        ("small", Shape::SMALL)
-    };
-    Model {
-        name,
-        exported: Exported::random(&shape).expect("a random model"),
-    }
+    let (name, shape) =
+        if large { ("pegasus-large", Shape::PEGASUS_LARGE) } else { ("small", Shape::SMALL) };
+    Model { name, exported: Exported::random(&shape).expect("a random model") }
 }

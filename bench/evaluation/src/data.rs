@@ -42,11 +42,7 @@ impl Dataset {
     pub fn read(path: &Path, limit: Option<usize>) -> Result<Self> {
         let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
         // Spreadsheets begin a file with a byte order mark, which is not part of a column's name.
-        if file
-            .fill_buf()
-            .map_err(Error::io(path))?
-            .starts_with(b"\xef\xbb\xbf")
-        {
+        if file.fill_buf().map_err(Error::io(path))?.starts_with(b"\xef\xbb\xbf") {
             file.consume(3);
         }
         let mut reader = csv::Reader::from_reader(file);
@@ -72,28 +68,18 @@ impl Dataset {
             dataset.documents.push(Document {
                 row: index + 1,
                 text: cell(text).to_owned(),
-                summary: summary
-                    .map(cell)
-                    .filter(|summary| !summary.is_empty())
-                    .map(str::to_owned),
+                summary: summary.map(cell).filter(|summary| !summary.is_empty()).map(str::to_owned),
             });
         }
         if dataset.documents.is_empty() {
-            return Err(Error::data(
-                path,
-                "has no row with a text: nothing to measure",
-            ));
+            return Err(Error::data(path, "has no row with a text: nothing to measure"));
         }
         Ok(dataset)
     }
 }
 
 fn missing_column(columns: &StringRecord) -> String {
-    let found: Vec<String> = columns
-        .iter()
-        .take(8)
-        .map(|name| format!("'{name}'"))
-        .collect();
+    let found: Vec<String> = columns.iter().take(8).map(|name| format!("'{name}'")).collect();
     format!(
         "has no column '{TEXT}' (its columns are {}): name the documents' column '{TEXT}' and \
          that of the reference summaries '{SUMMARY}'",
@@ -105,17 +91,11 @@ fn refused(path: &Path, error: csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let at = line.map_or_else(String::new, |line| format!(" in line {line}"));
     match error.into_kind() {
-        ErrorKind::Io(source) => Error::Io {
-            path: path.to_owned(),
-            source,
-        },
-        ErrorKind::Utf8 { err, .. } => Error::data(
-            path,
-            format!("is not UTF-8 text{at}, column {}", err.field() + 1),
-        ),
-        ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => Error::data(
+        ErrorKind::Io(source) => Error::Io { path: path.to_owned(), source },
+        ErrorKind::Utf8 { err, .. } => {
+            Error::data(path, format!("is not UTF-8 text{at}, column {}", err.field() + 1))
+        }
+        ErrorKind::UnequalLengths { expected_len, len, .. } => Error::data(
             path,
             format!(
                 "has {len} columns{at} where the header has {expected_len}: \
@@ -141,11 +121,7 @@ mod tests {
 
     fn problem(bytes: &[u8]) -> String {
         let message = read(bytes).expect_err("refused").to_string();
-        message
-            .split_once("data.csv' ")
-            .expect("the file is named")
-            .1
-            .to_owned()
+        message.split_once("data.csv' ").expect("the file is named").1.to_owned()
     }
 
     #[test]
@@ -167,21 +143,12 @@ mod tests {
                 .starts_with("has no column 'text' (its columns are 'title', 'body')")
         );
         assert!(problem(b"").starts_with("has no column 'text'"));
-        assert_eq!(
-            problem(b"text\n \n"),
-            "has no row with a text: nothing to measure"
-        );
-        assert_eq!(
-            problem(b"text\n"),
-            "has no row with a text: nothing to measure"
-        );
+        assert_eq!(problem(b"text\n \n"), "has no row with a text: nothing to measure");
+        assert_eq!(problem(b"text\n"), "has no row with a text: nothing to measure");
         assert!(
             problem(b"text,summary\na,b\nc\n")
                 .starts_with("has 1 columns in line 3 where the header has 2")
         );
-        assert_eq!(
-            problem(b"text\nok\n\xff\xfe\n"),
-            "is not UTF-8 text in line 3, column 1"
-        );
+        assert_eq!(problem(b"text\nok\n\xff\xfe\n"), "is not UTF-8 text in line 3, column 1");
     }
 }

@@ -63,9 +63,6 @@ impl Error {
 
     /// A data file that is not valid.
     pub(crate) fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
-        Self::Data {
-            path: path.as_ref().to_owned(),
-            problem: problem.into(),
-        }
+        Self::Data { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 }

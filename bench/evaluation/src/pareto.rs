@@ -15,9 +15,7 @@ pub(crate) fn front(choices: &[Choice]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..choices.len()).collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (choices[a], choices[b]);
-        a.latency
-            .total_cmp(&b.latency)
-            .then(b.quality.total_cmp(&a.quality))
+        a.latency.total_cmp(&b.latency).then(b.quality.total_cmp(&a.quality))
     });
     let mut best = f64::NEG_INFINITY;
     order.retain(|&index| {
@@ -30,9 +28,7 @@ pub(crate) fn front(choices: &[Choice]) -> Vec<usize> {
 
 /// Position of the best choice within a budget, the fastest among equals.
 pub(crate) fn within_budget(choices: &[Choice], budget: f64) -> Option<usize> {
-    front(choices)
-        .into_iter()
-        .rfind(|&index| choices[index].latency <= budget)
+    front(choices).into_iter().rfind(|&index| choices[index].latency <= budget)
 }
 
 #[cfg(test)]
@@ -40,10 +36,7 @@ mod tests {
     use super::*;
 
     fn choices(pairs: &[(f64, f64)]) -> Vec<Choice> {
-        pairs
-            .iter()
-            .map(|&(latency, quality)| Choice { latency, quality })
-            .collect()
+        pairs.iter().map(|&(latency, quality)| Choice { latency, quality }).collect()
     }
 
     #[test]
@@ -76,11 +69,7 @@ mod tests {
             if front.contains(&index) {
                 assert!(!beaten, "{choice:?}");
             } else {
-                assert!(
-                    front
-                        .iter()
-                        .any(|&on| beats(all[on], choice) || all[on] == choice)
-                );
+                assert!(front.iter().any(|&on| beats(all[on], choice) || all[on] == choice));
             }
         }
     }

@@ -150,11 +150,8 @@ impl Results {
     /// The result for the budget in a sentence; none without a budget.
     pub fn verdict(&self) -> Option<String> {
         let budget = self.budget_ms?;
-        let fastest = self
-            .points
-            .iter()
-            .map(|point| point.latency_ms.p90)
-            .fold(f64::INFINITY, f64::min);
+        let fastest =
+            self.points.iter().map(|point| point.latency_ms.p90).fold(f64::INFINITY, f64::min);
         Some(match self.picked() {
             Some(point) => format!(
                 "For {budget} ms: {} (9 of 10 summaries within {:.1} ms, ROUGE-L {:.1})",
@@ -176,10 +173,7 @@ impl Results {
     /// Positions of the points with ROUGE, and their latency and quality.
     fn choices(&self) -> (Vec<usize>, Vec<Choice>) {
         let known = self.points.iter().enumerate().filter_map(|(index, point)| {
-            let choice = Choice {
-                latency: point.latency_ms.p90,
-                quality: point.rouge?.rouge_l,
-            };
+            let choice = Choice { latency: point.latency_ms.p90, quality: point.rouge?.rouge_l };
             Some((index, choice))
         });
         known.unzip()
@@ -206,11 +200,8 @@ impl ModelRecord {
 impl DataRecord {
     /// The record of a dataset with this name, as far as it was measured.
     pub fn new(name: impl Into<String>, data: &Dataset, samples: &Samples) -> Self {
-        let mut rows: Vec<(usize, bool)> = samples
-            .list
-            .iter()
-            .map(|sample| (sample.row, sample.truncated))
-            .collect();
+        let mut rows: Vec<(usize, bool)> =
+            samples.list.iter().map(|sample| (sample.row, sample.truncated)).collect();
         rows.sort_unstable();
         rows.dedup();
         let measured = |row: usize| rows.iter().any(|(other, _)| *other == row);
@@ -284,15 +275,8 @@ pub(crate) mod tests {
                 }
             })
             .collect();
-        let samples = Samples {
-            list,
-            interrupted: false,
-        };
-        let data = DataRecord {
-            name: "data.csv".into(),
-            documents: 2,
-            ..Default::default()
-        };
+        let samples = Samples { list, interrupted: false };
+        let data = DataRecord { name: "data.csv".into(), documents: 2, ..Default::default() };
         Results::new(ModelRecord::default(), data, &settings, &samples)
     }
 
@@ -301,10 +285,7 @@ pub(crate) mod tests {
         let results = results(true);
         assert_eq!(results.points.len(), 3);
         let greedy = &results.points[0];
-        assert_eq!(
-            (greedy.samples, greedy.latency_ms.p50, greedy.steps.mean),
-            (2, 12.0, 8.0)
-        );
+        assert_eq!((greedy.samples, greedy.latency_ms.p50, greedy.steps.mean), (2, 12.0, 8.0));
         assert!((greedy.tokens_per_second - 14e3 / 24.0).abs() < 1e-9);
         assert!(results.points.iter().all(|point| point.pareto));
     }
@@ -327,9 +308,6 @@ pub(crate) mod tests {
     fn results_survive_json() {
         let results = results(true).within(25.0);
         let text = serde_json::to_string(&results).expect("JSON");
-        assert_eq!(
-            serde_json::from_str::<Results>(&text).expect("results"),
-            results
-        );
+        assert_eq!(serde_json::from_str::<Results>(&text).expect("results"), results);
     }
 }

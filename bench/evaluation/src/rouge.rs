@@ -46,9 +46,7 @@ pub struct Scorer {
 impl Default for Scorer {
     fn default() -> Self {
         let inner = RougeScorer::new(["rouge1", "rouge2", "rougeL"], true);
-        Self {
-            inner: inner.expect("known measures"),
-        }
+        Self { inner: inner.expect("known measures") }
     }
 }
 
@@ -85,12 +83,8 @@ mod tests {
             Dataset::read(&fixtures().join("summaries/validation-1000.csv"), None).expect("data");
         let goldens = fixtures().join("goldens/rouge.jsonl");
         let text = fs::read_to_string(goldens).expect("goldens");
-        let mut lines = text
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let words = lines.next().expect("a header")["words"]
-            .as_u64()
-            .expect("words") as usize;
+        let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let words = lines.next().expect("a header")["words"].as_u64().expect("words") as usize;
         let scorer = Scorer::default();
         let mut compared = 0;
         for golden in lines {
@@ -98,10 +92,7 @@ mod tests {
                 Some(row) => {
                     let document = &data.documents[row as usize];
                     let start: Vec<_> = document.text.split_whitespace().take(words).collect();
-                    (
-                        document.summary.clone().expect("a summary"),
-                        start.join(" "),
-                    )
+                    (document.summary.clone().expect("a summary"), start.join(" "))
                 }
                 None => {
                     let text = |name: &str| golden[name].as_str().expect("a text").to_owned();
@@ -109,11 +100,9 @@ mod tests {
                 }
             };
             let score = scorer.score(&reference, &prediction);
-            for (name, ours) in [
-                ("rouge1", score.rouge1),
-                ("rouge2", score.rouge2),
-                ("rougeL", score.rouge_l),
-            ] {
+            for (name, ours) in
+                [("rouge1", score.rouge1), ("rouge2", score.rouge2), ("rougeL", score.rouge_l)]
+            {
                 let theirs = golden[name][2].as_f64().expect("a number");
                 assert!(
                     (ours - theirs).abs() < 1e-12,
@@ -127,11 +116,7 @@ mod tests {
 
     #[test]
     fn a_mean_is_over_what_is_there() {
-        let half = Rouge {
-            rouge1: 0.5,
-            rouge2: 0.0,
-            rouge_l: 1.0,
-        };
+        let half = Rouge { rouge1: 0.5, rouge2: 0.0, rouge_l: 1.0 };
         let mean = Rouge::mean([half, Rouge::default()]).expect("two");
         assert_eq!((mean.rouge1, mean.rouge_l), (0.25, 0.5));
         assert_eq!(Rouge::mean([]), None);

@@ -72,10 +72,8 @@ impl Reference {
     /// The distribution of these samples; none when there are fewer than
     /// [`MIN_REFERENCE_SAMPLES`].
     pub fn of(samples: &[f64]) -> Option<Self> {
-        (samples.len() >= MIN_REFERENCE_SAMPLES).then(|| Self {
-            center: median(samples),
-            deviation: deviation(samples),
-        })
+        (samples.len() >= MIN_REFERENCE_SAMPLES)
+            .then(|| Self { center: median(samples), deviation: deviation(samples) })
     }
 
     /// The relative slowdown that the samples show; negative for a speedup.
@@ -124,10 +122,7 @@ impl Reference {
 /// wild sample does not make the test blind.
 fn deviation(samples: &[f64]) -> f64 {
     let center = median(samples);
-    let distances: Vec<f64> = samples
-        .iter()
-        .map(|sample| (sample - center).abs())
-        .collect();
+    let distances: Vec<f64> = samples.iter().map(|sample| (sample - center).abs()).collect();
     let bessel = samples.len() as f64 / (samples.len() - 1) as f64;
     (DEVIATION_OVER_MEAN_DISTANCE * bessel * mean(&distances)).max(MIN_DEVIATION)
 }

@@ -44,13 +44,9 @@ impl std::str::FromStr for Stopping {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|value| value.to_string() == text);
+        let known = Self::ALL.into_iter().find(|value| value.to_string() == text);
         known.ok_or_else(|| {
-            Error::Settings(format!(
-                "early_stopping is '{text}', and must be true, false or never"
-            ))
+            Error::Settings(format!("early_stopping is '{text}', and must be true, false or never"))
         })
     }
 }
@@ -89,10 +85,7 @@ impl Setting {
     pub fn new(num_beams: usize, length_penalty: f64, early_stopping: Stopping) -> Self {
         Self {
             num_beams,
-            beam: (num_beams > 1).then_some(BeamSettings {
-                length_penalty,
-                early_stopping,
-            }),
+            beam: (num_beams > 1).then_some(BeamSettings { length_penalty, early_stopping }),
         }
     }
 
@@ -179,10 +172,9 @@ mod tests {
 
     #[test]
     fn a_setting_survives_json() {
-        for setting in [
-            Setting::new(1, 0.5, Stopping::True),
-            Setting::new(4, -1.0, Stopping::Never),
-        ] {
+        for setting in
+            [Setting::new(1, 0.5, Stopping::True), Setting::new(4, -1.0, Stopping::Never)]
+        {
             let text = serde_json::to_string(&setting).expect("JSON");
             assert_eq!(
                 serde_json::from_str::<Setting>(&text).expect("a setting"),

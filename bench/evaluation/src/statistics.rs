@@ -15,10 +15,7 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
         return f64::NAN;
     };
     let place = q.clamp(0.0, 1.0) * last as f64;
-    let (below, above) = (
-        sorted[place.floor() as usize],
-        sorted[place.ceil() as usize],
-    );
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     below + (above - below) * place.fract()
 }
 
@@ -37,12 +34,8 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
 /// values.
 pub(crate) fn mean_interval(values: &[f64]) -> [f64; 2] {
     let mut random = Rng::with_seed(0);
-    let mut resampled = || -> f64 {
-        values
-            .iter()
-            .map(|_| values[random.usize(..values.len())])
-            .sum()
-    };
+    let mut resampled =
+        || -> f64 { values.iter().map(|_| values[random.usize(..values.len())]).sum() };
     let means: Vec<f64> = match values.len() {
         0 => Vec::new(),
         count => (0..RESAMPLES).map(|_| resampled() / count as f64).collect(),
@@ -110,10 +103,7 @@ pub(crate) mod tests {
         let mut random = Rng::with_seed(5);
         let values: Vec<f64> = (0..400).map(|_| 3.0 + normal(&mut random)).collect();
         let center = mean(&values);
-        let squares: Vec<f64> = values
-            .iter()
-            .map(|value| (value - center).powi(2))
-            .collect();
+        let squares: Vec<f64> = values.iter().map(|value| (value - center).powi(2)).collect();
         let half = 1.96 * mean(&squares).sqrt() / 20.0;
         let [low, high] = mean_interval(&values);
         assert!((low - (center - half)).abs() < 0.1 * half, "{low}");

@@ -106,9 +106,7 @@ pub fn sweep(
                 samples.interrupted = true;
                 break 'rounds;
             };
-            samples
-                .list
-                .push(sample(document, index, &summary, &scorer));
+            samples.list.push(sample(document, index, &summary, &scorer));
             progress.advance(1);
         }
     }
@@ -131,10 +129,7 @@ pub(crate) fn summarize(
     let mut stop = Stop(progress);
     let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
     // A summary may have been cut short if it was stopped meanwhile.
-    Ok(summaries
-        .into_iter()
-        .next()
-        .filter(|_| !progress.cancelled()))
+    Ok(summaries.into_iter().next().filter(|_| !progress.cancelled()))
 }
 
 /// Ends a search in the middle, since one may take minutes.
@@ -154,14 +149,8 @@ fn sample(document: &Document, setting: usize, summary: &Summary, scorer: &Score
         input_tokens: summary.input_tokens,
         truncated: summary.truncated,
         steps: summary.steps,
-        tokens: summary
-            .sequences
-            .first()
-            .map_or(0, |best| best.token_ids.len().saturating_sub(1)),
+        tokens: summary.sequences.first().map_or(0, |best| best.token_ids.len().saturating_sub(1)),
         characters: summary.text().chars().count(),
-        rouge: document
-            .summary
-            .as_deref()
-            .map(|reference| scorer.score(reference, summary.text())),
+        rouge: document.summary.as_deref().map(|reference| scorer.score(reference, summary.text())),
     }
 }

@@ -21,10 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let baseline = Baseline::measure(&Probe::ALL, &trained()?.path())?;
     baseline.write(&arguments.output)?;
     for (probe, &count) in &baseline.instructions {
-        print(&format!(
-            "{probe}: {:.1} million instructions",
-            count as f64 / 1e6
-        ))?;
+        print(&format!("{probe}: {:.1} million instructions", count as f64 / 1e6))?;
     }
     Ok(())
 }

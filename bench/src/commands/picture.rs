@@ -21,11 +21,7 @@ use super::{print, trained};
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Where to draw
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "docs/images/length-penalty.svg"
-    )]
+    #[arg(long, value_name = "FILE", default_value = "docs/images/length-penalty.svg")]
     output: PathBuf,
     /// Held-out documents to measure on
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -40,30 +36,16 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let exported = trained()?;
-    let options = SessionOptions {
-        threads: arguments.threads,
-        ..Default::default()
-    };
+    let options = SessionOptions { threads: arguments.threads, ..Default::default() };
     let mut summarizer = Summarizer::open_with(exported.path(), &options)?;
     let path = held_out();
     let data = Dataset::read(&path, Some(arguments.limit))?;
-    let grid = Grid {
-        num_beams: vec![1, arguments.num_beams],
-        ..Default::default()
-    };
+    let grid = Grid { num_beams: vec![1, arguments.num_beams], ..Default::default() };
     let settings = grid.settings();
-    eprintln!(
-        "Summarizing {} documents at {} settings ...",
-        data.documents.len(),
-        settings.len()
-    );
+    eprintln!("Summarizing {} documents at {} settings ...", data.documents.len(), settings.len());
     let samples = sweep(&mut summarizer, &data, &settings, 1, &())?;
     let model = ModelRecord::of(summarizer.bundle(), arguments.threads.get());
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let record = DataRecord::new(name, &data, &samples);
     let results = Results::new(model, record, &settings, &samples);
     print(report::table(&results).trim_end())?;
@@ -71,8 +53,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let picture = render(&report::overview(&results, arguments.num_beams));
-    Ok(report::replace(
-        &arguments.output,
-        (picture + "\n").as_bytes(),
-    )?)
+    Ok(report::replace(&arguments.output, (picture + "\n").as_bytes())?)
 }

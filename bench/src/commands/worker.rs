@@ -38,10 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         match (request, &mut loaded) {
             (Request::Load, loaded) => {
                 let start = Instant::now();
-                let options = SessionOptions {
-                    threads: arguments.threads,
-                    ..Default::default()
-                };
+                let options = SessionOptions { threads: arguments.threads, ..Default::default() };
                 *loaded = Some(Summarizer::open_with(&arguments.model, &options)?);
                 answer(&json!({"seconds": start.elapsed().as_secs_f64()}))?;
             }

@@ -85,10 +85,7 @@ impl Baseline {
     pub fn difference(&self, machine: &Machine, build: &Build) -> Option<String> {
         let then = &self.machine;
         if (&then.os, &then.arch) != (&machine.os, &machine.arch) {
-            return Some(format!(
-                "it is of another system ({} on {})",
-                then.os, then.arch
-            ));
+            return Some(format!("it is of another system ({} on {})", then.os, then.arch));
         }
         let (then, now) = (&self.build, build);
         if then.rustc != now.rustc {
@@ -134,20 +131,11 @@ mod tests {
         let difference = |machine: &Machine, build: &Build| {
             baseline().difference(machine, build).expect("a difference")
         };
-        let elsewhere = Machine {
-            arch: "b".into(),
-            ..Machine::default()
-        };
+        let elsewhere = Machine { arch: "b".into(), ..Machine::default() };
         assert!(difference(&elsewhere, &build).contains("another system"));
-        let newer = Build {
-            rustc: "rustc 9".into(),
-            ..Build::this()
-        };
+        let newer = Build { rustc: "rustc 9".into(), ..Build::this() };
         assert!(difference(&machine, &newer).ends_with("this program by rustc 9"));
-        let unoptimized = Build {
-            opt_level: "none".into(),
-            ..Build::this()
-        };
+        let unoptimized = Build { opt_level: "none".into(), ..Build::this() };
         assert!(difference(&machine, &unoptimized).contains("opt-level"));
     }
 
@@ -163,10 +151,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("baseline.json");
         fs::write(&path, "{").expect("written");
-        for (path, expected) in [
-            (path, "is not a baseline"),
-            (folder.path().join("none"), "cannot read"),
-        ] {
+        for (path, expected) in
+            [(path, "is not a baseline"), (folder.path().join("none"), "cannot read")]
+        {
             let message = Baseline::read(&path).expect_err("refused").to_string();
             assert!(message.contains(expected), "{message}");
         }

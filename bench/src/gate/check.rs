@@ -42,15 +42,11 @@ pub fn check(
     let probes: Vec<Probe> = before.keys().copied().collect();
     let mut counts = count(&probes)?;
     let changes = counts.iter().map(change);
-    let suspects: Vec<Probe> = changes
-        .filter(Change::is_slower)
-        .map(|change| change.probe)
-        .collect();
+    let suspects: Vec<Probe> =
+        changes.filter(Change::is_slower).map(|change| change.probe).collect();
     if !suspects.is_empty() {
         for (probe, again) in count(&suspects)? {
-            counts
-                .entry(probe)
-                .and_modify(|first| *first = again.min(*first));
+            counts.entry(probe).and_modify(|first| *first = again.min(*first));
         }
     }
     Ok(counts.iter().map(change).collect())
@@ -60,11 +56,7 @@ pub fn check(
 pub fn table(changes: &[Change]) -> String {
     let row = |change: &Change| {
         let slower = if change.is_slower() { "  SLOWER" } else { "" };
-        format!(
-            "{:<13} {:>+8.2}%{slower}\n",
-            change.probe,
-            100.0 * change.increase
-        )
+        format!("{:<13} {:>+8.2}%{slower}\n", change.probe, 100.0 * change.increase)
     };
     let rows: String = changes.iter().map(row).collect();
     format!("{:<13} {:>9}\n{rows}", "probe", "change")
@@ -102,10 +94,6 @@ mod tests {
 
     #[test]
     fn the_smaller_of_two_counts_is_taken() {
-        assert!(
-            !changes(&[counts(1100, 1000), counts(1005, 9000)])
-                .iter()
-                .any(Change::is_slower)
-        );
+        assert!(!changes(&[counts(1100, 1000), counts(1005, 9000)]).iter().any(Change::is_slower));
     }
 }

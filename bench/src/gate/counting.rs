@@ -50,11 +50,7 @@ pub fn count(probes: &[Probe], bundle: &Path) -> Result<Counts> {
     let out = folder.path().join("count");
     let mut process = Command::new("valgrind");
     process
-        .args([
-            "--tool=callgrind",
-            "--instr-atstart=no",
-            "--collect-atstart=no",
-        ])
+        .args(["--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(env::current_exe()?)
         .args([SUBCOMMAND, "--bundle"])
@@ -70,10 +66,7 @@ pub fn count(probes: &[Probe], bundle: &Path) -> Result<Counts> {
         let text = fs::read_to_string(&path)
             .with_context(|| format!("callgrind did not write {}", path.display()))?;
         let count = total(&text, probe);
-        Ok((
-            probe,
-            count.with_context(|| format!("callgrind counted nothing of {probe}"))?,
-        ))
+        Ok((probe, count.with_context(|| format!("callgrind counted nothing of {probe}"))?))
     });
     counted.collect()
 }
@@ -87,11 +80,7 @@ fn run(process: &mut Command) -> Result<()> {
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let last = stderr.lines().rfind(|line| !line.trim().is_empty());
-        bail!(
-            "valgrind failed ({}): {}",
-            output.status,
-            last.unwrap_or("it printed nothing")
-        );
+        bail!("valgrind failed ({}): {}", output.status, last.unwrap_or("it printed nothing"));
     }
     Ok(())
 }

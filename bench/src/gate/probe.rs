@@ -45,13 +45,8 @@ pub enum Probe {
 
 impl Probe {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::SearchLoop,
-        Self::Processors,
-        Self::Tokenizer,
-        Self::Encoder,
-        Self::DecoderStep,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::SearchLoop, Self::Processors, Self::Tokenizer, Self::Encoder, Self::DecoderStep];
 
     /// Prepares the work on this bundle, does it once unmeasured, then hands it to `measure`. The
     /// first run of a session initializes what later ones reuse.
@@ -65,10 +60,7 @@ impl Probe {
         measure: &mut dyn FnMut(&mut Work<'_>) -> Result<()>,
     ) -> Result<()> {
         // One thread: how several share the work differs from run to run.
-        let options = SessionOptions {
-            threads: NonZeroUsize::MIN,
-            ..Default::default()
-        };
+        let options = SessionOptions { threads: NonZeroUsize::MIN, ..Default::default() };
         let open = || Summarizer::open_with(bundle, &options);
         match self {
             Self::SearchLoop => search(&plain_search(SEARCH_STEPS), measure),

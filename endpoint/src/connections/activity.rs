@@ -35,10 +35,7 @@ pub(super) enum RequestState {
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            request: RequestState::None,
-            since: Instant::now(),
-        }
+        Self { request: RequestState::None, since: Instant::now() }
     }
 }
 
@@ -87,10 +84,7 @@ impl Activity {
     }
 
     fn set(&self, request: RequestState) {
-        *self.lock() = State {
-            request,
-            since: Instant::now(),
-        };
+        *self.lock() = State { request, since: Instant::now() };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

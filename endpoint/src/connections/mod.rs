@@ -53,11 +53,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(router: Router) -> Self {
-        Self {
-            router,
-            table: Arc::new(Table::new()),
-            graceful: GracefulShutdown::new(),
-        }
+        Self { router, table: Arc::new(Table::new()), graceful: GracefulShutdown::new() }
     }
 
     /// Accepts and serves clients for ever.
@@ -85,13 +81,12 @@ impl Connections {
         let stream = Arc::new(stream);
         let io = TokioIo::new(Socket::new(stream.clone(), activity.clone(), STALL));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .half_close(true)
-            .max_buf_size(MAX_HEAD)
-            .header_read_timeout(match place {
+        http.timer(TokioTimer::new()).half_close(true).max_buf_size(MAX_HEAD).header_read_timeout(
+            match place {
                 Place::Full => HEAD_TIME,
                 Place::PingOnly => PING_TIME,
-            });
+            },
+        );
         let inner = TowerToHyperService::new(self.router.clone());
         let asked = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {

@@ -37,11 +37,7 @@ struct Waiting {
 impl Waiting {
     fn new(stall: Duration) -> Self {
         let since = Instant::now();
-        Self {
-            since,
-            sent: 0,
-            deadline: Box::pin(sleep_until(since + stall)),
-        }
+        Self { since, sent: 0, deadline: Box::pin(sleep_until(since + stall)) }
     }
 
     fn sent(&mut self, bytes: usize, stall: Duration) {
@@ -53,12 +49,7 @@ impl Waiting {
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>, activity: Arc<Activity>, stall: Duration) -> Self {
-        Self {
-            stream,
-            activity,
-            stall,
-            waiting: None,
-        }
+        Self { stream, activity, stall, waiting: None }
     }
 }
 

@@ -51,10 +51,7 @@ impl Table {
     }
 
     fn with_max(max: usize) -> Self {
-        Self {
-            connections: Mutex::default(),
-            max,
-        }
+        Self { connections: Mutex::default(), max }
     }
 
     /// Gives a new connection a place, if need be that of the one that has been idle for longest.
@@ -70,11 +67,7 @@ impl Table {
         };
         let number = connections.next;
         connections.next += 1;
-        let open = Open {
-            place,
-            activity,
-            is_closing: false,
-        };
+        let open = Open { place, activity, is_closing: false };
         connections.open.insert(number, open);
         let table = self.clone();
         Some((place, Seat { table, number }))
@@ -92,9 +85,7 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,9 +103,7 @@ impl Connections {
 
     /// Whether there was one to close.
     fn close_idlest(&mut self, place: Place) -> bool {
-        let idle = self
-            .staying(place)
-            .filter_map(|open| Some((open.activity.idle_since()?, open)));
+        let idle = self.staying(place).filter_map(|open| Some((open.activity.idle_since()?, open)));
         match idle.min_by_key(|(since, _)| *since) {
             None => false,
             Some((_, open)) => {
@@ -162,10 +151,7 @@ mod tests {
         let (first, first_seat) = enter();
         let (second, second_seat) = enter();
         let (third, third_seat) = enter();
-        assert!(
-            table.lock().open[&0].is_closing,
-            "the first was idle for longest"
-        );
+        assert!(table.lock().open[&0].is_closing, "the first was idle for longest");
         assert!(!table.lock().open[&1].is_closing);
         drop((first, first_seat));
         second.request_began(Version::HTTP_11);

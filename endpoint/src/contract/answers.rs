@@ -48,10 +48,7 @@ impl Answers {
                 Value::Array(values) => values.into_iter().map(lines).collect(),
                 value => lines(value),
             },
-            (_, answers) => answers
-                .iter()
-                .map(|answer| lines(answer.json(settings)))
-                .collect(),
+            (_, answers) => answers.iter().map(|answer| lines(answer.json(settings))).collect(),
         }
     }
 
@@ -59,9 +56,7 @@ impl Answers {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let texts = self.sequences().map(|sequence| sequence.text.as_str());
         for text in std::iter::once(field).chain(texts) {
-            writer
-                .write_record([text])
-                .expect("memory takes every record");
+            writer.write_record([text]).expect("memory takes every record");
         }
         let bytes = writer.into_inner().expect("memory can be flushed");
         String::from_utf8(bytes).expect("CSV of texts is text")
@@ -69,16 +64,12 @@ impl Answers {
 
     /// A single summary as it is; several a line each, their own line breaks made blanks.
     fn text(&self) -> String {
-        let texts: Vec<&str> = self
-            .sequences()
-            .map(|sequence| sequence.text.as_str())
-            .collect();
+        let texts: Vec<&str> = self.sequences().map(|sequence| sequence.text.as_str()).collect();
         match texts.as_slice() {
             [only] => (*only).to_owned(),
-            texts => texts
-                .iter()
-                .map(|text| text.lines().collect::<Vec<_>>().join(" ") + "\n")
-                .collect(),
+            texts => {
+                texts.iter().map(|text| text.lines().collect::<Vec<_>>().join(" ") + "\n").collect()
+            }
         }
     }
 
@@ -152,10 +143,7 @@ mod tests {
 
     fn answers(texts: &[&[&str]], is_list: bool) -> Answers {
         let summaries = texts.iter().map(|texts| summary(texts)).collect();
-        Answers {
-            answers: vec![Answer { summaries, is_list }],
-            layout: Layout::Single,
-        }
+        Answers { answers: vec![Answer { summaries, is_list }], layout: Layout::Single }
     }
 
     #[test]
@@ -187,15 +175,9 @@ mod tests {
             ..Default::default()
         };
         let one = answers(&[&["a\nb"]], false);
-        assert_eq!(
-            one.render(Format::Json, &settings),
-            r#"{"summary_text":"a\nb"}"#
-        );
+        assert_eq!(one.render(Format::Json, &settings), r#"{"summary_text":"a\nb"}"#);
         assert_eq!(one.render(Format::Text, &settings), "a\nb");
-        assert_eq!(
-            one.render(Format::Csv, &settings),
-            "summary_text\n\"a\nb\"\n"
-        );
+        assert_eq!(one.render(Format::Csv, &settings), "summary_text\n\"a\nb\"\n");
         let two = answers(&[&["a\nb"], &["c"]], true);
         assert_eq!(two.render(Format::Text, &settings), "a b\nc\n");
         assert_eq!(
@@ -206,14 +188,8 @@ mod tests {
 
     #[test]
     fn every_line_is_answered_by_a_line() {
-        let answer = |text| Answer {
-            summaries: vec![summary(&[text])],
-            is_list: false,
-        };
-        let lines = Answers {
-            answers: vec![answer("a"), answer("b")],
-            layout: Layout::Lines,
-        };
+        let answer = |text| Answer { summaries: vec![summary(&[text])], is_list: false };
+        let lines = Answers { answers: vec![answer("a"), answer("b")], layout: Layout::Lines };
         assert_eq!(
             lines.render(Format::JsonLines, &ContractSettings::default()),
             "[{\"generated_text\":\"a\"}]\n[{\"generated_text\":\"b\"}]\n"

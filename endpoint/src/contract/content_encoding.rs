@@ -119,23 +119,14 @@ mod tests {
         let mut bare = DeflateEncoder::new(Vec::new(), Compression::default());
         bare.write_all(&text).unwrap();
         assert_eq!(decode(Coding::Gzip, &gzip(&text)).unwrap(), text);
-        assert_eq!(
-            decode(Coding::Deflate, &zlib.finish().unwrap()).unwrap(),
-            text
-        );
-        assert_eq!(
-            decode(Coding::Deflate, &bare.finish().unwrap()).unwrap(),
-            text
-        );
+        assert_eq!(decode(Coding::Deflate, &zlib.finish().unwrap()).unwrap(), text);
+        assert_eq!(decode(Coding::Deflate, &bare.finish().unwrap()).unwrap(), text);
         let bomb = gzip(&vec![b'a'; LIMIT + 1]);
         assert!(bomb.len() < 2000);
         assert_eq!(decode(Coding::Gzip, &bomb), Err(ApiError::TooLarge(LIMIT)));
         let cut = gzip(&text);
         for coding in [Coding::Gzip, Coding::Deflate] {
-            assert_eq!(
-                decode(coding, &cut[..cut.len() / 2]).unwrap_err().status(),
-                400
-            );
+            assert_eq!(decode(coding, &cut[..cut.len() / 2]).unwrap_err().status(), 400);
         }
     }
 

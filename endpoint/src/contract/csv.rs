@@ -13,11 +13,7 @@ const PIECE: usize = 16 << 10;
 
 /// Reads the texts.
 pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
-    let mut fields = Fields {
-        reader: Reader::new(),
-        rest: text.as_bytes(),
-        piece: vec![0; PIECE],
-    };
+    let mut fields = Fields { reader: Reader::new(), rest: text.as_bytes(), piece: vec![0; PIECE] };
     let (mut columns, mut column) = (0, None);
     loop {
         let mut name = Vec::new();
@@ -31,9 +27,7 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
         }
     }
     let column = column.ok_or_else(|| {
-        bad(format!(
-            "the CSV body needs a header row with the column `{INPUTS}`"
-        ))
+        bad(format!("the CSV body needs a header row with the column `{INPUTS}`"))
     })?;
     rows(&mut fields, columns, column, reading)?;
     reading.inputs(GenerationParameters::default(), true)

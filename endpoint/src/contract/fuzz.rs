@@ -80,11 +80,7 @@ fn bodies() {
 }
 
 fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
-    let rules = Rules {
-        stop: &Stop::never(),
-        max_documents: 64,
-        rows_per_document: &|_| Ok(1),
-    };
+    let rules = Rules { stop: &Stop::never(), max_documents: 64, rows_per_document: &|_| Ok(1) };
     let read = parse(format, body, &rules);
     match &read {
         Ok(invocation) => {
@@ -93,11 +89,7 @@ fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
             assert!(bytes <= body.len());
             assert_eq!(documents.count(), invocation.documents);
             assert!(invocation.documents <= 64);
-            let of_inputs: usize = invocation
-                .inputs
-                .iter()
-                .map(|inputs| inputs.documents)
-                .sum();
+            let of_inputs: usize = invocation.inputs.iter().map(|inputs| inputs.documents).sum();
             assert_eq!(of_inputs, invocation.documents);
         }
         Err(error) => {
@@ -116,9 +108,7 @@ fn change(random: &mut fastrand::Rng) -> Vec<u8> {
         let at = random.usize(..=body.len());
         let length = random.usize(..=(body.len() - at).min(40));
         match random.u8(..6) {
-            0 => body[at..at + length]
-                .iter_mut()
-                .for_each(|byte| *byte = random.u8(..)),
+            0 => body[at..at + length].iter_mut().for_each(|byte| *byte = random.u8(..)),
             1 => drop(body.drain(at..at + length)),
             2 => {
                 let piece = body[at..at + length].to_vec();

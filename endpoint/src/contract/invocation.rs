@@ -95,10 +95,7 @@ impl<'a> Reading<'a> {
         }
         let number = self.invocation.documents;
         if number == self.rules.max_documents {
-            return Err(ApiError::TooManyRows {
-                rows: number + 1,
-                max: number,
-            });
+            return Err(ApiError::TooManyRows { rows: number + 1, max: number });
         }
         self.invocation.documents += 1;
         self.pending.push(Document { number, text });
@@ -123,10 +120,7 @@ impl<'a> Reading<'a> {
     ) -> Result<(), ApiError> {
         self.rules.stop.check()?;
         let mut documents = std::mem::take(&mut self.pending);
-        self.invocation.inputs.push(Inputs {
-            documents: documents.len(),
-            is_list,
-        });
+        self.invocation.inputs.push(Inputs { documents: documents.len(), is_list });
         // An empty list is answered without a job.
         if documents.is_empty() {
             return Ok(());
@@ -140,10 +134,7 @@ impl<'a> Reading<'a> {
     fn job(&mut self, parameters: GenerationParameters) -> Result<usize, ApiError> {
         let jobs = &mut self.invocation.jobs;
         // Lines mostly ask for what the line before asked for.
-        if jobs
-            .last()
-            .is_some_and(|last| last.parameters == parameters)
-        {
+        if jobs.last().is_some_and(|last| last.parameters == parameters) {
             return Ok(jobs.len() - 1);
         }
         let key = key(&parameters);

@@ -25,9 +25,7 @@ pub(super) fn value(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiErro
     if text[rest..].trim_start().is_empty() {
         return Ok(());
     }
-    Err(bad(
-        "the body goes on after its JSON value: send JSON lines as application/jsonlines",
-    ))
+    Err(bad("the body goes on after its JSON value: send JSON lines as application/jsonlines"))
 }
 
 /// Reads one JSON value from each line.
@@ -55,20 +53,16 @@ pub(super) fn lines(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiErro
 fn in_line(number: usize, error: ApiError) -> ApiError {
     match error {
         ApiError::BadRequest(message) => bad(format!("line {number}: {message}")),
-        ApiError::BadParameter { error, .. } => ApiError::BadParameter {
-            line: Some(number),
-            error,
-        },
+        ApiError::BadParameter { error, .. } => {
+            ApiError::BadParameter { line: Some(number), error }
+        }
         other => other,
     }
 }
 
 /// Reads the JSON value that the text begins with: where it ends, and whether to stream.
 fn object(text: &str, reading: &mut Reading<'_>) -> Result<(usize, bool), ApiError> {
-    let shared = Shared {
-        reading: RefCell::new(reading),
-        refusal: Cell::default(),
-    };
+    let shared = Shared { reading: RefCell::new(reading), refusal: Cell::default() };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = Request(&shared).deserialize(&mut deserializer);
     let refusal = shared.refusal.take();
@@ -185,15 +179,13 @@ impl<'de> Visitor<'de> for Request<'_, '_, '_> {
         let (mut is_list, mut parameters, mut stream) = (None, None, None);
         while let Some(field) = fields.next_key_seed(FieldName(self.0))? {
             let is_first = match field {
-                Field::Inputs => is_list
-                    .replace(fields.next_value_seed(InputTexts(self.0))?)
-                    .is_none(),
-                Field::Parameters => parameters
-                    .replace(fields.next_value_seed(Parameters(self.0))?)
-                    .is_none(),
-                Field::Stream => stream
-                    .replace(fields.next_value_seed(Stream(self.0))?)
-                    .is_none(),
+                Field::Inputs => {
+                    is_list.replace(fields.next_value_seed(InputTexts(self.0))?).is_none()
+                }
+                Field::Parameters => {
+                    parameters.replace(fields.next_value_seed(Parameters(self.0))?).is_none()
+                }
+                Field::Stream => stream.replace(fields.next_value_seed(Stream(self.0))?).is_none(),
                 Field::Other => {
                     fields.next_value::<IgnoredAny>()?;
                     true
@@ -208,8 +200,7 @@ impl<'de> Visitor<'de> for Request<'_, '_, '_> {
                 "the request has no `{INPUTS}`: give a text or a list of texts"
             ))));
         };
-        self.end(parameters.unwrap_or_default(), is_list)
-            .map_err(|error| self.0.refuse(error))?;
+        self.end(parameters.unwrap_or_default(), is_list).map_err(|error| self.0.refuse(error))?;
         Ok(stream.unwrap_or(false))
     }
 
@@ -319,10 +310,7 @@ impl<'de> Visitor<'de> for ListText<'_, '_, '_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         let Self(shared, place) = self;
-        let taken = shared
-            .reading
-            .borrow_mut()
-            .document(text.to_owned(), Some(place));
+        let taken = shared.reading.borrow_mut().document(text.to_owned(), Some(place));
         taken.map_err(|error| shared.refuse(error))
     }
 

@@ -15,9 +15,7 @@ pub(crate) fn parse(
 ) -> Result<Invocation, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
-        bad(format!(
-            "the body is not UTF-8: byte {at} starts no character"
-        ))
+        bad(format!("the body is not UTF-8: byte {at} starts no character"))
     })?;
     // A byte order mark is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -65,26 +63,18 @@ mod tests {
         let mut documents: Vec<_> = documents.collect();
         documents.sort_by_key(|document| document.number);
         assert_eq!(documents.len(), invocation.documents);
-        documents
-            .iter()
-            .map(|document| document.text.as_str())
-            .collect()
+        documents.iter().map(|document| document.text.as_str()).collect()
     }
 
     #[test]
     fn every_format_is_read() {
         let read = |format, body: &str| read(format, body.as_bytes()).unwrap();
-        let one = read(
-            Format::Json,
-            r#"{"inputs":"a","parameters":{"num_beams":2},"stream":true}"#,
-        );
+        let one =
+            read(Format::Json, r#"{"inputs":"a","parameters":{"num_beams":2},"stream":true}"#);
         assert_eq!(texts(&one), ["a"]);
         assert_eq!(one.jobs[0].parameters.num_beams, Some(2));
         assert!(one.stream && !one.inputs[0].is_list);
-        let list = read(
-            Format::Json,
-            "\u{feff}{\"inputs\":[\"a\",\"b\\n\"],\"extra\":1}",
-        );
+        let list = read(Format::Json, "\u{feff}{\"inputs\":[\"a\",\"b\\n\"],\"extra\":1}");
         assert!(list.inputs[0].is_list);
         assert_eq!(texts(&list), ["a", "b\n"]);
         let lines = read(
@@ -116,44 +106,16 @@ mod tests {
             (Format::Json, br#"{"inputs":"a","inputs":"b"}"#, "twice"),
             (Format::Json, br#"{"inputs":" "}"#, "empty"),
             (Format::Json, br#"{"inputs":["a",""]}"#, "text 2 is empty"),
-            (
-                Format::Json,
-                br#"{"inputs":"a","parameters":[]}"#,
-                "`parameters`",
-            ),
-            (
-                Format::Json,
-                br#"{"inputs":"a","parameters":{"num_beam":1}}"#,
-                "`num_beam`",
-            ),
-            (
-                Format::Json,
-                br#"{"inputs":"a","parameters":{"num_beams":7}}"#,
-                "not seven",
-            ),
+            (Format::Json, br#"{"inputs":"a","parameters":[]}"#, "`parameters`"),
+            (Format::Json, br#"{"inputs":"a","parameters":{"num_beam":1}}"#, "`num_beam`"),
+            (Format::Json, br#"{"inputs":"a","parameters":{"num_beams":7}}"#, "not seven"),
             (Format::Json, br#"{"inputs":"a","stream":1}"#, "`stream`"),
-            (
-                Format::Json,
-                b"{\"inputs\":\"a\"}\n{\"inputs\":\"b\"}",
-                "application/jsonlines",
-            ),
+            (Format::Json, b"{\"inputs\":\"a\"}\n{\"inputs\":\"b\"}", "application/jsonlines"),
             (Format::JsonLines, b"\n", "no line"),
             (Format::JsonLines, b"{\"inputs\":\"a\"}\n{", "line 2"),
-            (
-                Format::JsonLines,
-                b"\n{\"inputs\":\"\"}",
-                "line 2: the text is empty",
-            ),
-            (
-                Format::JsonLines,
-                br#"{"inputs":"a","stream":true}"#,
-                "cannot be streamed",
-            ),
-            (
-                Format::JsonLines,
-                b"\"a\"\n{\"inputs\":\"a\",\"parameters\":{\"x\":1}}",
-                "line 2: ",
-            ),
+            (Format::JsonLines, b"\n{\"inputs\":\"\"}", "line 2: the text is empty"),
+            (Format::JsonLines, br#"{"inputs":"a","stream":true}"#, "cannot be streamed"),
+            (Format::JsonLines, b"\"a\"\n{\"inputs\":\"a\",\"parameters\":{\"x\":1}}", "line 2: "),
             (Format::Csv, b"text\nabc\n", "`inputs`"),
             (Format::Csv, b"inputs,b\nabc\n", "line 2 has 1 field"),
             (Format::Csv, b"inputs\n\"\"\n", "text 1 is empty"),
@@ -181,10 +143,7 @@ mod tests {
     #[test]
     fn parameters_beside_the_inputs_are_refused_and_other_fields_named() {
         let said = message(Format::Json, br#"{"inputs":"a","max_length":5}"#);
-        assert!(
-            said.contains("{\"parameters\": {\"max_length\": ...}}"),
-            "{said}"
-        );
+        assert!(said.contains("{\"parameters\": {\"max_length\": ...}}"), "{said}");
         message(Format::JsonLines, br#"{"inputs":"a","num_beams":2}"#);
         let body = br#"{"inputs":"a","options":{"use_cache":true},"id":7,"tags":[1,{"x":null}]}"#;
         let read = read(Format::Json, body).unwrap();
@@ -224,11 +183,8 @@ mod tests {
 
     #[test]
     fn reading_ends_where_nobody_waits() {
-        let rules = Rules {
-            stop: &Stop::stopped(),
-            max_documents: 10,
-            rows_per_document: &|_| Ok(1),
-        };
+        let rules =
+            Rules { stop: &Stop::stopped(), max_documents: 10, rows_per_document: &|_| Ok(1) };
         let read = parse(Format::Json, br#"{"inputs":"a"}"#, &rules);
         assert!(matches!(read, Err(ApiError::Deadline(_))));
     }

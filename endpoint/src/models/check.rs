@@ -21,12 +21,7 @@ pub(super) fn check_slowly(bundle: &Bundle, stop: &AtomicBool) -> Result<(), Str
         let path = bundle.path(name);
         let said = |error: &io::Error| format!("cannot use '{}': {error}", path.display());
         let file = File::open(&path).map_err(|error| said(&error))?;
-        let paced = Paced {
-            file,
-            started: Instant::now(),
-            bytes: 0,
-            stop,
-        };
+        let paced = Paced { file, started: Instant::now(), bytes: 0, stop };
         let found = match digest::of(paced) {
             Ok(found) => found,
             Err(_) if stop.load(Ordering::Relaxed) => return Ok(()),

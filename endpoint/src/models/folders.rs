@@ -74,21 +74,9 @@ mod tests {
         let folders = ModelFolders::new(&root);
         for spelling in ["a/b", "a/b/", "a//b", "./a/b", "a/./b/."] {
             let (name, path) = folders.of_name(spelling).unwrap();
-            assert_eq!(
-                (name.as_str(), path),
-                ("a/b", root.join("a/b").canonicalize().unwrap())
-            );
+            assert_eq!((name.as_str(), path), ("a/b", root.join("a/b").canonicalize().unwrap()));
         }
-        for outside in [
-            "",
-            ".",
-            "..",
-            "../secret",
-            "a/../../secret",
-            "/etc",
-            "file",
-            "none",
-        ] {
+        for outside in ["", ".", "..", "../secret", "a/../../secret", "/etc", "file", "none"] {
             assert_eq!(folders.of_name(outside), None, "{outside}");
         }
         let url =

@@ -8,13 +8,8 @@ const SHARE: (u64, u64) = (3, 4);
 /// Bytes that models may fill: a share of the cgroup's limit, or of the machine's memory.
 pub(crate) fn available() -> u64 {
     let read = |path: &str| fs::read_to_string(path).ok();
-    let cgroup = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    let limit = cgroup
-        .iter()
-        .find_map(|path| read(path)?.trim().parse::<u64>().ok());
+    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limit = cgroup.iter().find_map(|path| read(path)?.trim().parse::<u64>().ok());
     let machine = read("/proc/meminfo").as_deref().and_then(total);
     let bytes = match (limit, machine) {
         (Some(limit), Some(machine)) => limit.min(machine),
@@ -24,9 +19,7 @@ pub(crate) fn available() -> u64 {
 }
 
 fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

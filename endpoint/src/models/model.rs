@@ -62,9 +62,7 @@ impl Model {
         // The process ends without waiting for it; what it holds is memory and a scratch folder.
         let thread = std::thread::Builder::new().name("loader".into());
         if let Err(error) = thread.spawn(move || loading.keep_loaded(&loader)) {
-            model.fail(format!(
-                "the system starts no thread to load the model: {error}"
-            ));
+            model.fail(format!("the system starts no thread to load the model: {error}"));
         }
         model
     }
@@ -134,8 +132,7 @@ impl Model {
 
     /// Requests that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.describe()
-            .map_or(0, |loaded| loaded.scheduler.waiting())
+        self.describe().map_or(0, |loaded| loaded.scheduler.waiting())
     }
 
     /// Takes no more requests; those that were taken are still answered.
@@ -175,10 +172,7 @@ impl Model {
                 }
                 std::thread::sleep(LOOK_AGAIN);
             }
-            tracing::info!(
-                model = self.name,
-                "its files have changed: loading it again"
-            );
+            tracing::info!(model = self.name, "its files have changed: loading it again");
             self.set(Status::Loading);
         }
     }
@@ -193,9 +187,8 @@ impl Model {
         if loader.check == Check::First && !was_made_here {
             check(&bundle)?;
         }
-        let loaded = self
-            .start(prepared, &bundle, loader, started)
-            .map_err(|error| chain(&*error))?;
+        let loaded =
+            self.start(prepared, &bundle, loader, started).map_err(|error| chain(&*error))?;
         self.set(Status::Loaded(Arc::new(loaded)));
         if self.is_stopped() {
             self.close();
@@ -253,9 +246,7 @@ impl Model {
     }
 
     fn last_used(&self) -> MutexGuard<'_, Instant> {
-        self.last_used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

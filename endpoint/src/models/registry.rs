@@ -60,10 +60,8 @@ impl Registry {
         if let Ok(model) = self.find(name) {
             return Ok(model);
         }
-        let (name, folder) = self
-            .folders
-            .of_name(name)
-            .ok_or_else(|| ApiError::NoSuchModel(name.into()))?;
+        let (name, folder) =
+            self.folders.of_name(name).ok_or_else(|| ApiError::NoSuchModel(name.into()))?;
         match self.admit(&name, &folder) {
             // It is loaded already, or another request was faster.
             Err(ApiError::ModelExists(_)) => self.find(&name),
@@ -123,10 +121,7 @@ impl Registry {
             }
         }
         let model = Model::load(name, folder, self.loader.clone());
-        let entry = Entry {
-            model: model.clone(),
-            bytes: needed,
-        };
+        let entry = Entry { model: model.clone(), bytes: needed };
         models.insert(name.to_owned(), entry);
         Ok(model)
     }
@@ -135,25 +130,18 @@ impl Registry {
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Model>, ApiError> {
         let models = self.models();
         let entry = models.get(name);
-        entry
-            .map(|entry| entry.model.clone())
-            .ok_or_else(|| ApiError::NoSuchModel(name.into()))
+        entry.map(|entry| entry.model.clone()).ok_or_else(|| ApiError::NoSuchModel(name.into()))
     }
 
     /// Unloads a model; requests that it took are still answered.
     pub(crate) fn unload(&self, name: &str) -> Result<(), ApiError> {
         let entry = self.models().remove(name);
-        entry
-            .map(|entry| entry.model.close())
-            .ok_or_else(|| ApiError::NoSuchModel(name.into()))
+        entry.map(|entry| entry.model.close()).ok_or_else(|| ApiError::NoSuchModel(name.into()))
     }
 
     /// All models, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Model>> {
-        self.models()
-            .values()
-            .map(|entry| entry.model.clone())
-            .collect()
+        self.models().values().map(|entry| entry.model.clone()).collect()
     }
 
     fn models(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -171,11 +159,6 @@ impl Entry {
 fn folder_size(folder: &Path) -> std::io::Result<u64> {
     fs::read_dir(folder)?.try_fold(0, |sum, entry| {
         let metadata = entry?.metadata()?;
-        Ok(sum
-            + if metadata.is_file() {
-                metadata.len()
-            } else {
-                0
-            })
+        Ok(sum + if metadata.is_file() { metadata.len() } else { 0 })
     })
 }

@@ -32,10 +32,7 @@ impl Scratch {
         let lock = File::create(&unnamed)?;
         lock.try_lock()?;
         fs::rename(&unnamed, folder.path().join(LOCK))?;
-        Ok(Self {
-            folder,
-            _lock: lock,
-        })
+        Ok(Self { folder, _lock: lock })
     }
 
     /// The folder.

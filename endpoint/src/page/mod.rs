@@ -19,18 +19,9 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none';
 /// The page's routes.
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route(
-            "/",
-            get(|| async { file("text/html; charset=utf-8", HTML) }),
-        )
-        .route(
-            "/page.css",
-            get(|| async { file("text/css; charset=utf-8", STYLE) }),
-        )
-        .route(
-            "/page.js",
-            get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }),
-        )
+        .route("/", get(|| async { file("text/html; charset=utf-8", HTML) }))
+        .route("/page.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
+        .route("/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
 }
 
 fn file(content_type: &'static str, text: &'static str) -> Response {

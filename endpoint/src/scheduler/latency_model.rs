@@ -49,11 +49,7 @@ pub(super) struct Sample {
 
 impl From<&Summary> for Sample {
     fn from(summary: &Summary) -> Self {
-        Self {
-            encode: summary.timing.encode,
-            decode: summary.timing.decode,
-            steps: summary.steps,
-        }
+        Self { encode: summary.timing.encode, decode: summary.timing.decode, steps: summary.steps }
     }
 }
 
@@ -65,10 +61,7 @@ impl LatencyModel {
         }
         self.batches += 1;
         let count = samples.len() as f64;
-        let encode: f64 = samples
-            .iter()
-            .map(|sample| sample.encode.as_secs_f64())
-            .sum();
+        let encode: f64 = samples.iter().map(|sample| sample.encode.as_secs_f64()).sum();
         let steps: usize = samples.iter().map(|sample| sample.steps).sum();
         let decode = samples.iter().map(|sample| sample.decode).max();
         let decode = decode.unwrap_or_default().as_secs_f64();
@@ -90,8 +83,7 @@ impl LatencyModel {
             (steps, time) = (sample.steps, sample.decode);
         }
         let batches = self.batches;
-        self.step
-            .retain(|_, step| batches - step.last_batch < MAX_AGE_BATCHES);
+        self.step.retain(|_, step| batches - step.last_batch < MAX_AGE_BATCHES);
     }
 
     fn observe_steps(&mut self, rows: usize, steps: usize, seconds: f64) {
@@ -105,10 +97,7 @@ impl LatencyModel {
                 step.seconds += weight * (new - step.seconds);
                 step.last_batch = last_batch;
             })
-            .or_insert(StepTime {
-                seconds: new,
-                last_batch,
-            });
+            .or_insert(StepTime { seconds: new, last_batch });
     }
 
     /// Seconds of a worker that a document takes; 0 before the first batch.
@@ -233,23 +222,11 @@ mod tests {
     fn sizes_never_seen_are_judged_by_their_neighbours() {
         let mut latencies = LatencyModel::default();
         latencies.observe(4, batch(1, 0.0, 4.0));
-        assert_eq!(
-            latencies.batch_size(4, 4, 4),
-            4,
-            "nothing speaks against it yet"
-        );
+        assert_eq!(latencies.batch_size(4, 4, 4), 4, "nothing speaks against it yet");
         latencies.observe(4, batch(2, 0.0, 8.0));
-        assert_eq!(
-            latencies.batch_size(4, 4, 4),
-            1,
-            "8 rows take as long as 4 twice"
-        );
+        assert_eq!(latencies.batch_size(4, 4, 4), 1, "8 rows take as long as 4 twice");
         latencies.observe(8, batch(2, 0.0, 8.0));
-        assert_eq!(
-            latencies.batch_size(4, 4, 4),
-            4,
-            "16 rows take no longer than 8"
-        );
+        assert_eq!(latencies.batch_size(4, 4, 4), 4, "16 rows take no longer than 8");
     }
 
     #[test]
@@ -261,10 +238,7 @@ mod tests {
         };
         let mut latencies = LatencyModel::default();
         // 10 steps of three documents, 10 of two, 10 of one.
-        latencies.observe(
-            2,
-            vec![document(20, 50), document(10, 30), document(30, 60)],
-        );
+        latencies.observe(2, vec![document(20, 50), document(10, 30), document(30, 60)]);
         let step = |rows| (latencies.step_seconds(rows) * 1e3).round() as u64;
         assert_eq!([step(6), step(4), step(2)], [3, 2, 1]);
         assert_eq!([step(5), step(8)], [3, 4], "between and beyond");

@@ -71,10 +71,7 @@ impl Scheduler {
                 Err(error) => tracing::error!(%error, "a worker thread cannot be started"),
             }
         }
-        Ok(Self {
-            state,
-            threads: Mutex::new(threads),
-        })
+        Ok(Self { state, threads: Mutex::new(threads) })
     }
 
     /// Hands in a request; reports come out of the channel.

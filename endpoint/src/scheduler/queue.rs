@@ -60,10 +60,7 @@ impl Queue {
     pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let rows = request.rows();
         if rows > self.max_rows {
-            return Err(ApiError::TooManyRows {
-                rows,
-                max: self.max_rows,
-            });
+            return Err(ApiError::TooManyRows { rows, max: self.max_rows });
         }
         Ok(())
     }
@@ -78,9 +75,7 @@ impl Queue {
             return Err(ApiError::ShuttingDown);
         }
         if !self.fits(&state, &request) {
-            state
-                .requests
-                .retain(|request| !request.reply.is_abandoned());
+            state.requests.retain(|request| !request.reply.is_abandoned());
             if !self.fits(&state, &request) {
                 return Err(self.overloaded(&state));
             }
@@ -95,11 +90,7 @@ impl Queue {
         let charged = |request: &QueuedRequest| request.rows().min(share);
         let waiting = state.requests.len();
         let rows: usize = state.requests.iter().map(charged).sum();
-        let room = if request.rows() > share {
-            self.max_rows / 2
-        } else {
-            self.max_rows
-        };
+        let room = if request.rows() > share { self.max_rows / 2 } else { self.max_rows };
         waiting == 0 || (waiting < self.max_requests && rows + charged(request) <= room)
     }
 
@@ -117,9 +108,7 @@ impl Queue {
     pub(super) fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
-            state
-                .requests
-                .retain(|request| !request.reply.is_abandoned());
+            state.requests.retain(|request| !request.reply.is_abandoned());
             if let Some(first) = state.requests.pop_front() {
                 return Some(self.gather(&mut state, first));
             }
@@ -127,10 +116,7 @@ impl Queue {
                 return None;
             }
             state.idle += 1;
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
     }
@@ -145,9 +131,8 @@ impl Queue {
         let job = &first.jobs[last];
         let (parameters, rows_per_document) = (job.parameters.clone(), job.rows_per_document);
         let alike = places_of(job, &state.requests);
-        let others = alike
-            .iter()
-            .map(|&(request, job)| state.requests[request].jobs[job].documents.len());
+        let others =
+            alike.iter().map(|&(request, job)| state.requests[request].jobs[job].documents.len());
         let waiting = job.documents.len() + others.sum::<usize>();
         // Idle workers take their share.
         let waiting = waiting.div_ceil(state.idle + 1);
@@ -165,11 +150,7 @@ impl Queue {
         if has_documents(&mut first) {
             state.requests.push_back(first);
         }
-        Batch {
-            parameters,
-            rows_per_document,
-            documents: taken,
-        }
+        Batch { parameters, rows_per_document, documents: taken }
     }
 
     /// Learns how long the documents of a batch took.
@@ -201,9 +182,7 @@ impl Queue {
     /// Waits until the time is over or the queue is closed.
     pub(super) fn wait_closed(&self, time: Duration) {
         let state = self.lock();
-        let _ = self
-            .changed
-            .wait_timeout_while(state, time, |state| !state.closed);
+        let _ = self.changed.wait_timeout_while(state, time, |state| !state.closed);
     }
 
     /// Drops every waiting request; their channels' ends tell those who wait.

@@ -165,8 +165,7 @@ impl QueuedRequest {
         jobs.retain(|job| !job.documents.is_empty());
         for job in &mut jobs {
             // Documents are taken from the end: the shortest first, those of like length together.
-            job.documents
-                .sort_by_key(|document| std::cmp::Reverse(document.text.len()));
+            job.documents.sort_by_key(|document| std::cmp::Reverse(document.text.len()));
         }
         let reply = Reply {
             deadline: request.deadline,
@@ -175,10 +174,7 @@ impl QueuedRequest {
             events,
             _charge: request.charge,
         };
-        Self {
-            jobs,
-            reply: Arc::new(reply),
-        }
+        Self { jobs, reply: Arc::new(reply) }
     }
 
     /// Decoder rows of the documents that no worker has taken.
@@ -197,10 +193,7 @@ impl QueuedRequest {
         let rest = documents.len().saturating_sub(count);
         documents
             .drain(rest..)
-            .map(|document| TakenDocument {
-                document,
-                reply: self.reply.clone(),
-            })
+            .map(|document| TakenDocument { document, reply: self.reply.clone() })
             .collect()
     }
 }

@@ -36,12 +36,7 @@ struct Workers {
 
 impl State {
     pub(super) fn new(queue: Queue, metrics: Arc<Metrics>, changed: Arc<Notify>) -> Self {
-        Self {
-            queue,
-            metrics,
-            workers: Mutex::default(),
-            changed,
-        }
+        Self { queue, metrics, workers: Mutex::default(), changed }
     }
 
     /// Whether documents are worked on.

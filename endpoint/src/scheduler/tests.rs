@@ -76,10 +76,7 @@ fn summary(text: &str, stopped: StopReason, decode: Duration) -> Summary {
         truncated: false,
         steps: 1,
         stopped,
-        timing: Timing {
-            decode,
-            ..Default::default()
-        },
+        timing: Timing { decode, ..Default::default() },
     }
 }
 
@@ -99,10 +96,7 @@ fn start(settings: SchedulingSettings) -> (Scheduler, Arc<Log>) {
 fn until(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "it did not come to pass in time"
-        );
+        assert!(start.elapsed() < PATIENCE, "it did not come to pass in time");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -113,10 +107,7 @@ fn request(texts: &[&str]) -> Request {
 
 fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request {
     let mut job = Job::new(parameters, 1);
-    let document = |(number, text): (usize, &&str)| Document {
-        number,
-        text: (*text).to_owned(),
-    };
+    let document = |(number, text): (usize, &&str)| Document { number, text: (*text).to_owned() };
     job.documents = texts.iter().enumerate().map(document).collect();
     Request {
         jobs: vec![job],
@@ -129,13 +120,7 @@ fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request 
 /// Of other parameters than [`request`].
 fn other(text: &str) -> Request {
     let num_beams = Some(2);
-    with_parameters(
-        &[text],
-        GenerationParameters {
-            num_beams,
-            ..Default::default()
-        },
-    )
+    with_parameters(&[text], GenerationParameters { num_beams, ..Default::default() })
 }
 
 fn submit(scheduler: &Scheduler, request: Request) -> UnboundedReceiver<Event> {
@@ -147,9 +132,9 @@ fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError
     let mut found = Vec::new();
     while let Some(event) = events.blocking_recv() {
         match event {
-            Event::Finished {
-                document, summary, ..
-            } => found.push((document, summary.text().to_owned())),
+            Event::Finished { document, summary, .. } => {
+                found.push((document, summary.text().to_owned()))
+            }
             Event::Failed(error) => return Err(error),
             Event::Token(_) => {}
         }
@@ -168,36 +153,17 @@ fn occupy(scheduler: &Scheduler, log: &Log) -> UnboundedReceiver<Event> {
 
 #[test]
 fn waiting_documents_with_equal_parameters_are_decoded_together() {
-    let settings = SchedulingSettings {
-        rows: 4.try_into().unwrap(),
-        ..Default::default()
-    };
+    let settings = SchedulingSettings { rows: 4.try_into().unwrap(), ..Default::default() };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
-    let requests = [
-        request(&["a", "bb", "ccc"]),
-        other("x"),
-        request(&["d"]),
-        request(&["e"]),
-    ];
-    let receivers: Vec<_> = requests
-        .into_iter()
-        .map(|request| submit(&scheduler, request))
-        .collect();
+    let requests = [request(&["a", "bb", "ccc"]), other("x"), request(&["d"]), request(&["e"])];
+    let receivers: Vec<_> =
+        requests.into_iter().map(|request| submit(&scheduler, request)).collect();
     drop(slow);
-    let answers: Vec<_> = receivers
-        .into_iter()
-        .map(|events| results(events).unwrap())
-        .collect();
-    assert_eq!(
-        answers,
-        [vec!["A", "BB", "CCC"], vec!["X"], vec!["D"], vec!["E"]]
-    );
+    let answers: Vec<_> = receivers.into_iter().map(|events| results(events).unwrap()).collect();
+    assert_eq!(answers, [vec!["A", "BB", "CCC"], vec!["X"], vec!["D"], vec!["E"]]);
     let batches = log.batches.lock().unwrap().clone();
-    assert_eq!(
-        batches[1..],
-        [vec!["ccc", "bb", "a", "d"], vec!["x"], vec!["e"]]
-    );
+    assert_eq!(batches[1..], [vec!["ccc", "bb", "a", "d"], vec!["x"], vec!["e"]]);
 }
 
 #[test]
@@ -207,13 +173,7 @@ fn documents_are_decoded_alone_where_each_adds_its_own_time() {
     // One text, then two: what it learns from. Each of the last three is quickest alone.
     for texts in [&["a"][..], &["b", "c"], &["d", "e", "f"]] {
         let summaries = results(submit(&scheduler, request(texts))).unwrap();
-        assert_eq!(
-            summaries,
-            texts
-                .iter()
-                .map(|text| text.to_uppercase())
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(summaries, texts.iter().map(|text| text.to_uppercase()).collect::<Vec<_>>());
     }
     let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, 2, 1, 1, 1]);
@@ -221,28 +181,17 @@ fn documents_are_decoded_alone_where_each_adds_its_own_time() {
 
 #[test]
 fn idle_workers_share_what_waits() {
-    let settings = SchedulingSettings {
-        workers: 2.try_into().unwrap(),
-        ..Default::default()
-    };
+    let settings = SchedulingSettings { workers: 2.try_into().unwrap(), ..Default::default() };
     let (scheduler, log) = start(settings);
     until(|| scheduler.state.queue.idle() == 2);
-    assert_eq!(
-        results(submit(&scheduler, request(&["a", "b", "c", "d"])))
-            .unwrap()
-            .len(),
-        4
-    );
+    assert_eq!(results(submit(&scheduler, request(&["a", "b", "c", "d"]))).unwrap().len(), 4);
     let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes[0], 2, "{sizes:?}");
 }
 
 #[test]
 fn a_long_request_does_not_shut_out_others() {
-    let settings = SchedulingSettings {
-        rows: 2.try_into().unwrap(),
-        ..Default::default()
-    };
+    let settings = SchedulingSettings { rows: 2.try_into().unwrap(), ..Default::default() };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
     let long = submit(&scheduler, request(&["a"; 6]));
@@ -255,10 +204,7 @@ fn a_long_request_does_not_shut_out_others() {
 
 #[test]
 fn rows_are_bounded_and_a_large_request_leaves_room_for_others() {
-    let settings = SchedulingSettings {
-        queue_rows: 8.try_into().unwrap(),
-        ..Default::default()
-    };
+    let settings = SchedulingSettings { queue_rows: 8.try_into().unwrap(), ..Default::default() };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
     let too_large = scheduler.submit(request(&["a"; 9])).unwrap_err();
@@ -266,22 +212,14 @@ fn rows_are_bounded_and_a_large_request_leaves_room_for_others() {
     let large = submit(&scheduler, request(&["a"; 8]));
     let second = submit(&scheduler, request(&["b"; 8]));
     let third = scheduler.submit(request(&["c"; 8])).unwrap_err();
-    assert!(
-        matches!(third, ApiError::Overloaded { waiting: 2, .. }),
-        "{third}"
-    );
-    let small: Vec<_> = (0..4)
-        .map(|_| submit(&scheduler, request(&["d"])))
-        .collect();
+    assert!(matches!(third, ApiError::Overloaded { waiting: 2, .. }), "{third}");
+    let small: Vec<_> = (0..4).map(|_| submit(&scheduler, request(&["d"]))).collect();
     assert!(scheduler.submit(request(&["e"])).is_err());
     drop(slow);
     for events in small {
         assert_eq!(results(events).unwrap(), ["D"]);
     }
-    assert_eq!(
-        results(large).unwrap().len() + results(second).unwrap().len(),
-        16
-    );
+    assert_eq!(results(large).unwrap().len() + results(second).unwrap().len(), 16);
 }
 
 #[test]
@@ -292,18 +230,9 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
     many.jobs = (0..50)
         .map(|number| {
             let seed = Some(number);
-            let mut job = Job::new(
-                GenerationParameters {
-                    seed,
-                    ..Default::default()
-                },
-                1,
-            );
+            let mut job = Job::new(GenerationParameters { seed, ..Default::default() }, 1);
             let text = "m".into();
-            job.documents.push(Document {
-                number: number as usize,
-                text,
-            });
+            job.documents.push(Document { number: number as usize, text });
             job
         })
         .collect();
@@ -312,12 +241,7 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
     drop(slow);
     assert_eq!(results(small).unwrap(), ["A"]);
     assert_eq!(results(many).unwrap().len(), 50);
-    let place = log
-        .batches
-        .lock()
-        .unwrap()
-        .iter()
-        .position(|batch| *batch == ["a"]);
+    let place = log.batches.lock().unwrap().iter().position(|batch| *batch == ["a"]);
     assert_eq!(place, Some(2), "after the slow one and one of the fifty");
 }
 
@@ -352,11 +276,7 @@ fn who_hangs_up_is_not_worked_for() {
     assert_eq!(results(submit(&scheduler, request(&["b"]))).unwrap(), ["B"]);
     // The step that ran when it hung up, and the one that was just starting.
     assert!(log.steps.load(Ordering::SeqCst) <= steps + 2);
-    assert_eq!(
-        log.batches.lock().unwrap().len(),
-        2,
-        "nobody waited for \"a\""
-    );
+    assert_eq!(log.batches.lock().unwrap().len(), 2, "nobody waited for \"a\"");
 }
 
 #[test]
@@ -364,18 +284,12 @@ fn a_deadline_ends_the_work() {
     let (scheduler, _log) = start(SchedulingSettings::default());
     let mut slow = request(&["slow"]);
     slow.deadline = Instant::now() + Duration::from_millis(30);
-    assert!(matches!(
-        results(submit(&scheduler, slow)),
-        Err(ApiError::Deadline(_))
-    ));
+    assert!(matches!(results(submit(&scheduler, slow)), Err(ApiError::Deadline(_))));
 }
 
 #[test]
 fn a_full_queue_refuses_at_once_and_makes_room_for_those_who_hung_up() {
-    let settings = SchedulingSettings {
-        queue: 2,
-        ..Default::default()
-    };
+    let settings = SchedulingSettings { queue: 2, ..Default::default() };
     let (scheduler, log) = start(settings);
     let slow = occupy(&scheduler, &log);
     let first = submit(&scheduler, request(&["a"]));
@@ -383,10 +297,7 @@ fn a_full_queue_refuses_at_once_and_makes_room_for_those_who_hung_up() {
     let started = Instant::now();
     let refused = scheduler.submit(request(&["c"])).unwrap_err();
     assert!(started.elapsed() < Duration::from_millis(50));
-    assert!(
-        matches!(refused, ApiError::Overloaded { waiting: 2, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, ApiError::Overloaded { waiting: 2, .. }), "{refused}");
     drop(first);
     let third = submit(&scheduler, request(&["c"]));
     drop(slow);
@@ -411,12 +322,10 @@ fn a_model_that_does_not_open_is_told_and_tried_again() {
     let log = Arc::new(Log::default());
     let engine_log = log.clone();
     let open: Arc<OpenEngine> =
-        Arc::new(
-            move || match engine_log.opened.fetch_add(1, Ordering::SeqCst) {
-                0 => Err("the weights are cut".into()),
-                _ => Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>),
-            },
-        );
+        Arc::new(move || match engine_log.opened.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("the weights are cut".into()),
+            _ => Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>),
+        });
     let scheduler = Scheduler::start(
         &SchedulingSettings::default(),
         Arc::new(Metrics::new()),
@@ -425,14 +334,8 @@ fn a_model_that_does_not_open_is_told_and_tried_again() {
     )
     .unwrap();
     until(|| scheduler.health() != Health::Starting);
-    assert_eq!(
-        scheduler.health(),
-        Health::Failed("the weights are cut".into())
-    );
-    assert!(matches!(
-        scheduler.submit(request(&["a"])),
-        Err(ApiError::NotReady(_))
-    ));
+    assert_eq!(scheduler.health(), Health::Failed("the weights are cut".into()));
+    assert!(matches!(scheduler.submit(request(&["a"])), Err(ApiError::NotReady(_))));
     until(|| scheduler.health() == Health::Ready);
 }
 
@@ -442,13 +345,7 @@ fn streamed_tokens_come_before_the_summary() {
     let mut streamed = request(&["a"]);
     streamed.stream = true;
     let mut events = submit(&scheduler, streamed);
-    assert!(matches!(
-        events.blocking_recv(),
-        Some(Event::Token(Token { id: 7, .. }))
-    ));
-    assert!(matches!(
-        events.blocking_recv(),
-        Some(Event::Finished { .. })
-    ));
+    assert!(matches!(events.blocking_recv(), Some(Event::Token(Token { id: 7, .. }))));
+    assert!(matches!(events.blocking_recv(), Some(Event::Finished { .. })));
     assert!(events.blocking_recv().is_none());
 }

@@ -115,9 +115,8 @@ impl<'a> Running<'a> {
         let Err(error) = self.attempt(engine, batch, all) else {
             return;
         };
-        let unfinished: Vec<usize> = (0..self.documents.len())
-            .filter(|&place| !self.done[place])
-            .collect();
+        let unfinished: Vec<usize> =
+            (0..self.documents.len()).filter(|&place| !self.done[place]).collect();
         if self.documents.len() == 1 {
             return self.fail_unfinished(&error);
         }

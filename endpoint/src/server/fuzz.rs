@@ -86,9 +86,7 @@ fn change(random: &mut fastrand::Rng) -> Vec<u8> {
         let at = random.usize(..=head.len());
         let length = random.usize(..=(head.len() - at).min(20));
         match random.u8(..4) {
-            0 => head[at..at + length]
-                .iter_mut()
-                .for_each(|byte| *byte = random.u8(..)),
+            0 => head[at..at + length].iter_mut().for_each(|byte| *byte = random.u8(..)),
             1 => drop(head.drain(at..at + length)),
             2 => {
                 let piece = head[at..at + length].to_vec();
@@ -114,26 +112,15 @@ fn is_answered(address: SocketAddr, head: &[u8]) -> bool {
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
         let kind = error.kind();
-        assert_eq!(
-            kind,
-            std::io::ErrorKind::ConnectionReset,
-            "{}",
-            head.escape_ascii()
-        );
+        assert_eq!(kind, std::io::ErrorKind::ConnectionReset, "{}", head.escape_ascii());
     }
     if answer.is_empty() {
         return false;
     }
-    let status = answer
-        .strip_prefix(b"HTTP/1.")
-        .and_then(|rest| rest.get(2..5));
+    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
     let status = status.and_then(|code| std::str::from_utf8(code).ok()?.parse::<u16>().ok());
     let shown = || format!("{} for {}", answer.escape_ascii(), head.escape_ascii());
-    assert!(
-        status.is_some_and(|status| (100..600).contains(&status)),
-        "{}",
-        shown()
-    );
+    assert!(status.is_some_and(|status| (100..600).contains(&status)), "{}", shown());
     // No model is loaded, so that nothing of it can fail.
     assert_ne!(status, Some(500), "{}", shown());
     true

@@ -48,10 +48,7 @@ struct AsItIs;
 
 impl PrepareModel for AsItIs {
     fn prepare(&self, folder: &Path, _stop: &AtomicBool) -> Result<PreparedModel, BoxError> {
-        Ok(PreparedModel {
-            bundle: folder.into(),
-            scratch: None,
-        })
+        Ok(PreparedModel { bundle: folder.into(), scratch: None })
     }
 }
 

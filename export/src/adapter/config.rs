@@ -83,10 +83,7 @@ impl AdapterConfig {
             let value = config.get(field).and_then(Value::as_str);
             value.filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let base = BaseName {
-            name: text("base_model_name_or_path"),
-            revision: text("revision"),
-        };
+        let base = BaseName { name: text("base_model_name_or_path"), revision: text("revision") };
         let (method, tokens) = match config.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {
                 let tokens = token_indices(&config, "trainable_token_indices")?;
@@ -108,18 +105,11 @@ impl AdapterConfig {
             }
             Some(kind) => {
                 let kind: String = kind.chars().take(40).flat_map(char::escape_debug).collect();
-                return Err(error(
-                    "peft_type",
-                    format!("is {kind}, which is not known: {MERGE}"),
-                ));
+                return Err(error("peft_type", format!("is {kind}, which is not known: {MERGE}")));
             }
             None => return Err(error("peft_type", "is missing: PEFT writes it".to_owned())),
         };
-        Ok(Self {
-            base,
-            method,
-            tokens,
-        })
+        Ok(Self { base, method, tokens })
     }
 
     /// The tokens of a module that were trained.
@@ -151,10 +141,7 @@ impl Lora {
                 Some(_) => false,
             };
             if !empty {
-                return Err(error(
-                    field,
-                    format!("is set, which is not known here: {MERGE}"),
-                ));
+                return Err(error(field, format!("is set, which is not known here: {MERGE}")));
             }
         }
         if let Some(Value::String(kind)) = config.get("init_lora_weights")
@@ -210,19 +197,14 @@ fn token_indices(
     };
     let read = match config.get(field) {
         None | Some(Value::Null) => Some(vec![]),
-        Some(Value::Object(object)) => object
-            .iter()
-            .map(|(name, value)| Some((Some(name.clone()), list(value)?)))
-            .collect(),
+        Some(Value::Object(object)) => {
+            object.iter().map(|(name, value)| Some((Some(name.clone()), list(value)?))).collect()
+        }
         Some(value) => list(value).map(|ids| vec![(None, ids)]),
     };
     read.ok_or_else(|| error(field, "is not a list of token ids".to_owned()))
 }
 
 fn error(field: &str, problem: String) -> Error {
-    Error::Config {
-        file: ADAPTER_CONFIG.to_owned(),
-        field: field.to_owned(),
-        problem,
-    }
+    Error::Config { file: ADAPTER_CONFIG.to_owned(), field: field.to_owned(), problem }
 }

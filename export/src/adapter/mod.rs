@@ -52,11 +52,7 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
             }
         }
     }
-    let mut merger = Merger {
-        checkpoint,
-        file,
-        tables: Tables::default(),
-    };
+    let mut merger = Merger { checkpoint, file, tables: Tables::default() };
     let changed = modules.keys().chain(whole.iter().map(|(name, _)| name));
     merger.tables = Tables::untie(merger.checkpoint, changed);
     for (name, _) in &mut whole {
@@ -68,9 +64,7 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
     for (name, stored) in whole {
         merger.checkpoint.replace(name, stored);
     }
-    let with_tokens = modules
-        .values()
-        .filter(|parts| parts.contains_key(&Part::Tokens));
+    let with_tokens = modules.values().filter(|parts| parts.contains_key(&Part::Tokens));
     let one_table_of_tokens = with_tokens.count() == 1;
     for (module, parts) in &modules {
         match &config.method {
@@ -153,23 +147,14 @@ impl Merger<'_> {
                     ));
                 }
             };
-            self.checkpoint.change(
-                &target,
-                Change::LowRank {
-                    a,
-                    b,
-                    scale,
-                    magnitude,
-                },
-            );
+            self.checkpoint.change(&target, Change::LowRank { a, b, scale, magnitude });
             if let Some(bias) = parts.get(&Part::LoraBias) {
                 let (target, shape) = self.target(module, "bias")?;
                 if bias.layout().shape() != shape {
                     return Err(self.bad(module, "has a bias that does not fit the base's"));
                 }
                 let values = bias.clone();
-                self.checkpoint
-                    .change(&target, Change::Add { values, scale });
+                self.checkpoint.change(&target, Change::Add { values, scale });
             }
         }
         Ok(())
@@ -186,10 +171,7 @@ impl Merger<'_> {
             (&[_, columns], &[1, found]) if found == columns => Axis::Columns,
             _ => return Err(self.bad(module, "has an ia3_l that does not fit the base's matrix")),
         };
-        let change = || Change::Multiply {
-            factors: factors.clone(),
-            axis,
-        };
+        let change = || Change::Multiply { factors: factors.clone(), axis };
         self.checkpoint.change(&target, change());
         if axis == Axis::Rows
             && let Some(bias) = self.find(module, ".bias")
@@ -236,10 +218,7 @@ impl Merger<'_> {
             targets.extend(self.tables.tied_to(self.checkpoint, &target));
         }
         for target in targets {
-            let change = Change::ReplaceRows {
-                indices: indices.to_vec(),
-                values: values.clone(),
-            };
+            let change = Change::ReplaceRows { indices: indices.to_vec(), values: values.clone() };
             self.checkpoint.change(&target, change);
         }
         Ok(())
@@ -255,10 +234,7 @@ impl Merger<'_> {
                 ),
             )
         })?;
-        let shape = self
-            .checkpoint
-            .tensor(&name)
-            .expect("a name that was found");
+        let shape = self.checkpoint.tensor(&name).expect("a name that was found");
         let shape = shape.shape().to_vec();
         Ok((name, shape))
     }

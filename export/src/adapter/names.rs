@@ -25,9 +25,7 @@ pub(super) enum Part {
 pub(super) fn parse(name: &str) -> Option<(String, Part)> {
     let bare = |segment: &&str| !WRAPPERS.contains(segment);
     let segments: Vec<&str> = name.split('.').filter(bare).collect();
-    let segments = segments
-        .strip_prefix(&["base_model", "model"])
-        .unwrap_or(&segments);
+    let segments = segments.strip_prefix(&["base_model", "model"]).unwrap_or(&segments);
     let marker = segments.iter().position(|segment| is_marker(segment));
     let Some(at) = marker else {
         return Some((whole(segments), Part::Whole));
@@ -88,61 +86,22 @@ mod tests {
         let q = "model.encoder.layers.0.self_attn.q_proj";
         let shared = "model.shared";
         for (name, module, part) in [
-            (
-                format!("base_model.model.{q}.lora_A.weight"),
-                q,
-                Part::LoraA,
-            ),
-            (
-                format!("base_model.model.{q}.lora_B.default.weight"),
-                q,
-                Part::LoraB,
-            ),
-            (
-                format!("module.base_model.model.{q}.lora_B.bias"),
-                q,
-                Part::LoraBias,
-            ),
-            (
-                format!("base_model.model.{q}.lora_magnitude_vector"),
-                q,
-                Part::Magnitude,
-            ),
-            (
-                format!("{q}.lora_magnitude_vector.weight"),
-                q,
-                Part::Magnitude,
-            ),
+            (format!("base_model.model.{q}.lora_A.weight"), q, Part::LoraA),
+            (format!("base_model.model.{q}.lora_B.default.weight"), q, Part::LoraB),
+            (format!("module.base_model.model.{q}.lora_B.bias"), q, Part::LoraBias),
+            (format!("base_model.model.{q}.lora_magnitude_vector"), q, Part::Magnitude),
+            (format!("{q}.lora_magnitude_vector.weight"), q, Part::Magnitude),
             (format!("base_model.model.{q}.ia3_l"), q, Part::Ia3),
-            (
-                format!("{shared}.lora_embedding_A"),
-                shared,
-                Part::EmbeddingA,
-            ),
-            (
-                format!("{shared}.token_adapter.trainable_tokens_delta"),
-                shared,
-                Part::Tokens,
-            ),
-            (
-                format!("{shared}.trainable_tokens_delta"),
-                shared,
-                Part::Tokens,
-            ),
-            (
-                format!("{shared}.original_module.weight"),
-                shared,
-                Part::Unused,
-            ),
+            (format!("{shared}.lora_embedding_A"), shared, Part::EmbeddingA),
+            (format!("{shared}.token_adapter.trainable_tokens_delta"), shared, Part::Tokens),
+            (format!("{shared}.trainable_tokens_delta"), shared, Part::Tokens),
+            (format!("{shared}.original_module.weight"), shared, Part::Unused),
         ] {
             assert_eq!(parse(&name), Some((module.to_owned(), part)), "{name}");
         }
         for name in ["base_layer", "modules_to_save", "modules_to_save.default"] {
             let name = format!("base_model.model.lm_head.{name}.weight");
-            assert_eq!(
-                parse(&name),
-                Some(("lm_head.weight".to_owned(), Part::Whole))
-            );
+            assert_eq!(parse(&name), Some(("lm_head.weight".to_owned(), Part::Whole)));
         }
         assert_eq!(parse("q.lora_E"), None);
         assert_eq!(parse("q.lora_A"), None);

@@ -47,10 +47,7 @@ impl Patterns {
                 Ok(true) => return Ok(Some(*number)),
                 Ok(false) => {}
                 Err(_) => {
-                    return Err(error(
-                        self.field,
-                        "has a regular expression that takes too long",
-                    ));
+                    return Err(error(self.field, "has a regular expression that takes too long"));
                 }
             }
         }

@@ -30,22 +30,13 @@ impl Tables {
             return Self::default();
         };
         // FSMT has no table that is shared, and another name for the head.
-        let fsmt = base
-            .config()
-            .get("model_type")
-            .is_some_and(|kind| kind == "fsmt");
+        let fsmt = base.config().get("model_type").is_some_and(|kind| kind == "fsmt");
         let (inputs, head) = match fsmt {
-            true => (
-                &INPUTS[1..],
-                format!("{prefix}decoder.output_projection.weight"),
-            ),
+            true => (&INPUTS[1..], format!("{prefix}decoder.output_projection.weight")),
             false => (&INPUTS[..], format!("{HEAD}.weight")),
         };
         let tensor = |module: &&str| format!("{prefix}{module}.weight");
-        let tables = Self {
-            inputs: inputs.iter().map(tensor).collect(),
-            head: Some(head),
-        };
+        let tables = Self { inputs: inputs.iter().map(tensor).collect(), head: Some(head) };
         let is_table = |name: &String| {
             let name = name.strip_suffix(".weight").unwrap_or(name);
             name == HEAD
@@ -116,10 +107,7 @@ impl Tables {
         let untied = base.config().get("tie_word_embeddings") == Some(&false.into());
         let head = self.head.iter().filter(|_| !untied);
         let others = self.inputs.iter().chain(head);
-        others
-            .filter(|other| *other != name && base.has(other))
-            .cloned()
-            .collect()
+        others.filter(|other| *other != name && base.has(other)).cloned().collect()
     }
 }
 

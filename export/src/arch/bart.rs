@@ -27,10 +27,7 @@ pub(super) static BART: Family = Family {
         ("pad_token_id", 1),
     ],
     forces_bos_by_old_name: true,
-    aliases: &[
-        ("hidden_size", "d_model"),
-        ("num_attention_heads", "encoder_attention_heads"),
-    ],
+    aliases: &[("hidden_size", "d_model"), ("num_attention_heads", "encoder_attention_heads")],
     aliases_of_5: &[("num_hidden_layers", "encoder_layers")],
     base_prefix: "model.",
     encoder: StackNames::bart("model.encoder"),
@@ -69,22 +66,15 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let hidden = config.size_or("d_model", defaults.hidden)?;
     let activation =
         Activation::from_config_or(config, "activation_function", defaults.activation)?;
-    let norm = Norm {
-        kind: NormKind::Layer,
-        size: hidden,
-        epsilon: 1e-5,
-        placement: family.placement,
-    };
+    let norm =
+        Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
     let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
         let count = config.heads_or(&format!("{side}_attention_heads"), heads, hidden)?;
         Ok(Stack {
             names,
             layers: config.layers_or(&format!("{side}_layers"), layers)?,
             attention: Attention {
-                heads: Heads {
-                    count,
-                    size: hidden / count,
-                },
+                heads: Heads { count, size: hidden / count },
                 hidden,
                 names: Projections::BART,
                 scale: None,
@@ -99,11 +89,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     };
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
-    let table = family.positions.map(|kind| PositionTable {
-        kind,
-        positions,
-        hidden,
-    });
+    let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
     let endless = family.positions.is_some_and(PositionKind::is_endless);
     let unused = [family.encoder, family.decoder].map(|stack| stack.below("version"));
     Ok(Model {

@@ -55,19 +55,12 @@ pub(super) static BIGBIRD_PEGASUS: Family = Family {
 
 /// The closing norm goes by the name of another.
 const fn names(stack: &'static str) -> StackNames {
-    StackNames {
-        closing_norm: "layernorm_embedding",
-        ..StackNames::bart(stack)
-    }
+    StackNames { closing_norm: "layernorm_embedding", ..StackNames::bart(stack) }
 }
 
 /// Below the layer's `self_attn`.
-const PROJECTIONS: Projections = Projections {
-    query: "self.query",
-    key: "self.key",
-    value: "self.value",
-    output: "output",
-};
+const PROJECTIONS: Projections =
+    Projections { query: "self.query", key: "self.key", value: "self.value", output: "output" };
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
@@ -119,10 +112,7 @@ impl Pattern {
         // The block of each key, and of each query below each other.
         let keys = graph.node("Div").inputs([&positions, &size]).output();
         let queries = graph.node("Unsqueeze").inputs([&keys, &column]).output();
-        let last = graph
-            .node("Sub")
-            .inputs([&inputs.source_length, &one])
-            .output();
+        let last = graph.node("Sub").inputs([&inputs.source_length, &one]).output();
         let last = graph.node("Div").inputs([&last, &size]).output();
 
         let mut is = |op: &str, a: &Value, b: &Value| graph.node(op).inputs([a, b]).output();
@@ -143,14 +133,8 @@ impl Pattern {
 
         let [nothing, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
         let count = graph.scalar((1.0 + self.random_blocks as f32).ln());
-        let again = graph
-            .node("Where")
-            .inputs([&again, &count, &nothing])
-            .output();
-        let bias = graph
-            .node("Where")
-            .inputs([&visible, &again, &masked])
-            .output();
+        let again = graph.node("Where").inputs([&again, &count, &nothing]).output();
+        let bias = graph.node("Where").inputs([&visible, &again, &masked]).output();
         let axes = graph.int64s(&[0, 1]);
         graph.node("Unsqueeze").inputs([&bias, &axes]).output()
     }

@@ -68,12 +68,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         layout: Layout,
         weights: &'a mut ModelWeights<'c>,
     ) -> Self {
-        Self {
-            graph: Graph::new(side.name(), doc),
-            side,
-            layout,
-            weights,
-        }
+        Self { graph: Graph::new(side.name(), doc), side, layout, weights }
     }
 
     /// Whether the graph may have operators of the ONNX standard only.

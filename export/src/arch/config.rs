@@ -59,10 +59,7 @@ impl ModelConfig {
         if size <= max {
             return Ok(size);
         }
-        Err(wrong(
-            field,
-            format_args!("is {size}, but must be at most {max}"),
-        ))
+        Err(wrong(field, format_args!("is {size}, but must be at most {max}")))
     }
 
     /// A field as it stands; null counts as absent, as in transformers.
@@ -77,9 +74,7 @@ impl ModelConfig {
 
     /// A positive size, where there is one.
     pub(crate) fn optional_size(&self, field: &str) -> Result<Option<usize>> {
-        self.get(field)
-            .map(|value| size_of(field, value))
-            .transpose()
+        self.get(field).map(|value| size_of(field, value)).transpose()
     }
 
     /// Positive sizes: as many as there are `layers`, or one for all of them.
@@ -94,10 +89,9 @@ impl ModelConfig {
             Some(Value::Array(values)) if values.len() == layers => {
                 values.iter().map(|value| size_of(field, value)).collect()
             }
-            Some(Value::Array(values)) => Err(wrong(
-                field,
-                format_args!("has {} values for {layers} layers", values.len()),
-            )),
+            Some(Value::Array(values)) => {
+                Err(wrong(field, format_args!("has {} values for {layers} layers", values.len())))
+            }
             Some(value) => Ok(vec![size_of(field, value)?; layers]),
         }
     }
@@ -110,10 +104,7 @@ impl ModelConfig {
                 .map(|number| number as f32)
                 .filter(|number| *number > 0.0 && number.is_finite())
                 .ok_or_else(|| {
-                    wrong(
-                        field,
-                        format_args!("is {value}, but must be a number above 0"),
-                    )
+                    wrong(field, format_args!("is {value}, but must be a number above 0"))
                 })
         })
     }
@@ -152,9 +143,7 @@ impl ModelConfig {
     /// A text that must be there.
     pub(crate) fn string(&self, field: &str) -> Result<&str> {
         let value = self.get(field).ok_or_else(|| wrong(field, "is missing"))?;
-        value
-            .as_str()
-            .ok_or_else(|| wrong(field, format_args!("is {value}, but must be a text")))
+        value.as_str().ok_or_else(|| wrong(field, format_args!("is {value}, but must be a text")))
     }
 
     /// Attention heads that share `hidden` evenly.
@@ -183,9 +172,5 @@ fn size_of(field: &str, value: &Value) -> Result<usize> {
 
 /// An error about a field of config.json.
 pub(super) fn wrong(field: &str, problem: impl Display) -> Error {
-    Error::Config {
-        file: "config.json".into(),
-        field: field.into(),
-        problem: problem.to_string(),
-    }
+    Error::Config { file: "config.json".into(), field: field.into(), problem: problem.to_string() }
 }

@@ -26,10 +26,7 @@ pub(super) static FSMT: Family = Family {
         ("pad_token_id", 1),
     ],
     forces_bos_by_old_name: false,
-    aliases_of_5: &[
-        ("num_hidden_layers", "encoder_layers"),
-        ("vocab_size", "tgt_vocab_size"),
-    ],
+    aliases_of_5: &[("num_hidden_layers", "encoder_layers"), ("vocab_size", "tgt_vocab_size")],
     tables: &[
         "model.decoder.embed_tokens.weight",
         "model.encoder.embed_tokens.weight",

@@ -75,10 +75,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     }
     let windows = config.sizes_or("attention_window", 512, model.encoder.layers)?;
     if let Some(odd) = windows.iter().find(|window| !window.is_multiple_of(2)) {
-        return Err(wrong(
-            "attention_window",
-            format_args!("holds {odd}, but must be even"),
-        ));
+        return Err(wrong("attention_window", format_args!("holds {odd}, but must be even")));
     }
     let positions = model.max_source_positions;
     if let Some(wide) = windows.iter().find(|window| **window > positions) {
@@ -137,11 +134,8 @@ impl Window {
             Ok(self.blocks.split(b, &split, heads))
         };
         let names = attention.names;
-        let [query, key, value] = [
-            project(names.query)?,
-            project(names.key)?,
-            project(names.value)?,
-        ];
+        let [query, key, value] =
+            [project(names.query)?, project(names.key)?, project(names.value)?];
         let scale = b.graph.scalar(attention.score_scale());
         let query = b.graph.node("Mul").inputs([&query, &scale]).output();
         let [key, value] = [key, value].map(|x| neighbours(b, &x, 3, 0.0));
@@ -164,10 +158,7 @@ fn layers(
     sizes.sort_unstable();
     sizes.dedup();
     let prepared: Vec<Window> = b.scoped("windows", |b| {
-        Ok(sizes
-            .iter()
-            .map(|window| Window::new(b, inputs, *window))
-            .collect())
+        Ok(sizes.iter().map(|window| Window::new(b, inputs, *window)).collect())
     })?;
     encoder.encoder(b, x, &mut |b, (layer, name), x| {
         let window = sizes.partition_point(|size| *size < windows[layer]);

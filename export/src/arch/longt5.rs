@@ -24,10 +24,7 @@ use crate::onnx::proto::ElementType::{Float, Int64};
 pub(super) static LONGT5: Family = Family {
     model_type: "longt5",
     title: "LongT5",
-    defaults: Defaults {
-        positions: 16384,
-        ..t5::DEFAULTS
-    },
+    defaults: Defaults { positions: 16384, ..t5::DEFAULTS },
     read,
     ..T5
 };
@@ -38,10 +35,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let field = "encoder_attention_type";
     let (attention, global_block) = match config.string_or(field, "local")? {
         "local" => ("0.LocalSelfAttention", None),
-        "transient-global" => (
-            "0.TransientGlobalSelfAttention",
-            Some(global_block(config)?),
-        ),
+        "transient-global" => ("0.TransientGlobalSelfAttention", Some(global_block(config)?)),
         kind => {
             return Err(wrong(
                 field,
@@ -49,10 +43,8 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             ));
         }
     };
-    model.encoder.names = StackNames {
-        self_attention: [attention, "0.layer_norm"],
-        ..family.encoder
-    };
+    model.encoder.names =
+        StackNames { self_attention: [attention, "0.layer_norm"], ..family.encoder };
     let heads = model.encoder.attention.heads.count;
     let sparse = Sparse {
         reach: config.bounded_or("local_radius", 127, family.defaults.positions)?,
@@ -72,10 +64,7 @@ fn global_block(config: &ModelConfig) -> Result<usize> {
     if size.is_power_of_two() {
         return Ok(size);
     }
-    Err(wrong(
-        field,
-        format_args!("is {size}, but must be a power of two"),
-    ))
+    Err(wrong(field, format_args!("is {size}, but must be a power of two")))
 }
 
 /// Which tokens the encoder's see.
@@ -96,9 +85,7 @@ impl Sparse {
         x: &Value,
     ) -> Result<Value> {
         let name = self.bias.name(&encoder.names, 0);
-        let local = b.scoped("local", |b| {
-            Local::new(b, inputs, (self.reach, self.bias), &name)
-        })?;
+        let local = b.scoped("local", |b| Local::new(b, inputs, (self.reach, self.bias), &name))?;
         let globals = match self.global_block {
             Some(size) => Some(b.scoped("globals", |b| {
                 let [attention, _] = encoder.names.self_attention;
@@ -116,9 +103,7 @@ impl Sparse {
                 Some(globals) => {
                     let sums = b.scoped("globals", |b| {
                         let sums = globals.sums(b, inputs, x, encoder.norm.size);
-                        encoder
-                            .norm
-                            .apply(b, &format!("{name}.global_input_layer_norm"), &sums)
+                        encoder.norm.apply(b, &format!("{name}.global_input_layer_norm"), &sums)
                     })?;
                     Some((globals, sums))
                 }
@@ -172,18 +157,13 @@ impl Local {
             let split = split_heads(b, &rows, &inputs.shape, heads);
             Ok(self.blocks.split(b, &split, heads))
         };
-        let [query, key, value] = [
-            project(names.query)?,
-            project(names.key)?,
-            project(names.value)?,
-        ];
+        let [query, key, value] =
+            [project(names.query)?, project(names.key)?, project(names.value)?];
         let [key, value] = [key, value].map(|x| neighbours(b, &x, 3, 0.0));
         let near = scores(b, &query, &key, 5);
         let near = [&self.bias, &self.mask]
             .into_iter()
-            .fold(near, |sum, added| {
-                b.graph.node("Add").inputs([&sum, added]).output()
-            });
+            .fold(near, |sum, added| b.graph.node("Add").inputs([&sum, added]).output());
         let attended = match globals {
             None => {
                 let probs = probs(b, &near, &[]);
@@ -198,29 +178,16 @@ impl Local {
                 let far = scores(b, &query, &global_key, 5);
                 let graph = &mut b.graph;
                 let far = graph.node("Add").inputs([&far, &globals.bias]).output();
-                let both = graph
-                    .node("Concat")
-                    .inputs([&near, &far])
-                    .int("axis", 4)
-                    .output();
+                let both = graph.node("Concat").inputs([&near, &far]).int("axis", 4).output();
                 let probs = probs(b, &both, &[]);
                 let graph = &mut b.graph;
                 let near = graph.int64s(&[3 * self.blocks.size as i64]);
-                let sizes = graph
-                    .node("Concat")
-                    .inputs([&near, &globals.count])
-                    .int("axis", 0)
-                    .output();
-                let [of_near, of_far] = graph
-                    .node("Split")
-                    .inputs([&probs, &sizes])
-                    .int("axis", 4)
-                    .outputs();
+                let sizes =
+                    graph.node("Concat").inputs([&near, &globals.count]).int("axis", 0).output();
+                let [of_near, of_far] =
+                    graph.node("Split").inputs([&probs, &sizes]).int("axis", 4).outputs();
                 let from_near = graph.node("MatMul").inputs([&of_near, &value]).output();
-                let from_far = graph
-                    .node("MatMul")
-                    .inputs([&of_far, &global_value])
-                    .output();
+                let from_far = graph.node("MatMul").inputs([&of_far, &global_value]).output();
                 graph.node("Add").inputs([&from_near, &from_far]).output()
             }
         };
@@ -251,10 +218,7 @@ impl Globals {
     ) -> Result<Self> {
         let graph = &mut b.graph;
         let [size_value, one] = [graph.int64s(&[size as i64]), graph.int64s(&[1])];
-        let count = graph
-            .node("Div")
-            .inputs([&inputs.source_length, &size_value])
-            .output();
+        let count = graph.node("Div").inputs([&inputs.source_length, &size_value]).output();
         let count = graph.node("Add").inputs([&count, &one]).output();
         let numbers = b.graph.range(&count);
         let of_token = block_of_token(b, inputs, size);
@@ -262,44 +226,21 @@ impl Globals {
         let last = graph.int64s(&[2]);
         let column = graph.node("Unsqueeze").inputs([&of_token, &last]).output();
         let members = graph.node("Equal").inputs([&column, &numbers]).output();
-        let members = graph
-            .node("Cast")
-            .input(&members)
-            .int("to", Float as i64)
-            .output();
-        let members = graph
-            .node("Transpose")
-            .input(&members)
-            .ints("perm", &[0, 2, 1])
-            .output();
+        let members = graph.node("Cast").input(&members).int("to", Float as i64).output();
+        let members = graph.node("Transpose").input(&members).ints("perm", &[0, 2, 1]).output();
         // Blocks behind the last of a document do not exist for it: [batch, 1, 1, globals].
         let newest = graph.node("ReduceMax").inputs([&of_token, &one]).output();
-        let exists = graph
-            .node("LessOrEqual")
-            .inputs([&numbers, &newest])
-            .output();
+        let exists = graph.node("LessOrEqual").inputs([&numbers, &newest]).output();
         let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
-        let mask = graph
-            .node("Where")
-            .inputs([&exists, &zero, &masked])
-            .output();
+        let mask = graph.node("Where").inputs([&exists, &zero, &masked]).output();
         let middle = graph.int64s(&[1, 2]);
         let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
         let relative = graph.node("Sub").inputs([&numbers, &column]).output();
         let bias = bias.look_up(b, name, &relative)?;
-        let bias = b
-            .graph
-            .node("Transpose")
-            .input(&bias)
-            .ints("perm", &[1, 0, 2, 3])
-            .output();
+        let bias = b.graph.node("Transpose").input(&bias).ints("perm", &[1, 0, 2, 3]).output();
         let bias = b.graph.node("Add").inputs([&bias, &mask]).output();
         let bias = blocks.split_rows(b, &bias, &count);
-        Ok(Self {
-            count,
-            members,
-            bias,
-        })
+        Ok(Self { count, members, bias })
     }
 
     /// The sums of the blocks' tokens: `[batch * source, hidden]` to `[batch * globals, hidden]`.
@@ -321,18 +262,10 @@ impl Globals {
         let heads = attention.heads;
         let graph = &mut b.graph;
         let any = graph.int64s(&[-1]);
-        let leading = graph
-            .node("Concat")
-            .inputs([&any, &self.count])
-            .int("axis", 0)
-            .output();
+        let leading = graph.node("Concat").inputs([&any, &self.count]).int("axis", 0).output();
         let shape = graph.shape(&leading, &[heads.count as i64, 1, heads.size as i64]);
         let split = graph.node("Reshape").inputs([x, &shape]).output();
-        graph
-            .node("Transpose")
-            .input(&split)
-            .ints("perm", &[0, 2, 3, 1, 4])
-            .output()
+        graph.node("Transpose").input(&split).ints("perm", &[0, 2, 3, 1, 4]).output()
     }
 }
 
@@ -347,19 +280,11 @@ fn block_of_token(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) 
         graph.int64_scalar(1),
     ];
     let axis = graph.int64s(&[1]);
-    let mask = graph
-        .node("Cast")
-        .input(&inputs.mask)
-        .int("to", Int64 as i64)
-        .output();
+    let mask = graph.node("Cast").input(&inputs.mask).int("to", Int64 as i64).output();
     let block = graph.node("Div").inputs([&positions, &size]).output();
     let within = graph.node("Mod").inputs([&positions, &size]).output();
     let ends = graph.node("Equal").inputs([&within, &final_token]).output();
-    let ends = graph
-        .node("Cast")
-        .input(&ends)
-        .int("to", Int64 as i64)
-        .output();
+    let ends = graph.node("Cast").input(&ends).int("to", Int64 as i64).output();
     let ends = graph.node("Mul").inputs([&mask, &ends]).output();
     let whole = graph.node("ReduceSum").inputs([&ends, &axis]).output();
     let last = graph.node("Sub").inputs([&whole, &one]).output();

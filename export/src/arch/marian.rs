@@ -25,10 +25,7 @@ pub(super) static MARIAN: Family = Family {
     forces_bos_by_old_name: false,
     embedding_norm: EmbeddingNorm::None,
     positions: Some(PositionKind::Sinusoidal),
-    defaults: Defaults {
-        vocab_size: 58101,
-        ..bart::DEFAULTS
-    },
+    defaults: Defaults { vocab_size: 58101, ..bart::DEFAULTS },
     read,
     ..BART
 };

@@ -57,9 +57,7 @@ static FAMILIES: [&Family; 17] = [
 
 /// The architecture of this `model_type`, if it is known.
 pub(crate) fn find(model_type: &str) -> Option<&'static Family> {
-    FAMILIES
-        .into_iter()
-        .find(|known| known.model_type == model_type)
+    FAMILIES.into_iter().find(|known| known.model_type == model_type)
 }
 
 /// The architecture that config.json names.

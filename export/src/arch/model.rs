@@ -106,10 +106,7 @@ impl Model {
         for name in &self.unused {
             weights.pass_over(&[name]);
         }
-        Ok(Graphs {
-            files,
-            shape: self.shape(),
-        })
+        Ok(Graphs { files, shape: self.shape() })
     }
 
     /// Size of a hidden state.
@@ -243,11 +240,7 @@ impl Model {
             true if name == tables[1] => &tables[1..2],
             true => &tables[2..],
         };
-        let tables = TiedTables {
-            names,
-            vocab_size,
-            hidden: self.hidden(),
-        };
+        let tables = TiedTables { names, vocab_size, hidden: self.hidden() };
         tables.table(b, name)
     }
 }

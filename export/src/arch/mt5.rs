@@ -10,11 +10,7 @@ use super::t5::{self, T5};
 pub(super) static MT5: Family = Family {
     model_type: "mt5",
     title: "mT5",
-    generation_defaults: &[
-        ("decoder_start_token_id", 0),
-        ("eos_token_id", 1),
-        ("pad_token_id", 0),
-    ],
+    generation_defaults: &[("decoder_start_token_id", 0), ("eos_token_id", 1), ("pad_token_id", 0)],
     defaults: DEFAULTS,
     read: |family, config| t5::read(family, config, BiasLayers::First, false),
     ..T5

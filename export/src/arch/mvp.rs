@@ -21,10 +21,7 @@ pub(super) static MVP: Family = Family {
         ("forced_eos_token_id", 2),
         ("pad_token_id", 1),
     ],
-    defaults: Defaults {
-        vocab_size: 50267,
-        ..bart::DEFAULTS
-    },
+    defaults: Defaults { vocab_size: 50267, ..bart::DEFAULTS },
     read,
     ..BART
 };

@@ -57,19 +57,10 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let block_size = config.bounded_or("block_size", 512, MAX_BLOCK)?;
     let staggered = config.flag("stagger_local_blocks", true)?;
     if !block_size.is_multiple_of(2) {
-        return Err(wrong(
-            "block_size",
-            format_args!("is {block_size}, but must be even"),
-        ));
+        return Err(wrong("block_size", format_args!("is {block_size}, but must be even")));
     }
     model.encoder_layers = Box::new(move |b, stack, inputs, x| {
-        let encoder = Encoder {
-            stack,
-            inputs,
-            globals,
-            block_size,
-            staggered,
-        };
+        let encoder = Encoder { stack, inputs, globals, block_size, staggered };
         encoder.layers(b, x)
     });
     Ok(model)
@@ -146,9 +137,7 @@ impl Encoder<'_> {
                     let seen = self.globals_see(b, &everything, &local, &global);
                     let seen = self.attention().project_back(b, &attention, &seen)?;
                     globals.add(b, &seen)?;
-                    let inner = stack
-                        .feed_forward
-                        .apply(b, &name, globals.input(), hidden)?;
+                    let inner = stack.feed_forward.apply(b, &name, globals.input(), hidden)?;
                     globals.add(b, &inner)
                 })
             })?;
@@ -184,15 +173,9 @@ impl Encoder<'_> {
     /// Zeros for the global tokens, before the others along `axis`.
     fn unmasked_globals(&self, b: &mut Builder<'_, '_>, mask: &Value, axis: i64) -> Value {
         let graph = &mut b.graph;
-        let [pads, axis] = [
-            graph.int64s(&[self.globals as i64, 0]),
-            graph.int64s(&[axis]),
-        ];
+        let [pads, axis] = [graph.int64s(&[self.globals as i64, 0]), graph.int64s(&[axis])];
         let zero = graph.scalar(0.0);
-        graph
-            .node("Pad")
-            .inputs([mask, &pads, &zero, &axis])
-            .output()
+        graph.node("Pad").inputs([mask, &pads, &zero, &axis]).output()
     }
 
     /// The global tokens of every document: `[batch * globals, hidden]`.
@@ -201,11 +184,7 @@ impl Encoder<'_> {
         let name = self.stack.names.below("embed_global.weight");
         let table = b.weight(&name, &[self.globals, hidden])?;
         let [from, to] = [b.graph.int64s(&[0]), b.graph.int64s(&[1])];
-        let batch = b
-            .graph
-            .node("Slice")
-            .inputs([&self.inputs.shape, &from, &to])
-            .output();
+        let batch = b.graph.node("Slice").inputs([&self.inputs.shape, &from, &to]).output();
         let shape = b.graph.shape(&batch, &[self.globals as i64, hidden as i64]);
         let globals = b.graph.node("Expand").inputs([&table, &shape]).output();
         Ok(flatten(b, &globals, hidden))
@@ -223,11 +202,7 @@ impl Encoder<'_> {
         self.project(b, name, x, |b, x| {
             let shape = b.graph.int64s(&[-1, sizes[0], sizes[1], sizes[2]]);
             let split = b.graph.node("Reshape").inputs([x, &shape]).output();
-            b.graph
-                .node("Transpose")
-                .input(&split)
-                .ints("perm", &[0, 2, 1, 3])
-                .output()
+            b.graph.node("Transpose").input(&split).ints("perm", &[0, 2, 1, 3]).output()
         })
     }
 
@@ -268,28 +243,15 @@ impl Encoder<'_> {
         let to_globals = scores(b, &query, &global_key, 5);
         let to_block = scores(b, &query, &key, 5);
         let graph = &mut b.graph;
-        let both = graph
-            .node("Concat")
-            .inputs([&to_globals, &to_block])
-            .int("axis", 4)
-            .output();
+        let both = graph.node("Concat").inputs([&to_globals, &to_block]).int("axis", 4).output();
         let probs = probs(b, &both, &[&cut.mask]);
         let graph = &mut b.graph;
         let sizes = graph.int64s(&[self.globals as i64, self.block_size as i64]);
-        let [of_globals, of_block] = graph
-            .node("Split")
-            .inputs([&probs, &sizes])
-            .int("axis", 4)
-            .outputs();
-        let from_globals = graph
-            .node("MatMul")
-            .inputs([&of_globals, &global_value])
-            .output();
+        let [of_globals, of_block] =
+            graph.node("Split").inputs([&probs, &sizes]).int("axis", 4).outputs();
+        let from_globals = graph.node("MatMul").inputs([&of_globals, &global_value]).output();
         let from_block = graph.node("MatMul").inputs([&of_block, &value]).output();
-        let attended = graph
-            .node("Add")
-            .inputs([&from_globals, &from_block])
-            .output();
+        let attended = graph.node("Add").inputs([&from_globals, &from_block]).output();
         cut.blocks.join(b, &attended, self.inputs, heads)
     }
 

@@ -95,16 +95,9 @@ pub(super) fn read(
     let defaults = &family.defaults;
     let hidden = config.size_or("d_model", defaults.hidden)?;
     let [layers, heads, _] = defaults.encoder;
-    let heads = Heads {
-        count: config.size_or("num_heads", heads)?,
-        size: config.size_or("d_kv", 64)?,
-    };
-    let attention = Attention {
-        heads,
-        hidden,
-        names: Projections::T5,
-        scale: Some(1.0),
-    };
+    let heads =
+        Heads { count: config.size_or("num_heads", heads)?, size: config.size_or("d_kv", 64)? };
+    let attention = Attention { heads, hidden, names: Projections::T5, scale: Some(1.0) };
     let norm = Norm {
         kind: NormKind::RootMeanSquare,
         size: hidden,
@@ -112,13 +105,7 @@ pub(super) fn read(
         placement: family.placement,
     };
     let feed_forward = feed_forward(config, defaults)?;
-    let stack = |names, layers| Stack {
-        names,
-        layers,
-        attention,
-        feed_forward,
-        norm,
-    };
+    let stack = |names, layers| Stack { names, layers, attention, feed_forward, norm };
     let layers = config.layers_or("num_layers", layers)?;
     // The other name of `num_layers`, which the decoder's default does not follow.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
@@ -132,10 +119,7 @@ pub(super) fn read(
             heads.count,
             true,
         )?),
-        decoder: stack(
-            family.decoder,
-            config.layers_or("num_decoder_layers", layers)?,
-        ),
+        decoder: stack(family.decoder, config.layers_or("num_decoder_layers", layers)?),
         tables: family.tables,
         source_vocab_size: vocab_size,
         vocab_size,
@@ -144,12 +128,7 @@ pub(super) fn read(
         embedding_norm: family.embedding_norm,
         source_positions: None,
         target_positions: None,
-        target_bias: Some(RelativeBias::from_config(
-            config,
-            bias_layers,
-            heads.count,
-            false,
-        )?),
+        target_bias: Some(RelativeBias::from_config(config, bias_layers, heads.count, false)?),
         max_source_positions: defaults.positions,
         max_target_positions: None,
         output_scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),

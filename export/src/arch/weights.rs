@@ -43,9 +43,7 @@ impl Values<'_> {
                 wrong | !(value.is_finite() | (self.bans & (*value == f32::NEG_INFINITY)))
             });
             if wrong {
-                return Err(Error::NotFinite {
-                    tensor: self.name.into(),
-                });
+                return Err(Error::NotFinite { tensor: self.name.into() });
             }
             if self.progress.cancelled() {
                 return Err(Error::Interrupted);
@@ -107,11 +105,7 @@ impl<'a> ModelWeights<'a> {
         let name = self.instead.get(name).map_or(name, String::as_str);
         let bare = self.without_base(name);
         let stored = |name| self.checkpoint.tensor(name).is_some();
-        if !stored(name) && stored(bare) {
-            bare
-        } else {
-            name
-        }
+        if !stored(name) && stored(bare) { bare } else { name }
     }
 
     fn without_base<'n>(&self, name: &'n str) -> &'n str {
@@ -146,12 +140,8 @@ impl<'a> ModelWeights<'a> {
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
         }
-        let values = Values {
-            tensor: self.tensor(name, dims)?,
-            name,
-            bans,
-            progress: self.progress,
-        };
+        let values =
+            Values { tensor: self.tensor(name, dims)?, name, bans, progress: self.progress };
         self.file.store_f32(name, dims, |sink| values.stream(sink))
     }
 
@@ -182,40 +172,28 @@ impl<'a> ModelWeights<'a> {
         let shape = packing.shape(size_out, size_in);
         let element_type = packing.element_type();
         let limit = packing.limit();
-        let weights = self
-            .file
-            .store(&weights_key, element_type, &shape, |sink| {
-                let mut packer = Packer::new(packing, size_in);
-                values.stream(&mut |values| {
-                    let most = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-                    if most > limit {
-                        return Err(Error::BeyondPrecision {
-                            tensor: name.into(),
-                            value: most,
-                            limit,
-                        });
-                    }
-                    packer.take(values, sink)
-                })?;
-                packer.finish(sink)
+        let weights = self.file.store(&weights_key, element_type, &shape, |sink| {
+            let mut packer = Packer::new(packing, size_in);
+            values.stream(&mut |values| {
+                let most = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                if most > limit {
+                    return Err(Error::BeyondPrecision { tensor: name.into(), value: most, limit });
+                }
+                packer.take(values, sink)
             })?;
+            packer.finish(sink)
+        })?;
         let columns = packing.columns();
         let columns = match columns.is_empty() {
             true => None,
             false => {
                 let padded = size_out.next_multiple_of(PANEL);
                 let shape = [columns.len() / padded, padded];
-                let stored = self
-                    .file
-                    .store_f32(&columns_key, &shape, |sink| sink(&columns))?;
+                let stored = self.file.store_f32(&columns_key, &shape, |sink| sink(&columns))?;
                 Some((columns_key, stored))
             }
         };
-        Ok(PackedTensors {
-            weights_key,
-            weights,
-            columns,
-        })
+        Ok(PackedTensors { weights_key, weights, columns })
     }
 
     /// Whether both tensors are there and hold the same values.
@@ -234,9 +212,7 @@ impl<'a> ModelWeights<'a> {
     pub(crate) fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, dims)?;
         if tensor.first_non_finite().is_some() {
-            return Err(Error::NotFinite {
-                tensor: name.into(),
-            });
+            return Err(Error::NotFinite { tensor: name.into() });
         }
         let values = tensor.to_f32();
         self.pass_over(&[name]);
@@ -292,9 +268,8 @@ impl<'a> ModelWeights<'a> {
     pub(crate) fn left_out(&self) -> Result<Vec<String>> {
         let names = self.checkpoint.names();
         let unused = names.filter(|name| !self.used.contains(*name));
-        let (parts, others): (Vec<_>, Vec<_>) = unused
-            .map(str::to_owned)
-            .partition(|name| self.looks_needed(name));
+        let (parts, others): (Vec<_>, Vec<_>) =
+            unused.map(str::to_owned).partition(|name| self.looks_needed(name));
         match parts.is_empty() {
             true => Ok(others),
             false => Err(Error::UnexpectedTensors { names: parts }),

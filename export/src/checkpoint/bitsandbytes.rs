@@ -85,12 +85,8 @@ pub(super) fn collect(
         };
         let state = tensors.remove(&state).expect("a name that was listed");
         let mut part = |suffix: &str| tensors.remove(&format!("{name}.{suffix}"));
-        let parts = [
-            part("absmax"),
-            part("quant_map"),
-            part("nested_absmax"),
-            part("nested_quant_map"),
-        ];
+        let parts =
+            [part("absmax"), part("quant_map"), part("nested_absmax"), part("nested_quant_map")];
         let file = codes.clone();
         let quantized = int4(codes, &state, parts, files)
             .map_err(|problem| files.bad_tensor(&file, &name, problem))?;
@@ -138,10 +134,7 @@ fn int4(
         return Err("lacks its absmax or quant_map".to_owned());
     };
     let len = |stored: &Stored| stored.layout().len();
-    let count = state
-        .shape
-        .iter()
-        .try_fold(1usize, |n, &axis| n.checked_mul(axis));
+    let count = state.shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
     let count = count.filter(|_| state.shape.len() == 2 && state.blocksize > 0);
     let blocks = count.map(|count| count.div_ceil(state.blocksize));
     let fits = count.map(|count| count.div_ceil(2)) == Some(len(&codes))
@@ -150,12 +143,9 @@ fn int4(
         && len(&table) == 16
         && table.layout().dtype().is_float();
     let nested = match (nested_scales, nested_table, state.nested_blocksize) {
-        (Some(scales), Some(table), Some(block)) if block > 0 => Some(Nested {
-            table,
-            scales,
-            block,
-            offset: state.nested_offset.unwrap_or(0.0),
-        }),
+        (Some(scales), Some(table), Some(block)) if block > 0 => {
+            Some(Nested { table, scales, block, offset: state.nested_offset.unwrap_or(0.0) })
+        }
         _ => None,
     };
     let scales_fit = match &nested {
@@ -168,14 +158,7 @@ fn int4(
     };
     let contiguous = [&codes, &scales].map(|part| files.view(part).contiguous_bytes().is_some());
     if fits && scales_fit && contiguous == [true; 2] {
-        return Ok(Quantized::Int4 {
-            codes,
-            scales,
-            table,
-            nested,
-            state,
-            dtype,
-        });
+        return Ok(Quantized::Int4 { codes, scales, table, nested, state, dtype });
     }
     Err(format!(
         "is quantized to 4 bits from the shape {:?} in blocks of {}, which its {} bytes and {} scales \
@@ -195,18 +178,10 @@ impl Quantized {
             view.contiguous_bytes().expect("checked when it was found")
         };
         match self {
-            Self::Int8 { codes, row_scales } => QuantizedView::Int8 {
-                codes: files.view(codes),
-                row_scales: files.view(row_scales),
-            },
-            Self::Int4 {
-                codes,
-                scales,
-                table,
-                nested,
-                state,
-                dtype,
-            } => QuantizedView::Int4 {
+            Self::Int8 { codes, row_scales } => {
+                QuantizedView::Int8 { codes: files.view(codes), row_scales: files.view(row_scales) }
+            }
+            Self::Int4 { codes, scales, table, nested, state, dtype } => QuantizedView::Int4 {
                 codes: bytes(codes),
                 scales: match nested {
                     None => BlockScales::Plain(files.view(scales)),
@@ -270,21 +245,13 @@ impl BlockScales<'_> {
     fn to_f32(&self) -> Vec<f32> {
         match self {
             Self::Plain(scales) => scales.to_f32(),
-            Self::Nested {
-                codes,
-                table,
-                scales,
-                block,
-                offset,
-            } => {
+            Self::Nested { codes, table, scales, block, offset } => {
                 let (table, scales) = (table.to_f32(), scales.to_f32());
                 let blocks = codes.chunks(*block).zip(scales);
                 blocks
                     .flat_map(|(codes, scale)| {
                         let table = &table;
-                        codes
-                            .iter()
-                            .map(move |&code| table[usize::from(code)] * scale + offset)
+                        codes.iter().map(move |&code| table[usize::from(code)] * scale + offset)
                     })
                     .collect()
             }
@@ -324,14 +291,7 @@ impl<'a> QuantizedView<'a> {
                     out(&values)
                 })
             }
-            Self::Int4 {
-                codes,
-                scales,
-                table,
-                block,
-                dtype,
-                ..
-            } => {
+            Self::Int4 { codes, scales, table, block, dtype, .. } => {
                 let (scales, table) = (scales.to_f32(), table.to_f32());
                 let count: usize = self.shape().iter().product();
                 let mut values = Vec::new();

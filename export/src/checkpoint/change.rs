@@ -40,29 +40,19 @@ impl<T> Change<T> {
     /// The same change with its operands looked up.
     pub(super) fn map<'a, U>(&'a self, look_up: impl Fn(&'a T) -> U) -> Change<U> {
         match self {
-            Self::LowRank {
-                a,
-                b,
-                scale,
-                magnitude,
-            } => Change::LowRank {
+            Self::LowRank { a, b, scale, magnitude } => Change::LowRank {
                 a: look_up(a),
                 b: look_up(b),
                 scale: *scale,
                 magnitude: magnitude.as_ref().map(|(m, axis)| (look_up(m), *axis)),
             },
-            Self::Add { values, scale } => Change::Add {
-                values: look_up(values),
-                scale: *scale,
-            },
-            Self::Multiply { factors, axis } => Change::Multiply {
-                factors: look_up(factors),
-                axis: *axis,
-            },
-            Self::ReplaceRows { indices, values } => Change::ReplaceRows {
-                indices: indices.clone(),
-                values: look_up(values),
-            },
+            Self::Add { values, scale } => Change::Add { values: look_up(values), scale: *scale },
+            Self::Multiply { factors, axis } => {
+                Change::Multiply { factors: look_up(factors), axis: *axis }
+            }
+            Self::ReplaceRows { indices, values } => {
+                Change::ReplaceRows { indices: indices.clone(), values: look_up(values) }
+            }
         }
     }
 }
@@ -97,12 +87,7 @@ impl Prepared {
         stream: &mut dyn FnMut(&mut dyn FnMut(&[f32])),
     ) -> Self {
         match change {
-            Change::LowRank {
-                a,
-                b,
-                scale,
-                magnitude,
-            } => {
+            Change::LowRank { a, b, scale, magnitude } => {
                 let product = Product::new(a, b, *scale);
                 let factors = magnitude.as_ref().map(|(magnitude, axis)| {
                     let mut factors = magnitude.to_f32();
@@ -114,20 +99,12 @@ impl Prepared {
                 });
                 Self::LowRank { product, factors }
             }
-            Change::Add { values, scale } => Self::Add {
-                values: values.to_f32(),
-                scale: *scale,
-            },
-            Change::Multiply { factors, axis } => Self::Multiply {
-                factors: factors.to_f32(),
-                axis: *axis,
-            },
+            Change::Add { values, scale } => Self::Add { values: values.to_f32(), scale: *scale },
+            Change::Multiply { factors, axis } => {
+                Self::Multiply { factors: factors.to_f32(), axis: *axis }
+            }
             Change::ReplaceRows { indices, values } => Self::ReplaceRows {
-                rows: indices
-                    .iter()
-                    .enumerate()
-                    .map(|(at, &row)| (row, at))
-                    .collect(),
+                rows: indices.iter().enumerate().map(|(at, &row)| (row, at)).collect(),
                 values: values.to_f32(),
             },
         }
@@ -173,11 +150,7 @@ impl Product {
     fn new(a: &StridedView<'_>, b: &StridedView<'_>, scale: f32) -> Self {
         let mut scaled = a.to_f32();
         scaled.iter_mut().for_each(|value| *value *= scale);
-        Self {
-            a: scaled,
-            b: b.to_f32(),
-            rank: a.shape()[0],
-        }
+        Self { a: scaled, b: b.to_f32(), rank: a.shape()[0] }
     }
 
     fn add(&self, at: usize, columns: usize, piece: &mut [f32]) {

@@ -119,11 +119,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
         "holds only weights of rust-bert (rust_model.ot): give the checkpoint that they were made \
          from",
     ),
-    (
-        "pytorch_model.bin",
-        ".partial",
-        "holds only a part of a download: fetch it again",
-    ),
+    ("pytorch_model.bin", ".partial", "holds only a part of a download: fetch it again"),
 ];
 
 /// What the weights of a file of this name are, that cannot be read, and what to do.
@@ -151,35 +147,16 @@ pub(crate) struct Weights {
 
 /// The order in which transformers looks for weights.
 const WEIGHTS: &[Weights] = &[
-    Weights {
-        format: Format::Safetensors,
-        file: "model.safetensors",
-        sharded: false,
-    },
-    Weights {
-        format: Format::Safetensors,
-        file: "model.safetensors.index.json",
-        sharded: true,
-    },
-    Weights {
-        format: Format::Torch,
-        file: "pytorch_model.bin",
-        sharded: false,
-    },
-    Weights {
-        format: Format::Torch,
-        file: "pytorch_model.bin.index.json",
-        sharded: true,
-    },
+    Weights { format: Format::Safetensors, file: "model.safetensors", sharded: false },
+    Weights { format: Format::Safetensors, file: "model.safetensors.index.json", sharded: true },
+    Weights { format: Format::Torch, file: "pytorch_model.bin", sharded: false },
+    Weights { format: Format::Torch, file: "pytorch_model.bin.index.json", sharded: true },
 ];
 
 impl Weights {
     /// The file or index that is read when a folder holds these files.
     pub(crate) fn find(names: &BTreeSet<String>) -> Option<Self> {
-        WEIGHTS
-            .iter()
-            .copied()
-            .find(|weights| names.contains(weights.file))
+        WEIGHTS.iter().copied().find(|weights| names.contains(weights.file))
     }
 
     /// The name of the file without `.index.json`.
@@ -190,10 +167,7 @@ impl Weights {
 
 /// What a folder without weights has in their place, to follow its name in a sentence.
 pub(crate) fn instead_of_weights(names: &BTreeSet<String>) -> Option<String> {
-    names
-        .iter()
-        .find_map(|name| foreign(name))
-        .map(str::to_owned)
+    names.iter().find_map(|name| foreign(name)).map(str::to_owned)
 }
 
 /// Whether a tokenizer may be made from a file of this name.
@@ -208,9 +182,7 @@ pub(crate) fn is_adapter(name: &str) -> bool {
 
 /// The file with the weights of the adapter in `folder`.
 pub(crate) fn adapter_weights(folder: &Path) -> Result<&'static str> {
-    let found = ADAPTER_WEIGHTS
-        .into_iter()
-        .find(|name| folder.join(name).is_file());
+    let found = ADAPTER_WEIGHTS.into_iter().find(|name| folder.join(name).is_file());
     found.ok_or_else(|| Error::Weights {
         file: ADAPTER_WEIGHTS[0].to_owned(),
         problem: format!("is missing beside {ADAPTER_CONFIG}: fetch the whole adapter"),
@@ -227,9 +199,7 @@ pub(super) fn format(name: &str) -> Format {
 
 /// The format of a file that may hold weights, shards included.
 fn weights_format(name: &str) -> Option<Format> {
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !plain {
         None
     } else if name.starts_with("model") && name.ends_with(".safetensors") {
@@ -302,12 +272,7 @@ mod tests {
         assert_eq!(weights.base(), "pytorch_model.bin");
         assert!(is_used("pytorch_model-00001-of-00002.bin", Some(weights)));
         assert!(!is_used("model-00001-of-00002.safetensors", Some(weights)));
-        for name in [
-            "training_args.bin",
-            "optimizer.pt",
-            "rng_state.pth",
-            "optimizer.bin",
-        ] {
+        for name in ["training_args.bin", "optimizer.pt", "rng_state.pth", "optimizer.bin"] {
             assert!(!is_part(name), "{name}");
         }
         assert!(!is_part("model\n.safetensors"));

@@ -16,17 +16,10 @@ pub(super) struct Mapped(Mmap);
 impl Mapped {
     /// Maps the file at `path`, called `name` in messages.
     pub(super) fn open(path: &Path, name: &str) -> Result<Self> {
-        let weights = |problem: &str| Error::Weights {
-            file: name.to_owned(),
-            problem: problem.to_owned(),
-        };
+        let weights =
+            |problem: &str| Error::Weights { file: name.to_owned(), problem: problem.to_owned() };
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
-        if file
-            .metadata()
-            .map_err(|source| Error::io(path, source))?
-            .len()
-            == 0
-        {
+        if file.metadata().map_err(|source| Error::io(path, source))?.len() == 0 {
             return Err(weights("is empty: fetch it again"));
         }
         // SAFETY: the mapping is read-only, and read only through a `&[u8]` that lives no longer
@@ -38,9 +31,7 @@ impl Mapped {
         // cutting the file short would end the process by a signal.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::io(path, source))?;
         if map.starts_with(LFS_POINTER) {
-            return Err(weights(
-                "is a Git LFS pointer, not the weights: run 'git lfs pull'",
-            ));
+            return Err(weights("is a Git LFS pointer, not the weights: run 'git lfs pull'"));
         }
         Ok(Self(map))
     }

@@ -51,12 +51,8 @@ const MAX_JSON: u64 = 64 << 20;
 
 /// What wraps a model names it by, within the names of its tensors: `torch.compile`,
 /// `DistributedDataParallel`, fully sharded data parallelism and activation checkpoints.
-pub(crate) const WRAPPERS: [&str; 4] = [
-    "_orig_mod",
-    "module",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-];
+pub(crate) const WRAPPERS: [&str; 4] =
+    ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 /// A checkpoint folder with its weights mapped.
 pub struct Checkpoint {
@@ -88,9 +84,7 @@ impl Checkpoint {
     pub fn open(root: &Path) -> Result<Self> {
         let names = file_names(root)?;
         if !names.contains(CONFIG) {
-            return Err(Error::MissingConfig {
-                path: root.to_owned(),
-            });
+            return Err(Error::MissingConfig { path: root.to_owned() });
         }
         let config = read_object(root, CONFIG)?;
         let generation_config = names
@@ -114,19 +108,11 @@ impl Checkpoint {
             found: instead_of_weights(&names).unwrap_or_else(|| NO_WEIGHTS.to_owned()),
         })?;
 
-        let mut reader = Reader {
-            root,
-            format: weights.format,
-            files: Files::default(),
-            tensors: vec![],
-        };
+        let mut reader =
+            Reader { root, format: weights.format, files: Files::default(), tensors: vec![] };
         let weights_format = if weights.sharded {
             let shards = reader.read_index(weights.file)?;
-            format!(
-                "{} ({shards} shard{})",
-                weights.base(),
-                if shards == 1 { "" } else { "s" }
-            )
+            format!("{} ({shards} shard{})", weights.base(), if shards == 1 { "" } else { "s" })
         } else {
             reader.read_file(weights.file, |_| true)?;
             weights.base().to_owned()
@@ -169,10 +155,7 @@ impl Checkpoint {
 
     /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors
-            .keys()
-            .chain(self.quantized.keys())
-            .map(String::as_str)
+        self.tensors.keys().chain(self.quantized.keys()).map(String::as_str)
     }
 
     /// The tensor of that name.
@@ -241,10 +224,7 @@ impl Checkpoint {
 
     /// Makes one more change of the tensor `name`. The operands' shapes must fit it.
     pub(crate) fn change(&mut self, name: &str, change: Change<Stored>) {
-        self.changes
-            .entry(name.to_owned())
-            .or_default()
-            .push(change);
+        self.changes.entry(name.to_owned()).or_default().push(change);
     }
 }
 
@@ -260,22 +240,17 @@ impl Reader<'_> {
     /// Adds the tensors of one weights file, those that `wanted` names.
     fn read_file(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let found = self.files.read(self.root, name, self.format)?;
-        self.tensors
-            .extend(found.into_iter().filter(|(name, _)| wanted(name)));
+        self.tensors.extend(found.into_iter().filter(|(name, _)| wanted(name)));
         Ok(())
     }
 
     /// Adds the tensors of all shards that the index `index` lists, and counts the shards.
     fn read_index(&mut self, index: &str) -> Result<usize> {
-        let problem = |problem: &str| Error::Json {
-            file: index.to_owned(),
-            problem: problem.to_owned(),
-        };
+        let problem =
+            |problem: &str| Error::Json { file: index.to_owned(), problem: problem.to_owned() };
         let object = read_object(self.root, index)?;
         let Some(Value::Object(map)) = object.get("weight_map") else {
-            return Err(problem(
-                "has no object 'weight_map' that gives each tensor's file",
-            ));
+            return Err(problem("has no object 'weight_map' that gives each tensor's file"));
         };
         let mut shards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (tensor, shard) in map {
@@ -301,10 +276,8 @@ impl Reader<'_> {
         for (shard, expected) in &shards {
             let before = self.tensors.len();
             self.read_file(shard, |name| expected.contains(name))?;
-            let found: BTreeSet<&str> = self.tensors[before..]
-                .iter()
-                .map(|(name, _)| name.as_str())
-                .collect();
+            let found: BTreeSet<&str> =
+                self.tensors[before..].iter().map(|(name, _)| name.as_str()).collect();
             if let Some(missing) = expected.difference(&found).next() {
                 return Err(Error::ShardLacksTensor {
                     index: index.to_owned(),
@@ -339,17 +312,8 @@ fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> 
 
 /// What the weights were quantized with (`gptq`, `awq`, `bitsandbytes`), where they were.
 fn quantization(config: &Map<String, Value>) -> Option<String> {
-    let method = config
-        .get("quantization_config")?
-        .get("quant_method")?
-        .as_str()?;
-    Some(
-        method
-            .chars()
-            .take(40)
-            .flat_map(char::escape_debug)
-            .collect(),
-    )
+    let method = config.get("quantization_config")?.get("quant_method")?.as_str()?;
+    Some(method.chars().take(40).flat_map(char::escape_debug).collect())
 }
 
 /// The names of the files in `folder`; those that are not Unicode are no part of a checkpoint.
@@ -368,10 +332,7 @@ pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
 
 /// The JSON object in a file of the checkpoint.
 pub(crate) fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
-    let problem = |problem: String| Error::Json {
-        file: name.to_owned(),
-        problem,
-    };
+    let problem = |problem: String| Error::Json { file: name.to_owned(), problem };
     let path = root.join(name);
     let mut text = Vec::new();
     fs::File::open(&path)

@@ -48,10 +48,7 @@ impl Files {
         let file = self.0.len();
         self.0.push((name.to_owned(), mapped));
         let stored = |located| Stored { file, located };
-        Ok(found
-            .into_iter()
-            .map(|(name, located)| (name, stored(located)))
-            .collect())
+        Ok(found.into_iter().map(|(name, located)| (name, stored(located))).collect())
     }
 
     /// The tensor that lies there.
@@ -63,10 +60,6 @@ impl Files {
 
     /// An error about a tensor of the file that `stored` is in.
     pub(super) fn bad_tensor(&self, stored: &Stored, name: &str, problem: String) -> Error {
-        Error::BadTensor {
-            file: self.0[stored.file].0.clone(),
-            name: name.to_owned(),
-            problem,
-        }
+        Error::BadTensor { file: self.0[stored.file].0.clone(), name: name.to_owned(), problem }
     }
 }

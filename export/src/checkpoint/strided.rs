@@ -89,11 +89,7 @@ impl Layout {
         strides: Vec<usize>,
     ) -> Result<Self, String> {
         if shape.len() != strides.len() {
-            return Err(format!(
-                "has {} axes but {} strides",
-                shape.len(),
-                strides.len()
-            ));
+            return Err(format!("has {} axes but {} strides", shape.len(), strides.len()));
         }
         let impossible = || format!("has the impossible shape {shape:?} and strides {strides:?}");
         let mut len = 1usize;
@@ -101,33 +97,19 @@ impl Layout {
         let empty = shape.contains(&0);
         for (&size, &stride) in shape.iter().zip(&strides) {
             len = len.checked_mul(size.max(1)).ok_or_else(impossible)?;
-            let reach = (size.max(1) - 1)
-                .checked_mul(stride)
-                .ok_or_else(impossible)?;
+            let reach = (size.max(1) - 1).checked_mul(stride).ok_or_else(impossible)?;
             last = last.checked_add(reach).ok_or_else(impossible)?;
         }
         let span = last.checked_add(1).ok_or_else(impossible)?;
         span.checked_mul(dtype.size()).ok_or_else(impossible)?;
         len.checked_mul(size_of::<f32>()).ok_or_else(impossible)?;
         if empty {
-            return Ok(Self {
-                dtype,
-                shape,
-                strides,
-                len: 0,
-                span: 0,
-            });
+            return Ok(Self { dtype, shape, strides, len: 0, span: 0 });
         }
         if len > span && len > MAX_EXPANDED {
             return Err(format!("repeats {span} elements to make {len}"));
         }
-        Ok(Self {
-            dtype,
-            shape,
-            strides,
-            len,
-            span,
-        })
+        Ok(Self { dtype, shape, strides, len, span })
     }
 
     /// The same elements with the first two axes swapped; nothing changes for fewer than two.
@@ -179,11 +161,7 @@ pub(super) struct StridedView<'a> {
 impl<'a> StridedView<'a> {
     /// The view of `bytes` (exactly the layout's span) that `layout` describes.
     pub(super) fn new(layout: &'a Layout, bytes: &'a [u8]) -> Self {
-        assert_eq!(
-            bytes.len(),
-            layout.span_bytes(),
-            "a view covers its layout's span"
-        );
+        assert_eq!(bytes.len(), layout.span_bytes(), "a view covers its layout's span");
         Self { layout, bytes }
     }
 
@@ -210,16 +188,11 @@ impl<'a> StridedView<'a> {
     pub(super) fn contiguous_bytes(&self) -> Option<&'a [u8]> {
         let mut expected = 1;
         let contiguous = self.len() == 0
-            || self
-                .shape()
-                .iter()
-                .zip(self.strides())
-                .rev()
-                .all(|(&size, &stride)| {
-                    let fits = size == 1 || stride == expected;
-                    expected *= size;
-                    fits
-                });
+            || self.shape().iter().zip(self.strides()).rev().all(|(&size, &stride)| {
+                let fits = size == 1 || stride == expected;
+                expected *= size;
+                fits
+            });
         contiguous.then_some(self.bytes)
     }
 
@@ -237,9 +210,9 @@ impl<'a> StridedView<'a> {
     /// in whatever order they lie settles nearly every case.
     pub(super) fn may_hold_non_finite(&self) -> bool {
         match self.dtype() {
-            DType::F32 => any_masked::<4>(self.bytes, |b| {
-                u32::from_le_bytes(b) & 0x7f80_0000 == 0x7f80_0000
-            }),
+            DType::F32 => {
+                any_masked::<4>(self.bytes, |b| u32::from_le_bytes(b) & 0x7f80_0000 == 0x7f80_0000)
+            }
             DType::F16 => any_masked::<2>(self.bytes, |b| u16::from_le_bytes(b) & 0x7c00 == 0x7c00),
             DType::BF16 => {
                 any_masked::<2>(self.bytes, |b| u16::from_le_bytes(b) & 0x7f80 == 0x7f80)
@@ -276,12 +249,7 @@ impl<'a> StridedView<'a> {
         if self.contiguous_bytes().is_some() {
             let cols = self.shape().last().copied().unwrap_or(1);
             let rows = self.len() / cols;
-            let plane = Plane {
-                rows,
-                cols,
-                row_stride: cols,
-                col_stride: 1,
-            };
+            let plane = Plane { rows, cols, row_stride: cols, col_stride: 1 };
             return plane.stream(self, 0, &mut buffer, out);
         }
         let plane = Plane::last_two(self);
@@ -314,18 +282,8 @@ impl Plane {
     fn last_two(tensor: &StridedView<'_>) -> Self {
         let (shape, strides) = (tensor.shape(), tensor.strides());
         match shape.len() {
-            0 => Self {
-                rows: 1,
-                cols: 1,
-                row_stride: 0,
-                col_stride: 1,
-            },
-            1 => Self {
-                rows: 1,
-                cols: shape[0],
-                row_stride: 0,
-                col_stride: strides[0],
-            },
+            0 => Self { rows: 1, cols: 1, row_stride: 0, col_stride: 1 },
+            1 => Self { rows: 1, cols: shape[0], row_stride: 0, col_stride: strides[0] },
             axes => Self {
                 rows: shape[axes - 2],
                 cols: shape[axes - 1],
@@ -383,12 +341,7 @@ impl Plane {
     }
 
     fn read_as<E: Element>(self, bytes: &[u8], out: &mut [f32]) {
-        let Self {
-            rows,
-            cols,
-            row_stride,
-            col_stride,
-        } = self;
+        let Self { rows, cols, row_stride, col_stride } = self;
         let run = |at: usize, len: usize| &bytes[at * E::SIZE..(at + len) * E::SIZE];
         if col_stride == 1 || cols == 1 {
             if row_stride == cols || rows == 1 {
@@ -405,10 +358,7 @@ impl Plane {
                 for col in (0..cols).step_by(LINE) {
                     let width = LINE.min(cols - col);
                     for (c, line) in tile[..width].iter_mut().enumerate() {
-                        E::convert(
-                            run(row + (col + c) * col_stride, height),
-                            &mut line[..height],
-                        );
+                        E::convert(run(row + (col + c) * col_stride, height), &mut line[..height]);
                     }
                     let lines = out[row * cols..].chunks_mut(cols).take(height).enumerate();
                     for (r, line) in lines {
@@ -432,9 +382,7 @@ impl Plane {
 /// Whether `test` holds for any group of `N` bytes; written so that it becomes vector code.
 fn any_masked<const N: usize>(bytes: &[u8], test: impl Fn([u8; N]) -> bool) -> bool {
     let (groups, _) = bytes.as_chunks::<N>();
-    groups
-        .chunks(4096)
-        .any(|chunk| chunk.iter().fold(false, |any, &group| any | test(group)))
+    groups.chunks(4096).any(|chunk| chunk.iter().fold(false, |any, &group| any | test(group)))
 }
 
 /// A type of element as it lies in a file, little-endian and at any alignment.
@@ -502,9 +450,8 @@ mod tests {
     /// A matrix of the numbers from 0 and what reading it gives, element by element.
     fn check(shape: [usize; 2], strides: [usize; 2]) {
         let layout = Layout::strided(DType::F32, shape.to_vec(), strides.to_vec()).unwrap();
-        let bytes: Vec<u8> = (0..layout.span)
-            .flat_map(|value| (value as f32).to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> =
+            (0..layout.span).flat_map(|value| (value as f32).to_le_bytes()).collect();
         let view = StridedView::new(&layout, &bytes);
         let expected = (0..shape[0]).flat_map(|row| {
             (0..shape[1]).map(move |col| (row * strides[0] + col * strides[1]) as f32)

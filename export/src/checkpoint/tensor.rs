@@ -78,15 +78,13 @@ impl<'a> TensorView<'a> {
             return None;
         }
         let mut before = 0;
-        self.stream(
-            &mut |piece| match piece.iter().position(|v| !v.is_finite()) {
-                Some(at) => Err(before + at),
-                None => {
-                    before += piece.len();
-                    Ok(())
-                }
-            },
-        )
+        self.stream(&mut |piece| match piece.iter().position(|v| !v.is_finite()) {
+            Some(at) => Err(before + at),
+            None => {
+                before += piece.len();
+                Ok(())
+            }
+        })
         .err()
     }
 
@@ -107,10 +105,7 @@ impl<'a> TensorView<'a> {
         self.stream(&mut |piece| {
             let (head, tail) = rest.split_at(piece.len());
             rest = tail;
-            let same = piece
-                .iter()
-                .zip(head)
-                .all(|(a, b)| a.to_bits() == b.to_bits());
+            let same = piece.iter().zip(head).all(|(a, b)| a.to_bits() == b.to_bits());
             if same { Ok(()) } else { Err(()) }
         })
         .is_ok()

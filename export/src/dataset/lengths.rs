@@ -50,10 +50,7 @@ impl Distribution {
     fn new(mut lengths: Vec<u32>, limit: usize) -> Self {
         lengths.sort_unstable();
         let within = lengths.partition_point(|&length| length as usize <= limit);
-        Self {
-            truncated: (lengths.len() - within) as u64,
-            sorted: lengths,
-        }
+        Self { truncated: (lengths.len() - within) as u64, sorted: lengths }
     }
 
     /// The mean length.
@@ -125,13 +122,7 @@ struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn new(tokenizer: &'a Pipeline, progress: &'a dyn Progress) -> Self {
-        Self {
-            tokenizer,
-            progress,
-            batch: Vec::new(),
-            text: Vec::new(),
-            summary: Vec::new(),
-        }
+        Self { tokenizer, progress, batch: Vec::new(), text: Vec::new(), summary: Vec::new() }
     }
 
     fn add(&mut self, record: &csv::StringRecord) -> Result<()> {
@@ -157,8 +148,7 @@ impl<'a> Meter<'a> {
             self.text.push(pair[0].len() as u32);
             self.summary.push(pair[1].len() as u32);
         }
-        self.progress
-            .advance((encodings.len() / COLUMNS.len()) as u64);
+        self.progress.advance((encodings.len() / COLUMNS.len()) as u64);
         Ok(())
     }
 }

@@ -153,9 +153,7 @@ enum Kind {
 impl Kind {
     fn of(source: &Path) -> Result<Self> {
         let Ok(metadata) = fs::metadata(source) else {
-            return Err(Error::NoSuchDataset {
-                path: source.into(),
-            });
+            return Err(Error::NoSuchDataset { path: source.into() });
         };
         if metadata.is_dir() {
             return Ok(Self::Xsum);
@@ -205,16 +203,11 @@ impl Table {
 
     fn finish(self) -> Result<()> {
         let Self { writer, path } = self;
-        let buffer = writer
-            .into_inner()
-            .map_err(|error| Error::io(&path, error.into_error()))?;
-        let mut file = buffer
-            .into_inner()
-            .map_err(|error| Error::io(&path, error.into_error()))?;
+        let buffer = writer.into_inner().map_err(|error| Error::io(&path, error.into_error()))?;
+        let mut file = buffer.into_inner().map_err(|error| Error::io(&path, error.into_error()))?;
         file.flush().map_err(|error| Error::io(&path, error))?;
         readable(file.as_file()).map_err(|error| Error::io(&path, error))?;
-        file.persist(&path)
-            .map_err(|error| Error::io(&path, error.error))?;
+        file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
         Ok(())
     }
 }
@@ -238,10 +231,7 @@ fn row(text: &str, summary: &str) -> Result<Row, LeftOut> {
     } else if summary.is_empty() {
         Err(LeftOut::EmptySummary)
     } else {
-        Ok(Row {
-            text: text.into(),
-            summary: summary.into(),
-        })
+        Ok(Row { text: text.into(), summary: summary.into() })
     }
 }
 

@@ -16,13 +16,8 @@ pub(super) struct Split {
 impl Split {
     /// Parts off the share `share`, which lies in (0, 1).
     pub(super) fn new(share: f64, seed: u64) -> Self {
-        let mut split = Self {
-            share,
-            random: fastrand::Rng::with_seed(seed),
-            row: 0,
-            taken: 0,
-            stretch: 0,
-        };
+        let mut split =
+            Self { share, random: fastrand::Rng::with_seed(seed), row: 0, taken: 0, stretch: 0 };
         split.choose();
         split
     }

@@ -24,29 +24,19 @@ pub(super) fn csv(path: &Path, options: &PrepareOptions<'_>, sink: &mut Sink<'_>
     };
     let header = reader.byte_headers().map_err(bad)?.clone();
     let column = |name: &str| {
-        let at = header
-            .iter()
-            .position(|field| strip_mark(field) == name.as_bytes());
+        let at = header.iter().position(|field| strip_mark(field) == name.as_bytes());
         at.ok_or_else(|| {
             missing(
                 path,
                 name,
-                header
-                    .iter()
-                    .map(|field| String::from_utf8_lossy(strip_mark(field))),
+                header.iter().map(|field| String::from_utf8_lossy(strip_mark(field))),
             )
         })
     };
-    let (text, summary) = (
-        column(options.text_column)?,
-        column(options.summary_column)?,
-    );
+    let (text, summary) = (column(options.text_column)?, column(options.summary_column)?);
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(bad)? {
-        stop(
-            options.progress,
-            record.position().map_or(0, csv::Position::record),
-        )?;
+        stop(options.progress, record.position().map_or(0, csv::Position::record))?;
         let field = |at: usize| std::str::from_utf8(record.get(at).unwrap_or_default());
         sink(match (field(text), field(summary)) {
             (Ok(text), Ok(summary)) => row(text, summary),
@@ -104,10 +94,7 @@ pub(super) fn json_lines(
                 problem: format!("line {number}: '{name}' is no text"),
             }),
         };
-        sink(row(
-            field(options.text_column)?,
-            field(options.summary_column)?,
-        ))?;
+        sink(row(field(options.text_column)?, field(options.summary_column)?))?;
     }
     Ok(())
 }
@@ -128,11 +115,7 @@ fn stop(progress: &dyn Progress, row: u64) -> Result<()> {
 
 fn missing(path: &Path, name: &str, found: impl Iterator<Item = impl Into<String>>) -> Error {
     let found: Vec<String> = found.map(Into::into).collect();
-    Error::DatasetColumn {
-        path: path.into(),
-        name: name.into(),
-        found,
-    }
+    Error::DatasetColumn { path: path.into(), name: name.into(), found }
 }
 
 /// Spreadsheets put a byte order mark first.

@@ -18,12 +18,7 @@ fn rows(path: &Path) -> Vec<Row> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     assert_eq!(reader.headers().unwrap(), COLUMNS.as_slice());
     let records = reader.records().map(|record| record.unwrap());
-    records
-        .map(|record| Row {
-            text: record[0].into(),
-            summary: record[1].into(),
-        })
-        .collect()
+    records.map(|record| Row { text: record[0].into(), summary: record[1].into() }).collect()
 }
 
 /// All rows that were written, sorted.
@@ -66,11 +61,7 @@ fn the_xsum_distribution_is_read_file_by_file() {
     let output = folder.path().join("out");
     let prepared = prepare(folder.path(), &output, &options()).unwrap();
     assert_eq!((prepared.train, prepared.validation), (170, 30));
-    let dropped: Vec<_> = prepared
-        .dropped
-        .iter()
-        .map(|(why, count)| (*why, *count))
-        .collect();
+    let dropped: Vec<_> = prepared.dropped.iter().map(|(why, count)| (*why, *count)).collect();
     assert_eq!(
         dropped,
         [
@@ -102,18 +93,13 @@ fn tables_give_the_same_rows_whatever_their_form() {
     let mut csv = "\u{feff}id,article,highlights\n".to_owned();
     let mut json = String::new();
     for number in 0..20 {
-        csv.push_str(&format!(
-            "{number},\"A text, {number}\nof two lines\",Short {number}\n"
-        ));
+        csv.push_str(&format!("{number},\"A text, {number}\nof two lines\",Short {number}\n"));
         json.push_str(&format!("{{\"highlights\":\"Short {number}\",\"article\":\"A text, {number}\\nof two lines\"}}\n"));
     }
     csv.push_str("x,,Short\nx,Long,\n");
     json.push_str("\n{\"article\":null,\"highlights\":\"Short\"}\n{\"article\":\"Long\"}\n");
-    let options = PrepareOptions {
-        text_column: "article",
-        summary_column: "highlights",
-        ..options()
-    };
+    let options =
+        PrepareOptions { text_column: "article", summary_column: "highlights", ..options() };
     let mut outputs = Vec::new();
     for (name, content) in [("data.csv", &csv), ("data.jsonl", &json)] {
         let source = file(folder.path(), name, content);
@@ -138,36 +124,18 @@ fn what_cannot_be_data_is_refused_and_leaves_nothing() {
         (folder.join("gone.csv"), "does not exist"),
         (folder.join("empty"), "holds no file NAME.summary"),
         (file(folder, "a.parquet", "PAR1"), "no known kind"),
-        (
-            file(folder, "a.csv", "text,other\na,b\n"),
-            "no column 'summary': it has text, other",
-        ),
-        (
-            file(folder, "b.csv", "text,summary\na,b\nc\n"),
-            "cannot be read as CSV",
-        ),
+        (file(folder, "a.csv", "text,other\na,b\n"), "no column 'summary': it has text, other"),
+        (file(folder, "b.csv", "text,summary\na,b\nc\n"), "cannot be read as CSV"),
         (file(folder, "c.csv", "text,summary\na,b\n"), "1 rows"),
         (
-            file(
-                folder,
-                "d.jsonl",
-                "{\"text\":\"a\",\"summary\":\"b\"}\n{\"text\":\n",
-            ),
+            file(folder, "d.jsonl", "{\"text\":\"a\",\"summary\":\"b\"}\n{\"text\":\n"),
             "line 2 is no JSON object",
         ),
-        (
-            file(folder, "e.jsonl", "{\"text\":\"a\"}\n"),
-            "no column 'summary': it has text",
-        ),
-        (
-            file(folder, "f.jsonl", "{\"text\":1,\"summary\":\"b\"}\n"),
-            "line 1: 'text' is no text",
-        ),
+        (file(folder, "e.jsonl", "{\"text\":\"a\"}\n"), "no column 'summary': it has text"),
+        (file(folder, "f.jsonl", "{\"text\":1,\"summary\":\"b\"}\n"), "line 1: 'text' is no text"),
     ] {
         let output = folder.join("out");
-        let error = prepare(&source, &output, &options())
-            .unwrap_err()
-            .to_string();
+        let error = prepare(&source, &output, &options()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
         if let Ok(mut left) = fs::read_dir(&output) {
             assert!(left.next().is_none(), "{source:?} left something");
@@ -194,12 +162,7 @@ fn lengths_are_the_tokenizers() {
     let length = |text: &str| tokenizer.encode(text, true).unwrap().len() as u32;
     let limit = length(&words(30)) as usize;
     let measure = |rows| {
-        let options = LengthOptions {
-            rows,
-            max_source: limit,
-            max_target: 2,
-            progress: &(),
-        };
+        let options = LengthOptions { rows, max_source: limit, max_target: 2, progress: &() };
         measure(folder.path(), prepared.written(), &checkpoint, &options).unwrap()
     };
     let all = measure(None);

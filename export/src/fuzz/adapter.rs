@@ -37,10 +37,7 @@ fn value(random: &mut Random) -> Value {
 fn adapter() {
     let folders = ADAPTERS.map(|(adapter, base)| {
         let folder = tempfile::tempdir().unwrap();
-        for from in [
-            fixture("tiny").join(base),
-            fixture("adapters").join(adapter),
-        ] {
+        for from in [fixture("tiny").join(base), fixture("adapters").join(adapter)] {
             for entry in fs::read_dir(from).unwrap() {
                 let entry = entry.unwrap();
                 fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
@@ -94,10 +91,9 @@ fn adapter() {
                 bytes = whole;
             }
         }
-        for (name, contents) in [
-            ("adapter_config.json", text),
-            ("adapter_model.safetensors", bytes),
-        ] {
+        for (name, contents) in
+            [("adapter_config.json", text), ("adapter_model.safetensors", bytes)]
+        {
             let path = folder.path().join(name);
             let _ = fs::remove_file(&path);
             fs::write(path, contents).unwrap();

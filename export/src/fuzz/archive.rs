@@ -55,11 +55,7 @@ fn entry(random: &mut Random, tar: &mut Vec<u8>) {
         b'L' | b'K' => link.repeat(1 + random.below(400)).into_bytes(),
         _ => b"{}".repeat(random.below(700)),
     };
-    let size = if random.chance(12) {
-        random.size()
-    } else {
-        contents.len() as u64
-    };
+    let size = if random.chance(12) { random.size() } else { contents.len() as u64 };
     header.set_size(size);
     header.set_cksum();
     let from = tar.len();
@@ -75,15 +71,8 @@ fn entry(random: &mut Random, tar: &mut Vec<u8>) {
 
 /// Extended headers, with any lengths.
 fn pax(random: &mut Random, name: &str) -> Vec<u8> {
-    let keys = [
-        "path",
-        "linkpath",
-        "size",
-        "GNU.sparse.major",
-        "GNU.sparse.name",
-        "mtime",
-        "hdrcharset",
-    ];
+    let keys =
+        ["path", "linkpath", "size", "GNU.sparse.major", "GNU.sparse.name", "mtime", "hdrcharset"];
     let mut contents = Vec::new();
     for _ in 0..random.below(4) {
         let key = *random.pick(&keys);

@@ -50,11 +50,8 @@ fn write(folder: &Path, mut manifest: Value, changed: Option<(&str, Vec<u8>)>) {
 
 /// Opens the bundle, and summarizes with beams and with drafts.
 fn summarize(folder: &Path) -> End {
-    let options = SessionOptions {
-        threads: std::num::NonZeroUsize::MIN,
-        prepack: false,
-        spin: false,
-    };
+    let options =
+        SessionOptions { threads: std::num::NonZeroUsize::MIN, prepack: false, spin: false };
     let Ok(mut summarizer) = Summarizer::open_with(folder, &options) else {
         return End::Refusal;
     };
@@ -116,11 +113,7 @@ fn a_manifest_that_lies_gives_an_answer_or_an_error() {
         for _ in 0..=random.below(2) {
             // Mostly in the sizes, from which buffers are made.
             let whole = random.chance(4) || manifest.get("shape").is_none();
-            let target = if whole {
-                &mut manifest
-            } else {
-                &mut manifest["shape"]
-            };
+            let target = if whole { &mut manifest } else { &mut manifest["shape"] };
             change(random, target);
         }
         write(folder.path(), manifest, None);
@@ -172,10 +165,7 @@ fn sizes_that_the_graphs_do_not_have_are_refused_by_name() {
         let mut manifest = manifest();
         manifest["shape"][name] = json!(size);
         write(folder.path(), manifest, None);
-        let error = Summarizer::open(folder.path())
-            .err()
-            .expect(name)
-            .to_string();
+        let error = Summarizer::open(folder.path()).err().expect(name).to_string();
         assert!(error.contains(said), "{name} {size}: {error}");
     }
 }

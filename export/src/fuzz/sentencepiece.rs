@@ -46,9 +46,7 @@ fn model(random: &mut Random) -> Vec<u8> {
     ];
     let mut model = Vec::new();
     let special = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("<pad>", 3)];
-    let special = special
-        .iter()
-        .map(|(text, kind)| ((*text).to_owned(), *kind));
+    let special = special.iter().map(|(text, kind)| ((*text).to_owned(), *kind));
     let count = random.below(30);
     let rest: Vec<(String, u64)> = (0..count)
         .map(|_| {
@@ -115,20 +113,13 @@ impl Family {
             let path = entry.unwrap().path();
             let copy = folder.path().join(path.file_name().unwrap());
             fs::copy(&path, &copy).unwrap();
-            if matches!(
-                path.extension().and_then(|end| end.to_str()),
-                Some("model" | "spm")
-            ) {
+            if matches!(path.extension().and_then(|end| end.to_str()), Some("model" | "spm")) {
                 models.push((copy, fs::read(&path).unwrap()));
             }
         }
         let config = fs::read(folder.path().join("config.json")).unwrap();
         let config = serde_json::from_slice(&config).unwrap();
-        Self {
-            folder,
-            config,
-            models,
-        }
+        Self { folder, config, models }
     }
 }
 
@@ -142,11 +133,7 @@ fn convert(folder: &Path, config: &Map<String, Value>) -> End {
     for line in LINES {
         // The library has errors of its own for pieces that contradict each other.
         if let Ok(encoding) = tokenizer.encode(line, true) {
-            assert!(
-                encoding.len() <= 4 * line.len() + 20,
-                "{line:?}: {}",
-                encoding.len()
-            );
+            assert!(encoding.len() <= 4 * line.len() + 20, "{line:?}: {}", encoding.len());
             let _ = tokenizer.decode(encoding.get_ids(), true);
         }
     }
@@ -155,10 +142,9 @@ fn convert(folder: &Path, config: &Map<String, Value>) -> End {
 
 #[test]
 fn sentencepiece() {
-    let families = [
-        "pegasus", "t5", "mt5", "mbart", "mbart50", "marian", "m2m_100", "nllb", "plbart",
-    ]
-    .map(Family::copy);
+    let families =
+        ["pegasus", "t5", "mt5", "mbart", "mbart50", "marian", "m2m_100", "nllb", "plbart"]
+            .map(Family::copy);
     run(|random| {
         let family = random.pick(&families);
         let which = random.below(family.models.len());

@@ -16,14 +16,7 @@ const LINES: [&str; 5] = [
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 /// Tokens whose `tokenizer.json` the fixtures have, one of each kind of model and decoder.
-const FIXTURES: [&str; 6] = [
-    "bart.4",
-    "bert.5",
-    "mbart50.5",
-    "pegasus.4",
-    "t5.5",
-    "nllb.4",
-];
+const FIXTURES: [&str; 6] = ["bart.4", "bert.5", "mbart50.5", "pegasus.4", "t5.5", "nllb.4"];
 
 /// A value that a field might have in some other file, or in none.
 fn value(random: &mut Random) -> Value {

@@ -29,19 +29,11 @@ fn call_tensor(random: &mut Random) -> Vec<u8> {
     call.extend(b"X\x03\x00\x00\x00cpu");
     call.extend(int(random));
     call.extend(b"tQ");
-    call.extend(if random.chance(3) {
-        int(random)
-    } else {
-        b"K\x00".to_vec()
-    });
+    call.extend(if random.chance(3) { int(random) } else { b"K\x00".to_vec() });
     let axes = random.below(4);
     for _ in 0..2 {
         call.push(b'(');
-        for _ in 0..if random.chance(20) {
-            random.below(12)
-        } else {
-            axes
-        } {
+        for _ in 0..if random.chance(20) { random.below(12) } else { axes } {
             call.extend(int(random));
         }
         call.push(b't');
@@ -91,9 +83,7 @@ fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A safetensors file of any tensors.
 fn safetensors(random: &mut Random) -> Vec<u8> {
-    let types = [
-        "F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "C64", "X", "U16",
-    ];
+    let types = ["F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "C64", "X", "U16"];
     let mut header = Map::new();
     let mut end = 0_u64;
     for _ in 0..random.below(6) {
@@ -105,9 +95,7 @@ fn safetensors(random: &mut Random) -> Vec<u8> {
             "BOOL" | "F8_E4M3" => 1,
             _ => 2,
         };
-        let size = shape
-            .iter()
-            .fold(bytes, |size: u64, axis| size.wrapping_mul(*axis));
+        let size = shape.iter().fold(bytes, |size: u64, axis| size.wrapping_mul(*axis));
         let mut next = end.wrapping_add(size);
         if random.chance(20) {
             next = random.size();
@@ -116,10 +104,7 @@ fn safetensors(random: &mut Random) -> Vec<u8> {
         if random.chance(10) {
             name = "module.".to_owned() + &name;
         }
-        header.insert(
-            name,
-            json!({"dtype": dtype, "shape": shape, "data_offsets": [end, next]}),
-        );
+        header.insert(name, json!({"dtype": dtype, "shape": shape, "data_offsets": [end, next]}));
         end = next;
     }
     if random.chance(4) {
@@ -128,10 +113,7 @@ fn safetensors(random: &mut Random) -> Vec<u8> {
     let text = Value::Object(header).to_string();
     let mut file = (text.len() as u64).to_le_bytes().to_vec();
     file.extend(text.bytes());
-    file.resize(
-        file.len() + end.min(1 << 16) as usize,
-        random.below(256) as u8,
-    );
+    file.resize(file.len() + end.min(1 << 16) as usize, random.below(256) as u8);
     file
 }
 

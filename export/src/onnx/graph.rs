@@ -87,11 +87,8 @@ pub(crate) struct Graph {
 impl Graph {
     /// An empty graph.
     pub(crate) fn new(name: &str, doc: &str) -> Self {
-        let proto = GraphProto {
-            name: name.into(),
-            doc_string: doc.into(),
-            ..GraphProto::default()
-        };
+        let proto =
+            GraphProto { name: name.into(), doc_string: doc.into(), ..GraphProto::default() };
         Self {
             proto,
             scope: Vec::new(),
@@ -123,11 +120,7 @@ impl Graph {
         doc: &str,
     ) {
         let read = self.proto.node.iter().any(|node| reads(node, &value.0))
-            || self
-                .proto
-                .output
-                .iter()
-                .any(|output| output.name == value.0);
+            || self.proto.output.iter().any(|output| output.name == value.0);
         let made = self
             .proto
             .node
@@ -225,12 +218,7 @@ impl Graph {
     /// A one-dimensional int32 tensor, kept in the graph itself.
     pub(crate) fn int32s(&mut self, values: &[i32]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-        self.list(
-            "constant/int32",
-            ElementType::Int32,
-            values,
-            bytes.collect(),
-        )
+        self.list("constant/int32", ElementType::Int32, values, bytes.collect())
     }
 
     /// A one-dimensional constant, named by its values.
@@ -328,10 +316,7 @@ impl Graph {
             node: std::mem::replace(&mut self.proto.node, outside.nodes),
             output: outputs
                 .into_iter()
-                .map(|output| ValueInfoProto {
-                    name: output.0,
-                    ..ValueInfoProto::default()
-                })
+                .map(|output| ValueInfoProto { name: output.0, ..ValueInfoProto::default() })
                 .collect(),
             ..GraphProto::default()
         };
@@ -342,19 +327,10 @@ impl Graph {
 
     /// Encodes the model file, and writes it.
     pub(crate) fn write(self, path: &Path, properties: &[(&str, &str)]) -> Result<()> {
-        let mut opset_import = vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: OPSET,
-        }];
-        let domains = [
-            (self.uses_contrib, CONTRIB_DOMAIN),
-            (self.uses_custom, operators::DOMAIN),
-        ];
+        let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: OPSET }];
+        let domains = [(self.uses_contrib, CONTRIB_DOMAIN), (self.uses_custom, operators::DOMAIN)];
         for (_, domain) in domains.iter().filter(|(used, _)| *used) {
-            opset_import.push(OperatorSetIdProto {
-                domain: (*domain).into(),
-                version: 1,
-            });
+            opset_import.push(OperatorSetIdProto { domain: (*domain).into(), version: 1 });
         }
         let model = ModelProto {
             ir_version: IR_VERSION,
@@ -383,11 +359,7 @@ impl Graph {
         full.push_str(name);
         let count = self.taken.entry(full.clone()).or_insert(0);
         *count += 1;
-        if *count == 1 {
-            full
-        } else {
-            format!("{full}_{count}")
-        }
+        if *count == 1 { full } else { format!("{full}_{count}") }
     }
 }
 
@@ -395,23 +367,16 @@ impl Graph {
 fn reads(node: &NodeProto, value: &str) -> bool {
     let branches = node.attribute.iter().filter_map(|held| held.g.as_ref());
     node.input.iter().any(|input| input == value)
-        || branches
-            .flat_map(|branch| &branch.node)
-            .any(|node| reads(node, value))
+        || branches.flat_map(|branch| &branch.node).any(|node| reads(node, value))
 }
 
 fn value_info(name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> ValueInfoProto {
     let text = shape.iter().map(Dim::text).collect::<Vec<_>>().join(", ");
-    let shape = TensorShapeProto {
-        dim: shape.iter().map(Dim::proto).collect(),
-    };
+    let shape = TensorShapeProto { dim: shape.iter().map(Dim::proto).collect() };
     ValueInfoProto {
         name: name.into(),
         r#type: Some(TypeProto {
-            tensor_type: Some(TensorTypeProto {
-                elem_type: ty as i32,
-                shape: Some(shape),
-            }),
+            tensor_type: Some(TensorTypeProto { elem_type: ty as i32, shape: Some(shape) }),
         }),
         doc_string: format!("{doc}, [{text}]"),
     }
@@ -426,11 +391,8 @@ pub(crate) struct NodeBuilder<'g> {
 
 impl<'g> NodeBuilder<'g> {
     fn new(graph: &'g mut Graph, op_type: &str, domain: &str) -> Self {
-        let proto = NodeProto {
-            op_type: op_type.into(),
-            domain: domain.into(),
-            ..NodeProto::default()
-        };
+        let proto =
+            NodeProto { op_type: op_type.into(), domain: domain.into(), ..NodeProto::default() };
         Self { graph, proto }
     }
 
@@ -447,9 +409,7 @@ impl<'g> NodeBuilder<'g> {
 
     /// The next input, or none in its place.
     pub(crate) fn optional(mut self, value: Option<&Value>) -> Self {
-        self.proto
-            .input
-            .push(value.map(|value| value.0.clone()).unwrap_or_default());
+        self.proto.input.push(value.map(|value| value.0.clone()).unwrap_or_default());
         self
     }
 
@@ -522,11 +482,7 @@ impl<'g> NodeBuilder<'g> {
         self.proto.input.truncate(given.map_or(0, |last| last + 1));
         let name = self.graph.unique(&self.proto.op_type);
         let values = positions.map(|position| {
-            Value(if position == 0 {
-                name.clone()
-            } else {
-                format!("{name}:{position}")
-            })
+            Value(if position == 0 { name.clone() } else { format!("{name}:{position}") })
         });
         let count = positions.iter().max().map_or(0, |last| last + 1);
         self.proto.output = vec![String::new(); count];
@@ -557,12 +513,7 @@ mod tests {
         let two = graph.scalar(2.0);
         let y = graph.scoped("layer", |g| g.node("Mul").inputs([&x, &two]).output());
         graph.output("y", &y, Float, &dims, "twice x");
-        let names: Vec<_> = graph
-            .proto
-            .node
-            .iter()
-            .map(|node| node.name.as_str())
-            .collect();
+        let names: Vec<_> = graph.proto.node.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["layer/Mul"]);
         assert_eq!(graph.proto.node[0].output, ["y"]);
     }

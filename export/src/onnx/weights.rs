@@ -31,10 +31,7 @@ pub(crate) struct StoredTensor {
 impl StoredTensor {
     /// An initializer of this name whose data lies in the file.
     pub(super) fn initializer(&self, name: &str) -> TensorProto {
-        let entry = |key: &str, value: String| StringStringEntryProto {
-            key: key.into(),
-            value,
-        };
+        let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
         TensorProto {
             dims: self.dims.iter().map(|&dim| dim as i64).collect(),
             data_type: self.element_type as i32,
@@ -120,10 +117,7 @@ impl WeightFile {
         let offset = self.position;
         fill(&mut |bytes| self.write(bytes))?;
         let length = self.position - offset;
-        assert_eq!(
-            length, expected,
-            "tensor '{key}' of shape {dims:?} was filled in part"
-        );
+        assert_eq!(length, expected, "tensor '{key}' of shape {dims:?} was filled in part");
         let tensor = StoredTensor {
             element_type,
             dims: dims.to_vec(),
@@ -141,10 +135,7 @@ impl WeightFile {
         written
             .and_then(|()| self.file.sync_all())
             .map_err(|source| Error::io(&self.path, source))?;
-        Ok((
-            self.position,
-            epitome_runtime::bundle::digest::hex(&self.digest.finalize()),
-        ))
+        Ok((self.position, epitome_runtime::bundle::digest::hex(&self.digest.finalize())))
     }
 
     fn align(&mut self, boundary: u64) -> Result<()> {
@@ -158,9 +149,7 @@ impl WeightFile {
         while self.chunk.len() + bytes.len() >= CHUNK {
             let (now, rest) = bytes.split_at(CHUNK - self.chunk.len());
             self.chunk.extend_from_slice(now);
-            self.file
-                .write_all(&self.chunk)
-                .map_err(|source| Error::io(&self.path, source))?;
+            self.file.write_all(&self.chunk).map_err(|source| Error::io(&self.path, source))?;
             self.chunk.clear();
             bytes = rest;
         }

@@ -11,12 +11,8 @@ use crate::tokenizer;
 const FILES: [&str; 2] = ["config.json", "generation_config.json"];
 
 /// The tokenizer, but for its vocabulary.
-const TOKENIZER_FILES: [&str; 4] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-];
+const TOKENIZER_FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 /// Copies what the checkpoint has; gives the names.
 pub(crate) fn copy(model: &Path, tokenizer: &Path, to: &Path) -> Result<Vec<&'static str>> {

@@ -46,15 +46,9 @@ impl Sessions {
         let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
         // Weights are used where they are mapped: packed copies would cost more than a few slow
         // runs.
-        let options = SessionOptions {
-            prepack: false,
-            ..SessionOptions::default()
-        };
+        let options = SessionOptions { prepack: false, ..SessionOptions::default() };
         let open = |name: &str| session::open(&runtime, &folder.join(name), &options);
-        Ok(Self {
-            encoder: open(ENCODER)?,
-            decoder: open(DECODER)?,
-        })
+        Ok(Self { encoder: open(ENCODER)?, decoder: open(DECODER)? })
     }
 
     /// The encoder's hidden states, `[documents, length, hidden]`.
@@ -82,10 +76,7 @@ impl Sessions {
             let documents = source.shape[0];
             let shape = [documents, tokens.len() / documents];
             let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
-                (
-                    names::INPUT_IDS.into(),
-                    Tensor::from_array((shape, tokens.to_vec()))?.into(),
-                ),
+                (names::INPUT_IDS.into(), Tensor::from_array((shape, tokens.to_vec()))?.into()),
                 (
                     names::ENCODER_ATTENTION_MASK.into(),
                     Tensor::from_array((source.shape, source.mask.clone()))?.into(),
@@ -136,10 +127,7 @@ impl Sessions {
 /// What stands for a past that is not there: one position, of some other size, that must not be
 /// read.
 fn empty(documents: usize) -> Floats {
-    Floats {
-        shape: vec![documents, 1, 1, 1],
-        values: vec![f32::NAN; documents],
-    }
+    Floats { shape: vec![documents, 1, 1, 1], values: vec![f32::NAN; documents] }
 }
 
 fn tensor(floats: &Floats) -> ort::Result<SessionInputValue<'static>> {
@@ -148,10 +136,7 @@ fn tensor(floats: &Floats) -> ort::Result<SessionInputValue<'static>> {
 
 fn floats(value: &ort::value::DynValue) -> ort::Result<Floats> {
     let (shape, values) = value.try_extract_tensor::<f32>()?;
-    Ok(Floats {
-        shape: shape.iter().map(|&dim| dim as usize).collect(),
-        values: values.to_vec(),
-    })
+    Ok(Floats { shape: shape.iter().map(|&dim| dim as usize).collect(), values: values.to_vec() })
 }
 
 fn failed(during: &str, error: &ort::Error) -> Error {

@@ -60,9 +60,8 @@ fn source(shape: &ModelShape) -> Source {
     let lengths = SOURCES.map(|length| length.min(shape.max_source_positions));
     let longest = lengths[0];
     let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
-    let cells = lengths
-        .iter()
-        .flat_map(|length| (0..longest).map(move |place| i64::from(place < *length)));
+    let cells =
+        lengths.iter().flat_map(|length| (0..longest).map(move |place| i64::from(place < *length)));
     Source {
         shape: [lengths.len(), longest],
         ids: (0..lengths.len() * longest)

@@ -96,22 +96,14 @@ mod tests {
     #[test]
     fn inputs_come_in_turn_with_their_outputs_side_by_side() {
         let size_in = 3;
-        let rows: Vec<f32> = (0..PANEL * size_in)
-            .map(|index| index as f32 / 7.0)
-            .collect();
+        let rows: Vec<f32> = (0..PANEL * size_in).map(|index| index as f32 / 7.0).collect();
         let mut packed = Vec::new();
         Float::<f16>::default().panel(&rows, size_in, &mut packed);
-        let expected = float::packed_shape(PANEL, size_in)
-            .iter()
-            .product::<usize>();
+        let expected = float::packed_shape(PANEL, size_in).iter().product::<usize>();
         assert_eq!(packed.len(), 2 * expected);
         for (index, bytes) in packed.as_chunks().0.iter().enumerate() {
             let weight = rows[index % PANEL * size_in + index / PANEL];
-            assert_eq!(
-                f16::from_le_bytes(*bytes),
-                f16::from_f32(weight),
-                "weight {index}"
-            );
+            assert_eq!(f16::from_le_bytes(*bytes), f16::from_f32(weight), "weight {index}");
         }
     }
 }

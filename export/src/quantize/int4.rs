@@ -91,20 +91,15 @@ impl Rounded {
     /// The best that is found for up to [`BLOCK`] weights.
     fn of(weights: &[f32]) -> Self {
         let fold = |start, pick: fn(f32, f32) -> f32| weights.iter().copied().fold(start, pick);
-        let (low, high) = (
-            fold(f32::INFINITY, f32::min),
-            fold(f32::NEG_INFINITY, f32::max),
-        );
+        let (low, high) = (fold(f32::INFINITY, f32::min), fold(f32::NEG_INFINITY, f32::max));
         // Room behind the last weight is filled with one that is there, which no range minds.
         let mut padded = [weights[0]; BLOCK];
         padded[..weights.len()].copy_from_slice(weights);
         let (middle, half) = (low / 2.0 + high / 2.0, high / 2.0 - low / 2.0);
         let mut best = (f32::INFINITY, Grid::new(0.0, middle));
         for share in SHARES {
-            let mut grid = Grid::new(
-                2.0 * share * half / f32::from(MAX_INTEGER),
-                middle - share * half,
-            );
+            let mut grid =
+                Grid::new(2.0 * share * half / f32::from(MAX_INTEGER), middle - share * half);
             for refinement in 0..=REFINEMENTS {
                 let integers = grid.integers(&padded);
                 let error = grid.error(&padded, &integers);
@@ -153,10 +148,7 @@ struct Grid {
 
 impl Grid {
     fn new(scale: f32, least: f32) -> Self {
-        Self {
-            scale: f16::from_f32(scale),
-            least: f16::from_f32(least),
-        }
+        Self { scale: f16::from_f32(scale), least: f16::from_f32(least) }
     }
 
     /// The nearest integers.
@@ -183,10 +175,7 @@ impl Grid {
     /// The scale and least value of the least squared error for these integers.
     fn refined(self, weights: &[f32; BLOCK], integers: &[f32; BLOCK]) -> Self {
         let count = BLOCK as f32;
-        let (weight, integer) = (
-            sum(|at| weights[at]) / count,
-            sum(|at| integers[at]) / count,
-        );
+        let (weight, integer) = (sum(|at| weights[at]) / count, sum(|at| integers[at]) / count);
         let spread = sum(|at| (integers[at] - integer) * (integers[at] - integer));
         let together = sum(|at| (integers[at] - integer) * (weights[at] - weight));
         if spread > 0.0 && together > 0.0 {
@@ -215,23 +204,17 @@ mod tests {
 
     fn error(weights: &[f32], values: impl Iterator<Item = f32>) -> f32 {
         let pairs = weights.iter().zip(values);
-        pairs
-            .map(|(weight, value)| (weight - value) * (weight - value))
-            .sum()
+        pairs.map(|(weight, value)| (weight - value) * (weight - value)).sum()
     }
 
     /// Weights that are about normal, from a fixed sequence.
     fn weights(count: usize) -> Vec<f32> {
         let mut state = 1u64;
         let mut uniform = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 40) as f32 / (1 << 24) as f32
         };
-        (0..count)
-            .map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0)
-            .collect()
+        (0..count).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
     }
 
     #[test]
@@ -242,9 +225,7 @@ mod tests {
             let low = block.iter().copied().fold(f32::INFINITY, f32::min);
             let high = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let scale = (high - low) / f32::from(MAX_INTEGER);
-            let rounded = block
-                .iter()
-                .map(|w| ((w - low) / scale).round() * scale + low);
+            let rounded = block.iter().map(|w| ((w - low) / scale).round() * scale + low);
             plain += error(block, rounded);
             found += error(block, Rounded::of(block).values());
         }
@@ -257,10 +238,7 @@ mod tests {
         let rows = weights(PANEL * size_in);
         let (mut packing, mut packed) = (Int4::default(), Vec::new());
         packing.panel(&rows, size_in, &mut packed);
-        assert_eq!(
-            packed.len(),
-            packed_shape(PANEL, size_in).iter().product::<usize>()
-        );
+        assert_eq!(packed.len(), packed_shape(PANEL, size_in).iter().product::<usize>());
         let packed = packed.as_chunks::<BLOCK_BYTES>().0;
         for (output, row) in rows.chunks(size_in).enumerate() {
             let mut sum = 0.0;
@@ -271,16 +249,8 @@ mod tests {
                 assert_eq!(number(MINIMA + 2 * output), rounded.least);
                 for input in 0..BLOCK {
                     let (byte, shift) = position(output, input);
-                    let expected = if input < weights.len() {
-                        rounded.integers[input]
-                    } else {
-                        0
-                    };
-                    assert_eq!(
-                        block[byte] >> shift & MAX_INTEGER,
-                        expected,
-                        "input {input}"
-                    );
+                    let expected = if input < weights.len() { rounded.integers[input] } else { 0 };
+                    assert_eq!(block[byte] >> shift & MAX_INTEGER, expected, "input {input}");
                 }
                 sum += rounded.values().sum::<f32>();
             }
@@ -290,11 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_alike_or_next_to_nothing_is_kept() {
-        for weights in [
-            &[0.0; BLOCK][..],
-            &[-0.375; 7],
-            &[f32::MIN_POSITIVE / 2.0; BLOCK],
-        ] {
+        for weights in [&[0.0; BLOCK][..], &[-0.375; 7], &[f32::MIN_POSITIVE / 2.0; BLOCK]] {
             let rounded = Rounded::of(weights);
             for (weight, value) in weights.iter().zip(rounded.values()) {
                 assert!((weight - value).abs() < 1e-7, "{weight} became {value}");

@@ -68,9 +68,7 @@ const SHARES: [f32; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.74, 0.68];
 
 /// The scale of the least squared error, refined to the best factor for the integers it gives.
 fn best_scale(row: &[f32]) -> f32 {
-    let greatest = row
-        .iter()
-        .fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
+    let greatest = row.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
     let (_, scale) = SHARES
         .iter()
         .map(|share| {
@@ -85,11 +83,7 @@ fn best_scale(row: &[f32]) -> f32 {
         (product + integer * weight, square + integer * integer)
     });
     let refined = product / square;
-    if refined.is_finite() && error(row, refined) < error(row, scale) {
-        refined
-    } else {
-        scale
-    }
+    if refined.is_finite() && error(row, refined) < error(row, scale) { refined } else { scale }
 }
 
 /// Squared error of a row in integers of this scale.
@@ -151,19 +145,14 @@ mod tests {
             assert_eq!(packed.len(), expected);
             let back = unpack(&packed, &packing, size_in);
             for (row, back) in rows.chunks(size_in).zip(&back) {
-                let greatest = row
-                    .iter()
-                    .fold(1e-9f32, |most, weight| most.max(weight.abs()));
+                let greatest = row.iter().fold(1e-9f32, |most, weight| most.max(weight.abs()));
                 let error =
                     |a: &[f32]| -> f32 { row.iter().zip(a).map(|(a, b)| (a - b) * (a - b)).sum() };
                 let plain: Vec<f32> = row
                     .iter()
                     .map(|weight| (weight / greatest * LIMIT).round() * greatest / LIMIT)
                     .collect();
-                assert!(
-                    error(back) <= error(&plain) * 1.001 + 1e-12,
-                    "size {size_in}"
-                );
+                assert!(error(back) <= error(&plain) * 1.001 + 1e-12, "size {size_in}");
             }
             for (output, sum) in packing.sums.iter().enumerate() {
                 let panel: i32 = (0..size_in)
@@ -182,11 +171,7 @@ mod tests {
         let (mut packing, mut packed) = (Int8::default(), Vec::new());
         packing.panel(&rows, 4, &mut packed);
         assert!(packing.columns().iter().all(|value| value.is_finite()));
-        assert!(
-            packed
-                .iter()
-                .all(|&byte| f32::from((byte as i8).unsigned_abs()) <= LIMIT)
-        );
+        assert!(packed.iter().all(|&byte| f32::from((byte as i8).unsigned_abs()) <= LIMIT));
         let back = unpack(&packed, &packing, 4);
         assert!((back[2][0] / rows[8] - 1.0).abs() < 1e-6);
     }

@@ -48,12 +48,7 @@ pub(crate) struct Packer<'p> {
 impl<'p> Packer<'p> {
     /// A packer for rows of `size_in` weights.
     pub(crate) fn new(packing: &'p mut dyn Packing, size_in: usize) -> Self {
-        Self {
-            packing,
-            size_in,
-            rows: Vec::with_capacity(PANEL * size_in),
-            packed: Vec::new(),
-        }
+        Self { packing, size_in, rows: Vec::with_capacity(PANEL * size_in), packed: Vec::new() }
     }
 
     /// Takes the next weights, and hands whole panels to `sink`.
@@ -85,8 +80,7 @@ impl<'p> Packer<'p> {
 
     fn flush(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.packed.clear();
-        self.packing
-            .panel(&self.rows, self.size_in, &mut self.packed);
+        self.packing.panel(&self.rows, self.size_in, &mut self.packed);
         self.rows.clear();
         sink(&self.packed)
     }

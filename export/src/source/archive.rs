@@ -78,11 +78,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            headers: 100_000,
-            ratio: 200,
-            harmless: 1 << 30,
-        }
+        Self { headers: 100_000, ratio: 200, harmless: 1 << 30 }
     }
 }
 
@@ -143,10 +139,7 @@ impl Archive<'_> {
             .filter_map(|(path, target)| Some((path.to_owned(), target?.to_owned())))
             .collect();
         let targets: BTreeSet<String> = links.iter().map(|(_, target)| target.clone()).collect();
-        if !targets.is_empty()
-            || selected
-                .iter()
-                .any(|folder| !pass.written.contains_key(*folder))
+        if !targets.is_empty() || selected.iter().any(|folder| !pass.written.contains_key(*folder))
         {
             pass.remove(|_| true)?;
             pass = self.read(scratch, &|folder| selected.contains(folder), &targets)?;
@@ -165,19 +158,10 @@ impl Archive<'_> {
         // Other folders that might have been the model only take up room now.
         pass.remove(|folder| !selected.contains(folder))?;
         // What is read a second time may have changed meanwhile.
-        if selected
-            .iter()
-            .any(|folder| !pass.written.contains_key(*folder))
-        {
-            return Err(Error::MissingConfig {
-                path: self.packed.path().to_owned(),
-            });
+        if selected.iter().any(|folder| !pass.written.contains_key(*folder)) {
+            return Err(Error::MissingConfig { path: self.packed.path().to_owned() });
         }
-        Ok(Unpacked {
-            places: pass.written,
-            digest: pass.digest,
-            selection,
-        })
+        Ok(Unpacked { places: pass.written, digest: pass.digest, selection })
     }
 
     /// Reads the whole archive once and writes the files that belong to a checkpoint, of those
@@ -242,8 +226,7 @@ impl Archive<'_> {
                     Err(_) => {}
                 },
                 Kind::Other(what) if needed => {
-                    pass.obstacles
-                        .insert(path, format!("is {what}, not a file"));
+                    pass.obstacles.insert(path, format!("is {what}, not a file"));
                 }
                 Kind::Other(_) => {}
             }
@@ -254,9 +237,7 @@ impl Archive<'_> {
             }
         }
         let contents = tar.finish().map_err(|fault| self.error(fault))?;
-        pass.digest = contents
-            .into_digest()
-            .map_err(|error| self.error(error.into()))?;
+        pass.digest = contents.into_digest().map_err(|error| self.error(error.into()))?;
         let found = |target: &&str| files.contains(&state.hash_one(*target));
         for (path, target) in pass.links.resolved() {
             let (folder, name) = split(path);
@@ -291,11 +272,8 @@ impl Archive<'_> {
 
     /// Opens the archive, by what it is and not by what it is called.
     fn open(&self) -> Result<Contents<'_>> {
-        let mut metered = Metered {
-            reader: self.packed.open(self.progress)?,
-            sha256: Sha256::new(),
-            bytes: 0,
-        };
+        let mut metered =
+            Metered { reader: self.packed.open(self.progress)?, sha256: Sha256::new(), bytes: 0 };
         let mut begin = Vec::new();
         (&mut metered)
             .take(512)
@@ -311,12 +289,7 @@ impl Archive<'_> {
             true => Decoder::Gzip(Box::new(Members::new(reader))),
             false => Decoder::Plain(reader),
         };
-        Ok(Contents {
-            decoder,
-            unpacked: 0,
-            limits: self.limits,
-            path: self.packed.path(),
-        })
+        Ok(Contents { decoder, unpacked: 0, limits: self.limits, path: self.packed.path() })
     }
 
     /// Writes the contents of the current entry to a file.
@@ -342,26 +315,19 @@ impl Archive<'_> {
         };
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Error::TruncatedArchive { path },
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Error::DamagedArchive {
-                path,
-                problem: error.to_string(),
-            },
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                Error::DamagedArchive { path, problem: error.to_string() }
+            }
             _ => Error::of_stream(&path, error),
         }
     }
 
     fn limit(&self, problem: String) -> Error {
-        Error::ArchiveLimit {
-            path: self.packed.path().to_owned(),
-            problem,
-        }
+        Error::ArchiveLimit { path: self.packed.path().to_owned(), problem }
     }
 
     fn not_an_archive(&self, found: &str) -> Error {
-        Error::NotAnArchive {
-            path: self.packed.path().to_owned(),
-            found: found.to_owned(),
-        }
+        Error::NotAnArchive { path: self.packed.path().to_owned(), found: found.to_owned() }
     }
 }
 
@@ -382,9 +348,8 @@ impl Pass {
         for file in std::mem::take(&mut self.targets).into_values() {
             fs::remove_file(&file).map_err(|error| Error::io(&file, error))?;
         }
-        let (removed, kept) = std::mem::take(&mut self.written)
-            .into_iter()
-            .partition(|(folder, _)| of(folder));
+        let (removed, kept) =
+            std::mem::take(&mut self.written).into_iter().partition(|(folder, _)| of(folder));
         self.written = kept;
         let removed: BTreeMap<String, PathBuf> = removed;
         for place in removed.into_values() {
@@ -473,28 +438,17 @@ fn looks_like(begin: &[u8]) -> &'static str {
         (b"\xfd7zXZ", "it is compressed with xz"),
         (b"BZh", "it is compressed with bzip2"),
         (b"\x80", "it is a pickle"),
-        (
-            b"GGUF",
-            "it is a model of llama.cpp, whose weights are rounded already",
-        ),
-        (
-            b"version https://git-lfs",
-            "it is a Git LFS pointer: run 'git lfs pull'",
-        ),
-        (
-            b"<",
-            "it is a web page or XML, perhaps an error from where it was fetched",
-        ),
+        (b"GGUF", "it is a model of llama.cpp, whose weights are rounded already"),
+        (b"version https://git-lfs", "it is a Git LFS pointer: run 'git lfs pull'"),
+        (b"<", "it is a web page or XML, perhaps an error from where it was fetched"),
     ];
     KNOWN
         .iter()
-        .find(|(magic, _)| {
-            if magic.is_empty() {
-                begin.is_empty()
-            } else {
-                begin.starts_with(magic)
-            }
-        })
+        .find(
+            |(magic, _)| {
+                if magic.is_empty() { begin.is_empty() } else { begin.starts_with(magic) }
+            },
+        )
         .map_or("it begins like no archive", |(_, what)| what)
 }
 
@@ -560,9 +514,7 @@ impl Read for Contents<'_> {
             Decoder::Gzip(decoder) => decoder.read(buffer)?,
         };
         self.unpacked += count as u64;
-        let Limits {
-            ratio, harmless, ..
-        } = self.limits;
+        let Limits { ratio, harmless, .. } = self.limits;
         if self.unpacked > harmless && self.unpacked / ratio > self.decoder.packed().bytes {
             return Err(io::Error::other(Error::ArchiveLimit {
                 path: self.path.to_owned(),

@@ -12,9 +12,7 @@ pub(super) struct Members<R> {
 
 impl<R: BufRead> Members<R> {
     pub(super) fn new(packed: R) -> Self {
-        Self {
-            member: Some(GzDecoder::new(packed)),
-        }
+        Self { member: Some(GzDecoder::new(packed)) }
     }
 
     /// What is decompressed.
@@ -46,10 +44,7 @@ impl<R: BufRead> Members<R> {
                 break;
             }
         }
-        self.member = self
-            .member
-            .take()
-            .map(|ended| GzDecoder::new(ended.into_inner()));
+        self.member = self.member.take().map(|ended| GzDecoder::new(ended.into_inner()));
         Ok(true)
     }
 }

@@ -48,11 +48,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn cache() -> Option<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("HF_HUB_CACHE")
         .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
         .or_else(|| Some(set("HF_HOME")?.join("hub")))
@@ -65,10 +61,7 @@ mod tests {
     use super::*;
 
     fn base(name: &str, revision: Option<&str>) -> BaseName {
-        BaseName {
-            name: Some(name.to_owned()),
-            revision: revision.map(str::to_owned),
-        }
+        BaseName { name: Some(name.to_owned()), revision: revision.map(str::to_owned) }
     }
 
     #[test]
@@ -91,14 +84,7 @@ mod tests {
         assert_eq!(find(name, Some("bbbb")).as_deref(), Some("bbbb"));
         assert_eq!(find(name, Some("v2")), None);
         assert_eq!(find("facebook/bart-large", None), None);
-        for odd in [
-            "../models--facebook--bart-base",
-            "/etc",
-            "a/b/c",
-            "",
-            "a//b",
-            ".hidden",
-        ] {
+        for odd in ["../models--facebook--bart-base", "/etc", "a/b/c", "", "a//b", ".hidden"] {
             assert_eq!(find(odd, None), None, "{odd}");
             assert_eq!(find(name, Some(odd)), None, "{odd}");
         }

@@ -22,9 +22,7 @@ impl Links {
 
     /// Each link with the path at the end of its chain; none for a circle.
     pub(super) fn resolved(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0
-            .keys()
-            .map(|path| (path.as_str(), self.resolve(path)))
+        self.0.keys().map(|path| (path.as_str(), self.resolve(path)))
     }
 
     fn resolve<'a>(&'a self, path: &'a str) -> Option<&'a str> {
@@ -52,13 +50,7 @@ mod tests {
         let found: Vec<_> = links.resolved().collect();
         assert_eq!(
             found,
-            [
-                ("a", Some("c")),
-                ("b", Some("c")),
-                ("x", None),
-                ("y", None),
-                ("z", None)
-            ]
+            [("a", Some("c")), ("b", Some("c")), ("x", None), ("y", None), ("z", None)]
         );
         links.remove("b");
         assert_eq!(links.resolved().next(), Some(("a", Some("b"))));

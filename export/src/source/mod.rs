@@ -127,19 +127,13 @@ impl Source {
         limits: Limits,
     ) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NoSuchSource {
-                path: path.to_owned(),
-            },
+            std::io::ErrorKind::NotFound => Error::NoSuchSource { path: path.to_owned() },
             _ => Error::io(path, error),
         })?;
         if metadata.is_dir() {
             return Self::open_folder(path, progress);
         }
-        let archive = Archive {
-            packed: &PackedFile(path),
-            progress,
-            limits,
-        };
+        let archive = Archive { packed: &PackedFile(path), progress, limits };
         Self::unpack(&archive, name_of(path), scratch)
     }
 
@@ -153,11 +147,7 @@ impl Source {
         scratch: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let archive = Archive {
-            packed,
-            progress,
-            limits: Limits::default(),
-        };
+        let archive = Archive { packed, progress, limits: Limits::default() };
         Self::unpack(&archive, packed.path().display().to_string(), scratch)
     }
 
@@ -175,9 +165,7 @@ impl Source {
         let folders = remote::folders(files, MAX_DEPTH);
         let selection = select::select(remote.path(), &folders)?;
         let used = selection.files(&folders);
-        let sizes = used
-            .iter()
-            .filter_map(|(folder, name)| files.get(&within(folder, name)));
+        let sizes = used.iter().filter_map(|(folder, name)| files.get(&within(folder, name)));
         let name = remote.path().display().to_string();
         progress.start(&format!("Fetching {name}"), Total::Bytes(sizes.sum()));
         let scratch = scratch_folder(scratch)?;
@@ -197,15 +185,7 @@ impl Source {
         let place = |folder: &str| places[folder].clone();
         let digest = digest.finish();
         let path = remote.path();
-        Ok(Self::new(
-            path,
-            &selection,
-            place,
-            digest,
-            described,
-            Some(scratch),
-            progress,
-        ))
+        Ok(Self::new(path, &selection, place, digest, described, Some(scratch), progress))
     }
 
     fn unpack(archive: &Archive<'_>, name: String, scratch: Option<&Path>) -> Result<Self> {
@@ -216,15 +196,7 @@ impl Source {
         let described = (Kind::Archive, name);
         let (path, selection) = (archive.packed.path(), &unpacked.selection);
         let progress = archive.progress;
-        Ok(Self::new(
-            path,
-            selection,
-            place,
-            digest,
-            described,
-            Some(scratch),
-            progress,
-        ))
+        Ok(Self::new(path, selection, place, digest, described, Some(scratch), progress))
     }
 
     fn open_folder(path: &Path, progress: &dyn Progress) -> Result<Self> {
@@ -238,9 +210,7 @@ impl Source {
         });
         let digest = digest(used.collect(), progress)?;
         let described = (Kind::Folder, name_of(path));
-        Ok(Self::new(
-            path, &selection, place, digest, described, None, progress,
-        ))
+        Ok(Self::new(path, &selection, place, digest, described, None, progress))
     }
 
     fn new(
@@ -266,11 +236,7 @@ impl Source {
             adapters: place(&selection.adapter).into_iter().collect(),
             tokenizer: place(&selection.tokenizer),
             digest,
-            description: Description {
-                kind,
-                name,
-                inside: selection.main().to_owned(),
-            },
+            description: Description { kind, name, inside: selection.main().to_owned() },
             _scratch: scratch.into_iter().collect(),
         }
     }
@@ -289,10 +255,7 @@ impl Source {
             (None, Some(adapter)) if self.model.is_none() => {
                 let called = adapter::base_name(adapter)?;
                 let Some(found) = hub_cache::find(&called) else {
-                    return Err(Error::AdapterWithoutBase {
-                        path: self.path,
-                        base: called.name,
-                    });
+                    return Err(Error::AdapterWithoutBase { path: self.path, base: called.name });
                 };
                 progress.note(&format!("The adapter's base is {}", found.display()));
                 Self::open(&found, scratch, progress)?
@@ -300,10 +263,7 @@ impl Source {
             (None, _) => return Ok(self),
         };
         if base.model.is_none() {
-            return Err(Error::AdapterWithoutBase {
-                path: base.path,
-                base: None,
-            });
+            return Err(Error::AdapterWithoutBase { path: base.path, base: None });
         }
         let mut digest = FolderDigest::new();
         for part in [&self, &base] {
@@ -328,10 +288,7 @@ impl Source {
     /// files.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let Some(model) = &self.model else {
-            return Err(Error::AdapterWithoutBase {
-                path: self.path.clone(),
-                base: None,
-            });
+            return Err(Error::AdapterWithoutBase { path: self.path.clone(), base: None });
         };
         let mut checkpoint = Checkpoint::open(model)?;
         for adapter in &self.adapters {
@@ -413,10 +370,7 @@ fn digest(named: Vec<(String, PathBuf)>, progress: &dyn Progress) -> Result<Stri
     let mut files = Vec::new();
     for (name, path) in named {
         let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
-        let size = file
-            .metadata()
-            .map_err(|error| Error::io(&path, error))?
-            .len();
+        let size = file.metadata().map_err(|error| Error::io(&path, error))?.len();
         files.push((name, path, file, size));
     }
     let total = Total::Bytes(files.iter().map(|(.., size)| size).sum());
@@ -446,9 +400,7 @@ fn digest(named: Vec<(String, PathBuf)>, progress: &dyn Progress) -> Result<Stri
 /// The last part of a path, of `.` and `..` too.
 fn name_of(path: &Path) -> String {
     let whole = path.canonicalize();
-    let name = path
-        .file_name()
-        .or_else(|| whole.as_ref().ok()?.file_name());
+    let name = path.file_name().or_else(|| whole.as_ref().ok()?.file_name());
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -465,11 +417,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut tar = ::tar::Builder::new(GzEncoder::new(&file, Compression::best()));
         let zeros = vec![0; zeros];
-        let files: [(&str, &[u8]); 3] = [
-            ("config.json", b"{}"),
-            ("pytorch_model.bin", &zeros),
-            ("optimizer.pt", &zeros),
-        ];
+        let files: [(&str, &[u8]); 3] =
+            [("config.json", b"{}"), ("pytorch_model.bin", &zeros), ("optimizer.pt", &zeros)];
         for (name, contents) in files {
             let mut header = ::tar::Header::new_gnu();
             header.set_size(contents.len() as u64);
@@ -490,20 +439,11 @@ mod tests {
     #[test]
     fn an_archive_out_of_proportion_is_refused() {
         let archive = archive_of_zeros(1 << 20);
-        let limits = Limits {
-            harmless: 1 << 19,
-            ..Limits::default()
-        };
+        let limits = Limits { harmless: 1 << 19, ..Limits::default() };
         let message = open(archive.path(), limits);
-        assert!(
-            message.contains("it unpacks to more than 200 times its size"),
-            "{message}"
-        );
+        assert!(message.contains("it unpacks to more than 200 times its size"), "{message}");
         // What is passed over counts as well: it is decompressed all the same.
-        let limits = Limits {
-            harmless: 3 << 19,
-            ..Limits::default()
-        };
+        let limits = Limits { harmless: 3 << 19, ..Limits::default() };
         assert!(open(archive.path(), limits).contains("200 times"));
         assert_eq!(open(archive.path(), Limits::default()), "opened");
     }
@@ -511,27 +451,9 @@ mod tests {
     #[test]
     fn an_archive_of_too_many_entries_is_refused() {
         let archive = archive_of_zeros(10);
-        let message = open(
-            archive.path(),
-            Limits {
-                headers: 2,
-                ..Limits::default()
-            },
-        );
-        assert!(
-            message.ends_with("is refused: it has more than 2 entries"),
-            "{message}"
-        );
-        assert_eq!(
-            open(
-                archive.path(),
-                Limits {
-                    headers: 3,
-                    ..Limits::default()
-                }
-            ),
-            "opened"
-        );
+        let message = open(archive.path(), Limits { headers: 2, ..Limits::default() });
+        assert!(message.ends_with("is refused: it has more than 2 entries"), "{message}");
+        assert_eq!(open(archive.path(), Limits { headers: 3, ..Limits::default() }), "opened");
     }
 
     #[test]
@@ -541,13 +463,9 @@ mod tests {
         let name = "folder/".repeat(tar::MAX_PATH as usize / 7 + 1);
         let mut header = ::tar::Header::new_gnu();
         header.set_size(0);
-        tar.append_data(&mut header, name, std::io::empty())
-            .unwrap();
+        tar.append_data(&mut header, name, std::io::empty()).unwrap();
         tar.finish().unwrap();
         let message = open(file.path(), Limits::default());
-        assert!(
-            message.contains("it has an entry with a name of 41"),
-            "{message}"
-        );
+        assert!(message.contains("it has an entry with a name of 41"), "{message}");
     }
 }

@@ -40,9 +40,7 @@ pub(super) fn folders(files: &BTreeMap<String, u64>, max_depth: usize) -> Folder
     for path in files.keys() {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut parts = folder.split('/').filter(|_| !folder.is_empty());
-        let hidden = parts
-            .clone()
-            .any(|part| part.starts_with('.') || part.is_empty());
+        let hidden = parts.clone().any(|part| part.starts_with('.') || part.is_empty());
         if !hidden && parts.nth(max_depth).is_none() && !name.is_empty() {
             let names = folders.entry(folder.to_owned()).or_default();
             names.insert(name.to_owned());

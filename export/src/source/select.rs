@@ -50,15 +50,10 @@ impl Selection {
                 None => ("", None),
             };
             let names = names.into_iter().flatten();
-            let used = names
-                .filter(|name| used(name))
-                .map(|name| (folder, name.as_str()));
+            let used = names.filter(|name| used(name)).map(|name| (folder, name.as_str()));
             used.collect::<Vec<_>>()
         };
-        let weights = self
-            .model
-            .as_ref()
-            .and_then(|folder| Weights::find(folders.get(folder)?));
+        let weights = self.model.as_ref().and_then(|folder| Weights::find(folders.get(folder)?));
         [
             of(&self.model, &|name| is_used(name, weights)),
             of(&self.adapter, &is_adapter),
@@ -73,10 +68,9 @@ impl Selection {
 /// The training step of a folder that the trainer saved on the way (`checkpoint-500`), or of one
 /// inside such a folder.
 pub(super) fn training_step(folder: &str) -> Option<u64> {
-    folder.split('/').find_map(|part| {
-        part.strip_prefix("checkpoint-")
-            .and_then(|step| step.parse().ok())
-    })
+    folder
+        .split('/')
+        .find_map(|part| part.strip_prefix("checkpoint-").and_then(|step| step.parse().ok()))
 }
 
 /// Whether a folder holds the training script, which may bring any files along.
@@ -168,10 +162,7 @@ fn adapter<'a>(
         .map(|(folder, _)| folder.clone())
         .collect();
     if equals.len() > 1 {
-        return Err(Error::SeveralAdapters {
-            path: path.to_owned(),
-            found: equals,
-        });
+        return Err(Error::SeveralAdapters { path: path.to_owned(), found: equals });
     }
     Ok(Some(best))
 }
@@ -192,10 +183,7 @@ fn missing(path: &Path, folders: &Folders) -> Error {
         .iter()
         .filter(|(other, _)| other.starts_with(folder))
         .find_map(|(_, names)| instead_of_weights(names));
-    Error::MissingWeights {
-        path,
-        found: around.unwrap_or_else(|| NO_WEIGHTS.to_owned()),
-    }
+    Error::MissingWeights { path, found: around.unwrap_or_else(|| NO_WEIGHTS.to_owned()) }
 }
 
 #[cfg(test)]
@@ -224,11 +212,7 @@ mod tests {
     fn the_shallowest_model_wins_and_training_steps_come_last() {
         let found = model_of(&[("", MODEL), ("a", MODEL), ("checkpoint-900", MODEL)]);
         assert_eq!(found.as_deref(), Some(""));
-        let found = model_of(&[
-            ("out/b", MODEL),
-            ("out/a", MODEL),
-            ("checkpoint-900", MODEL),
-        ]);
+        let found = model_of(&[("out/b", MODEL), ("out/a", MODEL), ("checkpoint-900", MODEL)]);
         assert_eq!(found.as_deref(), Some("out/a"));
     }
 
@@ -254,11 +238,7 @@ mod tests {
     #[test]
     fn a_tokenizer_is_looked_for_above_the_model() {
         let tokenizer: &[&str] = &["tokenizer.json"];
-        let found = select_of(&[
-            ("a", tokenizer),
-            ("a/checkpoint-20", MODEL),
-            ("b", tokenizer),
-        ]);
+        let found = select_of(&[("a", tokenizer), ("a/checkpoint-20", MODEL), ("b", tokenizer)]);
         let found = found.unwrap();
         assert_eq!(found.model.as_deref(), Some("a/checkpoint-20"));
         assert_eq!(found.tokenizer.as_deref(), Some("a"));
@@ -273,23 +253,14 @@ mod tests {
         let both = [MODEL, ADAPTER].concat();
         let adapter = |given: &[(&str, &[&str])]| select_of(given).map(|found| found.adapter);
         assert_eq!(adapter(&[("", &both)]), Ok(Some("".to_owned())));
-        assert_eq!(
-            adapter(&[("base", MODEL), ("a", ADAPTER)]),
-            Ok(Some("a".to_owned()))
-        );
-        assert_eq!(
-            adapter(&[("", ADAPTER), ("checkpoint-9", ADAPTER)]),
-            Ok(Some("".to_owned()))
-        );
+        assert_eq!(adapter(&[("base", MODEL), ("a", ADAPTER)]), Ok(Some("a".to_owned())));
+        assert_eq!(adapter(&[("", ADAPTER), ("checkpoint-9", ADAPTER)]), Ok(Some("".to_owned())));
         let steps = [("checkpoint-9", ADAPTER), ("checkpoint-10", ADAPTER)];
         assert_eq!(adapter(&steps), Ok(Some("checkpoint-10".to_owned())));
         assert_eq!(adapter(&[("", MODEL), ("code", ADAPTER)]), Ok(None));
         // Half of one is one as well, to be refused later.
         assert_eq!(
-            adapter(&[(
-                "",
-                &["config.json", "pytorch_model.bin", "adapter_model.bin"]
-            )]),
+            adapter(&[("", &["config.json", "pytorch_model.bin", "adapter_model.bin"])]),
             Ok(Some("".to_owned()))
         );
         let message = adapter(&[("", MODEL), ("a", ADAPTER), ("b", ADAPTER)]).unwrap_err();

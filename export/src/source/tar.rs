@@ -84,13 +84,7 @@ struct Extended {
 
 impl<R: Read> TarStream<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self {
-            reader,
-            buffer: vec![0; 256 << 10],
-            contents: 0,
-            padding: 0,
-            headers: 0,
-        }
+        Self { reader, buffer: vec![0; 256 << 10], contents: 0, padding: 0, headers: 0 }
     }
 
     /// The headers read so far, extended ones included.
@@ -223,9 +217,7 @@ impl<R: Read> TarStream<R> {
 
     /// Reads over the blocks that follow the header of a sparse file where its map is long.
     fn skip_sparse_map(&mut self, header: &Header) -> Result<(), Fault> {
-        let mut more = header
-            .as_gnu()
-            .is_some_and(|header| header.isextended[0] == 1);
+        let mut more = header.as_gnu().is_some_and(|header| header.isextended[0] == 1);
         while more {
             let mut block = [0; BLOCK as usize];
             self.reader.read_exact(&mut block)?;
@@ -252,9 +244,7 @@ impl<R: Read> TarStream<R> {
 
     /// Reads up to `most` bytes into the buffer; the stream may not end here.
     fn piece(&mut self, most: u64) -> Result<usize, Fault> {
-        let most = usize::try_from(most)
-            .unwrap_or(usize::MAX)
-            .min(self.buffer.len());
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
         loop {
             match self.reader.read(&mut self.buffer[..most]) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
@@ -279,9 +269,7 @@ impl<R: Read> TarStream<R> {
     /// A GNU long name: the contents up to a zero byte.
     fn long_name(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
         if size > MAX_PATH + 1 {
-            return Err(Fault::TooLong(format!(
-                "has an entry with a name of {size} bytes"
-            )));
+            return Err(Fault::TooLong(format!("has an entry with a name of {size} bytes")));
         }
         let mut name = self.small(size)?;
         if let Some(end) = name.iter().position(|&byte| byte == 0) {
@@ -304,9 +292,7 @@ impl<R: Read> TarStream<R> {
                 b"path" => extended.path = Some(value.to_vec()),
                 b"linkpath" => extended.link = Some(value.to_vec()),
                 b"size" => {
-                    let size = std::str::from_utf8(value)
-                        .ok()
-                        .and_then(|text| text.parse().ok());
+                    let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     extended.size = Some(size.ok_or_else(malformed)?);
                 }
                 key if key.starts_with(b"GNU.sparse") => {
@@ -330,12 +316,6 @@ pub(super) fn is_header(block: &[u8]) -> bool {
 /// Whether the sum of the header's bytes, with spaces in place of the sum itself, is what it says.
 fn has_valid_sum(header: &Header) -> bool {
     let bytes = header.as_bytes();
-    let sum: u32 = bytes[..148]
-        .iter()
-        .chain(&bytes[156..])
-        .map(|&byte| u32::from(byte))
-        .sum();
-    header
-        .cksum()
-        .is_ok_and(|stored| stored == sum + 8 * u32::from(b' '))
+    let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|&byte| u32::from(byte)).sum();
+    header.cksum().is_ok_and(|stored| stored == sum + 8 * u32::from(b' '))
 }

@@ -43,11 +43,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         let mut pieces: Vec<(String, f64)> = model.scored(0).collect();
         if version == Version::V4 {
             for (piece, score) in &mut pieces {
-                *score -= if ends_with_digit_and_comma(piece) {
-                    100.0
-                } else {
-                    0.0
-                };
+                *score -= if ends_with_digit_and_comma(piece) { 100.0 } else { 0.0 };
             }
         }
         Ok(pieces)

@@ -34,14 +34,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     known.push(mask("<mask>", true));
     let names = SpecialTokens::new(settings, &known)?;
     let mut tokens: Vec<String> = Vec::new();
-    let order = [
-        "bos_token",
-        "pad_token",
-        "eos_token",
-        "unk_token",
-        "sep_token",
-        "cls_token",
-    ];
+    let order = ["bos_token", "pad_token", "eos_token", "unk_token", "sep_token", "cls_token"];
     let mut seen = std::collections::BTreeSet::new();
     let mut push = |token: &str| {
         if seen.insert(token.to_owned()) {
@@ -52,10 +45,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         push(names.required(name)?);
     }
     let dictionary = read_text(folder.path, DICTIONARY)?;
-    dictionary
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .for_each(&mut push);
+    dictionary.lines().filter_map(|line| line.split_whitespace().next()).for_each(&mut push);
     push(names.required("mask_token")?);
 
     let extra = settings.extra_tokens().unwrap_or_default();

@@ -42,11 +42,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
             ("pad_token", "__null__"),
         ]),
     )?;
-    let added = names.to_add(
-        settings,
-        Vec::new(),
-        settings.extra_tokens().unwrap_or_default(),
-    );
+    let added = names.to_add(settings, Vec::new(), settings.extra_tokens().unwrap_or_default());
     if let Some(token) = added.iter().find(|token| !token.special) {
         return Err(wrong(format!(
             "has beside it the added token '{}', which is not special: no tokenizer.json can decode it",
@@ -74,10 +70,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")])
         .filter(|symbol| !vocab.contains_key(symbol))
         .collect();
-    let surplus = (!symbols.is_empty()).then_some(Surplus {
-        from: from as u32,
-        token: unknown as u32,
-    });
+    let surplus =
+        (!symbols.is_empty()).then_some(Surplus { from: from as u32, token: unknown as u32 });
     vocab.extend(symbols.into_iter().zip((from..).map(|id| json!(id))));
     Ok(Parts {
         normalizer: normalizer(),
@@ -121,8 +115,5 @@ fn decoder() -> Value {
 }
 
 fn wrong(problem: String) -> Error {
-    Error::Tokenizer {
-        file: VOCAB.into(),
-        problem,
-    }
+    Error::Tokenizer { file: VOCAB.into(), problem }
 }

@@ -28,18 +28,11 @@ const OFFSET: usize = 3;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
-    let stripped = |text| AddedToken {
-        lstrip: true,
-        rstrip: true,
-        ..special(text)
-    };
+    let stripped = |text| AddedToken { lstrip: true, rstrip: true, ..special(text) };
     let names = ["pad_token", "eos_token", "unk_token"];
     let texts = ["<pad>", "</s>", "<unk>"];
-    let defaults: Vec<_> = names
-        .into_iter()
-        .zip(texts)
-        .map(|(name, text)| (name, stripped(text)))
-        .collect();
+    let defaults: Vec<_> =
+        names.into_iter().zip(texts).map(|(name, text)| (name, stripped(text))).collect();
     let tokens = SpecialTokens::new(settings, &defaults)?;
     let mut vocab = Map::new();
     for (id, name) in names.into_iter().enumerate() {
@@ -50,15 +43,10 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     }
     let sentinels = settings.count("extra_ids", SENTINELS)?;
     let extra = settings.extra_tokens().filter(|extra| !extra.is_empty());
-    let extra = extra.unwrap_or_else(|| {
-        (0..sentinels)
-            .map(|n| special(format!("<extra_id_{n}>")))
-            .collect()
-    });
+    let extra = extra
+        .unwrap_or_else(|| (0..sentinels).map(|n| special(format!("<extra_id_{n}>"))).collect());
     for (place, token) in extra.iter().enumerate() {
-        vocab
-            .entry(token.content.clone())
-            .or_insert(json!(OFFSET + 256 + place));
+        vocab.entry(token.content.clone()).or_insert(json!(OFFSET + 256 + place));
     }
     let eos = tokens.required("eos_token")?;
     Ok(Parts {
@@ -87,9 +75,8 @@ fn bytes() -> Result<Vec<String>> {
     let mut characters: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     // Printable bytes stand for themselves, the others are counted from U+0100 on.
     characters.sort_unstable();
-    let (own, others): (Vec<char>, Vec<char>) = characters
-        .into_iter()
-        .partition(|character| u32::from(*character) < 0x100);
+    let (own, others): (Vec<char>, Vec<char>) =
+        characters.into_iter().partition(|character| u32::from(*character) < 0x100);
     let mut others = others.into_iter();
     (0..=u8::MAX)
         .map(|byte| match own.contains(&char::from(byte)) {

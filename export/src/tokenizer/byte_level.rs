@@ -29,17 +29,11 @@ pub(super) const ROBERTA: Class = Class {
     end_token_once: false,
 };
 
-pub(super) const BLENDERBOT: Class = Class {
-    names: &["BlenderbotTokenizer"],
-    convert: convert_blenderbot,
-    ..ROBERTA
-};
+pub(super) const BLENDERBOT: Class =
+    Class { names: &["BlenderbotTokenizer"], convert: convert_blenderbot, ..ROBERTA };
 
-pub(super) const GPT2: Class = Class {
-    names: &["GPT2Tokenizer"],
-    convert: convert_gpt2,
-    ..ROBERTA
-};
+pub(super) const GPT2: Class =
+    Class { names: &["GPT2Tokenizer"], convert: convert_gpt2, ..ROBERTA };
 
 fn convert_roberta(folder: &Folder<'_>) -> Result<Parts> {
     let settings = folder.settings;
@@ -49,16 +43,9 @@ fn convert_roberta(folder: &Folder<'_>) -> Result<Parts> {
         Version::V5 => ("mask_token", special("<mask>")),
     });
     let names = SpecialTokens::new(settings, &known)?;
-    let around = PostProcessor::around(
-        &[names.required("cls_token")?],
-        &[names.required("sep_token")?],
-    );
-    byte_level(
-        folder,
-        &names,
-        settings.flag("add_prefix_space", false)?,
-        around,
-    )
+    let around =
+        PostProcessor::around(&[names.required("cls_token")?], &[names.required("sep_token")?]);
+    byte_level(folder, &names, settings.flag("add_prefix_space", false)?, around)
 }
 
 fn convert_blenderbot(folder: &Folder<'_>) -> Result<Parts> {
@@ -87,12 +74,7 @@ fn convert_gpt2(folder: &Folder<'_>) -> Result<Parts> {
         Version::V4 => PostProcessor::around(&[], &[]),
         Version::V5 => PostProcessor::of_json(folder.json, &names, settings),
     };
-    byte_level(
-        folder,
-        &names,
-        settings.flag("add_prefix_space", false)?,
-        post_processor,
-    )
+    byte_level(folder, &names, settings.flag("add_prefix_space", false)?, post_processor)
 }
 
 fn byte_level(

@@ -23,15 +23,12 @@ const UNKNOWN: usize = 3;
 /// Tokens of CamemBERT that stand for none.
 const NOT_USED: [&str; 3] = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"];
 
-pub(super) const XLM_ROBERTA: Class = class(&["XLMRobertaTokenizer"], |folder| {
-    convert(folder, Order::XlmRoberta)
-});
-pub(super) const CAMEMBERT: Class = class(&["CamembertTokenizer"], |folder| {
-    convert(folder, Order::Camembert)
-});
-pub(super) const BARTHEZ: Class = class(&["BarthezTokenizer"], |folder| {
-    convert(folder, Order::Barthez)
-});
+pub(super) const XLM_ROBERTA: Class =
+    class(&["XLMRobertaTokenizer"], |folder| convert(folder, Order::XlmRoberta));
+pub(super) const CAMEMBERT: Class =
+    class(&["CamembertTokenizer"], |folder| convert(folder, Order::Camembert));
+pub(super) const BARTHEZ: Class =
+    class(&["BarthezTokenizer"], |folder| convert(folder, Order::Barthez));
 
 const fn class(names: &'static [&'static str], convert: fn(&Folder<'_>) -> Result<Parts>) -> Class {
     Class {
@@ -82,11 +79,7 @@ impl Order {
         };
         model.must_begin_with_special(replaced)?;
         let last = token("mask_token")?;
-        Ok(first
-            .into_iter()
-            .chain(model.scored(replaced))
-            .chain([last])
-            .collect())
+        Ok(first.into_iter().chain(model.scored(replaced)).chain([last]).collect())
     }
 }
 

@@ -110,9 +110,5 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
 }
 
 fn config(field: &str, problem: String) -> Error {
-    Error::Config {
-        file: TOKENIZER_CONFIG.into(),
-        field: field.into(),
-        problem,
-    }
+    Error::Config { file: TOKENIZER_CONFIG.into(), field: field.into(), problem }
 }

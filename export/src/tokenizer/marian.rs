@@ -51,11 +51,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     }
     let names = SpecialTokens::new(
         settings,
-        &defaults(&[
-            ("eos_token", "</s>"),
-            ("unk_token", "<unk>"),
-            ("pad_token", "<pad>"),
-        ]),
+        &defaults(&[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")]),
     )?;
     let extra = settings.extra_tokens().unwrap_or_default();
     let added = names.to_add(settings, Vec::new(), extra);
@@ -70,11 +66,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let is_added: BTreeSet<&str> = added.iter().map(|token| token.content.as_str()).collect();
     let is_code =
         |piece: &str| piece.starts_with(">>") && piece.ends_with("<<") && !is_added.contains(piece);
-    let known = vocab
-        .keys()
-        .filter(|piece| is_code(piece))
-        .cloned()
-        .collect();
+    let known = vocab.keys().filter(|piece| is_code(piece)).cloned().collect();
     let mut tokens: Vec<(String, usize)> = Vec::with_capacity(vocab.len());
     let mut visible = added.clone();
     for (piece, id) in vocab {
@@ -92,10 +84,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let from = ids.end();
     let (cut, surplus) = ids.model(&model, from, unknown)?;
     let mut normalizer = model.normalizer;
-    normalizer.language_codes = Some(LanguageCodes {
-        known,
-        unknown: unknown.to_owned(),
-    });
+    normalizer.language_codes = Some(LanguageCodes { known, unknown: unknown.to_owned() });
     Ok(Parts {
         normalizer: json!(normalizer),
         pre_tokenizer: Value::Null,

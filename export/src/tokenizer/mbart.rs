@@ -25,9 +25,7 @@ pub(super) const MBART: Class = Class {
     names: &["MBartTokenizer"],
     files: &[FILE],
     convert: |folder| convert(folder, false),
-    json: Json::Read(Change::PostProcessor(|settings| {
-        post_processor(settings, false)
-    })),
+    json: Json::Read(Change::PostProcessor(|settings| post_processor(settings, false))),
     clean_up_spaces: CleanUpSpaces::IfSet,
     end_token_once: false,
 };
@@ -35,9 +33,7 @@ pub(super) const MBART: Class = Class {
 pub(super) const MBART_50: Class = Class {
     names: &["MBart50Tokenizer"],
     convert: |folder| convert(folder, true),
-    json: Json::Read(Change::PostProcessor(|settings| {
-        post_processor(settings, true)
-    })),
+    json: Json::Read(Change::PostProcessor(|settings| post_processor(settings, true))),
     ..MBART
 };
 
@@ -71,11 +67,7 @@ fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Parts> {
             vocab.push((names.required(name)?.to_owned(), 0.0));
         }
         vocab.extend(model.scored(REPLACED));
-        vocab.extend(
-            languages
-                .iter()
-                .map(|language| ((*language).to_owned(), 0.0)),
-        );
+        vocab.extend(languages.iter().map(|language| ((*language).to_owned(), 0.0)));
         vocab.push((names.required("mask_token")?.to_owned(), 0.0));
         Ok(vocab)
     })?;

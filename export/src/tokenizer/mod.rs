@@ -107,14 +107,9 @@ pub(crate) fn convert(
     fits(&converted, vocab_size)?;
     if converted.cut_from_the_left {
         // The length is the model's: the runtime reads the side alone.
-        let left = TruncationParams {
-            direction: TruncationDirection::Left,
-            ..Default::default()
-        };
+        let left = TruncationParams { direction: TruncationDirection::Left, ..Default::default() };
         let pipeline = &mut converted.pipeline;
-        pipeline
-            .with_truncation(Some(left))
-            .map_err(|error| unusable(&error))?;
+        pipeline.with_truncation(Some(left)).map_err(|error| unusable(&error))?;
     }
     let file = File {
         pipeline: &converted.pipeline,
@@ -152,17 +147,9 @@ pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> 
 /// What the model was trained to find before every source: `task_specific_params.summarization.prefix`
 /// of config.json, or its `prefix`, as transformers' summarization pipeline takes it.
 pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String>> {
-    let task = || {
-        config
-            .get("task_specific_params")?
-            .get("summarization")?
-            .get("prefix")
-    };
+    let task = || config.get("task_specific_params")?.get("summarization")?.get("prefix");
     let own = || config.get("prefix");
-    let locations = [
-        ("task_specific_params.summarization.prefix", task()),
-        ("prefix", own()),
-    ];
+    let locations = [("task_specific_params.summarization.prefix", task()), ("prefix", own())];
     for (field, value) in locations {
         match value {
             None | Some(Value::Null) => {}
@@ -219,15 +206,9 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
             let mut parts = (class.convert)(&Folder {
                 path: folder,
                 settings: &settings,
-                json: json
-                    .as_ref()
-                    .filter(|_| matches!(class.json, Json::Read(_))),
+                json: json.as_ref().filter(|_| matches!(class.json, Json::Read(_))),
             })?;
-            let file = class
-                .files
-                .first()
-                .copied()
-                .unwrap_or(settings::TOKENIZER_CONFIG);
+            let file = class.files.first().copied().unwrap_or(settings::TOKENIZER_CONFIG);
             if matches!(class.json, Json::Ignored) {
                 // Python finds added tokens in the text as it stands.
                 let added = parts.added.iter_mut();
@@ -246,10 +227,7 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
         ModelWrapper::BPE(_) => CleanUpSpaces::IfSetBefore5,
         _ => CleanUpSpaces::IfSet,
     };
-    if own
-        .map_or(by_model, |class| class.clean_up_spaces)
-        .applies(&settings)?
-    {
+    if own.map_or(by_model, |class| class.clean_up_spaces).applies(&settings)? {
         let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
         let decoder: DecoderWrapper =
             serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
@@ -276,14 +254,9 @@ fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> 
     let known: Vec<AddedToken> = known.into_iter().map(|(_, token)| token).collect();
     let extra = settings.extra_tokens().unwrap_or_default();
     let added = names.to_add(settings, known, extra);
-    pipeline
-        .add_tokens(added)
-        .map_err(|error| unusable(&error))?;
+    pipeline.add_tokens(added).map_err(|error| unusable(&error))?;
     if settings.version == Version::V5 {
-        if !["add_bos_token", "add_eos_token"]
-            .iter()
-            .any(|flag| settings.has(flag))
-        {
+        if !["add_bos_token", "add_eos_token"].iter().any(|flag| settings.has(flag)) {
             return Ok(());
         }
         return PostProcessor::of_json(None, &names, settings)
@@ -296,15 +269,11 @@ fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> 
             if json!(pipeline.get_normalizer())["type"] == normalizer["type"] {
                 let normalizer: TextNormalizer =
                     serde_json::from_value(normalizer).map_err(|error| unusable(&error))?;
-                pipeline
-                    .with_normalizer(Some(normalizer))
-                    .map_err(|error| unusable(&error))?;
+                pipeline.with_normalizer(Some(normalizer)).map_err(|error| unusable(&error))?;
             }
         }
         Some(Json::Read(Change::PostProcessor(post_processor))) => {
-            post_processor(settings)?
-                .put_into(pipeline)
-                .map_err(|problem| unusable(&problem))?;
+            post_processor(settings)?.put_into(pipeline).map_err(|problem| unusable(&problem))?;
         }
         _ => {}
     }
@@ -346,8 +315,5 @@ fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> Error {
-    Error::Tokenizer {
-        file: TOKENIZER.into(),
-        problem: format!("is not a tokenizer: {error}"),
-    }
+    Error::Tokenizer { file: TOKENIZER.into(), problem: format!("is not a tokenizer: {error}") }
 }

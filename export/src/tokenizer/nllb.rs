@@ -51,26 +51,19 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
                 Ok(first.chain(model.scored(REPLACED)).collect())
             })?;
             let normalizer = sentencepiece_before_5(pieces.charsmap.clone());
-            (
-                pieces.model(Version::V4, UNKNOWN)?,
-                normalizer,
-                pieces.added,
-            )
+            (pieces.model(Version::V4, UNKNOWN)?, normalizer, pieces.added)
         }
         Version::V5 => {
             let (vocab, merges, charsmap, own) = bpe_of_5(folder, &first)?;
-            let normalizer = charsmap.map_or(Value::Null, |charsmap| {
-                sequence(vec![charsmap, one_space()])
-            });
+            let normalizer =
+                charsmap.map_or(Value::Null, |charsmap| sequence(vec![charsmap, one_space()]));
             (bpe_model(vocab, first[UNKNOWN], merges), normalizer, own)
         }
     };
-    let extra = settings
-        .extra_tokens()
-        .unwrap_or_else(|| match folder.version() {
-            Version::V4 => LANGUAGES.split_whitespace().map(special).collect(),
-            Version::V5 => own.clone(),
-        });
+    let extra = settings.extra_tokens().unwrap_or_else(|| match folder.version() {
+        Version::V4 => LANGUAGES.split_whitespace().map(special).collect(),
+        Version::V5 => own.clone(),
+    });
     let added = names.to_add(settings, own, extra);
     let language = language(settings);
     let known = !model["vocab"][language].is_null();
@@ -131,12 +124,7 @@ fn bpe_of_5(folder: &Folder<'_>, first: &[&str]) -> Result<Bpe> {
         vocab.entry(text).or_insert(next);
     }
     let merges = json!(merges(&model));
-    Ok((
-        json!(vocab),
-        merges,
-        model.charsmap(),
-        model.added_pieces().collect(),
-    ))
+    Ok((json!(vocab), merges, model.charsmap(), model.added_pieces().collect()))
 }
 
 /// Every way to put a piece together from two others, by the piece's place, then by theirs:

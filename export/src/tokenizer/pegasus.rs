@@ -53,10 +53,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
 
     let order = |model: &SentencePieceModel| {
         model.must_begin_with_special(REPLACED)?;
-        let mut vocab = vec![
-            (names.required("pad_token")?.to_owned(), 0.0),
-            (eos.to_owned(), 0.0),
-        ];
+        let mut vocab = vec![(names.required("pad_token")?.to_owned(), 0.0), (eos.to_owned(), 0.0)];
         for mask in masks(version, folder, &names, sentence_mask) {
             if !vocab.iter().skip(2).any(|(known, _)| *known == mask) {
                 vocab.push((mask, 0.0));
@@ -67,14 +64,13 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         Ok(vocab)
     };
     let pieces = Pieces::read(folder, "spiece.model", order)?;
-    let unknown = pieces
-        .list
-        .iter()
-        .position(|(piece, score)| piece == unk && *score == 0.0)
-        .ok_or_else(|| crate::error::Error::Tokenizer {
-            file: "spiece.model".into(),
-            problem: format!("lacks the unknown piece '{unk}' under id 2"),
-        })?;
+    let unknown =
+        pieces.list.iter().position(|(piece, score)| piece == unk && *score == 0.0).ok_or_else(
+            || crate::error::Error::Tokenizer {
+                file: "spiece.model".into(),
+                problem: format!("lacks the unknown piece '{unk}' under id 2"),
+            },
+        )?;
 
     let extra = || {
         let fillers = fillers.iter().map(String::as_str);
@@ -97,11 +93,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         model: pieces.model(version, unknown)?,
         decoder: metaspace("always"),
         post_processor: PostProcessor::after(&[eos]),
-        added: names.to_add(
-            settings,
-            pieces.added,
-            settings.extra_tokens().unwrap_or_else(extra),
-        ),
+        added: names.to_add(settings, pieces.added, settings.extra_tokens().unwrap_or_else(extra)),
         surplus: None,
     })
 }

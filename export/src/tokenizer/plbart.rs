@@ -91,15 +91,9 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let from = ids.end();
     let (cut, _) = ids.model(&model, from, names.required("unk_token")?)?;
     // Without a row of its own the mask is found in text, and 5.x has it unknown to the model.
-    let has_row = base
-        || settings
-            .added_tokens()
-            .values()
-            .any(|token| token.content == mask);
-    let surplus = (folder.version() == Version::V5 && !has_row).then_some(Surplus {
-        from: rows as u32,
-        token: UNKNOWN as u32,
-    });
+    let has_row = base || settings.added_tokens().values().any(|token| token.content == mask);
+    let surplus = (folder.version() == Version::V5 && !has_row)
+        .then_some(Surplus { from: rows as u32, token: UNKNOWN as u32 });
     let eos = names.required("eos_token")?;
     let after: Vec<&str> = [eos].into_iter().chain(language.as_deref()).collect();
     Ok(Parts {
@@ -114,9 +108,5 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
 }
 
 fn config(field: &str, problem: String) -> Error {
-    Error::Config {
-        file: TOKENIZER_CONFIG.into(),
-        field: field.into(),
-        problem,
-    }
+    Error::Config { file: TOKENIZER_CONFIG.into(), field: field.into(), problem }
 }

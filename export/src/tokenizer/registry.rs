@@ -58,11 +58,7 @@ const CLASSES: [Class; 20] = [
 /// Architectures whose `tokenizer.json` 5.24 reads as it is, whatever class is named.
 const AS_IT_IS: [&str; 3] = ["bigbird_pegasus", "pegasus_x", "umt5"];
 /// Names that only say that there is a `tokenizer.json`.
-const NO_CLASS: [&str; 3] = [
-    "PreTrainedTokenizerFast",
-    "PreTrainedTokenizer",
-    "TokenizersBackend",
-];
+const NO_CLASS: [&str; 3] = ["PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"];
 
 /// The class that reads the tokenizer, all of whose files are there; none where a `tokenizer.json` is
 /// read as it is.
@@ -72,13 +68,9 @@ pub(super) fn class(
     settings: &Settings,
     has_json: bool,
 ) -> Result<Option<Class>> {
-    let model_type = config
-        .get("model_type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let named = settings
-        .text("tokenizer_class")
-        .or_else(|| config.get("tokenizer_class")?.as_str());
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let named =
+        settings.text("tokenizer_class").or_else(|| config.get("tokenizer_class")?.as_str());
     let as_it_is = match named {
         Some(name) => NO_CLASS.contains(&name),
         // 5.24 knows no class of its own for it.
@@ -91,9 +83,8 @@ pub(super) fn class(
     let by_model = arch::find(model_type).map(|family| family.tokenizer_class);
     let name = named.filter(|name| !NO_CLASS.contains(name)).or(by_model);
     let name = name.map(|name| name.strip_suffix("Fast").unwrap_or(name));
-    let class = CLASSES
-        .into_iter()
-        .find(|class| name.is_some_and(|name| class.names.contains(&name)));
+    let class =
+        CLASSES.into_iter().find(|class| name.is_some_and(|name| class.names.contains(&name)));
     if has_json {
         return Ok(class);
     }
@@ -114,16 +105,11 @@ pub(super) fn class(
             found,
         });
     };
-    let missing = class
-        .files
-        .iter()
-        .find(|file| !found.iter().any(|name| name == *file));
+    let missing = class.files.iter().find(|file| !found.iter().any(|name| name == *file));
     match missing {
         None => Ok(Some(class)),
-        Some(missing) => Err(Error::TokenizerFile {
-            class: name.into(),
-            missing: (*missing).into(),
-            found,
-        }),
+        Some(missing) => {
+            Err(Error::TokenizerFile { class: name.into(), missing: (*missing).into(), found })
+        }
     }
 }

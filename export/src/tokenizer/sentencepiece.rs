@@ -137,9 +137,7 @@ impl SentencePieceModel {
         let io = |source| Error::io(&path, source);
         let file = File::open(&path).map_err(io)?;
         let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(wrong(name, "is larger than any SentencePiece model"));
         }
@@ -161,10 +159,7 @@ impl SentencePieceModel {
                     4 => "a character".to_owned(),
                     other => format!("an unknown (type {other})"),
                 };
-                return Err(wrong(
-                    name,
-                    format!("is {kind} model, and must be Unigram or BPE"),
-                ));
+                return Err(wrong(name, format!("is {kind} model, and must be Unigram or BPE")));
             }
         };
         if trainer.treat_whitespace_as_suffix == Some(true) {
@@ -183,9 +178,7 @@ impl SentencePieceModel {
             let problem = format!("has a damaged precompiled_charsmap: {problem}");
             wrong(name, problem)
         };
-        let charsmap = normalizer
-            .precompiled_charsmap
-            .filter(|charsmap| !charsmap.is_empty());
+        let charsmap = normalizer.precompiled_charsmap.filter(|charsmap| !charsmap.is_empty());
         Ok(Self {
             file: name.into(),
             pieces: pieces(name, proto.pieces)?,
@@ -218,10 +211,7 @@ impl SentencePieceModel {
 
     /// Pieces and scores from the id `first` on, as `tokenizer.json`'s Unigram model lists them.
     pub(super) fn scored(&self, first: usize) -> impl Iterator<Item = (String, f64)> {
-        self.pieces
-            .iter()
-            .skip(first)
-            .map(|piece| (piece.text.clone(), f64::from(piece.score)))
+        self.pieces.iter().skip(first).map(|piece| (piece.text.clone(), f64::from(piece.score)))
     }
 
     /// Control and user-defined pieces, as transformers' `SentencePieceExtractor` adds them to a
@@ -241,9 +231,7 @@ impl SentencePieceModel {
     pub(super) fn charsmap(&self) -> Option<Value> {
         let mut normalizer = json!(self.normalizer);
         let table = normalizer["precompiled_charsmap"].take();
-        table
-            .is_string()
-            .then(|| json!({"type": "Precompiled", "precompiled_charsmap": table}))
+        table.is_string().then(|| json!({"type": "Precompiled", "precompiled_charsmap": table}))
     }
 
     /// An error about this model's file.
@@ -253,19 +241,13 @@ impl SentencePieceModel {
 }
 
 fn wrong(file: &str, problem: impl Into<String>) -> Error {
-    Error::Tokenizer {
-        file: file.into(),
-        problem: problem.into(),
-    }
+    Error::Tokenizer { file: file.into(), problem: problem.into() }
 }
 
 fn pieces(name: &str, protos: Vec<PieceProto>) -> Result<Vec<Piece>> {
     if protos.is_empty() || protos.len() > MAX_PIECES {
         let count = protos.len();
-        return Err(wrong(
-            name,
-            format!("has {count} pieces, and must have 1 to {MAX_PIECES}"),
-        ));
+        return Err(wrong(name, format!("has {count} pieces, and must have 1 to {MAX_PIECES}")));
     }
     let pieces = protos
         .into_iter()
@@ -277,16 +259,9 @@ fn pieces(name: &str, protos: Vec<PieceProto>) -> Result<Vec<Piece>> {
         let text = &twice.text;
         return Err(wrong(name, format!("has the piece '{text}' twice")));
     }
-    match pieces
-        .iter()
-        .filter(|piece| piece.kind == Kind::Unknown)
-        .count()
-    {
+    match pieces.iter().filter(|piece| piece.kind == Kind::Unknown).count() {
         1 => Ok(pieces),
-        count => Err(wrong(
-            name,
-            format!("has {count} unknown pieces, and must have one"),
-        )),
+        count => Err(wrong(name, format!("has {count} unknown pieces, and must have one"))),
     }
 }
 
@@ -306,9 +281,7 @@ fn piece(id: usize, proto: PieceProto) -> std::result::Result<Piece, String> {
         5 => Kind::Unused,
         6 => Kind::Byte,
         other => {
-            return Err(format!(
-                "has a piece of an unknown type ({other}) under id {id}"
-            ));
+            return Err(format!("has a piece of an unknown type ({other}) under id {id}"));
         }
     };
     let score = proto.score.unwrap_or(0.0);

@@ -25,9 +25,7 @@ const APART: char = '\u{fdd1}';
 /// Python's `strip` sees it. 4.x sets each added token that is not special apart by spaces.
 pub(super) fn decoder(version: Version, added: &[AddedToken]) -> Value {
     let mut steps = vec![replace(json!({"Regex": "^ "}), "")];
-    let apart = added
-        .iter()
-        .filter(|token| version == Version::V4 && !token.special);
+    let apart = added.iter().filter(|token| version == Version::V4 && !token.special);
     steps.extend(apart.map(|token| {
         let text = &token.content;
         let whole = json!({"Regex": format!("^{}$", escaped(text))});
@@ -37,10 +35,7 @@ pub(super) fn decoder(version: Version, added: &[AddedToken]) -> Value {
         json!({"type": "Fuse"}),
         replace(json!({"String": CODE_MARK}), ""),
         replace(json!({"String": "▁"}), " "),
-        replace(
-            json!({"Regex": format!(r"([\s\x1c-\x1f]*{APART}[\s\x1c-\x1f]*)+")}),
-            " ",
-        ),
+        replace(json!({"Regex": format!(r"([\s\x1c-\x1f]*{APART}[\s\x1c-\x1f]*)+")}), " "),
         replace(json!({"Regex": format!("^{BLANK}|{BLANK}$")}), ""),
     ]);
     json!({"type": "Sequence", "decoders": steps})
@@ -124,19 +119,12 @@ impl Ids {
             .map(|(id, token)| (token.content.clone(), *id as usize))
             .collect();
         tokens.extend(more);
-        Self {
-            tokens,
-            visible: added.iter().map(|token| token.content.clone()).collect(),
-        }
+        Self { tokens, visible: added.iter().map(|token| token.content.clone()).collect() }
     }
 
     /// The id behind all of them.
     pub(super) fn end(&self) -> usize {
-        self.tokens
-            .iter()
-            .map(|(_, id)| id.saturating_add(1))
-            .max()
-            .unwrap_or(0)
+        self.tokens.iter().map(|(_, id)| id.saturating_add(1)).max().unwrap_or(0)
     }
 
     /// The model that cuts text by SentencePiece's pieces, and gives them these ids.
@@ -152,9 +140,8 @@ impl Ids {
         from: usize,
         unknown: &str,
     ) -> Result<(Value, Option<Surplus>)> {
-        let mut rest: BTreeMap<&str, f64> = normal(model)
-            .map(|(text, score)| (text, f64::from(score)))
-            .collect();
+        let mut rest: BTreeMap<&str, f64> =
+            normal(model).map(|(text, score)| (text, f64::from(score))).collect();
         let size = from.saturating_add(rest.len());
         if size > MAX_TOKENS || self.tokens.iter().any(|(_, id)| *id >= from) {
             return Err(model.wrong(format!(
@@ -171,10 +158,8 @@ impl Ids {
                 None => (format!(" {text}"), id, 0.0),
             });
         }
-        let surplus = (!rest.is_empty()).then_some(Surplus {
-            from: from as u32,
-            token: unknown_id as u32,
-        });
+        let surplus =
+            (!rest.is_empty()).then_some(Surplus { from: from as u32, token: unknown_id as u32 });
         let alone = rest.into_iter().zip(from..);
         vocab.extend(alone.map(|((text, score), id)| (text.to_owned(), id, score)));
         let cut = match model.algorithm {
@@ -190,10 +175,8 @@ impl Ids {
                        "byte_fallback": false})
             }
             Algorithm::Bpe => {
-                let vocab: Map<String, Value> = vocab
-                    .into_iter()
-                    .map(|(text, id, _)| (text, json!(id)))
-                    .collect();
+                let vocab: Map<String, Value> =
+                    vocab.into_iter().map(|(text, id, _)| (text, json!(id))).collect();
                 bpe_model(json!(vocab), unknown, json!(merges(model)?))
             }
         };

@@ -21,15 +21,8 @@ const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 const ADDED_TOKENS: &str = "added_tokens.json";
 
 /// The names of special tokens, in the order in which transformers adds them to a vocabulary.
-pub(super) const NAMED: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
+pub(super) const NAMED: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The list of further special tokens, in 4.x.
 const ADDITIONAL: &str = "additional_special_tokens";
@@ -50,11 +43,7 @@ impl Settings {
     /// `tokenizer.json`.
     pub(super) fn read(folder: &Path, version: Version, json: Option<&Value>) -> Result<Self> {
         let fields = object(folder, TOKENIZER_CONFIG)?.unwrap_or_default();
-        let mut settings = Self {
-            version,
-            fields,
-            added: BTreeMap::new(),
-        };
+        let mut settings = Self { version, fields, added: BTreeMap::new() };
         // A null under the old name hides the class's default, too.
         if version == Version::V5
             && settings.extra_is_unset()
@@ -153,10 +142,9 @@ impl Settings {
             Some(Value::Null) => None,
             Some(value @ Value::String(_)) => match default {
                 // A class that strips around its mask token does so under another name, too.
-                Some(default) => content(value).map(|content| AddedToken {
-                    content: content.into(),
-                    ..default
-                }),
+                Some(default) => {
+                    content(value).map(|content| AddedToken { content: content.into(), ..default })
+                }
                 None => added_token(value, true),
             },
             Some(value) => {
@@ -165,14 +153,8 @@ impl Settings {
         };
         // The list of added tokens knows more about a token than its name does.
         Ok(token.map(|token| {
-            let known = self
-                .added
-                .values()
-                .find(|known| known.content == token.content);
-            AddedToken {
-                special: true,
-                ..known.cloned().unwrap_or(token)
-            }
+            let known = self.added.values().find(|known| known.content == token.content);
+            AddedToken { special: true, ..known.cloned().unwrap_or(token) }
         }))
     }
 
@@ -195,11 +177,7 @@ impl Settings {
             return None;
         }
         let tokens = self.listed(self.list());
-        Some(
-            tokens
-                .filter_map(|token| added_token(token, true))
-                .collect(),
-        )
+        Some(tokens.filter_map(|token| added_token(token, true)).collect())
     }
 
     fn listed(&self, name: &str) -> impl Iterator<Item = &Value> {
@@ -226,10 +204,7 @@ impl Settings {
     pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
         match self.fields.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value
-                .as_bool()
-                .map(Some)
-                .ok_or_else(|| bad(TOKENIZER_CONFIG, name)),
+            Some(value) => value.as_bool().map(Some).ok_or_else(|| bad(TOKENIZER_CONFIG, name)),
         }
     }
 
@@ -272,10 +247,7 @@ pub(super) fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Val
     if !path.is_file() {
         return Ok(None);
     }
-    let json = |problem: String| Error::Json {
-        file: name.into(),
-        problem,
-    };
+    let json = |problem: String| Error::Json { file: name.into(), problem };
     let text = fs::read(&path).map_err(|source| Error::io(&path, source))?;
     match serde_json::from_slice(&text) {
         Ok(Value::Object(fields)) => Ok(Some(fields)),

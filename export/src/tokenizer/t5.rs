@@ -34,11 +34,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let version = folder.version();
     let names = SpecialTokens::new(
         settings,
-        &defaults(&[
-            ("eos_token", "</s>"),
-            ("unk_token", "<unk>"),
-            ("pad_token", "<pad>"),
-        ]),
+        &defaults(&[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")]),
     )?;
     let sentinels = settings.count("extra_ids", SENTINELS)?;
     let sentinel = |n| format!("<extra_id_{n}>");
@@ -47,11 +43,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         vocab.extend((0..sentinels).rev().map(|n| (sentinel(n), 0.0)));
         Ok(vocab)
     })?;
-    let among_pieces = pieces
-        .added
-        .iter()
-        .filter(|token| token.content.contains("<extra_id_"))
-        .count();
+    let among_pieces =
+        pieces.added.iter().filter(|token| token.content.contains("<extra_id_")).count();
     if among_pieces > 0 && sentinels > 0 && among_pieces != sentinels {
         return Err(Error::Tokenizer {
             file: "spiece.model".into(),
@@ -74,26 +67,17 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
             pieces.added.iter().cloned().chain(missing).collect()
         }
     };
-    let scheme = match (
-        settings.flag("add_prefix_space", true)?,
-        settings.flag("legacy", true)?,
-    ) {
+    let scheme = match (settings.flag("add_prefix_space", true)?, settings.flag("legacy", true)?) {
         (false, _) => "never",
         (true, false) => "first",
         (true, true) => "always",
     };
     let charsmap = pieces.charsmap.clone();
     let (normalizer, pre_tokenizer, decoder) = match version {
-        Version::V4 => (
-            sentencepiece_before_5(charsmap),
-            metaspace(scheme),
-            metaspace(scheme),
-        ),
-        Version::V5 => (
-            charsmap.unwrap_or(Value::Null),
-            spaced_words("always"),
-            metaspace("always"),
-        ),
+        Version::V4 => (sentencepiece_before_5(charsmap), metaspace(scheme), metaspace(scheme)),
+        Version::V5 => {
+            (charsmap.unwrap_or(Value::Null), spaced_words("always"), metaspace("always"))
+        }
     };
     Ok(Parts {
         normalizer,

@@ -221,10 +221,7 @@ fn what_is_streamed_begins_the_whole_text() {
             let whole = tokenizer.decode(&ids).unwrap();
             let rest = whole.strip_prefix(&streamed);
             let rest = rest.unwrap_or_else(|| panic!("{name}: {ids:?}: {streamed:?} of {whole:?}"));
-            assert!(
-                rest.split_whitespace().count() <= 3,
-                "{name}: {rest:?} was held back"
-            );
+            assert!(rest.split_whitespace().count() <= 3, "{name}: {rest:?} was held back");
         }
     }
 }
@@ -240,16 +237,10 @@ fn tidied_sequences(tokenizer: &Path) -> Vec<Vec<u32>> {
     pieces.sort();
     let mut state = 7_u64;
     let mut random = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 33) as usize % below.max(1)
     };
-    let sequence = |_| {
-        (0..12)
-            .filter_map(|_| Some(pieces.get(random(pieces.len()))?.1))
-            .collect()
-    };
+    let sequence = |_| (0..12).filter_map(|_| Some(pieces.get(random(pieces.len()))?.1)).collect();
     (0..400).map(sequence).collect()
 }
 
@@ -306,11 +297,7 @@ fn a_class_that_is_not_converted_is_named() {
 #[test]
 fn what_no_tokenizer_json_can_say_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(
-        folder.path().join("config.json"),
-        r#"{"model_type": "fsmt"}"#,
-    )
-    .unwrap();
+    fs::write(folder.path().join("config.json"), r#"{"model_type": "fsmt"}"#).unwrap();
     for name in ["vocab-src.json", "vocab-tgt.json", "merges.txt"] {
         fs::write(folder.path().join(name), "{}").unwrap();
     }
@@ -326,10 +313,7 @@ fn what_no_tokenizer_json_can_say_is_refused_by_name() {
     let settings = r#"{"tokenizer_class": "NllbTokenizer", "src_lang": "ron_Latn"}"#;
     fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
     let message = refusal(folder.path());
-    assert!(
-        message.contains("'ron_Latn', which is no token"),
-        "{message}"
-    );
+    assert!(message.contains("'ron_Latn', which is no token"), "{message}");
 }
 
 #[test]
@@ -372,21 +356,8 @@ fn the_runtime_puts_the_prefix_before_a_document() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     let config = json!({"model_type": "t5"});
-    let notes = convert(
-        &fixtures().join("t5"),
-        config.as_object().unwrap(),
-        600,
-        &path,
-    )
-    .unwrap();
-    assert_eq!(
-        notes,
-        Notes {
-            surplus: None,
-            target_language: None,
-            portable: true,
-        }
-    );
+    let notes = convert(&fixtures().join("t5"), config.as_object().unwrap(), 600, &path).unwrap();
+    assert_eq!(notes, Notes { surplus: None, target_language: None, portable: true });
     let mut tokenizer = Tokenizer::open(&path, 512).unwrap();
     let whole = tokenizer.encode("summarize: The program.").unwrap();
     tokenizer.set_source_prefix("summarize: ");
@@ -397,21 +368,13 @@ fn the_runtime_puts_the_prefix_before_a_document() {
 fn the_target_language_s_token_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    for (name, language) in [
-        ("mbart", "ro_RO"),
-        ("mbart50", "en_XX"),
-        ("m2m_100", "__de__"),
-    ] {
+    for (name, language) in [("mbart", "ro_RO"), ("mbart50", "en_XX"), ("m2m_100", "__de__")] {
         let from = fixtures().join(name);
         let config = object(&from, "config.json").unwrap().unwrap();
         let notes = convert(&from, &config, 5000, &path).unwrap();
         let (tokenizer, _) = from_json(&fs::read_to_string(&path).unwrap()).unwrap();
         assert!(notes.target_language.is_some(), "{name}");
-        assert_eq!(
-            notes.target_language,
-            tokenizer.token_to_id(language),
-            "{name}"
-        );
+        assert_eq!(notes.target_language, tokenizer.token_to_id(language), "{name}");
     }
 }
 
@@ -495,8 +458,5 @@ fn a_model_of_another_order_is_refused() {
     let words = fixtures().join("marian/source.spm");
     fs::copy(words, folder.path().join("sentencepiece.bpe.model")).unwrap();
     let message = refusal(folder.path());
-    assert!(
-        message.ends_with("among its first 3, where special ones must be"),
-        "{message}"
-    );
+    assert!(message.ends_with("among its first 3, where special ones must be"), "{message}");
 }

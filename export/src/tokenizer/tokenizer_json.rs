@@ -75,9 +75,7 @@ impl Parts {
                 )));
             }
         }
-        self.post_processor
-            .put_into(&mut pipeline)
-            .map_err(|problem| wrong(&problem))?;
+        self.post_processor.put_into(&mut pipeline).map_err(|problem| wrong(&problem))?;
         Ok(pipeline)
     }
 }
@@ -96,10 +94,7 @@ impl PostProcessor {
     /// These tokens before and after the text.
     pub(super) fn around(before: &[&str], after: &[&str]) -> Self {
         let owned = |tokens: &[&str]| tokens.iter().map(|&token| token.to_owned()).collect();
-        Self::Tokens {
-            before: owned(before),
-            after: owned(after),
-        }
+        Self::Tokens { before: owned(before), after: owned(after) }
     }
 
     /// What `tokenizer.json` says, where one is read, or else nothing: then 5.x puts the tokens of
@@ -120,10 +115,7 @@ impl PostProcessor {
             let token = names.text(name).filter(|_| settings.is_set(flag));
             token.map(str::to_owned).into_iter().collect()
         };
-        Self::Tokens {
-            before: token(flags[0], "bos_token"),
-            after: token(flags[1], "eos_token"),
-        }
+        Self::Tokens { before: token(flags[0], "bos_token"), after: token(flags[1], "eos_token") }
     }
 
     /// Puts it into a tokenizer, which must have its tokens.
@@ -150,16 +142,11 @@ fn template(
     let special = |token: &String| json!({"SpecialToken": {"id": token, "type_id": 0}});
     let around = |inside: Vec<Value>| -> Vec<Value> {
         let before = before.iter().map(special);
-        before
-            .chain(inside)
-            .chain(after.iter().map(special))
-            .collect()
+        before.chain(inside).chain(after.iter().map(special)).collect()
     };
     let mut tokens = serde_json::Map::new();
     for token in before.iter().chain(after) {
-        let id = pipeline
-            .token_to_id(token)
-            .ok_or_else(|| token.to_owned())?;
+        let id = pipeline.token_to_id(token).ok_or_else(|| token.to_owned())?;
         let entry = json!({"id": token, "ids": [id], "tokens": [token]});
         tokens.insert(token.clone(), entry);
     }
@@ -195,10 +182,7 @@ impl SpecialTokens {
                 named.push((name, token));
             }
         }
-        Ok(Self {
-            named,
-            unlisted: settings.unlisted_tokens(),
-        })
+        Ok(Self { named, unlisted: settings.unlisted_tokens() })
     }
 
     /// The text of a named token.
@@ -235,31 +219,20 @@ impl SpecialTokens {
             let is = |other: &AddedToken| other.content == token.content;
             // A named token is special, whatever the list says; in 4.x one of the others, too.
             let is_special = named.iter().any(is) || (before_5 && rest.iter().any(is));
-            let token = AddedToken {
-                special: token.special || is_special,
-                ..token.clone()
-            };
-            match tokens
-                .iter_mut()
-                .find(|known| known.content == token.content)
-            {
+            let token = AddedToken { special: token.special || is_special, ..token.clone() };
+            match tokens.iter_mut().find(|known| known.content == token.content) {
                 Some(known) => *known = token,
                 None => tokens.push(token),
             }
         }
         let names = named.len();
         for (place, token) in named.into_iter().chain(rest).enumerate() {
-            match tokens
-                .iter_mut()
-                .find(|known| known.content == token.content)
-            {
+            match tokens.iter_mut().find(|known| known.content == token.content) {
                 // 4.x adds a token anew that has flags of its own.
                 // The library goes on to find the one that was there.
                 Some(known) if before_5 && token != special(token.content.as_str()) => {
-                    *known = AddedToken {
-                        normalized: token.normalized && known.normalized,
-                        ..token
-                    };
+                    *known =
+                        AddedToken { normalized: token.normalized && known.normalized, ..token };
                 }
                 Some(known) => known.special |= place < names && !before_5,
                 None => tokens.push(token),
@@ -277,11 +250,7 @@ pub(super) fn defaults(tokens: &[(&'static str, &str)]) -> Vec<(&'static str, Ad
 
 /// The mask token, which takes the blanks before it.
 pub(super) fn mask(content: &str, normalized: bool) -> (&'static str, AddedToken) {
-    let token = AddedToken {
-        lstrip: true,
-        normalized,
-        ..special(content)
-    };
+    let token = AddedToken { lstrip: true, normalized, ..special(content) };
     ("mask_token", token)
 }
 

@@ -75,9 +75,8 @@ impl Pieces {
             return Err(model.wrong(format!("lacks its unknown piece '{unknown}'")));
         }
         let ids = self.list.iter().enumerate();
-        let vocab: Map<String, Value> = ids
-            .map(|(id, (text, _))| (text.clone(), json!(id)))
-            .collect();
+        let vocab: Map<String, Value> =
+            ids.map(|(id, (text, _))| (text.clone(), json!(id))).collect();
         Ok(bpe_model(json!(vocab), unknown, json!(self.merges(model))))
     }
 
@@ -115,10 +114,7 @@ impl Pieces {
                 .then_with(|| length(b.1).cmp(&length(a.1)))
                 .then_with(|| length(b.2).cmp(&length(a.2)))
         });
-        merges
-            .into_iter()
-            .map(|(_, left, right)| (left, right))
-            .collect()
+        merges.into_iter().map(|(_, left, right)| (left, right)).collect()
     }
 }
 
@@ -134,10 +130,7 @@ pub(super) fn bpe_model(vocab: Value, unknown: &str, merges: Value) -> Value {
 
 /// The place of each piece; the last one where a piece occurs twice.
 pub(super) fn places<'a>(pieces: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
-    pieces
-        .enumerate()
-        .map(|(place, piece)| (piece, place))
-        .collect()
+    pieces.enumerate().map(|(place, piece)| (piece, place)).collect()
 }
 
 /// The ways to put a piece together from two others, by their places.
@@ -176,9 +169,7 @@ pub(super) fn words(folder: &Folder<'_>) -> Result<Value> {
     if let Some(json) = folder.json {
         return match &json["model"]["vocab"] {
             vocab @ Value::Object(_) => Ok(vocab.clone()),
-            _ => Err(wrong_json(
-                "has no WordPiece vocabulary, which its class needs",
-            )),
+            _ => Err(wrong_json("has no WordPiece vocabulary, which its class needs")),
         };
     }
     let text = read_text(folder.path, VOCAB_TXT)?;
@@ -207,18 +198,12 @@ pub(super) fn charsmap(json: &Value) -> Option<Value> {
         Some(steps) => steps.as_slice(),
         None => std::slice::from_ref(normalizer),
     };
-    steps
-        .iter()
-        .find(|step| step["type"] == "Precompiled")
-        .cloned()
+    steps.iter().find(|step| step["type"] == "Precompiled").cloned()
 }
 
 /// Reads a vocabulary: an object of pieces and ids, no id twice.
 pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>> {
-    let wrong = |problem: String| Error::Tokenizer {
-        file: name.into(),
-        problem,
-    };
+    let wrong = |problem: String| Error::Tokenizer { file: name.into(), problem };
     let vocab = object(folder, name)?.ok_or_else(|| wrong("is missing".into()))?;
     let mut ids = BTreeSet::new();
     for (piece, id) in &vocab {
@@ -254,17 +239,13 @@ pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
 pub(super) fn read_text(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
     fs::read_to_string(&path).map_err(|source| match source.kind() {
-        io::ErrorKind::InvalidData => Error::Tokenizer {
-            file: name.into(),
-            problem: "is not UTF-8".into(),
-        },
+        io::ErrorKind::InvalidData => {
+            Error::Tokenizer { file: name.into(), problem: "is not UTF-8".into() }
+        }
         _ => Error::io(&path, source),
     })
 }
 
 fn wrong_json(problem: &str) -> Error {
-    Error::Tokenizer {
-        file: "tokenizer.json".into(),
-        problem: problem.into(),
-    }
+    Error::Tokenizer { file: "tokenizer.json".into(), problem: problem.into() }
 }

@@ -60,9 +60,7 @@ fn formats(criterion: &mut Criterion) {
 
 fn self_attention(criterion: &mut Criterion) {
     let (source, heads, size) = (512, 16, 64);
-    let numbers: Vec<f32> = (0..source * heads * size)
-        .map(|i| (i % 13) as f32 / 9.0)
-        .collect();
+    let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
     let mask = vec![1; source];
     let mut attended = vec![0.0; numbers.len()];
     for split in [false, true] {

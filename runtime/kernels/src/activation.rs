@@ -34,18 +34,12 @@ const NAMES: [(&str, Activation); 6] = [
 impl Activation {
     /// The function of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, function)| *function)
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
     }
 
     /// Its name in a graph.
     pub fn name(self) -> &'static str {
-        NAMES
-            .iter()
-            .find(|(_, known)| *known == self)
-            .map_or("identity", |(name, _)| name)
+        NAMES.iter().find(|(_, known)| *known == self).map_or("identity", |(name, _)| name)
     }
 
     /// Applies the function, the same bits on every processor.
@@ -55,9 +49,9 @@ impl Activation {
             Self::Identity => {}
             Self::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
             Self::Gelu => each(values, |x| 0.5 * x * (1.0 + erf_of_root_half(x))),
-            Self::GeluTanh => each(values, |x| {
-                x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))
-            }),
+            Self::GeluTanh => {
+                each(values, |x| x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x)))
+            }
             Self::Silu => each(values, |x| x * sigmoid(x)),
             Self::QuickGelu => each(values, |x| x * sigmoid(1.702 * x)),
         }
@@ -95,11 +89,7 @@ fn erf_of_root_half(x: f32) -> f32 {
     denominator = denominator * square + 2.515_222e-1;
     denominator = denominator * square + 1.0;
     let within = x * numerator / denominator;
-    if x.abs() > 5.5 {
-        1.0_f32.copysign(x)
-    } else {
-        within
-    }
+    if x.abs() > 5.5 { 1.0_f32.copysign(x) } else { within }
 }
 
 #[cfg(test)]

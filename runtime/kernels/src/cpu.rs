@@ -103,10 +103,7 @@ mod amx {
         if bits & TILE == 0 || !saves_tile_registers() || !permits_tile_registers() {
             return Amx::default();
         }
-        Amx {
-            int8: bits & INT8 != 0,
-            bf16: bits & BF16 != 0,
-        }
+        Amx { int8: bits & INT8 != 0, bf16: bits & BF16 != 0 }
     }
 
     /// Whether the operating system saves the tile registers when it switches threads.

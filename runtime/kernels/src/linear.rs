@@ -100,22 +100,15 @@ impl<F: WeightFormat> Layer<'_, F> {
             y.fill(0.0);
             return Ok(());
         }
-        self.format
-            .prepare(pool, self.x, self.size_in, activations)?;
+        self.format.prepare(pool, self.x, self.size_in, activations)?;
         let activations = &*activations;
         let y = Disjoint::new(y);
         let multiplications = self.rows * self.size_in * self.size_out;
         let panels = panels(self.size_out);
-        share(
-            pool,
-            panels,
-            panels_per_part(panels),
-            multiplications,
-            |panels| {
-                // SAFETY: the one thread that has a panel writes its columns.
-                unsafe { F::apply(self, activations, panels, &y) };
-            },
-        )
+        share(pool, panels, panels_per_part(panels), multiplications, |panels| {
+            // SAFETY: the one thread that has a panel writes its columns.
+            unsafe { F::apply(self, activations, panels, &y) };
+        })
     }
 
     /// Outputs of a panel that are no padding, and the bias of all.

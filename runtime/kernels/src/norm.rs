@@ -55,13 +55,7 @@ impl Norm<'_> {
                     // SAFETY: as above.
                     unsafe { sums.part(range) }.copy_from_slice(normalized);
                 }
-                normalize(
-                    normalized,
-                    self.scale,
-                    self.bias,
-                    self.epsilon,
-                    self.centered,
-                );
+                normalize(normalized, self.scale, self.bias, self.epsilon, self.centered);
             }
         })
     }
@@ -143,20 +137,17 @@ mod tests {
     fn rows_agree_with_double_precision() {
         for size in [1, 7, 32, 100, 1024] {
             for centered in [true, false] {
-                let row: Vec<f32> = (0..size)
-                    .map(|index| (index * 37 % 101) as f32 / 20.0 + 3.0)
-                    .collect();
+                let row: Vec<f32> =
+                    (0..size).map(|index| (index * 37 % 101) as f32 / 20.0 + 3.0).collect();
                 let scale: Vec<f32> = (0..size).map(|index| 1.0 + index as f32 / 500.0).collect();
                 let bias: Vec<f32> = (0..size).map(|index| index as f32 / 100.0).collect();
                 let mean = match centered {
                     true => row.iter().map(|&v| f64::from(v)).sum::<f64>() / size as f64,
                     false => 0.0,
                 };
-                let variance = row
-                    .iter()
-                    .map(|&value| (f64::from(value) - mean).powi(2))
-                    .sum::<f64>()
-                    / size as f64;
+                let variance =
+                    row.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>()
+                        / size as f64;
                 let mut normalized = row.clone();
                 normalize(&mut normalized, &scale, Some(&bias), 1e-5, centered);
                 for (index, &value) in normalized.iter().enumerate() {
@@ -164,10 +155,7 @@ mod tests {
                         * f64::from(scale[index])
                         + f64::from(bias[index]);
                     let error = (f64::from(value) - exact).abs();
-                    assert!(
-                        error < 1e-5 * exact.abs().max(1.0),
-                        "{value} and not {exact}"
-                    );
+                    assert!(error < 1e-5 * exact.abs().max(1.0), "{value} and not {exact}");
                 }
             }
         }

@@ -28,12 +28,7 @@ pub const fn panels(size_out: usize) -> usize {
 
 /// Shape of the packed tensor of an `[size_out, size_in]` matrix.
 pub const fn packed_shape(size_out: usize, size_in: usize) -> [usize; 4] {
-    [
-        panels(size_out),
-        padded_inputs(size_in) / GROUP,
-        PANEL,
-        GROUP,
-    ]
+    [panels(size_out), padded_inputs(size_in) / GROUP, PANEL, GROUP]
 }
 
 /// Where weight `[output, input]` stands within its panel, `output` counted from the panel's first.

@@ -64,11 +64,7 @@ unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 impl<'a, T> Disjoint<'a, T> {
     /// The whole slice.
     pub fn new(slice: &'a mut [T]) -> Self {
-        Self {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            slice: PhantomData,
-        }
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// A part of the slice.
@@ -109,12 +105,7 @@ impl<'a, T> Columns<'a, T> {
         count: usize,
         stride: usize,
     ) -> Self {
-        Self {
-            matrix,
-            first,
-            count,
-            stride,
-        }
+        Self { matrix, first, count, stride }
     }
 
     /// The columns of a row.

@@ -82,10 +82,8 @@ impl QuantizedActivations {
         let Layout { stride, mr, .. } = layout;
         self.layout = layout;
         self.scales.resize(count, RowScale::default());
-        let (bytes, scales) = (
-            Disjoint::new(self.bytes.resize(count * stride)),
-            Disjoint::new(&mut self.scales),
-        );
+        let (bytes, scales) =
+            (Disjoint::new(self.bytes.resize(count * stride)), Disjoint::new(&mut self.scales));
         let tiles = count.div_ceil(mr);
         let tiles_per_part = ROWS_PER_PART.div_ceil(mr);
         share(pool, tiles, tiles_per_part, 4 * x.len(), |tiles| {
@@ -98,11 +96,7 @@ impl QuantizedActivations {
                 };
                 let x = x[rows.start * size..rows.end * size].chunks_exact(size);
                 for (row, (x, scale)) in x.zip(scales).enumerate() {
-                    let position = RowPosition {
-                        row,
-                        rows: rows.len(),
-                        group: layout.group,
-                    };
+                    let position = RowPosition { row, rows: rows.len(), group: layout.group };
                     *scale = quantize(x, bits, bytes, position);
                 }
             }
@@ -165,11 +159,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
     let mut compare = |chunk: &[f32]| {
         for (lane, &value) in chunk.iter().enumerate() {
             low[lane] = if value < low[lane] { value } else { low[lane] };
-            high[lane] = if value > high[lane] {
-                value
-            } else {
-                high[lane]
-            };
+            high[lane] = if value > high[lane] { value } else { high[lane] };
             infinite[lane] |= u32::from(value.to_bits() & 0x7f80_0000 == 0x7f80_0000);
         }
     };
@@ -182,10 +172,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
         for group in groups.skip(position.row).step_by(position.rows) {
             group.fill(0);
         }
-        return RowScale {
-            scale: f32::NAN,
-            min: f32::NAN,
-        };
+        return RowScale { scale: f32::NAN, min: f32::NAN };
     }
     // Halves against halves: lane after lane would take longer than a short row.
     let mut width = LANES;
@@ -202,11 +189,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
     let steps = ((1u32 << bits) - 1) as f32;
     let scale = (max - min) / steps;
     // A row of one value: every integer is 0.
-    let inverse = if scale > 0.0 {
-        steps / (max - min)
-    } else {
-        0.0
-    };
+    let inverse = if scale > 0.0 { steps / (max - min) } else { 0.0 };
     // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
     const ROUND: f32 = (3u32 << 22) as f32;
     let round = |value: f32| (((value - min) * inverse + ROUND).to_bits() & 0xff) as u8;
@@ -266,21 +249,15 @@ mod tests {
     #[test]
     fn rows_lie_group_by_group_and_come_back_within_half_a_step() {
         let sizes = [(1, 1), (7, 3), (16, 2), (37, 5), (64, 12), (600, 7)];
-        for ((size, rows), group) in sizes
-            .into_iter()
-            .flat_map(|size| [(size, GROUP), (size, MATRIX_GROUP)])
+        for ((size, rows), group) in
+            sizes.into_iter().flat_map(|size| [(size, GROUP), (size, MATRIX_GROUP)])
         {
             let stride = padded_inputs(size).next_multiple_of(group);
             let mut bytes = vec![7; rows * stride];
             for number in 0..rows {
-                let row: Vec<f32> = (0..size)
-                    .map(|index| ((index * 31 + number * 17) % 23) as f32 - 9.5)
-                    .collect();
-                let position = RowPosition {
-                    row: number,
-                    rows,
-                    group,
-                };
+                let row: Vec<f32> =
+                    (0..size).map(|index| ((index * 31 + number * 17) % 23) as f32 - 9.5).collect();
+                let position = RowPosition { row: number, rows, group };
                 let scale = quantize(&row, 8, &mut bytes, position);
                 for index in 0..stride {
                     let at = (index / group * rows + number) * group + index % group;
@@ -297,11 +274,7 @@ mod tests {
     #[test]
     fn a_row_that_is_not_finite_spoils_no_other() {
         let mut bytes = vec![7; 2 * 8];
-        let position = |row| RowPosition {
-            row,
-            rows: 2,
-            group: GROUP,
-        };
+        let position = |row| RowPosition { row, rows: 2, group: GROUP };
         let fine = quantize(&[1.0, 2.0, 3.0], 8, &mut bytes, position(1));
         let spoilt = quantize(&[1.0, f32::INFINITY, 3.0], 8, &mut bytes, position(0));
         assert!(spoilt.scale.is_nan() && fine.scale.is_finite());

@@ -15,11 +15,7 @@ impl Sinusoids {
     pub fn new(size: usize) -> Self {
         let half = size / 2;
         let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
-        Self {
-            frequencies: (0..half)
-                .map(|column| (column as f32 * -step).exp())
-                .collect(),
-        }
+        Self { frequencies: (0..half).map(|column| (column as f32 * -step).exp()).collect() }
     }
 
     /// Writes `position`: sines of falling frequency in the first half of `row`, cosines in the

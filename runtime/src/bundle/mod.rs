@@ -44,14 +44,7 @@ pub const MANIFEST: &str = "manifest.json";
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
 /// Every file that a bundle has beside its manifest, which keeps a digest of each.
-pub const FILES: [&str; 6] = [
-    ENCODER,
-    DECODER,
-    DRAFT,
-    WEIGHTS,
-    TOKENIZER,
-    GENERATION_CONFIG,
-];
+pub const FILES: [&str; 6] = [ENCODER, DECODER, DRAFT, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
 
 /// An exported model on disk.
 #[derive(Clone, Debug)]
@@ -66,19 +59,13 @@ impl Bundle {
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref().to_owned();
         if !root.is_dir() {
-            return Err(Error::NoBundle {
-                path: root,
-                problem: "is not a folder",
-            });
+            return Err(Error::NoBundle { path: root, problem: "is not a folder" });
         }
         if !root.join(MANIFEST).is_file() {
             if root.join(OPTIMUM_ENCODER).is_file() {
                 return Err(Error::OptimumLayout { path: root });
             }
-            return Err(Error::NoBundle {
-                path: root,
-                problem: "has no manifest.json",
-            });
+            return Err(Error::NoBundle { path: root, problem: "has no manifest.json" });
         }
         let manifest = read_manifest(&root.join(MANIFEST))?;
         if manifest.layout == Layout::Optimum {
@@ -88,15 +75,9 @@ impl Bundle {
         for name in FILES {
             let record = bundle.record(name)?;
             let path = bundle.path(name);
-            let found = fs::metadata(&path)
-                .map_err(|source| Error::io(&path, source))?
-                .len();
+            let found = fs::metadata(&path).map_err(|source| Error::io(&path, source))?.len();
             if found != record.bytes {
-                return Err(Error::FileSize {
-                    path,
-                    found,
-                    expected: record.bytes,
-                });
+                return Err(Error::FileSize { path, found, expected: record.bytes });
             }
             if name != WEIGHTS {
                 bundle.check_file(name)?;
@@ -118,18 +99,9 @@ impl Bundle {
         // Tables of tokens take a byte a number at least, and matrices half a byte.
         let needed = [
             ("vocab_size", product(&[shape.vocab_size, hidden])),
-            (
-                "source_vocab_size",
-                product(&[shape.source_vocab_size.unwrap_or(0), hidden]),
-            ),
-            (
-                "head_size",
-                product(&[shape.decoder_layers, heads, shape.head_size, hidden]) / 2,
-            ),
-            (
-                "encoder_layers",
-                product(&[shape.encoder_layers, hidden]) / 2,
-            ),
+            ("source_vocab_size", product(&[shape.source_vocab_size.unwrap_or(0), hidden])),
+            ("head_size", product(&[shape.decoder_layers, heads, shape.head_size, hidden]) / 2),
+            ("encoder_layers", product(&[shape.encoder_layers, hidden]) / 2),
         ];
         match needed.iter().find(|(_, needed)| *needed > bytes) {
             None => Ok(()),
@@ -179,11 +151,7 @@ impl Bundle {
         if found == *expected {
             Ok(())
         } else {
-            Err(Error::FileDigest {
-                path,
-                found,
-                expected: expected.clone(),
-            })
+            Err(Error::FileDigest { path, found, expected: expected.clone() })
         }
     }
 }
@@ -193,10 +161,7 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
     match fields.get("format").and_then(Value::as_u64) {
         Some(format) if format == u64::from(FORMAT) => {}
         Some(format) => {
-            return Err(Error::BundleFormat {
-                path: path.into(),
-                found: format,
-            });
+            return Err(Error::BundleFormat { path: path.into(), found: format });
         }
         None => {
             return Err(Error::Json {
@@ -205,10 +170,7 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
             });
         }
     }
-    let wrong = |problem: String| Error::Json {
-        path: path.into(),
-        problem,
-    };
+    let wrong = |problem: String| Error::Json { path: path.into(), problem };
     let manifest: Manifest =
         serde_json::from_value(Value::Object(fields)).map_err(|error| wrong(error.to_string()))?;
     let shape = &manifest.shape;
@@ -219,23 +181,16 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         ("head_size", shape.head_size),
         ("vocab_size", shape.vocab_size),
         ("max_source_positions", shape.max_source_positions),
-        (
-            "max_target_positions",
-            shape.max_target_positions.unwrap_or(usize::MAX),
-        ),
+        ("max_target_positions", shape.max_target_positions.unwrap_or(usize::MAX)),
     ];
     match sizes.iter().find(|(_, size)| *size == 0) {
-        Some((name, _)) => Err(wrong(format!(
-            "says that shape.{name} is 0, which no model has"
-        ))),
+        Some((name, _)) => Err(wrong(format!("says that shape.{name} is 0, which no model has"))),
         None => Ok(manifest),
     }
 }
 
 fn read_json(path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read(path).map_err(|source| Error::io(path, source))?;
-    serde_json::from_slice(&text).map_err(|error| Error::Json {
-        path: path.into(),
-        problem: error.to_string(),
-    })
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::Json { path: path.into(), problem: error.to_string() })
 }

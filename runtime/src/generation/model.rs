@@ -70,10 +70,7 @@ impl<'a> Source<'a> {
     /// A source without a deadline.
     #[must_use]
     pub fn new(token_ids: &'a [u32]) -> Self {
-        Self {
-            token_ids,
-            deadline: None,
-        }
+        Self { token_ids, deadline: None }
     }
 }
 

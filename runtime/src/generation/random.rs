@@ -19,18 +19,13 @@ impl Key {
     /// The key of a document under a seed.
     pub(crate) fn new(seed: u64, source: &[u32]) -> Self {
         let key = Self(mix(seed ^ 0x9E37_79B9_7F4A_7C15)).at(source.len() as u64);
-        source
-            .iter()
-            .fold(key, |key, token| key.at(u64::from(*token)))
+        source.iter().fold(key, |key, token| key.at(u64::from(*token)))
     }
 
     /// The key of a place under this one.
     #[must_use]
     pub(crate) fn at(self, place: u64) -> Self {
-        Self(mix(self
-            .0
-            .wrapping_add(0x9E37_79B9_7F4A_7C15)
-            .wrapping_mul(3)
+        Self(mix(self.0.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(3)
             ^ mix(place ^ 0xD1B5_4A32_D192_ED03)))
     }
 
@@ -66,14 +61,8 @@ mod tests {
             product += (value - 0.5) * (key.at(place + 1).uniform() - 0.5);
         }
         let expected = draws as f64 / 20.0;
-        let chi: f64 = bins
-            .iter()
-            .map(|bin| (f64::from(*bin) - expected).powi(2) / expected)
-            .sum();
-        assert!(
-            chi < 43.8,
-            "chi-square {chi} with 19 degrees of freedom, p < 0.001"
-        );
+        let chi: f64 = bins.iter().map(|bin| (f64::from(*bin) - expected).powi(2) / expected).sum();
+        assert!(chi < 43.8, "chi-square {chi} with 19 degrees of freedom, p < 0.001");
         assert!((product / draws as f64).abs() < 0.002);
     }
 
@@ -92,9 +81,6 @@ mod tests {
     #[test]
     fn numbers_stay_the_same_from_release_to_release() {
         assert_eq!(Key::new(0, &[]).at(0).uniform(), 0.7350981197145404);
-        assert_eq!(
-            Key::new(42, &[7, 1]).at(3).at(5).uniform(),
-            0.6124884997893439
-        );
+        assert_eq!(Key::new(42, &[7, 1]).at(3).at(5).uniform(), 0.6124884997893439);
     }
 }

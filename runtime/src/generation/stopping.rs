@@ -19,10 +19,7 @@ pub(crate) struct StoppingCriteria {
 impl StoppingCriteria {
     /// Time starts now.
     pub(crate) fn new(config: &GenerationConfig, source: &Source<'_>) -> Self {
-        let max_time = config
-            .stopping
-            .max_time
-            .and_then(|time| Instant::now().checked_add(time));
+        let max_time = config.stopping.max_time.and_then(|time| Instant::now().checked_add(time));
         let deadline = match (max_time, source.deadline) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -42,8 +39,7 @@ impl StoppingCriteria {
 
     /// Whether the time is over. Ask once for a step, so that all candidates get the same answer.
     pub(crate) fn out_of_time(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() > deadline)
+        self.deadline.is_some_and(|deadline| Instant::now() > deadline)
     }
 
     /// Whether this token ends a sequence.
@@ -80,8 +76,6 @@ impl StoppingCriteria {
 
     /// Whether a stop string ends this history.
     pub(crate) fn ends_in_stop_string(&self, history: &[u32]) -> bool {
-        self.stop_strings
-            .as_ref()
-            .is_some_and(|strings| strings.ends(history))
+        self.stop_strings.as_ref().is_some_and(|strings| strings.ends(history))
     }
 }

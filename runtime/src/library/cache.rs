@@ -26,11 +26,7 @@ const CHECKED: &str = "checked";
 /// [`LibraryError::NoCache`] where the user has no folder: one in the shared temporary folder would
 /// be anybody's.
 pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
-    let given = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = |name: &str| given(name).filter(|folder| folder.is_absolute());
     let root = given(VARIABLE).or_else(|| match env::consts::OS {
         "windows" => of_user("LOCALAPPDATA").map(|folder| folder.join("epitome")),
@@ -40,10 +36,8 @@ pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
             .map(|folder| folder.join("epitome")),
     });
     let root = root.ok_or(LibraryError::NoCache)?;
-    let root = std::path::absolute(&root).map_err(|error| LibraryError::Store {
-        folder: root,
-        problem: error.to_string(),
-    })?;
+    let root = std::path::absolute(&root)
+        .map_err(|error| LibraryError::Store { folder: root, problem: error.to_string() })?;
     Ok(root.join(format!("onnxruntime-{}", wheel.version)))
 }
 
@@ -64,10 +58,7 @@ pub(super) fn check(path: &Path, wheel: &Wheel) -> Result<(), LibraryError> {
     for place in [path, folder, folder.parent().unwrap_or(folder)] {
         let metadata = fs::metadata(place).map_err(unreadable)?;
         if let Some(problem) = others_may_write(&metadata) {
-            return Err(LibraryError::Untrusted {
-                path: place.into(),
-                problem,
-            });
+            return Err(LibraryError::Untrusted { path: place.into(), problem });
         }
     }
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -89,10 +80,7 @@ pub(super) fn check(path: &Path, wheel: &Wheel) -> Result<(), LibraryError> {
 }
 
 fn broken(path: &Path, problem: &str) -> LibraryError {
-    LibraryError::Broken {
-        path: path.into(),
-        problem: problem.into(),
-    }
+    LibraryError::Broken { path: path.into(), problem: problem.into() }
 }
 
 /// What tells one state of a file from another.

@@ -32,14 +32,8 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
         problem: error.to_string(),
     };
     cache::create(folder).map_err(stored)?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".fetch-")
-        .tempdir_in(folder)
-        .map_err(stored)?;
-    eprintln!(
-        "Fetching ONNX Runtime {} (once, about 23 MB) ...",
-        wheel.version
-    );
+    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder).map_err(stored)?;
+    eprintln!("Fetching ONNX Runtime {} (once, about 23 MB) ...", wheel.version);
     download(wheel, scratch.path())?;
     let file = downloaded(scratch.path()).ok_or_else(|| LibraryError::Fetch {
         version: wheel.version.into(),
@@ -47,10 +41,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     })?;
     let found = digest::file(&file).map_err(stored)?;
     if found != wheel.sha256 {
-        return Err(LibraryError::WheelDigest {
-            found,
-            expected: wheel.sha256.into(),
-        });
+        return Err(LibraryError::WheelDigest { found, expected: wheel.sha256.into() });
     }
     let unpacked = scratch.path().join(wheel.library);
     unpack(&file, wheel.library, &unpacked).map_err(stored)?;
@@ -59,10 +50,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
 
 /// Has pip put the wheel into `folder`, where it also runs: a new folder of our own.
 fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
-    let failed = |problem: String| LibraryError::Fetch {
-        version: wheel.version.into(),
-        problem,
-    };
+    let failed = |problem: String| LibraryError::Fetch { version: wheel.version.into(), problem };
     let package = format!("onnxruntime=={}", wheel.version);
     #[rustfmt::skip]
     let arguments = [
@@ -70,11 +58,8 @@ fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
         "--implementation=cp", "--python-version=3.12", "--abi=cp312", "--platform", wheel.tag,
         &package, "--dest",
     ];
-    let arguments: Vec<&OsStr> = arguments
-        .iter()
-        .map(OsStr::new)
-        .chain([folder.as_os_str()])
-        .collect();
+    let arguments: Vec<&OsStr> =
+        arguments.iter().map(OsStr::new).chain([folder.as_os_str()]).collect();
     let mut problem = "no python3 with pip was found".to_owned();
     for pip in PIPS {
         let mut command = Command::new(pip[0]);
@@ -98,9 +83,7 @@ fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
 }
 
 fn downloaded(folder: &Path) -> Option<PathBuf> {
-    let mut entries = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut entries = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     entries.find(|path| path.extension() == Some(OsStr::new("whl")))
 }
 

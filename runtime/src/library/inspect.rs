@@ -11,23 +11,15 @@ use super::platform::MINIMUM_MINOR;
 /// The version of the library, as `1.31`, when it is whole and new enough. (The library says no
 /// more.)
 pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
-    let broken = |problem: &str| LibraryError::Broken {
-        path: path.into(),
-        problem: problem.into(),
-    };
-    let bytes = path
-        .metadata()
-        .map_err(|error| broken(&error.to_string()))?
-        .len();
+    let broken =
+        |problem: &str| LibraryError::Broken { path: path.into(), problem: problem.into() };
+    let bytes = path.metadata().map_err(|error| broken(&error.to_string()))?.len();
     if elf_is_cut(path, bytes) {
         return Err(broken("it is cut or damaged"));
     }
     let minor = ort::util::probe(path).ok_or_else(|| broken("it cannot be loaded"))?;
     if minor < MINIMUM_MINOR {
-        return Err(LibraryError::TooOld {
-            path: path.into(),
-            found: format!("1.{minor}"),
-        });
+        return Err(LibraryError::TooOld { path: path.into(), found: format!("1.{minor}") });
     }
     Ok(format!("1.{minor}"))
 }
@@ -41,10 +33,7 @@ fn elf_is_cut(path: &Path, bytes: u64) -> bool {
         return false;
     }
     let number = |at: usize, size: usize| {
-        header[at..at + size]
-            .iter()
-            .rev()
-            .fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+        header[at..at + size].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
     };
     let (table, entry, count) = (number(40, 8), number(58, 2), number(60, 2));
     table.saturating_add(entry * count) > bytes

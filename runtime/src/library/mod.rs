@@ -40,9 +40,7 @@ pub struct OnnxRuntime {
 impl OnnxRuntime {
     /// Loads the library, or returns the one this process has loaded before.
     pub fn load() -> Result<Self, LibraryError> {
-        let mut loaded = LOADED
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return Ok(runtime.clone());
         }
@@ -53,10 +51,7 @@ impl OnnxRuntime {
         let version = inspect::version(&path)?;
         // A pinned file is known to the last digit.
         let version = wheel.map_or(version, |wheel| wheel.version.to_owned());
-        let broken = |problem: String| LibraryError::Broken {
-            path: path.clone(),
-            problem,
-        };
+        let broken = |problem: String| LibraryError::Broken { path: path.clone(), problem };
         let environment = ort::init_from(&path)
             .map_err(|error| broken(error.to_string()))?
             .with_name("epitome")
@@ -65,13 +60,7 @@ impl OnnxRuntime {
             .map_err(|error| broken(error.to_string()))?;
         // Warnings are for those who write the library's own optimizers.
         environment.set_log_level(LogLevel::Error);
-        Ok(loaded
-            .insert(Self {
-                environment,
-                version,
-                path,
-            })
-            .clone())
+        Ok(loaded.insert(Self { environment, version, path }).clone())
     }
 
     /// Its version, as `1.31.0`.
@@ -121,10 +110,7 @@ fn locate() -> Result<Located, LibraryError> {
         fetch::fetch(wheel, &folder)?;
     }
     if path.is_file() {
-        Ok(Located {
-            path,
-            wheel: Some(wheel),
-        })
+        Ok(Located { path, wheel: Some(wheel) })
     } else {
         Err(LibraryError::Missing { cache: folder })
     }
@@ -134,11 +120,7 @@ fn locate() -> Result<Located, LibraryError> {
 fn beside_executable(wheel: Option<&Wheel>) -> Option<PathBuf> {
     let executable = env::current_exe().ok()?;
     let folder = executable.parent()?;
-    let plain = format!(
-        "{}onnxruntime{}",
-        env::consts::DLL_PREFIX,
-        env::consts::DLL_SUFFIX
-    );
+    let plain = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
     let names = [Some(plain.as_str()), wheel.map(|wheel| wheel.library)];
     [folder.to_owned(), folder.join("lib"), folder.join("../lib")]
         .iter()

@@ -56,9 +56,7 @@ pub const WHEELS: &[Wheel] = &[
 /// The wheel for the platform this program was built for.
 pub fn current() -> Option<&'static Wheel> {
     use std::env::consts::{ARCH, OS};
-    WHEELS
-        .iter()
-        .find(|wheel| wheel.os == OS && wheel.arch == ARCH)
+    WHEELS.iter().find(|wheel| wheel.os == OS && wheel.arch == ARCH)
 }
 
 #[cfg(test)]
@@ -73,12 +71,7 @@ mod tests {
             assert_eq!(wheel.sha256.len(), 64, "{wheel:?}");
             assert_eq!(wheel.library_sha256.len(), 64, "{wheel:?}");
             let twins = &WHEELS[index + 1..];
-            assert!(
-                twins
-                    .iter()
-                    .all(|w| (w.os, w.arch) != (wheel.os, wheel.arch)),
-                "{wheel:?}"
-            );
+            assert!(twins.iter().all(|w| (w.os, w.arch) != (wheel.os, wheel.arch)), "{wheel:?}");
         }
     }
 }

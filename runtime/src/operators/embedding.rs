@@ -112,10 +112,8 @@ impl<F: EmbeddingFormat> Kernel for EmbeddingKernel<F> {
         shape.push(self.hidden);
         let y = output::<f32>(context, 0, &shape)?;
         for (&id, y) in ids.iter().zip(y.chunks_exact_mut(self.hidden)) {
-            let row = usize::try_from(id)
-                .ok()
-                .filter(|&row| row < self.vocab_size)
-                .ok_or_else(|| {
+            let row =
+                usize::try_from(id).ok().filter(|&row| row < self.vocab_size).ok_or_else(|| {
                     ort::Error::new(format!(
                         "token {id} is beyond the vocabulary of {}",
                         self.vocab_size

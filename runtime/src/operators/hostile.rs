@@ -49,11 +49,7 @@ struct Input {
 }
 
 fn tensor(element_type: TensorElementType, dims: &[usize]) -> Option<Input> {
-    Some(Input {
-        element_type,
-        dims: dims.to_vec(),
-        integers: Vec::new(),
-    })
+    Some(Input { element_type, dims: dims.to_vec(), integers: Vec::new() })
 }
 
 fn floats(dims: &[usize]) -> Option<Input> {
@@ -61,11 +57,7 @@ fn floats(dims: &[usize]) -> Option<Input> {
 }
 
 fn integers(element_type: TensorElementType, dims: &[usize], integers: &[i64]) -> Option<Input> {
-    Some(Input {
-        element_type,
-        dims: dims.to_vec(),
-        integers: integers.to_vec(),
-    })
+    Some(Input { element_type, dims: dims.to_vec(), integers: integers.to_vec() })
 }
 
 /// A valid node of each operator.
@@ -85,9 +77,7 @@ fn valid_cases() -> Vec<Case> {
         inputs: vec![
             floats(&[rows, size_in]),
             tensor(element_type, &packed),
-            (columns > 0)
-                .then(|| floats(&[columns, padded_out]))
-                .flatten(),
+            (columns > 0).then(|| floats(&[columns, padded_out])).flatten(),
             floats(&[size_out]),
         ],
         outputs: vec![Float32],
@@ -101,9 +91,7 @@ fn valid_cases() -> Vec<Case> {
         inputs: vec![
             integers(Int64, &[2, 2], &[0, 36, 5, 15]),
             tensor(element_type, &packed),
-            (columns > 0)
-                .then(|| floats(&[columns, padded_out]))
-                .flatten(),
+            (columns > 0).then(|| floats(&[columns, padded_out])).flatten(),
         ],
         outputs: vec![Float32],
     };
@@ -112,16 +100,11 @@ fn valid_cases() -> Vec<Case> {
     let packed_int4 = int4::Int4::packed_shape(size_out, size_in);
     let (batch, source, heads, size, beams, max_length) = (2, 19, 3, 5, 2, 7);
     let hidden = heads * size;
-    let heads_and_scale = vec![
-        (HEADS, Attribute::Int(heads as i64)),
-        (SCALE, Attribute::Float(0.5)),
-    ];
+    let heads_and_scale =
+        vec![(HEADS, Attribute::Int(heads as i64)), (SCALE, Attribute::Float(0.5))];
     let pack = |operator, part, element_type| Case {
         operator,
-        attributes: vec![
-            (HEADS, Attribute::Int(heads as i64)),
-            (PART, Attribute::String(part)),
-        ],
+        attributes: vec![(HEADS, Attribute::Int(heads as i64)), (PART, Attribute::String(part))],
         inputs: vec![
             floats(&[batch * source, hidden]),
             integers(Int64, &[2], &[batch as i64, source as i64]),
@@ -136,10 +119,7 @@ fn valid_cases() -> Vec<Case> {
             inputs: vec![
                 floats(&[batch * beams, hidden]),
                 tensor(element_type, &[batch, heads, positions, size]),
-                tensor(
-                    element_type,
-                    &[batch, heads, positions, padded_head_size(size)],
-                ),
+                tensor(element_type, &[batch, heads, positions, padded_head_size(size)]),
                 tensor(Int32, &[batch, source]),
             ],
             outputs: vec![Float32],
@@ -176,10 +156,7 @@ fn valid_cases() -> Vec<Case> {
         embedding(EMBEDDING_INT8, Int8, packed_int8, 2),
         Case {
             operator: NORM,
-            attributes: vec![
-                (EPSILON, Attribute::Float(1e-5)),
-                (CENTERED, Attribute::Int(1)),
-            ],
+            attributes: vec![(EPSILON, Attribute::Float(1e-5)), (CENTERED, Attribute::Int(1))],
             inputs: vec![
                 floats(&[rows, size_in]),
                 floats(&[size_in]),
@@ -235,31 +212,15 @@ impl Case {
             }
             (3, Some(input)) => input.dims.insert(0, random.usize(..3)),
             (4, Some(input)) if !input.integers.is_empty() => {
-                let integers = [
-                    -1,
-                    0,
-                    1,
-                    2,
-                    6,
-                    7,
-                    36,
-                    37,
-                    i64::MAX,
-                    i64::MIN,
-                    1 << 31,
-                    1 << 40,
-                ];
+                let integers = [-1, 0, 1, 2, 6, 7, 36, 37, i64::MAX, i64::MIN, 1 << 31, 1 << 40];
                 let index = random.usize(..input.integers.len());
                 input.integers[index] = integers[random.usize(..integers.len())];
             }
             (5, _) => {
-                let ints = self
-                    .attributes
-                    .iter_mut()
-                    .filter_map(|(_, value)| match value {
-                        Attribute::Int(value) => Some(value),
-                        _ => None,
-                    });
+                let ints = self.attributes.iter_mut().filter_map(|(_, value)| match value {
+                    Attribute::Int(value) => Some(value),
+                    _ => None,
+                });
                 if let Some(value) = random.choice(ints) {
                     let values = [-1, 0, 1, 2, 5, 9, 16, 38, 48, 1 << 19, 1 << 30, i64::MAX];
                     *value = values[random.usize(..values.len())];
@@ -313,9 +274,7 @@ impl Case {
     fn model(&self) -> Vec<u8> {
         let mut node = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
-            let name = input
-                .as_ref()
-                .map_or(String::new(), |_| format!("i{index}"));
+            let name = input.as_ref().map_or(String::new(), |_| format!("i{index}"));
             bytes(&mut node, 1, name.as_bytes());
         }
         for index in 0..self.outputs.len() {
@@ -349,19 +308,11 @@ impl Case {
         bytes(&mut graph, 2, b"g");
         for (index, input) in self.inputs.iter().enumerate() {
             if let Some(input) = input {
-                bytes(
-                    &mut graph,
-                    11,
-                    &declaration(&format!("i{index}"), input.element_type),
-                );
+                bytes(&mut graph, 11, &declaration(&format!("i{index}"), input.element_type));
             }
         }
         for (index, element_type) in self.outputs.iter().enumerate() {
-            bytes(
-                &mut graph,
-                12,
-                &declaration(&format!("o{index}"), *element_type),
-            );
+            bytes(&mut graph, 12, &declaration(&format!("o{index}"), *element_type));
         }
         let mut model = Vec::new();
         varint(&mut model, 1, 8);
@@ -450,8 +401,7 @@ fn runtime() -> OnnxRuntime {
 fn valid_graphs_run() {
     let runtime = runtime();
     for case in valid_cases() {
-        case.run(&runtime)
-            .unwrap_or_else(|error| panic!("{}: {error}", case.operator));
+        case.run(&runtime).unwrap_or_else(|error| panic!("{}: {error}", case.operator));
     }
 }
 

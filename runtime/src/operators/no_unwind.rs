@@ -52,16 +52,13 @@ fn or_error<T>(call: impl FnOnce() -> ort::Result<T>) -> ort::Result<T> {
     // scratch memory, which the next call overwrites.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let message = message(&*panic);
-        Err(ort::Error::new(format!(
-            "the operator panicked, which is a bug: {message}"
-        )))
+        Err(ort::Error::new(format!("the operator panicked, which is a bug: {message}")))
     })
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it gave no reason")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason")
 }
 
 #[cfg(test)]

@@ -82,12 +82,7 @@ impl Kernel for NormKernel {
         }
         let normalized = output::<f32>(context, 0, &shape)?;
         let sums = optional_output::<f32>(context, 1, &shape)?;
-        let norm = norm::Norm {
-            scale,
-            bias,
-            epsilon: self.epsilon,
-            centered: self.centered,
-        };
+        let norm = norm::Norm { scale, bias, epsilon: self.epsilon, centered: self.centered };
         norm.normalize(&SessionThreads(context), x, residual, normalized, sums)
     }
 }

@@ -32,9 +32,7 @@ pub const SMALLEST_MODEL: &[u8] = &[
 /// are, the second can find its domain "already exists". One session made alone goes before them.
 pub fn register(environment: &Environment) -> ort::Result<()> {
     static REGISTERED: Mutex<bool> = Mutex::new(false);
-    let mut registered = REGISTERED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut registered = REGISTERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if !*registered {
         Session::builder(environment)?
             .with_operators(super::domain()?)?

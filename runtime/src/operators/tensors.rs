@@ -73,16 +73,13 @@ pub(super) fn integer(
     name: &str,
     range: Range<i64>,
 ) -> ort::Result<i64> {
-    context
-        .get::<i64>(name)
-        .filter(|value| range.contains(value))
-        .ok_or_else(|| {
-            ort::Error::new(format!(
-                "attribute '{name}' must be an integer from {} to {}",
-                range.start,
-                range.end - 1
-            ))
-        })
+    context.get::<i64>(name).filter(|value| range.contains(value)).ok_or_else(|| {
+        ort::Error::new(format!(
+            "attribute '{name}' must be an integer from {} to {}",
+            range.start,
+            range.end - 1
+        ))
+    })
 }
 
 /// A float attribute.

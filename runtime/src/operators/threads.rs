@@ -23,9 +23,7 @@ impl ThreadPool for SessionThreads<'_> {
             }
         })?;
         match panicked.into_inner() {
-            true => Err(ort::Error::new(
-                "a thread of the operator panicked, which is a bug",
-            )),
+            true => Err(ort::Error::new("a thread of the operator panicked, which is a bug")),
             false => Ok(()),
         }
     }

@@ -36,10 +36,7 @@ impl StepBuffers {
     ) -> Result<Self> {
         let cells = documents * beams * room;
         Ok(Self {
-            input_ids: filled(
-                &[documents, beams],
-                std::iter::repeat_n(0, documents * beams),
-            )?,
+            input_ids: filled(&[documents, beams], std::iter::repeat_n(0, documents * beams))?,
             past_length: filled(&[1], [0])?,
             indirection: filled(&[documents, beams, room], std::iter::repeat_n(0, cells))?,
             logits: allocate(&[documents * beams, vocab_size])?,
@@ -63,17 +60,8 @@ impl Layer {
         room: usize,
         shape: &ModelShape,
     ) -> Result<Self> {
-        let dims = [
-            cross.documents() * beams,
-            shape.heads,
-            room,
-            shape.head_size,
-        ];
-        Ok(Self {
-            cross,
-            past_key: allocate(&dims)?,
-            past_value: allocate(&dims)?,
-        })
+        let dims = [cross.documents() * beams, shape.heads, room, shape.head_size];
+        Ok(Self { cross, past_key: allocate(&dims)?, past_value: allocate(&dims)? })
     }
 
     /// Makes room for `room` tokens a row, and keeps the `length` that are there.
@@ -106,10 +94,7 @@ impl Layer {
     /// Writes keys and values of new tokens, `[1, heads, tokens, head_size]` each, behind the
     /// `length` others.
     pub(super) fn write(&mut self, new: [&[f32]; 2], length: usize) {
-        for (past, new) in [&mut self.past_key, &mut self.past_value]
-            .into_iter()
-            .zip(new)
-        {
+        for (past, new) in [&mut self.past_key, &mut self.past_value].into_iter().zip(new) {
             let [_, heads, room, size] = dimensions(past);
             let (_, past) = past.extract_tensor_mut();
             let per_head = new.len() / heads;

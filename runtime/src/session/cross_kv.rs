@@ -34,10 +34,7 @@ impl CrossKv {
     pub(super) fn new(key: DynTensor, value: DynTensor) -> Result<Self> {
         for tensor in [&key, &value] {
             let kind = *tensor.data_type();
-            if !matches!(
-                kind,
-                TensorElementType::Float32 | TensorElementType::Float16
-            ) {
+            if !matches!(kind, TensorElementType::Float32 | TensorElementType::Float16) {
                 let problem = format!("keys and values are {kind}, and not float32 or float16");
                 return Err(Error::onnx_runtime("in the encoder", problem));
             }
@@ -47,9 +44,7 @@ impl CrossKv {
 
     /// Whether every key and value is a finite number.
     pub(super) fn is_finite(&self) -> bool {
-        [&self.key, &self.value]
-            .into_iter()
-            .all(|tensor| by_element!(tensor, is_finite(tensor)))
+        [&self.key, &self.value].into_iter().all(|tensor| by_element!(tensor, is_finite(tensor)))
     }
 
     /// Documents.
@@ -190,10 +185,7 @@ mod tests {
             head(0).chain(head(1)).collect::<Vec<_>>()
         };
         assert_eq!(cross.key.shape()[..], [2, 2, 4, 3]);
-        assert_eq!(
-            numbers(&cross.key),
-            [range(0, 24).collect(), second(100)].concat()
-        );
+        assert_eq!(numbers(&cross.key), [range(0, 24).collect(), second(100)].concat());
         assert_eq!(numbers(&cross.value)[24..], second(600));
         cross.retain(&[1]).unwrap();
         assert_eq!(numbers(&cross.key), second(100));
@@ -212,9 +204,6 @@ mod tests {
         let Err(error) = CrossKv::new(floats, integers.upcast()) else {
             panic!("integers are refused");
         };
-        assert!(
-            error.to_string().contains("not float32 or float16"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("not float32 or float16"), "{error}");
     }
 }

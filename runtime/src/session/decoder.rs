@@ -22,11 +22,7 @@ pub struct Decoder {
 
 impl Decoder {
     pub(super) fn new(session: Session, draft: DraftGraph, shape: ModelShape) -> Self {
-        Self {
-            session,
-            draft,
-            shape,
-        }
+        Self { session, draft, shape }
     }
 
     /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
@@ -89,19 +85,13 @@ pub struct Decoding<'d> {
 }
 
 fn buffers_binding(session: &Session) -> Result<IoBinding> {
-    session
-        .create_binding()
-        .map_err(|error| Error::onnx_runtime("binding the decoder", error))
+    session.create_binding().map_err(|error| Error::onnx_runtime("binding the decoder", error))
 }
 
 impl Decoding<'_> {
     /// Binds every buffer; needed again only when buffers are replaced.
     fn bind(&mut self) -> Result<()> {
-        let Buffers {
-            steps,
-            mask,
-            layers,
-        } = &mut self.buffers;
+        let Buffers { steps, mask, layers } = &mut self.buffers;
         let binding = &mut self.binding;
         let mut bind = || -> ort::Result<()> {
             binding.bind_input(io::INPUT_IDS, &steps.input_ids)?;
@@ -125,11 +115,7 @@ impl Decoding<'_> {
     /// Makes room in the caches for so many tokens more.
     fn reserve(&mut self, tokens: usize) -> Result<()> {
         let needed = self.length + tokens;
-        assert!(
-            needed <= self.max_length,
-            "a step beyond max_length {}",
-            self.max_length
-        );
+        assert!(needed <= self.max_length, "a step beyond max_length {}", self.max_length);
         if needed <= self.room {
             return Ok(());
         }
@@ -175,18 +161,12 @@ impl StepModel for Decoding<'_> {
 
     fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32]> {
         let rows = self.documents * self.beams;
-        assert_eq!(
-            (tokens.len(), parents.len()),
-            (rows, rows),
-            "one token and parent a row"
-        );
+        assert_eq!((tokens.len(), parents.len()), (rows, rows), "one token and parent a row");
         self.reserve(1)?;
         self.reorder(parents);
         let steps = &mut self.buffers.steps;
         let (_, ids) = steps.input_ids.extract_tensor_mut();
-        ids.iter_mut()
-            .zip(tokens)
-            .for_each(|(id, &token)| *id = i64::from(token));
+        ids.iter_mut().zip(tokens).for_each(|(id, &token)| *id = i64::from(token));
         steps.past_length.extract_tensor_mut().1[0] = self.length as i32;
         self.decoder
             .session
@@ -202,11 +182,7 @@ impl StepModel for Decoding<'_> {
         }
         let (beams, length) = (self.beams, self.length);
         let vocab_size = self.vocab_size();
-        let Buffers {
-            steps,
-            mask,
-            layers,
-        } = &mut self.buffers;
+        let Buffers { steps, mask, layers } = &mut self.buffers;
         let mut smaller = StepBuffers::new(documents.len(), beams, self.room, vocab_size)?;
         let (_, table) = steps.indirection.extract_tensor();
         copy_rows(table, &mut smaller.indirection, documents);

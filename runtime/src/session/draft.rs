@@ -22,12 +22,7 @@ pub(super) struct DraftGraph {
 
 impl DraftGraph {
     pub(super) fn new(path: PathBuf, options: &SessionOptions, shape: ModelShape) -> Self {
-        Self {
-            path,
-            options: options.clone(),
-            shape,
-            session: None,
-        }
+        Self { path, options: options.clone(), shape, session: None }
     }
 
     /// Reads `tokens` behind the `length` others of the caches in `buffers`, and writes their keys
@@ -47,10 +42,7 @@ impl DraftGraph {
                 none.insert(session)
             }
         };
-        let ids = filled(
-            &[1, tokens.len()],
-            tokens.iter().map(|&token| i64::from(token)),
-        )?;
+        let ids = filled(&[1, tokens.len()], tokens.iter().map(|&token| i64::from(token)))?;
         let past_length = filled(&[1], [length as i32])?;
         let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
             (io::INPUT_IDS.into(), ids.into()),
@@ -74,10 +66,7 @@ impl DraftGraph {
         logits.clear();
         logits.extend_from_slice(floats(io::LOGITS)?);
         for (index, layer) in buffers.layers.iter_mut().enumerate() {
-            let new = [
-                floats(&io::present_key(index))?,
-                floats(&io::present_value(index))?,
-            ];
+            let new = [floats(&io::present_key(index))?, floats(&io::present_value(index))?];
             layer.write(new, length);
         }
         Ok(())

@@ -30,10 +30,7 @@ impl Encoder {
                 CrossKv::new(key, take(&mut outputs, &io::cross_value(layer))?)
             })
             .collect::<Result<_>>()?;
-        Ok(SourceMemory {
-            cross,
-            length: token_ids.len(),
-        })
+        Ok(SourceMemory { cross, length: token_ids.len() })
     }
 
     /// Hidden states of the last layer for a batch, float32 `[batch, source, hidden]` row-major;
@@ -49,17 +46,13 @@ impl Encoder {
         let dims = [sources.len(), longest];
         let padded = |source: &&[u32]| {
             let ids = source.iter().map(|&id| (i64::from(id), 1i32));
-            ids.chain(std::iter::repeat((0, 0)))
-                .take(longest)
-                .collect::<Vec<_>>()
+            ids.chain(std::iter::repeat((0, 0))).take(longest).collect::<Vec<_>>()
         };
         let rows: Vec<(i64, i32)> = sources.iter().flat_map(padded).collect();
         let input_ids = filled(&dims, rows.iter().map(|(id, _)| *id))?;
         let mask = filled(&dims, rows.iter().map(|(_, mask)| *mask))?;
         let inputs = ort::inputs![io::INPUT_IDS => input_ids, io::ATTENTION_MASK => mask];
-        self.session
-            .run(inputs)
-            .map_err(|error| Error::onnx_runtime("in the encoder", error))
+        self.session.run(inputs).map_err(|error| Error::onnx_runtime("in the encoder", error))
     }
 }
 

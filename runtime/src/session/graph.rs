@@ -28,11 +28,7 @@ impl Default for SessionOptions {
     /// scheduler affinity, which ONNX Runtime by itself does not.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self {
-            threads,
-            prepack: true,
-            spin: true,
-        }
+        Self { threads, prepack: true, spin: true }
     }
 }
 

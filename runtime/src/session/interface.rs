@@ -27,11 +27,7 @@ impl Port {
         elements: &'static [TensorElementType],
         dims: [Option<usize>; N],
     ) -> Self {
-        Self {
-            name: name.into(),
-            elements,
-            dims: dims.to_vec(),
-        }
+        Self { name: name.into(), elements, dims: dims.to_vec() }
     }
 
     fn is(&self, outlet: &Outlet) -> bool {
@@ -66,12 +62,7 @@ pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) 
     let hidden = [None, None, Some(shape.hidden_size)];
     let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, &[Float32], hidden));
     check(path, "input", session.inputs(), inputs)?;
-    check(
-        path,
-        "output",
-        session.outputs(),
-        outputs.chain(cross(shape)),
-    )
+    check(path, "output", session.outputs(), outputs.chain(cross(shape)))
 }
 
 /// Checks the decoder, or the graph that reads drafts, which has no indirection.
@@ -106,21 +97,13 @@ fn cross(shape: &ModelShape) -> impl Iterator<Item = Port> {
     let [key, value] = [shape.head_size, padded_head_size(shape.head_size)]
         .map(|row| [None, Some(shape.heads), None, Some(row)]);
     let keys = each_layer(shape, io::cross_key, &[Float32, Float16], key);
-    keys.chain(each_layer(
-        shape,
-        io::cross_value,
-        &[Float32, Float16],
-        value,
-    ))
+    keys.chain(each_layer(shape, io::cross_value, &[Float32, Float16], value))
 }
 
 /// Checks that the decoder reads keys and values of the cross-attention as the encoder gives them.
 pub(super) fn check_cross(encoder: &Session, decoder: &Session, path: &Path) -> Result<()> {
     let given = |input: &&Outlet| {
-        let output = encoder
-            .outputs()
-            .iter()
-            .find(|one| one.name() == input.name());
+        let output = encoder.outputs().iter().find(|one| one.name() == input.name());
         output.is_some_and(|output| declared(output) != declared(input))
     };
     match decoder.inputs().iter().find(given) {

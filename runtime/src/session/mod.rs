@@ -44,8 +44,5 @@ pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decod
     });
     let (encoder, decoder) = (encoder?, decoder?);
     interface::check_cross(&encoder, &decoder, &paths[1])?;
-    Ok((
-        Encoder::new(encoder, shape.clone()),
-        Decoder::new(decoder, draft, shape.clone()),
-    ))
+    Ok((Encoder::new(encoder, shape.clone()), Decoder::new(decoder, draft, shape.clone())))
 }

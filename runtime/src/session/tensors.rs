@@ -25,10 +25,7 @@ where
 {
     let mut tensor = allocate(shape)?;
     let (_, slots) = tensor.extract_tensor_mut();
-    slots
-        .iter_mut()
-        .zip(values)
-        .for_each(|(slot, value)| *slot = value);
+    slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
     Ok(tensor)
 }
 
@@ -61,10 +58,7 @@ where
     let (_, from) = from.extract_tensor();
     let (_, to) = to.extract_tensor_mut();
     let (from_size, to_size) = (from.len() / rows, to.len() / rows);
-    for (to, from) in to
-        .chunks_exact_mut(to_size)
-        .zip(from.chunks_exact(from_size))
-    {
+    for (to, from) in to.chunks_exact_mut(to_size).zip(from.chunks_exact(from_size)) {
         to[..length].copy_from_slice(&from[..length]);
     }
 }

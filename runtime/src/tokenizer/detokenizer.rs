@@ -57,14 +57,14 @@ fn cleans_up_spaces(decoder: Option<&DecoderWrapper>) -> bool {
         return false;
     };
     let joined = sequence.get_decoders().iter();
-    joined
-        .skip_while(|decoder| !matches!(decoder, DecoderWrapper::Fuse(_)))
-        .any(|decoder| match decoder {
+    joined.skip_while(|decoder| !matches!(decoder, DecoderWrapper::Fuse(_))).any(|decoder| {
+        match decoder {
             DecoderWrapper::Replace(replace) => json!(replace)["pattern"]["String"]
                 .as_str()
                 .is_some_and(|pattern| pattern.chars().count() > 1),
             _ => false,
-        })
+        }
+    })
 }
 
 /// The text before its last two words and the space before them.
@@ -73,11 +73,7 @@ fn cleans_up_spaces(decoder: Option<&DecoderWrapper>) -> bool {
 /// may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more than two
 /// words can change.
 fn without_last_two_words(text: &str) -> &str {
-    let cut = |text: &str| {
-        text.trim_end()
-            .trim_end_matches(|c: char| !c.is_whitespace())
-            .len()
-    };
+    let cut = |text: &str| text.trim_end().trim_end_matches(|c: char| !c.is_whitespace()).len();
     let one = &text[..cut(text)];
     text[..cut(one)].trim_end()
 }

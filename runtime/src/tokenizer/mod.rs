@@ -62,10 +62,7 @@ impl Tokenizer {
 
     /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
     pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
-        let wrong = |problem: String| Error::Tokenizer {
-            path: path.into(),
-            problem,
-        };
+        let wrong = |problem: String| Error::Tokenizer { path: path.into(), problem };
         let text =
             fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let (pipeline, behaviour) =
@@ -115,10 +112,7 @@ impl Tokenizer {
         });
         let before = self.before.iter().copied();
         let ids = before.chain(tokens).chain(after.iter().copied());
-        Ok(SourceTokens {
-            ids: ids.collect(),
-            truncated,
-        })
+        Ok(SourceTokens { ids: ids.collect(), truncated })
     }
 
     /// Text of generated tokens, special tokens left out.

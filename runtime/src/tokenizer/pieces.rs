@@ -94,13 +94,7 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     fn new(pipeline: &'a Pipeline, rest: [&'a str; 2]) -> Self {
-        Self {
-            pipeline,
-            pending: String::new(),
-            rest,
-            size: PIECE,
-            done: false,
-        }
+        Self { pipeline, pending: String::new(), rest, size: PIECE, done: false }
     }
 
     /// Tokens of the next piece; none at the end. Where no more than `wanted` tokens are wanted, more
@@ -120,10 +114,7 @@ impl<'a> Pieces<'a> {
             }
             let whole = self.pipeline.encode(self.pending.as_str(), false)?;
             let certain = self.pending.len() - UNCERTAIN;
-            let certain = whole
-                .get_offsets()
-                .iter()
-                .filter(|(_, end)| *end <= certain);
+            let certain = whole.get_offsets().iter().filter(|(_, end)| *end <= certain);
             if certain.count() > wanted {
                 self.done = true;
                 return Ok(Some(whole.get_ids().into()));
@@ -289,10 +280,7 @@ mod tests {
             ("random", random),
             ("blanks", format!("word{}word.", " ".repeat(80_000))),
             ("lines", "\n \t".repeat(20_000) + "a word"),
-            (
-                "words far apart",
-                format!("word{}", " ".repeat(20_000)).repeat(5),
-            ),
+            ("words far apart", format!("word{}", " ".repeat(20_000)).repeat(5)),
             ("unknown", "🙂".repeat(15_000) + " word"),
             ("unknown and known", ("🙂".repeat(300) + "a").repeat(50)),
             ("masks", "word   <mask> a".repeat(4_000)),
@@ -303,14 +291,10 @@ mod tests {
 
     /// Words and blanks in an order without a period.
     fn random_words() -> String {
-        let parts = [
-            "word", "wad", ".", " ", "  ", "\n", "aaaa", "🙂", "<mask>", "é", " w", "\t",
-        ];
+        let parts = ["word", "wad", ".", " ", "  ", "\n", "aaaa", "🙂", "<mask>", "é", " w", "\t"];
         let mut state = 1_u64;
         let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             parts[(state >> 33) as usize % parts.len()]
         };
         (0..25_000).map(|_| next()).collect()

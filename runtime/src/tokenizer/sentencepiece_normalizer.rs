@@ -22,11 +22,7 @@ pub const CODE_MARK: char = '\u{fdd0}';
 #[serde(tag = "type", rename = "SentencePiece")]
 pub struct SentencePieceNormalizer {
     /// The table of replacements; none where the model changes no character.
-    #[serde(
-        default,
-        serialize_with = "to_base64",
-        deserialize_with = "from_base64"
-    )]
+    #[serde(default, serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub precompiled_charsmap: Option<CharsMap>,
     /// Whether a space is put before the text.
     pub add_dummy_prefix: bool,
@@ -163,9 +159,8 @@ impl Normalizer for SentencePieceNormalizer {
 }
 
 fn to_base64<S: Serializer>(charsmap: &Option<CharsMap>, to: S) -> Result<S::Ok, S::Error> {
-    let text = charsmap
-        .as_ref()
-        .map(|charsmap| base64_simd::STANDARD.encode_to_string(charsmap.bytes()));
+    let text =
+        charsmap.as_ref().map(|charsmap| base64_simd::STANDARD.encode_to_string(charsmap.bytes()));
     text.serialize(to)
 }
 
@@ -173,9 +168,7 @@ fn from_base64<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CharsMap>, D
     let Some(text) = Option::<String>::deserialize(from)? else {
         return Ok(None);
     };
-    CharsMap::from_base64(&text)
-        .map(Some)
-        .map_err(D::Error::custom)
+    CharsMap::from_base64(&text).map(Some).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -13,10 +13,7 @@ use serde_json::{Value, json};
 
 use crate::table::{TableModel, as_sources};
 
-const LIMITS: Limits = Limits {
-    max_target_positions: Some(40),
-    vocab_size: 40,
-};
+const LIMITS: Limits = Limits { max_target_positions: Some(40), vocab_size: 40 };
 
 pub(crate) fn config(parameters: &Value) -> GenerationConfig {
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
@@ -71,14 +68,7 @@ fn parameters() -> impl Strategy<Value = Value> {
             |seed| json!({"do_sample": true, "num_beams": 3, "seed": seed, "temperature": 1.5})
         ),
     ];
-    let others = (
-        2_usize..25,
-        0_usize..20,
-        0_usize..4,
-        0_usize..4,
-        0.5..2.0,
-        any::<bool>(),
-    )
+    let others = (2_usize..25, 0_usize..20, 0_usize..4, 0_usize..4, 0.5..2.0, any::<bool>())
         .prop_map(|(new, min, repeat, encoder, penalty, scores)| {
             json!({
                 "max_new_tokens": new, "min_length": min.min(new), "no_repeat_ngram_size": repeat,
@@ -87,9 +77,7 @@ fn parameters() -> impl Strategy<Value = Value> {
             })
         });
     (beams, others).prop_map(|(mut one, other)| {
-        one.as_object_mut()
-            .expect("map")
-            .extend(other.as_object().expect("map").clone());
+        one.as_object_mut().expect("map").extend(other.as_object().expect("map").clone());
         one
     })
 }
@@ -144,8 +132,7 @@ struct Recorder {
 impl Progress for Recorder {
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
         assert_eq!(sequence, 0);
-        self.tokens
-            .resize(self.tokens.len().max(document + 1), Vec::new());
+        self.tokens.resize(self.tokens.len().max(document + 1), Vec::new());
         self.tokens[document].push(token);
     }
 
@@ -172,11 +159,7 @@ fn three() -> Vec<Vec<u32>> {
 #[test]
 fn greedy_tokens_are_streamed_as_they_are_returned() {
     let mut recorder = Recorder::default();
-    let generated = run(
-        &three(),
-        &config(&json!({"max_new_tokens": 20})),
-        &mut recorder,
-    );
+    let generated = run(&three(), &config(&json!({"max_new_tokens": 20})), &mut recorder);
     for (tokens, generated) in recorder.tokens.iter().zip(&generated) {
         assert_eq!(*tokens, generated.sequences[0].token_ids[1..]);
         assert_eq!(generated.steps, tokens.len());
@@ -189,18 +172,12 @@ fn greedy_tokens_are_streamed_as_they_are_returned() {
 fn a_cancelled_document_leaves_and_the_others_go_on() {
     for parameters in [json!({}), json!({"num_beams": 3})] {
         let config = config(&parameters);
-        let mut recorder = Recorder {
-            cancel: Some((1, 2)),
-            ..Recorder::default()
-        };
+        let mut recorder = Recorder { cancel: Some((1, 2)), ..Recorder::default() };
         let undisturbed = run(&three(), &config, &mut ());
         let generated = run(&three(), &config, &mut recorder);
         assert_eq!(generated[1].stopped, StopReason::Cancelled);
         assert_eq!(generated[1].steps, 2);
-        assert_eq!(
-            (&generated[0], &generated[2]),
-            (&undisturbed[0], &undisturbed[2])
-        );
+        assert_eq!((&generated[0], &generated[2]), (&undisturbed[0], &undisturbed[2]));
     }
 }
 
@@ -213,11 +190,7 @@ fn time_cuts_a_document_as_its_greatest_length_would() {
         let generated = run(&three(), &config(&parameters), &mut ());
         for one in generated {
             assert_eq!((one.stopped, one.steps), (StopReason::Deadline, 1));
-            assert!(
-                one.sequences
-                    .iter()
-                    .all(|sequence| sequence.token_ids.len() == 2)
-            );
+            assert!(one.sequences.iter().all(|sequence| sequence.token_ids.len() == 2));
         }
     }
 }
@@ -228,10 +201,8 @@ fn a_deadline_is_the_documents_own() {
     let tokens = three();
     let mut sources = as_sources(&tokens);
     let undisturbed = run(&tokens, &config, &mut ());
-    sources[0] = Source {
-        deadline: Instant::now().checked_sub(Duration::from_secs(1)),
-        ..sources[0]
-    };
+    sources[0] =
+        Source { deadline: Instant::now().checked_sub(Duration::from_secs(1)), ..sources[0] };
     let mut model = TableModel::new(LIMITS.vocab_size, &tokens, 1);
     let generated = generate(&mut model, &sources, &config, &mut ()).expect("no failure");
     assert_eq!(generated[0].stopped, StopReason::Deadline);
@@ -257,10 +228,7 @@ fn a_stop_string_is_an_end_token_by_another_name() {
             "num_beams": beams, "eos_token_id": [1, 1], "stop_strings": "the end",
         }))
         .with_stop_strings(Arc::new(StopAt(7)));
-        assert_eq!(
-            run(&three(), &ends, &mut ()),
-            run(&three(), &stops, &mut ())
-        );
+        assert_eq!(run(&three(), &ends, &mut ()), run(&three(), &stops, &mut ()));
     }
 }
 
@@ -270,12 +238,7 @@ fn stop_strings_need_one_who_knows_texts() {
     let sources = three();
     let mut model = TableModel::new(LIMITS.vocab_size, &sources, 1);
     let error = generate(&mut model, &as_sources(&sources), &config, &mut ());
-    assert!(
-        error
-            .expect_err("refused")
-            .to_string()
-            .contains("`stop_strings`")
-    );
+    assert!(error.expect_err("refused").to_string().contains("`stop_strings`"));
 }
 
 #[test]
@@ -302,13 +265,8 @@ fn the_positions_end_a_search_only_when_a_sequence_reaches_them() {
         let longest = generated(&longest).expect("within the positions");
         assert_eq!(longest[0].sequences[0].token_ids.len(), 41);
         let beyond = with(json!({"max_length": 42, "min_length": 42}));
-        let error = generated(&beyond)
-            .expect_err("beyond the positions")
-            .to_string();
-        assert!(
-            error.contains("`max_length` is 42") && error.contains("at most 41"),
-            "{error}"
-        );
+        let error = generated(&beyond).expect_err("beyond the positions").to_string();
+        assert!(error.contains("`max_length` is 42") && error.contains("at most 41"), "{error}");
         // The table's end tokens come long before.
         let unreached = with(json!({"max_length": 4000, "early_stopping": true}));
         let unreached = generated(&unreached).expect("not reached");

@@ -9,9 +9,7 @@ fn names(document: &str, heading: &str) -> Vec<String> {
     let (_, section) = document.split_once(heading).expect("the heading is there");
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.filter_map(|row| row.split('`').next())
-        .map(str::to_owned)
-        .collect()
+    rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
 }
 
 #[test]
@@ -20,10 +18,7 @@ fn every_parameter_is_documented() {
     let document = std::fs::read_to_string(path).expect("docs/parameters.md");
     for (heading, known) in [
         ("## Followed", GenerationParameters::names()),
-        (
-            "## Accepted, without effect",
-            GenerationParameters::harmless_names(),
-        ),
+        ("## Accepted, without effect", GenerationParameters::harmless_names()),
         ("## Refused", GenerationParameters::refused_names()),
     ] {
         assert_eq!(names(&document, heading), known, "{heading}");

@@ -17,10 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::batches::StopAt;
 use crate::table::{TableModel, as_sources};
 
-const LIMITS: Limits = Limits {
-    max_target_positions: Some(24),
-    vocab_size: 24,
-};
+const LIMITS: Limits = Limits { max_target_positions: Some(24), vocab_size: 24 };
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -120,14 +117,7 @@ fn any_name() -> impl Strategy<Value = String> {
 
 /// What a number set in code may be, and JSON cannot.
 fn wild() -> impl Strategy<Value = (usize, f64)> {
-    let numbers = [
-        f64::NAN,
-        f64::INFINITY,
-        -f64::INFINITY,
-        -0.0,
-        f64::MIN_POSITIVE,
-        f64::MAX,
-    ];
+    let numbers = [f64::NAN, f64::INFINITY, -f64::INFINITY, -0.0, f64::MIN_POSITIVE, f64::MAX];
     (0_usize..14, prop::sample::select(numbers.to_vec()))
 }
 
@@ -175,13 +165,8 @@ fn case() -> impl Strategy<Value = Case> {
     let pair = || prop_oneof![5 => likely(), 1 => (any_name(), value())];
     let pairs =
         |most| prop::collection::vec(pair(), 0..most).prop_map(|pairs| pairs.into_iter().collect());
-    (pairs(6), prop::option::weighted(0.1, wild()), pairs(2)).prop_map(
-        |(parameters, wild, defaults)| Case {
-            parameters,
-            wild,
-            defaults,
-        },
-    )
+    (pairs(6), prop::option::weighted(0.1, wild()), pairs(2))
+        .prop_map(|(parameters, wild, defaults)| Case { parameters, wild, defaults })
 }
 
 /// How a case ended: an answer, or an error of the parameters or of the search.
@@ -194,11 +179,7 @@ enum End {
 
 fn check(case: &Case) -> End {
     let mut defaults = case.defaults.clone();
-    for (name, token) in [
-        ("decoder_start_token_id", 0),
-        ("eos_token_id", 1),
-        ("pad_token_id", 0),
-    ] {
+    for (name, token) in [("decoder_start_token_id", 0), ("eos_token_id", 1), ("pad_token_id", 0)] {
         defaults.entry(name).or_insert_with(|| token.into());
     }
     let resolved = GenerationParameters::from_json(&case.parameters).and_then(|mut parameters| {
@@ -272,16 +253,10 @@ fn any_parameters_give_an_answer_or_a_clear_error() {
         }
         *ends.entry(end).or_insert(0_u64) += 1;
     }
-    assert!(
-        ends.contains_key(&End::Answer) && ends.contains_key(&End::Refusal),
-        "{ends:?}"
-    );
+    assert!(ends.contains_key(&End::Answer) && ends.contains_key(&End::Refusal), "{ends:?}");
     println!("{ends:?} in {:?}, the slowest {slowest:?}", start.elapsed());
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-        status
-            .lines()
-            .filter(|line| line.starts_with("VmHWM"))
-            .for_each(|line| println!("{line}"));
+        status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
     }
 }
 

@@ -35,11 +35,7 @@ fn close(ours: f32, reference: Option<f64>) -> bool {
 
 /// Says how a result departs from the reference, if it does.
 fn departure(ours: &Generated, reference: &Value) -> Option<String> {
-    let sequences: Vec<_> = ours
-        .sequences
-        .iter()
-        .map(|one| one.token_ids.clone())
-        .collect();
+    let sequences: Vec<_> = ours.sequences.iter().map(|one| one.token_ids.clone()).collect();
     if sequences != ids(&reference["o"]) {
         return Some(format!("tokens {sequences:?}"));
     }
@@ -55,10 +51,7 @@ fn departure(ours: &Generated, reference: &Value) -> Option<String> {
     for (one, reference) in ours.sequences.iter().zip(token_scores) {
         let ours = one.token_scores.as_deref().expect("asked for");
         let agree = ours.len() == reference.len()
-            && ours
-                .iter()
-                .zip(&reference)
-                .all(|(ours, reference)| close(*ours, *reference));
+            && ours.iter().zip(&reference).all(|(ours, reference)| close(*ours, *reference));
         if !agree {
             return Some(format!("token scores {ours:?} for {reference:?}"));
         }
@@ -77,10 +70,7 @@ fn resolve(
     let parameters = GenerationParameters::from_json(drawn).expect("valid");
     match GenerationConfig::resolve(defaults, &parameters, limits) {
         Ok(config) => config,
-        Err(ParameterError::Contradiction {
-            name: "min_length" | "min_new_tokens",
-            ..
-        }) => {
+        Err(ParameterError::Contradiction { name: "min_length" | "min_new_tokens", .. }) => {
             let mut defaults = defaults.clone();
             defaults.extend(drawn.clone());
             GenerationConfig::resolve(&defaults, &GenerationParameters::default(), limits)
@@ -105,19 +95,14 @@ fn add_up(ours: &Generated, parameters: &Value) -> bool {
 
 /// Compares every drawing of a file, and returns how many there are.
 fn compare(file: &str) -> usize {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures/goldens")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/goldens").join(file);
     let text = std::fs::read_to_string(path).expect("the goldens are in the repository");
-    let mut lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let mut lines =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
     let header = lines.next().expect("a header");
     let number = |name: &str| header[name].as_u64().expect("a number") as usize;
-    let limits = Limits {
-        vocab_size: number("vocab"),
-        max_target_positions: Some(number("positions")),
-    };
+    let limits =
+        Limits { vocab_size: number("vocab"), max_target_positions: Some(number("positions")) };
     let documents = ids(&header["sources"]);
 
     let mut compared = 0;
@@ -133,11 +118,7 @@ fn compare(file: &str) -> usize {
         let ours = generate(&mut model, &as_sources(sources), &config, &mut ())
             .unwrap_or_else(|error| panic!("{error}: {}", line["p"]));
         assert!(model.steps < config.max_length());
-        assert!(
-            add_up(&ours[0], &line["p"]),
-            "token scores of {}",
-            line["p"]
-        );
+        assert!(add_up(&ours[0], &line["p"]), "token scores of {}", line["p"]);
         if let Some(departure) = departure(&ours[0], &line) {
             departures.push(format!("{}\n  {departure}\n  {}", line["p"], line["o"]));
         }

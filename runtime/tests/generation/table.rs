@@ -21,16 +21,10 @@ fn row(source: &[u32], history: &[u32], logits: &mut [f32]) {
     let state = source
         .iter()
         .chain(recent)
-        .fold(source.len() as u32, |state, token| {
-            mix(state ^ token.wrapping_add(0x9e37_79b9))
-        });
+        .fold(source.len() as u32, |state, token| mix(state ^ token.wrapping_add(0x9e37_79b9)));
     for (token, logit) in logits.iter_mut().enumerate() {
         let unit = f64::from(mix(state ^ mix(token as u32 + 1)) >> 8) / f64::from(1 << 24);
-        let ends = if (1..4).contains(&token) {
-            history.len() as f64 * 0.375 - 3.0
-        } else {
-            0.0
-        };
+        let ends = if (1..4).contains(&token) { history.len() as f64 * 0.375 - 3.0 } else { 0.0 };
         *logit = (unit * unit * 10.0 + ends) as f32;
     }
 }
@@ -78,10 +72,7 @@ impl StepModel for TableModel {
             .map(|row| {
                 let parent = parents[row] as usize;
                 assert!(parent < self.rows, "a parent outside the document");
-                assert!(
-                    self.steps > 0 || parent == row % self.rows,
-                    "the first step continues"
-                );
+                assert!(self.steps > 0 || parent == row % self.rows, "the first step continues");
                 let mut history = self.histories[row / self.rows * self.rows + parent].clone();
                 history.push(tokens[row]);
                 history
@@ -89,26 +80,16 @@ impl StepModel for TableModel {
             .collect();
         self.logits.resize(rows * self.vocab_size, 0.0);
         for (number, logits) in self.logits.chunks_exact_mut(self.vocab_size).enumerate() {
-            row(
-                &self.sources[number / self.rows],
-                &self.histories[number],
-                logits,
-            );
+            row(&self.sources[number / self.rows], &self.histories[number], logits);
         }
         self.steps += 1;
         Ok(&mut self.logits)
     }
 
     fn retain(&mut self, documents: &[usize]) -> Result<(), Infallible> {
-        assert!(
-            !documents.is_empty() && documents.is_sorted(),
-            "{documents:?}"
-        );
+        assert!(!documents.is_empty() && documents.is_sorted(), "{documents:?}");
         assert!(documents.len() < self.sources.len(), "nothing to retain");
-        self.sources = documents
-            .iter()
-            .map(|index| self.sources[*index].clone())
-            .collect();
+        self.sources = documents.iter().map(|index| self.sources[*index].clone()).collect();
         self.histories = documents
             .iter()
             .flat_map(|index| self.histories[index * self.rows..][..self.rows].to_vec())
@@ -127,10 +108,7 @@ impl DraftModel for TableModel {
     fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32], Infallible> {
         assert_eq!(self.histories.len(), 1, "a draft of one row");
         self.logits.resize(tokens.len() * self.vocab_size, 0.0);
-        for (token, logits) in tokens
-            .iter()
-            .zip(self.logits.chunks_exact_mut(self.vocab_size))
-        {
+        for (token, logits) in tokens.iter().zip(self.logits.chunks_exact_mut(self.vocab_size)) {
             self.histories[0].push(*token);
             row(&self.sources[0], &self.histories[0], logits);
         }

@@ -25,15 +25,9 @@ impl Scripts {
     pub(super) fn find(spec: &mut TrainingSpec) -> Result<Self> {
         let entry_point = spec.entry_point.clone().unwrap_or_default();
         let Some(config) = spec.git_config.clone() else {
-            return Ok(Self {
-                folder: spec.source_dir.clone(),
-                entry_point,
-                _clone: None,
-            });
+            return Ok(Self { folder: spec.source_dir.clone(), entry_point, _clone: None });
         };
-        let clone = tempfile::Builder::new()
-            .prefix(".epitome-scripts-")
-            .tempdir()?;
+        let clone = tempfile::Builder::new().prefix(".epitome-scripts-").tempdir()?;
         let commit = check_out(&config, clone.path())?;
         spec.record_commit(&without_secrets(&config.repo), &commit);
         let within = |path: &Path| {
@@ -53,23 +47,13 @@ impl Scripts {
                 (None, entry_point.display().to_string())
             }
         };
-        Ok(Self {
-            folder,
-            entry_point,
-            _clone: Some(clone),
-        })
+        Ok(Self { folder, entry_point, _clone: Some(clone) })
     }
 
     /// Packs them as a `sourcedir.tar.gz`.
     pub(super) fn pack(&self) -> Result<NamedTempFile> {
-        let mut packed = tempfile::Builder::new()
-            .prefix(".epitome-sourcedir-")
-            .tempfile()?;
-        pack(
-            self.folder.as_deref(),
-            &self.entry_point,
-            packed.as_file_mut(),
-        )?;
+        let mut packed = tempfile::Builder::new().prefix(".epitome-sourcedir-").tempfile()?;
+        pack(self.folder.as_deref(), &self.entry_point, packed.as_file_mut())?;
         Ok(packed)
     }
 }
@@ -82,25 +66,15 @@ fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
         bail!(Usage(format!("'{commit}' is no commit: give its digits")));
     }
     let mut clone = vec![OsStr::new("clone"), OsStr::new("--quiet")];
-    let branch = config
-        .branch
-        .as_ref()
-        .map(|name| format!("--branch={name}"));
+    let branch = config.branch.as_ref().map(|name| format!("--branch={name}"));
     clone.extend(branch.as_ref().map(OsStr::new));
     if config.commit.is_none() {
         clone.push(OsStr::new("--depth=1"));
     }
-    clone.extend([
-        OsStr::new("--"),
-        OsStr::new(&config.repo),
-        folder.as_os_str(),
-    ]);
+    clone.extend([OsStr::new("--"), OsStr::new(&config.repo), folder.as_os_str()]);
     git(&clone, Path::new("."))?;
     if let Some(commit) = &config.commit {
-        git(
-            &["checkout", "--quiet", "--detach", commit].map(OsStr::new),
-            folder,
-        )?;
+        git(&["checkout", "--quiet", "--detach", commit].map(OsStr::new), folder)?;
     }
     git(&["rev-parse", "HEAD"].map(OsStr::new), folder)
 }

@@ -186,9 +186,9 @@ impl SettingFlags {
                 set(&self.git_branch, &mut config.branch);
                 set(&self.git_commit, &mut config.commit);
             }
-            None if self.git_branch.is_some() || self.git_commit.is_some() => bail!(Usage(
-                "a branch or commit is of a repository: give --git-repo too".into()
-            )),
+            None if self.git_branch.is_some() || self.git_commit.is_some() => {
+                bail!(Usage("a branch or commit is of a repository: give --git-repo too".into()))
+            }
             None => {}
         }
         Ok(())

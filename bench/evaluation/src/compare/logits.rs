@@ -21,11 +21,7 @@ impl Difference {
         let mut difference = Self::default();
         for (a, b) in a.iter().zip(b) {
             // Two infinities are equal, though their difference is NaN.
-            let apart = if a == b {
-                0.0
-            } else {
-                f64::from((a - b).abs())
-            };
+            let apart = if a == b { 0.0 } else { f64::from((a - b).abs()) };
             difference.max = difference.max.max(apart);
             difference.sum += apart;
         }

@@ -117,10 +117,7 @@ pub fn compare(
         } else {
             None
         };
-        found.pairs.push(Pair {
-            made: [a, b],
-            logits,
-        });
+        found.pairs.push(Pair { made: [a, b], logits });
         progress.advance(1);
     }
     if found.pairs.is_empty() {
@@ -151,10 +148,8 @@ fn make(
     let Some(summary) = summarize(summarizer, document, parameters, progress)? else {
         return Ok(None);
     };
-    let rouge = document
-        .summary
-        .as_deref()
-        .map(|reference| scorer.score(reference, summary.text()));
+    let rouge =
+        document.summary.as_deref().map(|reference| scorer.score(reference, summary.text()));
     Ok(Some(Made {
         milliseconds: summary.timing.into(),
         truncated: summary.truncated,

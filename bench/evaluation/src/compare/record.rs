@@ -132,10 +132,7 @@ impl ComparisonRecord {
             bundles: bundles.map(BundleRecord::of),
             documents: pairs.len(),
             references: scores.len(),
-            truncated: pairs
-                .iter()
-                .filter(|pair| pair.made.iter().any(truncated))
-                .count(),
+            truncated: pairs.iter().filter(|pair| pair.made.iter().any(truncated)).count(),
             rouge: RougeRecord::of(&scores),
             agreement: same_vocabulary(bundles[0], bundles[1]).then(|| Agreement::of(found)),
             logits: pairs
@@ -170,16 +167,9 @@ impl RougeRecord {
     fn of(scores: &[[Rouge; 2]]) -> Option<Self> {
         let of = |index: usize| Rouge::mean(scores.iter().map(|pair| pair[index]));
         let difference = |measure: fn(&Rouge) -> f64| {
-            let gains: Vec<f64> = scores
-                .iter()
-                .map(|[a, b]| measure(b) - measure(a))
-                .collect();
+            let gains: Vec<f64> = scores.iter().map(|[a, b]| measure(b) - measure(a)).collect();
             let [low, high] = mean_interval(&gains);
-            Interval {
-                mean: mean(&gains),
-                low,
-                high,
-            }
+            Interval { mean: mean(&gains), low, high }
         };
         Some(Self {
             means: [of(0)?, of(1)?],
@@ -206,10 +196,7 @@ impl Agreement {
             })
             .collect();
         let equal: Vec<f64> = ids.map(|(a, b)| f64::from(u8::from(a == b))).collect();
-        Self {
-            equal: mean(&equal),
-            common_prefix: mean(&common),
-        }
+        Self { equal: mean(&equal), common_prefix: mean(&common) }
     }
 }
 
@@ -236,22 +223,11 @@ pub(super) mod tests {
     pub(in crate::compare) fn record(references: bool, one_vocabulary: bool) -> ComparisonRecord {
         let made = |ids: &[u32], decode: f64, score: f64| Made {
             token_ids: ids.to_vec(),
-            milliseconds: Milliseconds {
-                tokenize: 0.5,
-                encode: 1.5,
-                decode,
-            },
+            milliseconds: Milliseconds { tokenize: 0.5, encode: 1.5, decode },
             truncated: false,
-            rouge: references.then_some(Rouge {
-                rouge1: score,
-                rouge2: score,
-                rouge_l: score,
-            }),
+            rouge: references.then_some(Rouge { rouge1: score, rouge2: score, rouge_l: score }),
         };
-        let pair = |a, b| Pair {
-            made: [a, b],
-            logits: None,
-        };
+        let pair = |a, b| Pair { made: [a, b], logits: None };
         let found = Comparison {
             pairs: vec![
                 pair(made(&[0, 5, 6, 1], 8.0, 0.5), made(&[0, 5, 6, 1], 3.0, 0.5)),
@@ -298,10 +274,7 @@ pub(super) mod tests {
         let rouge = record(true, true).rouge.expect("references");
         let gain = rouge.difference.rouge_l;
         assert!((gain.mean + 0.05).abs() < 1e-12, "{gain:?}");
-        assert!(
-            (gain.low + 0.1).abs() < 1e-12 && gain.high == 0.0,
-            "{gain:?}"
-        );
+        assert!((gain.low + 0.1).abs() < 1e-12 && gain.high == 0.0, "{gain:?}");
         assert_eq!(record(false, true).rouge, None);
     }
 

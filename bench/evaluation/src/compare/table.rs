@@ -41,16 +41,10 @@ pub fn table(record: &ComparisonRecord) -> String {
     let [tokens_a, tokens_b] = record.tokens.map(|tokens| format!("{tokens:.1}"));
     row("tokens", &tokens_a, &tokens_b, "");
     let [latency_a, latency_b] = record.latency_ms;
-    for (name, a, b) in [
-        ("median", latency_a.p50, latency_b.p50),
-        ("9 in 10 within", latency_a.p90, latency_b.p90),
-    ] {
-        row(
-            name,
-            &milliseconds(a),
-            &milliseconds(b),
-            &format!("{:.2} times as long", b / a),
-        );
+    for (name, a, b) in
+        [("median", latency_a.p50, latency_b.p50), ("9 in 10 within", latency_a.p90, latency_b.p90)]
+    {
+        row(name, &milliseconds(a), &milliseconds(b), &format!("{:.2} times as long", b / a));
     }
     if let Some(agreement) = record.agreement {
         let _ = writeln!(
@@ -122,10 +116,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "A: models/fp32 (pegasus of model.tar.gz, fp32)");
         assert_eq!(lines[3], "size               4.0 MB     1.0 MB   25.0%");
-        assert_eq!(
-            lines[6],
-            "ROUGE-L             50.00      45.00   -5.00 (-10.00 to +0.00)"
-        );
+        assert_eq!(lines[6], "ROUGE-L             50.00      45.00   -5.00 (-10.00 to +0.00)");
         assert!(text.contains("median            10.0 ms     5.0 ms   0.50 times as long\n"));
         assert!(text.contains("Equal summaries: 50.0%; tokens before the first that differs: 2.0"));
     }
@@ -133,10 +124,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_is_said() {
         let text = super::table(&record(false, false));
-        assert!(
-            !text.contains("ROUGE") && !text.contains("Logits"),
-            "{text}"
-        );
+        assert!(!text.contains("ROUGE") && !text.contains("Logits"), "{text}");
         assert!(text.contains("no common vocabulary"), "{text}");
         assert!(text.ends_with("2 documents, none with a reference summary\n"));
     }

@@ -35,11 +35,7 @@ pub(super) fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> (f64,
         0.0 => high.abs() * 0.1,
         width => width * 0.05,
     };
-    if from_zero && low >= 0.0 {
-        (0.0, high + air)
-    } else {
-        (low - air, high + air)
-    }
+    if from_zero && low >= 0.0 { (0.0, high + air) } else { (low - air, high + air) }
 }
 
 /// About five round values within a range.

@@ -37,10 +37,7 @@ const STYLE: &str = "<style>\
 
 /// The figure as an SVG document, which can also be embedded in an HTML page.
 pub fn render(figure: &Figure) -> String {
-    let panel = (
-        LEFT + figure.panel_width + RIGHT,
-        TOP + figure.panel_height + BOTTOM,
-    );
+    let panel = (LEFT + figure.panel_width + RIGHT, TOP + figure.panel_height + BOTTOM);
     let width = panel.0 * figure.panels.len().max(1) as f64;
     let legend = Legend::new(&figure.panels, width);
     let height = panel.1 + legend.height();
@@ -103,9 +100,7 @@ impl<'a> Legend<'a> {
             x += own + 24.0;
             (series, at, line)
         };
-        Self {
-            entries: names.into_iter().map(place).collect(),
-        }
+        Self { entries: names.into_iter().map(place).collect() }
     }
 
     fn height(&self) -> f64 {
@@ -152,9 +147,7 @@ impl<'a> Plot<'a> {
             panel,
             size: (figure.panel_width, figure.panel_height),
             x_range: range(points().map(|point| point.0).chain(limit), false),
-            y_range: panel
-                .y_range
-                .unwrap_or_else(|| range(heights, panel.y_from_zero)),
+            y_range: panel.y_range.unwrap_or_else(|| range(heights, panel.y_from_zero)),
         }
     }
 
@@ -198,19 +191,13 @@ impl<'a> Plot<'a> {
         }
         for series in &self.panel.series {
             if series.markers {
-                series
-                    .points
-                    .iter()
-                    .for_each(|&point| marker(out, series.style, self.at(point)));
+                series.points.iter().for_each(|&point| marker(out, series.style, self.at(point)));
             }
             for (index, text) in &series.labels {
                 let (x, y) = self.at(series.points[*index]);
                 // Text that would leave the panel on the right goes to the left of its point.
-                let (x, anchor) = if x > self.size.0 * 0.7 {
-                    (x - 8.0, "end")
-                } else {
-                    (x + 8.0, "start")
-                };
+                let (x, anchor) =
+                    if x > self.size.0 * 0.7 { (x - 8.0, "end") } else { (x + 8.0, "start") };
                 let _ = write!(
                     out,
                     "<text class=\"small\" text-anchor=\"{anchor}\" x=\"{x:.1}\" \
@@ -268,11 +255,8 @@ impl<'a> Plot<'a> {
             ends.map(move |(point, band)| (point.0, if upper { band.1 } else { band.0 }))
         };
         let path = self.path(ends(true).chain(ends(false).rev()));
-        let _ = write!(
-            out,
-            "<path class=\"band s{}\" d=\"{path}Z\"/>",
-            series.style % DASHES.len()
-        );
+        let _ =
+            write!(out, "<path class=\"band s{}\" d=\"{path}Z\"/>", series.style % DASHES.len());
     }
 
     fn path(&self, points: impl Iterator<Item = (f64, f64)>) -> String {
@@ -298,18 +282,12 @@ fn line(out: &mut String, style: usize, path: &str) {
 fn marker(out: &mut String, style: usize, (x, y): (f64, f64)) {
     let style = style % DASHES.len();
     let path = match style {
-        0 => format!(
-            "M{:.1} {y:.1}a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0Z",
-            x - 3.6
-        ),
+        0 => format!("M{:.1} {y:.1}a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0Z", x - 3.6),
         1 => format!("M{:.1} {:.1}h6.8v6.8h-6.8Z", x - 3.4, y - 3.4),
         2 => format!("M{x:.1} {:.1}l4.2 7.4h-8.4Z", y - 4.6),
         3 => format!("M{x:.1} {:.1}l4.4 4.8l-4.4 4.8l-4.4-4.8Z", y - 4.8),
         4 => format!("M{:.1} {:.1}l7.2 7.2m0-7.2l-7.2 7.2", x - 3.6, y - 3.6),
-        _ => format!(
-            "M{:.1} {y:.1}a6.5 6.5 0 1 0 13 0a6.5 6.5 0 1 0-13 0Z",
-            x - 6.5
-        ),
+        _ => format!("M{:.1} {y:.1}a6.5 6.5 0 1 0 13 0a6.5 6.5 0 1 0-13 0Z", x - 6.5),
     };
     let fill = if style < 4 { "full" } else { "hollow" };
     let _ = write!(out, "<path class=\"mark {fill} s{style}\" d=\"{path}\"/>");
@@ -326,10 +304,7 @@ mod tests {
             line: true,
             markers: true,
             points: points.to_vec(),
-            band: points
-                .iter()
-                .map(|point| (point.1 - 1.0, point.1 + 1.0))
-                .collect(),
+            band: points.iter().map(|point| (point.1 - 1.0, point.1 + 1.0)).collect(),
             labels: vec![(0, "<first>".into())],
         };
         let panel = Panel {
@@ -395,10 +370,7 @@ mod tests {
         );
         assert!(!text.contains("NaN"));
         let addresses = text.matches("http").count();
-        assert_eq!(
-            addresses, 1,
-            "only the name of the format looks like an address"
-        );
+        assert_eq!(addresses, 1, "only the name of the format looks like an address");
     }
 
     #[test]
@@ -406,11 +378,7 @@ mod tests {
         let text = render(&figure());
         assert!(text.contains("class=\"line s0\" stroke-dasharray=\"\""));
         assert!(text.contains("class=\"line s1\" stroke-dasharray=\"7 3\""));
-        assert_eq!(
-            text.matches(">one</text>").count(),
-            1,
-            "the legend names a series once"
-        );
+        assert_eq!(text.matches(">one</text>").count(), 1, "the legend names a series once");
     }
 
     #[test]

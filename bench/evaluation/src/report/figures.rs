@@ -92,10 +92,7 @@ pub fn overview(results: &Results, num_beams: usize) -> Figure {
         series: series(&points, num_beams, measure, measure.title == "Latency"),
         ..Default::default()
     };
-    let panels = MEASURES
-        .iter()
-        .filter(|measure| measure.title != "Decoder steps")
-        .map(panel);
+    let panels = MEASURES.iter().filter(|measure| measure.title != "Decoder steps").map(panel);
     Figure {
         description: format!(
             "Latency, summary length and ROUGE-L of {} against {PENALTY} at {num_beams} beams",
@@ -114,10 +111,7 @@ fn series(points: &[&Point], num_beams: usize, measure: &Measure, bands: bool) -
             .iter()
             .filter(|point| point.setting.num_beams == num_beams)
             .filter_map(|&point| {
-                let beam = point
-                    .setting
-                    .beam
-                    .filter(|beam| beam.early_stopping == rule)?;
+                let beam = point.setting.beam.filter(|beam| beam.early_stopping == rule)?;
                 Some((beam.length_penalty, point))
             })
             .filter(|(_, point)| (measure.value)(point).is_some())
@@ -142,13 +136,9 @@ fn series(points: &[&Point], num_beams: usize, measure: &Measure, bands: bool) -
     }
     let greedy = points.iter().find(|point| point.setting.beam.is_none());
     if let Some(value) = greedy.and_then(|point| (measure.value)(point)) {
-        let ends = all
-            .iter()
-            .flat_map(|series| &series.points)
-            .map(|point| point.0);
-        let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| {
-            (low.min(x), high.max(x))
-        });
+        let ends = all.iter().flat_map(|series| &series.points).map(|point| point.0);
+        let (low, high) = ends
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         if low <= high {
             all.push(Series {
                 name: "greedy search".into(),
@@ -177,9 +167,7 @@ fn share_range(panels: &mut [Panel]) {
         .collect();
     let (low, high) = values
         .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| {
-            (low.min(y), high.max(y))
-        });
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| (low.min(y), high.max(y)));
     if low > high {
         return;
     }
@@ -209,13 +197,7 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
         }
         // The ring is for the picked setting.
         let style = series.len() % RING;
-        series.push(Series {
-            name,
-            style,
-            markers: true,
-            points: vec![at],
-            ..Default::default()
-        });
+        series.push(Series { name, style, markers: true, points: vec![at], ..Default::default() });
     }
     if series.is_empty() {
         return None;
@@ -236,10 +218,7 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
         points: stairs,
         ..Default::default()
     });
-    if let Some((point, at)) = results
-        .picked()
-        .and_then(|point| Some((point, place(point)?)))
-    {
+    if let Some((point, at)) = results.picked().and_then(|point| Some((point, place(point)?))) {
         series.push(Series {
             name: "picked for the budget".into(),
             style: RING,
@@ -253,9 +232,7 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
         title: "Quality against latency".into(),
         x_label: "milliseconds within which 9 of 10 summaries are made".into(),
         y_label: "ROUGE-L".into(),
-        limit: results
-            .budget_ms
-            .map(|budget| (budget, format!("budget {budget} ms"))),
+        limit: results.budget_ms.map(|budget| (budget, format!("budget {budget} ms"))),
         series,
         ..Default::default()
     };

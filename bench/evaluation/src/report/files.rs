@@ -56,8 +56,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         .tempfile_in(folder)
         .map_err(Error::io(path))?;
     file.write_all(bytes).map_err(Error::io(path))?;
-    file.persist(path)
-        .map_err(|error| Error::io(path)(error.error))?;
+    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
     Ok(())
 }
 
@@ -97,12 +96,8 @@ fn settings_csv(results: &Results) -> Vec<u8> {
             point.characters,
             point.tokens_per_second,
         ];
-        let mut row = vec![
-            point.setting.num_beams.to_string(),
-            stopping,
-            penalty,
-            point.samples.to_string(),
-        ];
+        let mut row =
+            vec![point.setting.num_beams.to_string(), stopping, penalty, point.samples.to_string()];
         row.extend(numbers.map(|number| format!("{number:.4}")));
         row.extend(rouge_cells(point.rouge));
         row.extend([point.pareto.to_string(), point.picked.to_string()]);
@@ -119,20 +114,11 @@ fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
         let setting = settings[sample.setting];
         let (stopping, penalty) = setting.beam.map_or_else(
             || ("-".to_owned(), "-".to_owned()),
-            |beam| {
-                (
-                    beam.early_stopping.to_string(),
-                    beam.length_penalty.to_string(),
-                )
-            },
+            |beam| (beam.early_stopping.to_string(), beam.length_penalty.to_string()),
         );
         let time = &sample.milliseconds;
-        let mut row = vec![
-            sample.row.to_string(),
-            setting.num_beams.to_string(),
-            stopping,
-            penalty,
-        ];
+        let mut row =
+            vec![sample.row.to_string(), setting.num_beams.to_string(), stopping, penalty];
         row.extend(
             [time.tokenize, time.encode, time.decode, time.total()].map(|ms| format!("{ms:.4}")),
         );
@@ -175,11 +161,7 @@ mod tests {
         let sample = Sample {
             row: 3,
             setting: 1,
-            milliseconds: Milliseconds {
-                tokenize: 0.5,
-                encode: 1.0,
-                decode: 2.0,
-            },
+            milliseconds: Milliseconds { tokenize: 0.5, encode: 1.0, decode: 2.0 },
             input_tokens: 9,
             truncated: false,
             steps: 8,
@@ -187,10 +169,7 @@ mod tests {
             characters: 30,
             rouge: None,
         };
-        Samples {
-            list: vec![sample],
-            interrupted: false,
-        }
+        Samples { list: vec![sample], interrupted: false }
     }
 
     #[test]

@@ -102,19 +102,12 @@ fn origin(out: &mut String, results: &Results) {
         ));
     }
     if data.empty_rows > 0 {
-        sentences.push(format!(
-            "{} without a text, skipped.",
-            count(data.empty_rows, "row")
-        ));
+        sentences.push(format!("{} without a text, skipped.", count(data.empty_rows, "row")));
     }
     if results.interrupted {
         sentences.push("The sweep was ended early: these are the results until then.".into());
     }
-    let _ = writeln!(
-        out,
-        "<p class=\"note\">{}</p>",
-        escape(&sentences.join(" "))
-    );
+    let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&sentences.join(" ")));
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -152,11 +145,7 @@ fn row(out: &mut String, point: &Point) {
         (false, true) => "\u{2605}",
         (false, false) => "",
     };
-    let class = if point.picked {
-        " class=\"picked\""
-    } else {
-        ""
-    };
+    let class = if point.picked { " class=\"picked\"" } else { "" };
     let _ = write!(
         out,
         "<tr{class}><td class=\"mark\">{mark}</td><td>{}</td><td>{stopping}</td><td>{penalty}</td>\

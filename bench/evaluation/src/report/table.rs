@@ -42,11 +42,7 @@ pub fn table(results: &Results) -> String {
     }
     if quality {
         out.push_str("* no other setting is both faster (p90) and better (ROUGE-L)");
-        out.push_str(if results.picked().is_some() {
-            "; > picked for the budget\n"
-        } else {
-            "\n"
-        });
+        out.push_str(if results.picked().is_some() { "; > picked for the budget\n" } else { "\n" });
     }
     if let Some(verdict) = results.verdict() {
         let _ = writeln!(out, "{verdict}");
@@ -58,10 +54,7 @@ pub fn table(results: &Results) -> String {
 pub(super) fn beam_cells(point: &Point) -> (String, String) {
     match point.setting.beam {
         None => ("-".into(), "-".into()),
-        Some(beam) => (
-            beam.early_stopping.to_string(),
-            beam.length_penalty.to_string(),
-        ),
+        Some(beam) => (beam.early_stopping.to_string(), beam.length_penalty.to_string()),
     }
 }
 
@@ -78,9 +71,6 @@ mod tests {
         assert_eq!(lines[2].find('|'), lines[0].find('|'));
         assert!(text.ends_with("ROUGE-L 20.0)\n"), "{text}");
         let without = super::table(&results(false));
-        assert!(
-            !without.contains("ROUGE") && !without.contains('*'),
-            "{without}"
-        );
+        assert!(!without.contains("ROUGE") && !without.contains('*'), "{without}");
     }
 }

@@ -71,10 +71,7 @@ const NAMES: &[(&str, Activation)] = &[
     ("linear", Activation::Identity),
 ];
 
-#[allow(
-    clippy::approx_constant,
-    reason = "transformers has these digits, not the constant"
-)]
+#[allow(clippy::approx_constant, reason = "transformers has these digits, not the constant")]
 const LAPLACE_MEAN: f32 = 0.707_107;
 const LAPLACE_DEVIATION: f32 = 0.282_095;
 
@@ -86,17 +83,12 @@ impl Activation {
 
     /// The function of this name, which stands in `field` of config.json.
     pub(crate) fn named(field: &str, name: &str) -> Result<Self> {
-        NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, function)| *function)
-            .ok_or_else(|| {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function).ok_or_else(
+            || {
                 let known: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
-                wrong(
-                    field,
-                    format_args!("is '{name}'; known are {}", known.join(", ")),
-                )
-            })
+                wrong(field, format_args!("is '{name}'; known are {}", known.join(", ")))
+            },
+        )
     }
 
     /// The same function as a part of a custom linear operator, where there is such a part.
@@ -135,11 +127,7 @@ impl Activation {
         match self {
             Self::Relu => graph.node("Relu").input(x).output(),
             Self::Gelu => graph.node("Gelu").input(x).output(),
-            Self::GeluTanh => graph
-                .node("Gelu")
-                .input(x)
-                .string("approximate", "tanh")
-                .output(),
+            Self::GeluTanh => graph.node("Gelu").input(x).string("approximate", "tanh").output(),
             Self::QuickGelu => times_sigmoid(graph, 1.702),
             Self::Silu => times_sigmoid(graph, 1.0),
             Self::SquaredRelu => {
@@ -150,11 +138,7 @@ impl Activation {
                 let [low, high] = [graph.scalar(0.0), graph.scalar(6.0)];
                 graph.node("Clip").inputs([x, &low, &high]).output()
             }
-            Self::LeakyRelu => graph
-                .node("LeakyRelu")
-                .input(x)
-                .float("alpha", 0.01)
-                .output(),
+            Self::LeakyRelu => graph.node("LeakyRelu").input(x).float("alpha", 0.01).output(),
             Self::ClippedGelu => {
                 let [low, high] = [graph.scalar(-10.0), graph.scalar(10.0)];
                 let x = graph.node("Gelu").input(x).output();

@@ -25,19 +25,10 @@ pub(crate) struct Projections {
 
 impl Projections {
     /// Those of transformers' BART family.
-    pub(crate) const BART: Self = Self {
-        query: "q_proj",
-        key: "k_proj",
-        value: "v_proj",
-        output: "out_proj",
-    };
+    pub(crate) const BART: Self =
+        Self { query: "q_proj", key: "k_proj", value: "v_proj", output: "out_proj" };
     /// Those of transformers' T5 family.
-    pub(crate) const T5: Self = Self {
-        query: "q",
-        key: "k",
-        value: "v",
-        output: "o",
-    };
+    pub(crate) const T5: Self = Self { query: "q", key: "k", value: "v", output: "o" };
 }
 
 /// An attention layer: its sizes, the names of its weights and what scores are multiplied with.
@@ -65,9 +56,8 @@ impl Attention {
         bias: Option<&Value>,
     ) -> Result<Value> {
         let attended = if b.is_portable() {
-            let parts = self.qkv(b, name, x, |b, rows| {
-                split_heads(b, rows, &inputs.shape, self.heads)
-            })?;
+            let parts =
+                self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
             let mask = inputs.score_mask(b);
             let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
             self.attend(b, &parts, &added)
@@ -113,10 +103,7 @@ impl Attention {
                 .string(attention::PART, packed)
                 .output())
         };
-        Ok((
-            project(names.key, attention::KEYS)?,
-            project(names.value, attention::VALUES)?,
-        ))
+        Ok((project(names.key, attention::KEYS)?, project(names.value, attention::VALUES)?))
     }
 
     /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows,
@@ -158,10 +145,7 @@ impl Attention {
             .optional(cache.bias.as_ref())
             .int(attention::HEADS, self.heads.count as i64)
             .float(attention::SCALE, self.score_scale());
-        if let Past::InPlace {
-            cache_indirection, ..
-        } = &inputs.past
-        {
+        if let Past::InPlace { cache_indirection, .. } = &inputs.past {
             let [attended, key, value] = node.input(cache_indirection).outputs();
             cache.present = Some((key, value));
             return Ok(attended);
@@ -180,9 +164,8 @@ impl Attention {
         (inputs, window, source): (&DecoderInputs, &Window, &Recomputed),
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let [query, key, value] = self.qkv(b, name, x, |b, rows| {
-            split_heads(b, rows, &inputs.shape, self.heads)
-        })?;
+        let [query, key, value] =
+            self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
         let [key, value] = append(b, source, cache, [key, value]);
         let unseen = window.unseen(b);
         let added: Vec<_> = cache.bias.iter().chain([&unseen]).collect();
@@ -209,9 +192,7 @@ impl Attention {
                 let outside = b.graph.begin_branch("cached");
                 let memory = [query, cache.cross_key.clone(), cache.cross_value.clone()];
                 let attended = self.attend(b, &memory, &[&inputs.source_mask]);
-                let nothing = b
-                    .graph
-                    .no_floats(&[0, self.heads.count, 1, self.heads.size]);
+                let nothing = b.graph.no_floats(&[0, self.heads.count, 1, self.heads.size]);
                 let cached = [attended, nothing.clone(), nothing];
                 let cached = b.graph.end_branch(outside, &cached);
 
@@ -223,10 +204,8 @@ impl Attention {
                 let attended = self.attend(b, &memory, &[&inputs.source_mask]);
                 let first = b.graph.end_branch(outside, &[attended, key, value]);
                 let node = b.graph.node("If").input(&source.use_cache);
-                let [attended, key, value] = node
-                    .branch("then_branch", cached)
-                    .branch("else_branch", first)
-                    .outputs();
+                let [attended, key, value] =
+                    node.branch("then_branch", cached).branch("else_branch", first).outputs();
                 cache.cross_present = Some((key, value));
                 attended
             }
@@ -257,11 +236,7 @@ impl Attention {
             Ok(arrange(b, &rows))
         };
         let names = self.names;
-        Ok([
-            project(names.query)?,
-            project(names.key)?,
-            project(names.value)?,
-        ])
+        Ok([project(names.query)?, project(names.key)?, project(names.value)?])
     }
 
     /// Attention in standard operators; `added` goes to the scores.
@@ -306,8 +281,7 @@ impl Attention {
 
     /// What scores are multiplied with.
     pub(crate) fn score_scale(&self) -> f32 {
-        self.scale
-            .unwrap_or_else(|| (self.heads.size as f32).sqrt().recip())
+        self.scale.unwrap_or_else(|| (self.heads.size as f32).sqrt().recip())
     }
 }
 
@@ -332,10 +306,7 @@ fn append(
     let outside = graph.begin_branch("first");
     let first = graph.end_branch(outside, &new);
     let node = graph.node("If").input(&source.use_cache);
-    let all: [Value; 2] = node
-        .branch("then_branch", cached)
-        .branch("else_branch", first)
-        .outputs();
+    let all: [Value; 2] = node.branch("then_branch", cached).branch("else_branch", first).outputs();
     let [key, value] = all.clone();
     cache.present = Some((key, value));
     all

@@ -30,11 +30,7 @@ pub(crate) fn split_heads(
     let sizes = [heads.count as i64, heads.size as i64];
     let shape = b.graph.shape(shape, &sizes);
     let split = b.graph.node("Reshape").inputs([x, &shape]).output();
-    b.graph
-        .node("Transpose")
-        .input(&split)
-        .ints("perm", &[0, 2, 1, 3])
-        .output()
+    b.graph.node("Transpose").input(&split).ints("perm", &[0, 2, 1, 3]).output()
 }
 
 /// Flattens all dimensions but the last, of size `hidden`: `[.., hidden]` to `[rows, hidden]`.

@@ -23,18 +23,9 @@ impl EncoderInputs {
     pub(super) fn new(b: &mut Builder<'_, '_>, input_ids: Value, mask: Value) -> Self {
         b.graph.scoped("shapes", |graph| {
             let shape = graph.node("Shape").input(&input_ids).output();
-            let source_length = graph
-                .node("Shape")
-                .input(&input_ids)
-                .int("start", 1)
-                .int("end", 2)
-                .output();
-            Self {
-                input_ids,
-                mask,
-                shape,
-                source_length,
-            }
+            let source_length =
+                graph.node("Shape").input(&input_ids).int("start", 1).int("end", 2).output();
+            Self { input_ids, mask, shape, source_length }
         })
     }
 
@@ -45,8 +36,7 @@ impl EncoderInputs {
 
     /// What is added to the scores of keys: float32 `[batch, 1, 1, source]`.
     pub(crate) fn score_mask(&self, b: &mut Builder<'_, '_>) -> Value {
-        b.graph
-            .shared("mask", "scores", |graph| score_mask(graph, &self.mask))
+        b.graph.shared("mask", "scores", |graph| score_mask(graph, &self.mask))
     }
 }
 
@@ -136,11 +126,8 @@ impl Window {
     pub(crate) fn unseen(&self, b: &mut Builder<'_, '_>) -> Value {
         let relative = self.relative(b);
         b.graph.shared("positions", "unseen", |graph| {
-            let [here, zero, masked] = [
-                graph.int64_scalar(0),
-                graph.scalar(0.0),
-                graph.scalar(MASKED),
-            ];
+            let [here, zero, masked] =
+                [graph.int64_scalar(0), graph.scalar(0.0), graph.scalar(MASKED)];
             let later = graph.node("Greater").inputs([&relative, &here]).output();
             let node = graph.node("Where").inputs([&later, &masked, &zero]);
             node.output()

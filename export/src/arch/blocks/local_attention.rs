@@ -34,18 +34,11 @@ impl Blocks {
         // What is missing to the next multiple of `size`: (-length) modulo size.
         let length = match lead {
             0 => inputs.source_length.clone(),
-            _ => graph
-                .node("Add")
-                .inputs([&inputs.source_length, &lead_value])
-                .output(),
+            _ => graph.node("Add").inputs([&inputs.source_length, &lead_value]).output(),
         };
         let negative = graph.node("Neg").input(&length).output();
         let behind = graph.node("Mod").inputs([&negative, &size_value]).output();
-        let pads = graph
-            .node("Concat")
-            .inputs([&lead_value, &behind])
-            .int("axis", 0)
-            .output();
+        let pads = graph.node("Concat").inputs([&lead_value, &behind]).int("axis", 0).output();
         Self { size, lead, pads }
     }
 
@@ -61,15 +54,8 @@ impl Blocks {
         let graph = &mut b.graph;
         let [zero, axis] = [graph.scalar(0.0), graph.int64s(&[2])];
         let leading = graph.int64s(&[0, 0, -1, self.size as i64]);
-        let shape = graph
-            .node("Concat")
-            .inputs([&leading, columns])
-            .int("axis", 0)
-            .output();
-        let padded = graph
-            .node("Pad")
-            .inputs([x, &self.pads, &zero, &axis])
-            .output();
+        let shape = graph.node("Concat").inputs([&leading, columns]).int("axis", 0).output();
+        let padded = graph.node("Pad").inputs([x, &self.pads, &zero, &axis]).output();
         graph.node("Reshape").inputs([&padded, &shape]).output()
     }
 
@@ -87,20 +73,10 @@ impl Blocks {
         let joined = graph.node("Reshape").inputs([x, &shape]).output();
         let to = match self.lead {
             0 => inputs.source_length.clone(),
-            _ => graph
-                .node("Add")
-                .inputs([&inputs.source_length, &from])
-                .output(),
+            _ => graph.node("Add").inputs([&inputs.source_length, &from]).output(),
         };
-        let tokens = graph
-            .node("Slice")
-            .inputs([&joined, &from, &to, &axis])
-            .output();
-        let tokens = graph
-            .node("Transpose")
-            .input(&tokens)
-            .ints("perm", &[0, 2, 1, 3])
-            .output();
+        let tokens = graph.node("Slice").inputs([&joined, &from, &to, &axis]).output();
+        let tokens = graph.node("Transpose").input(&tokens).ints("perm", &[0, 2, 1, 3]).output();
         flatten(b, &tokens, heads.hidden())
     }
 
@@ -110,10 +86,7 @@ impl Blocks {
         let mask = additive_mask(&mut b.graph, &inputs.mask);
         let graph = &mut b.graph;
         let [masked, axis] = [graph.scalar(MASKED), graph.int64s(&[1])];
-        let padded = graph
-            .node("Pad")
-            .inputs([&mask, &self.pads, &masked, &axis])
-            .output();
+        let padded = graph.node("Pad").inputs([&mask, &self.pads, &masked, &axis]).output();
         let shape = graph.int64s(&[0, 1, -1, 1, self.size as i64]);
         graph.node("Reshape").inputs([&padded, &shape]).output()
     }
@@ -139,10 +112,7 @@ pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) ->
     let reach = graph.int64_scalar(reach as i64);
     let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
     let distance = graph.node("Abs").input(relative).output();
-    let near = graph
-        .node("LessOrEqual")
-        .inputs([&distance, &reach])
-        .output();
+    let near = graph.node("LessOrEqual").inputs([&distance, &reach]).output();
     graph.node("Where").inputs([&near, &zero, &masked]).output()
 }
 
@@ -150,25 +120,11 @@ pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) ->
 /// stands `fill`. `x` has its blocks in dimension 2.
 pub(crate) fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> Value {
     let graph = &mut b.graph;
-    let [fill, one_each, blocks] = [
-        graph.scalar(fill),
-        graph.int64s(&[1, 1]),
-        graph.int64s(&[2]),
-    ];
-    let padded = graph
-        .node("Pad")
-        .inputs([x, &one_each, &fill, &blocks])
-        .output();
+    let [fill, one_each, blocks] = [graph.scalar(fill), graph.int64s(&[1, 1]), graph.int64s(&[2])];
+    let padded = graph.node("Pad").inputs([x, &one_each, &fill, &blocks]).output();
     let parts = [(0, -2), (1, -1), (2, i64::MAX)].map(|(from, to)| {
         let [from, to] = [graph.int64s(&[from]), graph.int64s(&[to])];
-        graph
-            .node("Slice")
-            .inputs([&padded, &from, &to, &blocks])
-            .output()
+        graph.node("Slice").inputs([&padded, &from, &to, &blocks]).output()
     });
-    graph
-        .node("Concat")
-        .inputs(&parts)
-        .int("axis", axis)
-        .output()
+    graph.node("Concat").inputs(&parts).int("axis", axis).output()
 }

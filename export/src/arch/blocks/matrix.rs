@@ -84,11 +84,7 @@ impl Matrix {
                 Form::Packed(Packed::of(b, name, dims, &mut *packing)?)
             }
         };
-        Ok(Self {
-            form,
-            size_out,
-            size_in,
-        })
+        Ok(Self { form, size_out, size_in })
     }
 
     /// `activation(x · matrixᵀ + bias)`: `[rows, size_in]` to `[rows, size_out]`.

@@ -48,10 +48,7 @@ impl Norm {
         match self.kind {
             NormKind::Layer => {
                 let bias = self.bias(b, name)?;
-                let node = b
-                    .graph
-                    .node("LayerNormalization")
-                    .inputs([x, &scale, &bias]);
+                let node = b.graph.node("LayerNormalization").inputs([x, &scale, &bias]);
                 Ok(node.int("axis", -1).float("epsilon", self.epsilon).output())
             }
             NormKind::RootMeanSquare => {
@@ -97,14 +94,11 @@ impl Norm {
         let node = match self.kind {
             NormKind::Layer => {
                 let bias = self.bias(b, name)?;
-                b.graph
-                    .contrib("SkipLayerNormalization")
-                    .inputs([x, residual, &scale, &bias])
+                b.graph.contrib("SkipLayerNormalization").inputs([x, residual, &scale, &bias])
             }
-            NormKind::RootMeanSquare => b
-                .graph
-                .contrib("SkipSimplifiedLayerNormalization")
-                .inputs([x, residual, &scale]),
+            NormKind::RootMeanSquare => {
+                b.graph.contrib("SkipSimplifiedLayerNormalization").inputs([x, residual, &scale])
+            }
         };
         let [normalized, sum] = node.float("epsilon", self.epsilon).pick([0, 3]);
         Ok((normalized, sum))
@@ -172,12 +166,7 @@ impl ResidualStream {
             }
             _ => x.clone(),
         };
-        Ok(Self {
-            norm,
-            names,
-            residual: x.clone(),
-            input,
-        })
+        Ok(Self { norm, names, residual: x.clone(), input })
     }
 
     /// What the next sublayer reads; after the last one, the result of the stack.
@@ -187,10 +176,7 @@ impl ResidualStream {
 
     /// Takes a sublayer's result into the stream.
     pub(crate) fn add(&mut self, b: &mut Builder<'_, '_>, x: &Value) -> Result<()> {
-        let name = self
-            .names
-            .next()
-            .expect("a norm is named for every sublayer");
+        let name = self.names.next().expect("a norm is named for every sublayer");
         let (normalized, sum) = self.norm.add(b, &name, x, &self.residual)?;
         self.residual = match self.norm.placement {
             Placement::Pre => sum,

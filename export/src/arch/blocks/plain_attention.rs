@@ -14,11 +14,7 @@ pub(crate) const MASKED: f32 = f32::MIN;
 /// of `mask`, `[batch, source]`, which has 1 for a token and 0 for padding.
 pub(crate) fn additive_mask(graph: &mut Graph, mask: &Value) -> Value {
     let [one, masked] = [graph.scalar(1.0), graph.scalar(MASKED)];
-    let mask = graph
-        .node("Cast")
-        .input(mask)
-        .int("to", Float as i64)
-        .output();
+    let mask = graph.node("Cast").input(mask).int("to", Float as i64).output();
     let padding = graph.node("Sub").inputs([&one, &mask]).output();
     graph.node("Mul").inputs([&padding, &masked]).output()
 }
@@ -41,20 +37,16 @@ pub(crate) fn scores(
     let mut order: Vec<i64> = (0..dimensions as i64).collect();
     order.swap(dimensions - 2, dimensions - 1);
     let graph = &mut b.graph;
-    let key = graph
-        .node("Transpose")
-        .input(key)
-        .ints("perm", &order)
-        .output();
+    let key = graph.node("Transpose").input(key).ints("perm", &order).output();
     graph.node("MatMul").inputs([query, &key]).output()
 }
 
 /// The weight of each key: the softmax of the scores and of what is added to them.
 pub(crate) fn probs(b: &mut Builder<'_, '_>, scores: &Value, added: &[&Value]) -> Value {
     let graph = &mut b.graph;
-    let sum = added.iter().fold(scores.clone(), |sum, added| {
-        graph.node("Add").inputs([&sum, added]).output()
-    });
+    let sum = added
+        .iter()
+        .fold(scores.clone(), |sum, added| graph.node("Add").inputs([&sum, added]).output());
     graph.node("Softmax").input(&sum).int("axis", -1).output()
 }
 
@@ -71,10 +63,6 @@ pub(crate) fn attend(
     let probs = probs(b, &scores, added);
     let graph = &mut b.graph;
     let attended = graph.node("MatMul").inputs([&probs, value]).output();
-    let attended = graph
-        .node("Transpose")
-        .input(&attended)
-        .ints("perm", &[0, 2, 1, 3])
-        .output();
+    let attended = graph.node("Transpose").input(&attended).ints("perm", &[0, 2, 1, 3]).output();
     flatten(b, &attended, heads.hidden())
 }

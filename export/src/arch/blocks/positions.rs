@@ -85,15 +85,9 @@ impl PositionTable {
                 let [from, axis] = [graph.int64s(&[first]), graph.int64s(&[0])];
                 let to = match first {
                     0 => inputs.source_length.clone(),
-                    _ => graph
-                        .node("Add")
-                        .inputs([&inputs.source_length, &from])
-                        .output(),
+                    _ => graph.node("Add").inputs([&inputs.source_length, &from]).output(),
                 };
-                Ok(graph
-                    .node("Slice")
-                    .inputs([&table, &from, &to, &axis])
-                    .output())
+                Ok(graph.node("Slice").inputs([&table, &from, &to, &axis]).output())
             }
         }
     }
@@ -220,11 +214,7 @@ fn not_padding(b: &mut Builder<'_, '_>, ids: &Value, padding: u32) -> Value {
     let padding = b.graph.int64s(&[i64::from(padding)]);
     let equal = b.graph.node("Equal").inputs([ids, &padding]).output();
     let other = b.graph.node("Not").input(&equal).output();
-    b.graph
-        .node("Cast")
-        .input(&other)
-        .int("to", Int64 as i64)
-        .output()
+    b.graph.node("Cast").input(&other).int("to", Int64 as i64).output()
 }
 
 /// `count * mask + padding`: where each token stands.
@@ -282,12 +272,7 @@ mod tests {
         let (fast, slow) = (3f64, 3f64 / 100.0);
         assert_eq!(
             row,
-            [
-                fast.sin() as f32,
-                slow.sin() as f32,
-                fast.cos() as f32,
-                slow.cos() as f32
-            ]
+            [fast.sin() as f32, slow.sin() as f32, fast.cos() as f32, slow.cos() as f32]
         );
     }
 

@@ -49,10 +49,8 @@ impl RelativeBias {
         heads: usize,
         bidirectional: bool,
     ) -> Result<Self> {
-        let (buckets_field, distance_field) = (
-            "relative_attention_num_buckets",
-            "relative_attention_max_distance",
-        );
+        let (buckets_field, distance_field) =
+            ("relative_attention_num_buckets", "relative_attention_max_distance");
         let bias = Self {
             buckets: config.size_or(buckets_field, 32)?,
             max_distance: config.size_or(distance_field, 128)?,
@@ -178,10 +176,7 @@ pub(crate) fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs
     let [rows, columns] = [b.graph.int64s(&[1]), b.graph.int64s(&[0])];
     let graph = &mut b.graph;
     let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
-    let keys = graph
-        .node("Unsqueeze")
-        .inputs([&positions, &columns])
-        .output();
+    let keys = graph.node("Unsqueeze").inputs([&positions, &columns]).output();
     graph.node("Sub").inputs([&keys, &queries]).output()
 }
 
@@ -190,12 +185,7 @@ pub(crate) fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) 
     if let Some(window) = inputs.window() {
         return window.relative(b);
     }
-    let past = b
-        .graph
-        .node("Cast")
-        .input(&inputs.past_length)
-        .int("to", Int64 as i64)
-        .output();
+    let past = b.graph.node("Cast").input(&inputs.past_length).int("to", Int64 as i64).output();
     let one = b.graph.int64s(&[1]);
     let total = b.graph.node("Add").inputs([&past, &one]).output();
     let positions = b.graph.range(&total);
@@ -225,27 +215,18 @@ mod tests {
     fn buckets_are_those_of_transformers() {
         let found = buckets(
             true,
-            [
-                0, 1, 7, 8, 11, 12, 15, 16, 22, 23, 31, 32, 45, 46, 63, 64, 90, 91, 127, 1000,
-            ]
-            .into_iter(),
+            [0, 1, 7, 8, 11, 12, 15, 16, 22, 23, 31, 32, 45, 46, 63, 64, 90, 91, 127, 1000]
+                .into_iter(),
         );
         assert_eq!(
             found,
-            [
-                0, 17, 23, 24, 24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 31
-            ]
+            [0, 17, 23, 24, 24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 31]
         );
         let found = buckets(
             false,
-            [
-                5, 0, -1, -15, -16, -18, -19, -20, -21, -23, -24, -63, -64, -112, -113, -500,
-            ]
-            .into_iter(),
+            [5, 0, -1, -15, -16, -18, -19, -20, -21, -23, -24, -63, -64, -112, -113, -500]
+                .into_iter(),
         );
-        assert_eq!(
-            found,
-            [0, 0, 1, 15, 16, 16, 17, 17, 18, 18, 19, 26, 26, 30, 31, 31]
-        );
+        assert_eq!(found, [0, 0, 1, 15, 16, 16, 17, 17, 18, 18, 19, 26, 26, 30, 31, 31]);
     }
 }

@@ -165,14 +165,12 @@ impl Stack {
             b.scoped(&name, |b| {
                 let attention = b.scoped("self_attention", |b| {
                     let name = format!("{name}.{self_attention}");
-                    self.attention
-                        .self_attention(b, &name, stream.input(), inputs, cache)
+                    self.attention.self_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
                 let attention = b.scoped("cross_attention", |b| {
                     let name = self.cross_attention(layer);
-                    self.attention
-                        .cross_attention(b, &name, stream.input(), inputs, cache)
+                    self.attention.cross_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
                 let inner = self.inner(b, &name, stream.input())?;
@@ -184,11 +182,7 @@ impl Stack {
 
     /// Checkpoint prefix of a layer's cross-attention.
     pub(crate) fn cross_attention(&self, layer: usize) -> String {
-        format!(
-            "{}.{}",
-            self.names.layer(layer),
-            self.names.cross_attention[0]
-        )
+        format!("{}.{}", self.names.layer(layer), self.names.cross_attention[0])
     }
 
     fn inner(&self, b: &mut Builder<'_, '_>, layer: &str, x: &Value) -> Result<Value> {
@@ -196,9 +190,7 @@ impl Stack {
             "" => layer.to_owned(),
             below => format!("{layer}.{below}"),
         };
-        b.scoped("feed_forward", |b| {
-            self.feed_forward.apply(b, &name, x, self.attention.hidden)
-        })
+        b.scoped("feed_forward", |b| self.feed_forward.apply(b, &name, x, self.attention.hidden))
     }
 
     /// Names of the norms in the order in which they run.

@@ -18,10 +18,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, Fault> {
     let folder = zip
         .names()
         .iter()
-        .find_map(|name| {
-            name.strip_suffix("data.pkl")
-                .filter(|folder| folder.ends_with('/'))
-        })
+        .find_map(|name| name.strip_suffix("data.pkl").filter(|folder| folder.ends_with('/')))
         .ok_or_else(|| fault("is a zip archive without data.pkl: torch.save did not write it"))?;
     let contents = |name: &str| zip.contents(&format!("{folder}{name}")).map_err(fault);
     if contents("constants.pkl")?.is_some() {
@@ -37,9 +34,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, Fault> {
     let mut storages = HashMap::new();
     for (_, spec) in &specs {
         if !storages.contains_key(&spec.storage)
-            && let Some(range) = zip
-                .range(&format!("{folder}data/{}", spec.storage))
-                .transpose()
+            && let Some(range) = zip.range(&format!("{folder}data/{}", spec.storage)).transpose()
         {
             storages.insert(spec.storage.clone(), range);
         }

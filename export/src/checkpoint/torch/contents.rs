@@ -6,10 +6,8 @@ use std::ops::Range;
 use super::pickle::TensorSpec;
 
 /// Tensors by name, and the bytes of the file that each storage takes, or what is wrong with it.
-pub(super) type Contents = (
-    Vec<(String, TensorSpec)>,
-    HashMap<String, Result<Range<usize>, &'static str>>,
-);
+pub(super) type Contents =
+    (Vec<(String, TensorSpec)>, HashMap<String, Result<Range<usize>, &'static str>>);
 
 /// To follow the file's name.
 pub(super) const BIG_ENDIAN: &str =

@@ -34,16 +34,9 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<(String, Located)>> {
         .map(|(name, spec)| {
             let storage = storages.get(&spec.storage).cloned();
             let storage = storage.unwrap_or(Err("refers to a storage that the file lacks"));
-            match storage
-                .map_err(str::to_owned)
-                .and_then(|range| locate(range, spec))
-            {
+            match storage.map_err(str::to_owned).and_then(|range| locate(range, spec)) {
                 Ok(located) => Ok((name, located)),
-                Err(problem) => Err(Error::BadTensor {
-                    file: file.to_owned(),
-                    name,
-                    problem,
-                }),
+                Err(problem) => Err(Error::BadTensor { file: file.to_owned(), name, problem }),
             }
         })
         .collect()
@@ -71,10 +64,7 @@ fn locate(storage: Range<usize>, spec: TensorSpec) -> Result<Located, String> {
     if end > storage.len() {
         return Err(too_small.to_owned());
     }
-    Ok(Located {
-        layout,
-        start: storage.start + offset,
-    })
+    Ok(Located { layout, start: storage.start + offset })
 }
 
 /// What a `.bin` is that `torch.save` did not write in either form, to follow its name.

@@ -44,16 +44,9 @@ impl<'a> Zip<'a> {
     /// Reads the central directory at the end of `bytes`.
     pub(super) fn open(bytes: &'a [u8]) -> Parsed<Self> {
         let directory = directory(bytes)?;
-        let mut rest = Fields {
-            bytes: bytes
-                .get(directory)
-                .ok_or("has a directory beyond its end")?,
-        };
-        let mut zip = Self {
-            bytes,
-            entries: HashMap::new(),
-            names: Vec::new(),
-        };
+        let mut rest =
+            Fields { bytes: bytes.get(directory).ok_or("has a directory beyond its end")? };
+        let mut zip = Self { bytes, entries: HashMap::new(), names: Vec::new() };
         while !rest.bytes.is_empty() {
             let (name, entry) = central_header(&mut rest)?;
             // Names that are not UTF-8 cannot be asked for.
@@ -90,12 +83,8 @@ impl<'a> Zip<'a> {
         // The local header repeats the name and has an extra field of its own length (torch pads
         // with it so that the contents are aligned), so that only it says where the contents begin.
         let header = usize::try_from(entry.header).map_err(|_| "has an entry beyond its end")?;
-        let mut local = Fields {
-            bytes: self
-                .bytes
-                .get(header..)
-                .ok_or("has an entry beyond its end")?,
-        };
+        let mut local =
+            Fields { bytes: self.bytes.get(header..).ok_or("has an entry beyond its end")? };
         if local.take(4)? != LOCAL {
             return Err("has an entry without a header");
         }
@@ -127,32 +116,23 @@ fn directory(bytes: &[u8]) -> Parsed<Range<usize>> {
                 && usize::from(u16::from_le_bytes([bytes[at + 20], bytes[at + 21]])) == last - at
         })
         .ok_or(CUT)?;
-    let mut end = Fields {
-        bytes: &bytes[at + 12..],
-    };
+    let mut end = Fields { bytes: &bytes[at + 12..] };
     let (mut size, mut offset) = (u64::from(end.u32()?), u64::from(end.u32()?));
 
     // A zip64 locator, when there is one, lies right before; it is needed when a value is maximal.
     if let Some(locator) = at.checked_sub(20)
         && bytes[locator..].starts_with(LOCATOR64)
     {
-        let mut locator = Fields {
-            bytes: &bytes[locator + 8..],
-        };
+        let mut locator = Fields { bytes: &bytes[locator + 8..] };
         let end64 = usize::try_from(locator.u64()?).map_err(|_| CUT)?;
-        let mut end64 = Fields {
-            bytes: bytes.get(end64..).ok_or(CUT)?,
-        };
+        let mut end64 = Fields { bytes: bytes.get(end64..).ok_or(CUT)? };
         if end64.take(4)? != END64 {
             return Err(CUT);
         }
         end64.take(36)?;
         (size, offset) = (end64.u64()?, end64.u64()?);
     }
-    let stop = offset
-        .checked_add(size)
-        .filter(|&stop| stop <= at as u64)
-        .ok_or(CUT)?;
+    let stop = offset.checked_add(size).filter(|&stop| stop <= at as u64).ok_or(CUT)?;
     // Both fit: `stop` is no larger than an index into `bytes`.
     Ok(offset as usize..stop as usize)
 }
@@ -170,17 +150,13 @@ fn central_header<'a>(fields: &mut Fields<'a>) -> Parsed<(&'a [u8], Entry)> {
     fields.take(8)?;
     let mut header = u64::from(fields.u32()?);
     let name = fields.take(lengths[0])?;
-    let mut extra = Fields {
-        bytes: fields.take(lengths[1])?,
-    };
+    let mut extra = Fields { bytes: fields.take(lengths[1])? };
     fields.take(lengths[2])?;
 
     // The zip64 field (4.5.3) holds, in this order, those of the values that are maximal above.
     while extra.bytes.len() >= 4 {
         let (id, length) = (extra.u16()?, usize::from(extra.u16()?));
-        let mut field = Fields {
-            bytes: extra.take(length)?,
-        };
+        let mut field = Fields { bytes: extra.take(length)? };
         if id == 1 {
             for value in [&mut size, &mut stored, &mut header] {
                 if *value == u64::from(u32::MAX) {
@@ -189,16 +165,7 @@ fn central_header<'a>(fields: &mut Fields<'a>) -> Parsed<(&'a [u8], Entry)> {
             }
         }
     }
-    Ok((
-        name,
-        Entry {
-            flags,
-            method,
-            size,
-            stored,
-            header,
-        },
-    ))
+    Ok((name, Entry { flags, method, size, stored, header }))
 }
 
 /// Little-endian fields, one after another.
@@ -208,19 +175,13 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn take(&mut self, count: usize) -> Parsed<&'a [u8]> {
-        let (head, rest) = self
-            .bytes
-            .split_at_checked(count)
-            .ok_or("has a damaged directory")?;
+        let (head, rest) = self.bytes.split_at_checked(count).ok_or("has a damaged directory")?;
         self.bytes = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Parsed<[u8; N]> {
-        let (head, rest) = self
-            .bytes
-            .split_first_chunk()
-            .ok_or("has a damaged directory")?;
+        let (head, rest) = self.bytes.split_first_chunk().ok_or("has a damaged directory")?;
         self.bytes = rest;
         Ok(*head)
     }

@@ -91,22 +91,13 @@ fn attend_with(
     scores.resize(QUERIES * score_row, 0.0);
     prob_blocks.resize(QUERIES / SIDE * length_blocks, SplitBlock::ZERO);
     attended.resize(QUERIES * attended_row, 0.0);
-    let rows_of = |matrix, count| Rows {
-        matrix,
-        stride: head.stride,
-        size,
-        count,
-    };
+    let rows_of = |matrix, count| Rows { matrix, stride: head.stride, size, count };
     let (keys, values) = (rows_of(head.keys, length), rows_of(head.values, length));
     for (index, block) in key_blocks.iter_mut().enumerate() {
         split_keys(&keys, [index / size_blocks, index % size_blocks], block);
     }
     for (index, block) in value_blocks.iter_mut().enumerate() {
-        split_values(
-            &values,
-            [index % length_blocks, index / length_blocks],
-            block,
-        );
+        split_values(&values, [index % length_blocks, index / length_blocks], block);
     }
     // One over the sum of each query's probabilities.
     let mut inv_sums = [0.0; QUERIES];
@@ -286,10 +277,7 @@ fn round([first, second]: [__m512; 2]) -> __m512i {
 fn widen(halves: __m512i) -> [__m512i; 2] {
     let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(halves));
     let second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(halves));
-    [
-        _mm512_slli_epi32::<16>(first),
-        _mm512_slli_epi32::<16>(second),
-    ]
+    [_mm512_slli_epi32::<16>(first), _mm512_slli_epi32::<16>(second)]
 }
 
 /// Stores a row of a register.
@@ -322,14 +310,8 @@ fn exp_and_inv_sum(scores: &[f32], blocks: &mut [SplitBlock], row: usize) -> f32
     let mut sums = [_mm512_setzero_ps(); 2];
     for (scores, block) in scores.chunks_exact(SIDE).zip(blocks) {
         let [first, second] = load(scores, SIDE);
-        let probs = [
-            exp(_mm512_sub_ps(first, max)),
-            exp(_mm512_sub_ps(second, max)),
-        ];
-        sums = [
-            _mm512_add_ps(sums[0], probs[0]),
-            _mm512_add_ps(sums[1], probs[1]),
-        ];
+        let probs = [exp(_mm512_sub_ps(first, max)), exp(_mm512_sub_ps(second, max))];
+        sums = [_mm512_add_ps(sums[0], probs[0]), _mm512_add_ps(sums[1], probs[1])];
         store(block, row, split(probs));
     }
     1.0 / _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))

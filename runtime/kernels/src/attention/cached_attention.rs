@@ -342,10 +342,7 @@ mod tests {
         (0..size)
             .map(|column| {
                 let values = values.chunks(size).map(|value| f64::from(value[column]));
-                values
-                    .zip(&weights)
-                    .map(|(value, weight)| value * weight / all)
-                    .sum()
+                values.zip(&weights).map(|(value, weight)| value * weight / all).sum()
             })
             .collect()
     }

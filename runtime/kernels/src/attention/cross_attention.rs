@@ -90,14 +90,7 @@ impl<E: StoredKv> CrossAttention<'_, E> {
     ///
     /// When a slice is shorter than the sizes say.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
-        let &Self {
-            batch,
-            beams,
-            source,
-            heads,
-            size,
-            ..
-        } = self;
+        let &Self { batch, beams, source, heads, size, .. } = self;
         if attended.is_empty() || source == 0 {
             attended.fill(0.0);
             return Ok(());

@@ -73,10 +73,8 @@ impl<'a> KeyMask<'a> {
     /// hidden: every position has the same probability, as with the smallest finite number for a
     /// masked score.
     pub(super) fn new(mask: &'a [i32]) -> Self {
-        let length = mask
-            .iter()
-            .rposition(|&visible| visible != 0)
-            .map_or(mask.len(), |last| last + 1);
+        let length =
+            mask.iter().rposition(|&visible| visible != 0).map_or(mask.len(), |last| last + 1);
         let mask = &mask[..length];
         let some = mask.iter().any(|&visible| visible != 0);
         let hidden = (mask.contains(&0) && some).then_some(mask);
@@ -95,11 +93,7 @@ impl<'a> KeyMask<'a> {
         }
         if let Some(mask) = self.hidden {
             for (score, &visible) in visible.iter_mut().zip(mask) {
-                *score = if visible == 0 {
-                    f32::NEG_INFINITY
-                } else {
-                    *score
-                };
+                *score = if visible == 0 { f32::NEG_INFINITY } else { *score };
             }
         }
         padding.fill(f32::NEG_INFINITY);
@@ -167,13 +161,7 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
             let probs = &mut probs[rows.start * stride..];
             let mut block = first;
             while block < (first + BLOCKS).min(blocks) {
-                let tile = Scores {
-                    head,
-                    first: rows.start,
-                    first_block: block,
-                    probs,
-                    stride,
-                };
+                let tile = Scores { head, first: rows.start, first_block: block, probs, stride };
                 block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
             }
         }
@@ -213,9 +201,7 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
 /// Cuts rows into tiles of [`MAX_ROWS`] at most.
 fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
     let tile = rows.div_ceil(rows.div_ceil(MAX_ROWS).max(1)).max(1);
-    (0..rows)
-        .step_by(tile)
-        .map(move |first| first..(first + tile).min(rows))
+    (0..rows).step_by(tile).map(move |first| first..(first + tile).min(rows))
 }
 
 /// Scores of queries, from row `first` on, with blocks of keys, from `first_block` on.
@@ -262,8 +248,7 @@ impl<E: FloatElement> Microkernel for Scores<'_, E> {
             for (block, sums) in sums.iter().enumerate() {
                 let first = row * stride + (self.first_block + block) * LANES;
                 let probs = self.probs[first..].first_chunk_mut();
-                sums.times(L::splat(head.scale))
-                    .store(probs.expect("whole blocks"));
+                sums.times(L::splat(head.scale)).store(probs.expect("whole blocks"));
             }
         }
     }
@@ -421,10 +406,7 @@ pub(super) fn pack_values<E: FloatElement>(
 ) {
     for (position, packed) in packed.chunks_exact_mut(padded_head_size(size)).enumerate() {
         packed.fill(E::default());
-        if let Some(row) = rows
-            .get(position * stride..)
-            .filter(|row| row.len() >= size)
-        {
+        if let Some(row) = rows.get(position * stride..).filter(|row| row.len() >= size) {
             E::store(&row[..size], &mut packed[..size]);
         }
     }
@@ -460,11 +442,7 @@ pub(super) mod tests {
                 let values = values.iter().map(|&value| f16::from_f32(value).to_f32());
                 values.collect()
             };
-            Self {
-                keys: in_halves(&self.keys),
-                values: in_halves(&self.values),
-                ..self.clone()
-            }
+            Self { keys: in_halves(&self.keys), values: in_halves(&self.values), ..self.clone() }
         }
 
         /// The result of a row in double precision, for scores multiplied with 0.5.
@@ -485,13 +463,7 @@ pub(super) mod tests {
             let weights: Vec<f64> = scores
                 .iter()
                 .zip(&self.mask)
-                .map(|(score, &visible)| {
-                    if all || visible != 0 {
-                        score.exp()
-                    } else {
-                        0.0
-                    }
-                })
+                .map(|(score, &visible)| if all || visible != 0 { score.exp() } else { 0.0 })
                 .collect();
             let sum: f64 = weights.iter().sum();
             (0..size)

@@ -68,10 +68,7 @@ impl<'a> ScoreBias<'a> {
         let stride = |count, size| if count == 1 { 0 } else { size };
         fits.then(|| Self {
             values,
-            strides: [
-                stride(bias_batch, bias_heads * plane),
-                stride(bias_heads, plane),
-            ],
+            strides: [stride(bias_batch, bias_heads * plane), stride(bias_heads, plane)],
         })
     }
 
@@ -139,9 +136,7 @@ fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
     thread_local! {
         static SCRATCH: RefCell<PackedScratch> = RefCell::default();
     }
-    let &SelfAttentionHead {
-        stride, size, rows, ..
-    } = head;
+    let &SelfAttentionHead { stride, size, rows, .. } = head;
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.keys.resize(padded_positions(rows) * size, 0.0);
         scratch.values.resize(rows * padded_head_size(size), 0.0);

@@ -26,11 +26,7 @@ const PREFETCH_DISTANCE: usize = 32;
 
 /// Panels of a tile that suit so many rows.
 pub(super) fn panels_per_tile(rows: usize) -> usize {
-    if rows <= LOW_ROWS {
-        LOW_PANELS
-    } else {
-        HIGH_PANELS
-    }
+    if rows <= LOW_ROWS { LOW_PANELS } else { HIGH_PANELS }
 }
 
 /// The type of a weight.
@@ -119,11 +115,7 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     products: &mut [[f32; PANEL]],
 ) {
     let size_in = product.size_in;
-    let max_rows = if is_wide::<L>() && rows > LOW_ROWS {
-        HIGH_ROWS
-    } else {
-        LOW_ROWS
-    };
+    let max_rows = if is_wide::<L>() && rows > LOW_ROWS { HIGH_ROWS } else { LOW_ROWS };
     let tile = rows.div_ceil(rows.div_ceil(max_rows).max(1)).max(1);
     // A single tile needs nothing to stay in a cache.
     let step = if rows > tile { KC } else { size_in };
@@ -224,11 +216,7 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
         // SAFETY: rows and panels are there, as the caller promises.
         unsafe {
             let x = self.product.x.as_ptr().add(self.first_row * size_in);
-            let weights = self
-                .product
-                .weights
-                .as_ptr()
-                .add(self.first_panel * size_in);
+            let weights = self.product.weights.as_ptr().add(self.first_panel * size_in);
             let products = self.products.as_mut_ptr();
             let products = products.add(self.first_row * panels + self.first_panel);
             let mut sums = [[L::splat(0.0); NR]; MR];
@@ -284,9 +272,7 @@ mod tests {
             for weights in weights.chunks(size_in) {
                 exact.push(std::array::from_fn(|output| {
                     let terms = x.iter().zip(weights);
-                    terms
-                        .map(|(&x, weights)| f64::from(x) * weights[output].to_f64())
-                        .sum()
+                    terms.map(|(&x, weights)| f64::from(x) * weights[output].to_f64()).sum()
                 }));
             }
         }
@@ -299,13 +285,7 @@ mod tests {
         weights: &'a [[W; PANEL]],
         biases: &'a [[f32; PANEL]],
     ) -> Product<'a, W> {
-        Product {
-            x,
-            size_in,
-            weights,
-            biases,
-            activation: Activation::Relu,
-        }
+        Product { x, size_in, weights, biases, activation: Activation::Relu }
     }
 
     #[test]
@@ -313,15 +293,7 @@ mod tests {
         let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
         let biases = [bias; PANELS];
         let few = (1..=9).map(|rows| (rows, 70));
-        let sizes = [
-            (1, 1),
-            (2, 2),
-            (5, 3),
-            (13, 64),
-            (16, 65),
-            (19, 193),
-            (65, 7),
-        ];
+        let sizes = [(1, 1), (2, 2), (5, 3), (13, 64), (16, 65), (19, 193), (65, 7)];
         for (rows, size_in) in few.chain(sizes) {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
@@ -360,10 +332,7 @@ mod tests {
         of_all.activation = Activation::Identity;
         multiply::<Portable, f16>(&of_all, &mut products);
         for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
-            assert!(
-                (f64::from(*product) - exact).abs() < 1e-3,
-                "{product} and not {exact}"
-            );
+            assert!((f64::from(*product) - exact).abs() < 1e-3, "{product} and not {exact}");
         }
     }
 }

@@ -119,9 +119,8 @@ mod tests {
     #[test]
     fn rows_of_a_table_come_back() {
         let size_in = 5;
-        let packed: Vec<f16> = (0..2 * PANEL * size_in)
-            .map(|index| f16::from_f32(index as f32))
-            .collect();
+        let packed: Vec<f16> =
+            (0..2 * PANEL * size_in).map(|index| f16::from_f32(index as f32)).collect();
         for index in [0, 3, PANEL - 1, PANEL, 2 * PANEL - 1] {
             let mut row = vec![0.0; size_in];
             Fp16::row(&packed, &[], index, &mut row);

@@ -27,10 +27,7 @@ pub struct Int4 {
 impl Int4 {
     /// Weights that are multiplied with activations of so many bits, 1 to 8.
     pub fn new(activation_bits: u32) -> Self {
-        Self {
-            activation_bits,
-            instructions: Instructions::detect(),
-        }
+        Self { activation_bits, instructions: Instructions::detect() }
     }
 }
 
@@ -58,11 +55,7 @@ impl WeightFormat for Int4 {
         size_in: usize,
         activations: &mut BlockActivations,
     ) -> Result<(), P::Error> {
-        let layout = Layout {
-            stride: blocks(size_in) * BLOCK,
-            mr: 1,
-            group: GROUP,
-        };
+        let layout = Layout { stride: blocks(size_in) * BLOCK, mr: 1, group: GROUP };
         let BlockActivations { rounded, sums } = activations;
         rounded.fill(pool, x, size_in, layout, self.activation_bits)?;
         let inputs = rounded.bytes_from(0).as_chunks::<BLOCK>().0;
@@ -81,9 +74,7 @@ impl WeightFormat for Int4 {
         let blocks = blocks(layer.size_in);
         let scales = rounded.scales();
         let packed = layer.packed.as_chunks::<BLOCK_BYTES>().0;
-        let rows_per_pass = (ROW_BYTES / (blocks * BLOCK))
-            .max(1)
-            .next_multiple_of(MAX_ROWS);
+        let rows_per_pass = (ROW_BYTES / (blocks * BLOCK)).max(1).next_multiple_of(MAX_ROWS);
         let instructions = layer.format.instructions;
         let nr = panels_per_tile(instructions, layer.rows);
         let mut products: Products = Default::default();

@@ -31,12 +31,7 @@ impl Example {
         let sums = activations.chunks(BLOCK);
         let sums = sums.map(|block| block.iter().map(|&v| f32::from(v)).sum());
         let sums = sums.collect();
-        Self {
-            weights,
-            activations,
-            sums,
-            blocks,
-        }
+        Self { weights, activations, sums, blocks }
     }
 
     fn tile(&self, rows: Range<usize>, panels: Range<usize>) -> Tile<'_> {
@@ -121,16 +116,8 @@ fn nothing_saturates_at_the_extremes() {
     };
     for instructions in Instructions::available() {
         let mut products = [[0.0; PANEL]; MAX_PRODUCTS];
-        multiply(
-            instructions,
-            &example.tile(0..MAX_ROWS, 0..1),
-            &mut products,
-        );
+        multiply(instructions, &example.tile(0..MAX_ROWS, 0..1), &mut products);
         let expected = (3 * BLOCK * 255 * usize::from(MAX_INTEGER)) as f32;
-        assert_eq!(
-            products[..MAX_ROWS],
-            [[expected; PANEL]; MAX_ROWS],
-            "{instructions:?}"
-        );
+        assert_eq!(products[..MAX_ROWS], [[expected; PANEL]; MAX_ROWS], "{instructions:?}");
     }
 }

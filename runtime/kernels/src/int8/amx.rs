@@ -17,11 +17,7 @@ const REGISTER_BYTES: usize = ROWS * STEP;
 /// factors.
 pub(super) fn tile_shape(rows: usize) -> TileShape {
     let mr = rows.div_ceil(rows.div_ceil(MAX_ROWS));
-    TileShape {
-        mr,
-        nr: if mr > ROWS { 2 } else { 4 },
-        group: STEP,
-    }
+    TileShape { mr, nr: if mr > ROWS { 2 } else { 4 }, group: STEP }
 }
 
 /// Rows of each register. Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights.
@@ -131,10 +127,7 @@ impl Product {
 pub(super) fn multiply(registers: &mut TileRegisters, tile: &Tile<'_>, sums: &mut Sums) {
     const { assert!(STEP == ROW_BYTES && PANEL == ROWS) };
     let (rows, panels) = (tile.rows, tile.panels);
-    assert!(
-        (1..=MAX_ROWS).contains(&rows),
-        "1 to {MAX_ROWS} rows and not {rows}"
-    );
+    assert!((1..=MAX_ROWS).contains(&rows), "1 to {MAX_ROWS} rows and not {rows}");
     registers.configure(register_rows(rows));
     let panel_size = tile.stride * PANEL;
     let mut product = Product {

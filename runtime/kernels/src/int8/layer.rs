@@ -27,10 +27,7 @@ pub struct Int8 {
 impl Int8 {
     /// Weights that are multiplied with activations of so many bits, 1 to 8.
     pub fn new(activation_bits: u32) -> Self {
-        Self {
-            activation_bits,
-            instructions: Instructions::detect(),
-        }
+        Self { activation_bits, instructions: Instructions::detect() }
     }
 }
 
@@ -113,13 +110,7 @@ impl Int8Layer<'_> {
         panels: Range<usize>,
         y: &Disjoint<'_, f32>,
     ) {
-        let Layer {
-            format,
-            packed,
-            size_in,
-            size_out,
-            ..
-        } = *self.layer;
+        let Layer { format, packed, size_in, size_out, .. } = *self.layer;
         let stride = padded_inputs(size_in);
         let tiles_per_pass = (ROW_BYTES / (activations.stride() * self.shape.mr)).max(1);
         let mut multiplier = format.instructions.multiplier();
@@ -135,9 +126,7 @@ impl Int8Layer<'_> {
                     L1::fetch(self.sums.as_ptr().wrapping_add(next));
                 }
                 let panels_size = count * PANEL * stride;
-                let next = packed
-                    .as_ptr()
-                    .wrapping_add((panel + count) * PANEL * stride);
+                let next = packed.as_ptr().wrapping_add((panel + count) * PANEL * stride);
                 for (index, tile) in tiles.clone().enumerate() {
                     if tiles.len() > 1 {
                         // The next panels come from memory. Each tile prefetches a part of them, so

@@ -79,10 +79,7 @@ struct Tile<'a> {
     /// Inputs of an output: a multiple of [`BLOCK`].
     stride: usize,
     /// Bits of an activation, 8 at most.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "AVX2 alone asks")
-    )]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX2 alone asks"))]
     activation_bits: u32,
     /// `panels * stride * PANEL` weights, of [`MAX_WEIGHT`] at most.
     weights: &'a [i8],
@@ -191,11 +188,7 @@ impl Instructions {
             (Self::Avx512Vnni | Self::Amx, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,
         };
-        TileShape {
-            mr,
-            nr,
-            group: GROUP,
-        }
+        TileShape { mr, nr, group: GROUP }
     }
 
     /// A multiplier with these instructions.

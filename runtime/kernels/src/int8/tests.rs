@@ -103,7 +103,5 @@ fn a_short_panel_is_noticed() {
         weights: &[0; 16],
         panels: 1,
     };
-    Instructions::Portable
-        .multiplier()
-        .multiply(&tile, &mut [[0; PANEL]; MAX_SUMS]);
+    Instructions::Portable.multiplier().multiply(&tile, &mut [[0; PANEL]; MAX_SUMS]);
 }

@@ -122,14 +122,8 @@ unsafe fn avx2_paired<F: Prefetch, const MR: usize, const NR: usize>(
             F::fetch(weights.wrapping_add(PREFETCH_DISTANCE));
             F::fetch(weights.wrapping_add(PREFETCH_DISTANCE + 64));
             let weights = weights.cast::<__m256i>();
-            let first = [
-                _mm256_loadu_si256(weights),
-                _mm256_loadu_si256(weights.add(1)),
-            ];
-            let second = [
-                _mm256_loadu_si256(weights.add(2)),
-                _mm256_loadu_si256(weights.add(3)),
-            ];
+            let first = [_mm256_loadu_si256(weights), _mm256_loadu_si256(weights.add(1))];
+            let second = [_mm256_loadu_si256(weights.add(2)), _mm256_loadu_si256(weights.add(3))];
             let inputs = inputs.add(input * MR).cast::<i32>();
             for (row, acc) in acc.iter_mut().enumerate() {
                 let first_inputs = _mm256_set1_epi32(inputs.add(row).read_unaligned());
@@ -167,10 +161,7 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
                 let address = panels.add((panel * tile.stride + input) * PANEL);
                 F::fetch(address.wrapping_add(PREFETCH_DISTANCE));
                 let address = address.cast::<__m256i>();
-                *weights = [
-                    _mm256_loadu_si256(address),
-                    _mm256_loadu_si256(address.add(1)),
-                ];
+                *weights = [_mm256_loadu_si256(address), _mm256_loadu_si256(address.add(1))];
             }
             let inputs = inputs.add(input * MR).cast::<i32>();
             for (row, acc) in acc.iter_mut().enumerate() {
@@ -202,10 +193,7 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     let near_end = tile.stride.saturating_sub(AVX512_PREFETCH_DISTANCE / PANEL);
     for (range, distance) in [
         (0..near_end, AVX512_PREFETCH_DISTANCE),
-        (
-            near_end..tile.stride,
-            AVX512_PREFETCH_DISTANCE + (NR - 1) * panel_size,
-        ),
+        (near_end..tile.stride, AVX512_PREFETCH_DISTANCE + (NR - 1) * panel_size),
     ] {
         for input in range.step_by(GROUP) {
             // SAFETY: `input` stays below the stride, which is a multiple of a group and which both

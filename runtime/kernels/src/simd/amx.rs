@@ -49,13 +49,7 @@ impl Configuration {
         let (mut rows, mut row_bytes) = ([0; 16], [0; 16]);
         rows[..8].copy_from_slice(&rows_of_registers);
         row_bytes[..8].fill(ROW_BYTES as u16);
-        Self {
-            palette: 1,
-            start_row: 0,
-            reserved: [0; 14],
-            row_bytes,
-            rows,
-        }
+        Self { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
     }
 }
 
@@ -78,11 +72,7 @@ pub(crate) struct TileRegisters {
 impl TileRegisters {
     /// Registers of an element type, not configured yet.
     pub(crate) fn new(element_type: ElementType) -> Self {
-        Self {
-            element_type,
-            rows: None,
-            not_send: PhantomData,
-        }
+        Self { element_type, rows: None, not_send: PhantomData }
     }
 
     /// Gives the eight registers so many whole rows each, 1 to [`ROWS`]. A change of configuration
@@ -163,10 +153,7 @@ mod tests {
         let none = || TileRegisters::new(ElementType::Int8).configure([0; 8]);
         assert!(catch_unwind(none).is_err(), "every register has a row");
         let too_many = || TileRegisters::new(ElementType::Int8).configure([17; 8]);
-        assert!(
-            catch_unwind(too_many).is_err(),
-            "no register has so many rows"
-        );
+        assert!(catch_unwind(too_many).is_err(), "no register has so many rows");
         second();
     }
 }

@@ -67,11 +67,7 @@ fn widen(from: &[f16; LANES]) -> [f32; LANES] {
     from.map(|half| {
         let bits = u32::from(half.to_bits());
         let magnitude = (f32::from_bits((bits & 0x7fff) << 13) * OFFSET).to_bits();
-        let magnitude = if bits & 0x7c00 == 0x7c00 {
-            magnitude | 0x7f80_0000
-        } else {
-            magnitude
-        };
+        let magnitude = if bits & 0x7c00 == 0x7c00 { magnitude | 0x7f80_0000 } else { magnitude };
         f32::from_bits(magnitude | (bits & 0x8000) << 16)
     })
 }
@@ -173,11 +169,7 @@ fn store_halves_body<L: Lanes>(from: &[f32], to: &mut [f16]) {
         finite[..from.len()].copy_from_slice(from);
         for value in &mut finite {
             let nearest = value.clamp(-max, max);
-            *value = if value.abs() < f32::INFINITY {
-                nearest
-            } else {
-                *value
-            };
+            *value = if value.abs() < f32::INFINITY { nearest } else { *value };
         }
         L::load(&finite).store_half(&mut halves);
         to.copy_from_slice(&halves[..to.len()]);
@@ -188,10 +180,7 @@ fn store_halves_body<L: Lanes>(from: &[f32], to: &mut [f16]) {
 #[derive(Clone, Copy)]
 #[cfg_attr(
     target_arch = "aarch64",
-    allow(
-        dead_code,
-        reason = "tests alone use it where every processor has NEON"
-    )
+    allow(dead_code, reason = "tests alone use it where every processor has NEON")
 )]
 pub(crate) struct Portable([f32; LANES]);
 
@@ -221,9 +210,7 @@ unsafe impl Lanes for Portable {
     }
     #[inline(always)]
     fn add_product(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|lane| {
-            a.0[lane] * b.0[lane] + self.0[lane]
-        }))
+        Self(std::array::from_fn(|lane| a.0[lane] * b.0[lane] + self.0[lane]))
     }
     #[inline(always)]
     fn times(self, other: Self) -> Self {
@@ -368,10 +355,7 @@ mod x86_64 {
     unsafe fn narrow_avx(to: *mut f16, from: __m256) {
         // SAFETY: as the caller promises.
         unsafe {
-            _mm_storeu_si128(
-                to.cast(),
-                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from),
-            );
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from));
         };
     }
 
@@ -382,10 +366,7 @@ mod x86_64 {
     unsafe fn narrow_avx512(to: *mut f16, from: __m512) {
         // SAFETY: as the caller promises.
         unsafe {
-            _mm256_storeu_si256(
-                to.cast(),
-                _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from),
-            );
+            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from));
         };
     }
 

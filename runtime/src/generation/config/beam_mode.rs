@@ -42,9 +42,7 @@ impl BeamMode {
             return if num_beams == 1 {
                 Err(wrong("constrained search needs `num_beams` above 1"))
             } else if samples {
-                Err(wrong(
-                    "constrained search does not sample; leave out `do_sample`",
-                ))
+                Err(wrong("constrained search does not sample; leave out `do_sample`"))
             } else if groups > 1 || penalty > 0.0 {
                 Err(wrong(
                     "constrained search has no groups; leave out `num_beam_groups` and \
@@ -56,11 +54,7 @@ impl BeamMode {
         }
 
         let wrong = |name, value: String, reason: String| {
-            Err(ParameterError::Contradiction {
-                name,
-                value,
-                reason,
-            })
+            Err(ParameterError::Contradiction { name, value, reason })
         };
         if groups == 1 {
             return if penalty > 0.0 {
@@ -119,10 +113,7 @@ mod tests {
         let Ok(BeamMode::Constraints(found)) = resolve(&constraints) else {
             panic!("constraints");
         };
-        assert_eq!(
-            found,
-            [Constraint::Phrasal(vec![6]), Constraint::Phrasal(vec![5])]
-        );
+        assert_eq!(found, [Constraint::Phrasal(vec![6]), Constraint::Phrasal(vec![5])]);
         let plain = json!({"num_beams": 6, "num_beam_groups": 1, "diversity_penalty": 0.0});
         assert!(matches!(resolve(&plain), Ok(BeamMode::Plain)));
     }
@@ -130,22 +121,10 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         for (parameters, said) in [
-            (
-                json!({"num_beams": 4, "num_beam_groups": 3}),
-                "`num_beams`, which is 4",
-            ),
-            (
-                json!({"num_beam_groups": 2, "diversity_penalty": 1.0}),
-                "`num_beams`, which is 1",
-            ),
-            (
-                json!({"num_beams": 4, "num_beam_groups": 2}),
-                "`diversity_penalty` above 0",
-            ),
-            (
-                json!({"num_beams": 4, "diversity_penalty": 1.0}),
-                "`num_beam_groups` above 1",
-            ),
+            (json!({"num_beams": 4, "num_beam_groups": 3}), "`num_beams`, which is 4"),
+            (json!({"num_beam_groups": 2, "diversity_penalty": 1.0}), "`num_beams`, which is 1"),
+            (json!({"num_beams": 4, "num_beam_groups": 2}), "`diversity_penalty` above 0"),
+            (json!({"num_beams": 4, "diversity_penalty": 1.0}), "`num_beam_groups` above 1"),
             (
                 json!({
                     "num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0, "do_sample": true,
@@ -153,10 +132,7 @@ mod tests {
                 "`do_sample`",
             ),
             (json!({"force_words_ids": [[5]]}), "`num_beams` above 1"),
-            (
-                json!({"num_beams": 2, "do_sample": true, "force_words_ids": [[5]]}),
-                "`do_sample`",
-            ),
+            (json!({"num_beams": 2, "do_sample": true, "force_words_ids": [[5]]}), "`do_sample`"),
             (
                 json!({"num_beams": 2, "num_beam_groups": 2, "constraints": [[5]]}),
                 "`num_beam_groups`",

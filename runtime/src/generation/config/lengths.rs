@@ -62,13 +62,8 @@ impl Lengths {
         let min_length = usize::try_from(min_length).unwrap_or(0);
         // transformers warns. A caller who asks for both is told; a model's default only yields to
         // max_length.
-        let asked = [
-            ("min_new_tokens", params.min_new_tokens),
-            ("min_length", params.min_length),
-        ];
-        let mut asked = asked
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
+        let asked = [("min_new_tokens", params.min_new_tokens), ("min_length", params.min_length)];
+        let mut asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
         if let Some((name, value)) = asked.next()
             && min_length > max_length
         {
@@ -78,20 +73,13 @@ impl Lengths {
                 reason: format!("the longest sequence allowed has {max_length} tokens"),
             });
         }
-        Ok(Self {
-            prompt,
-            max_length,
-            min_length,
-            positions,
-            decided_by,
-        })
+        Ok(Self { prompt, max_length, min_length, positions, decided_by })
     }
 
     /// Most tokens that the decoder ever reads.
     pub(crate) fn longest_history(&self) -> usize {
         let longest = self.max_length;
-        self.positions
-            .map_or(longest, |positions| positions.min(longest))
+        self.positions.map_or(longest, |positions| positions.min(longest))
     }
 
     /// What to say where a sequence reaches the end of the decoder's positions.
@@ -128,9 +116,7 @@ fn prompt(
             start
         }
         (None, None) => {
-            return Err(ParameterError::Missing {
-                name: "decoder_start_token_id",
-            });
+            return Err(ParameterError::Missing { name: "decoder_start_token_id" });
         }
     };
     let mut prompt = merged.decoder_input_ids.clone().unwrap_or_default();

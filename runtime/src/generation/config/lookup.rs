@@ -31,10 +31,7 @@ impl Lookup {
         let single = matches!(strategy, Strategy::Greedy | Strategy::Sample(_)) && sequences == 1;
         if single {
             let ngram_size = merged.max_matching_ngram_size;
-            return Ok(Some(Self {
-                tokens,
-                ngram_size: ngram_size.unwrap_or(DEFAULT_NGRAM_SIZE),
-            }));
+            return Ok(Some(Self { tokens, ngram_size: ngram_size.unwrap_or(DEFAULT_NGRAM_SIZE) }));
         }
         match params.prompt_lookup_num_tokens {
             None => Ok(None),

@@ -172,14 +172,7 @@ impl GenerationConfig {
     /// Whether tokens are drawn at random.
     #[must_use]
     pub fn do_sample(&self) -> bool {
-        matches!(
-            self.strategy,
-            Strategy::Sample(_)
-                | Strategy::Beam {
-                    sampling: Some(_),
-                    ..
-                }
-        )
+        matches!(self.strategy, Strategy::Sample(_) | Strategy::Beam { sampling: Some(_), .. })
     }
 
     /// Whether this is beam search, whose tokens are final only at the end.
@@ -213,19 +206,13 @@ fn seconds(value: f64) -> Duration {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "literals of json! read best where they are used"
-)]
+#[allow(clippy::needless_pass_by_value, reason = "literals of json! read best where they are used")]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        max_target_positions: Some(64),
-        vocab_size: 100,
-    };
+    const LIMITS: Limits = Limits { max_target_positions: Some(64), vocab_size: 100 };
 
     fn resolve(defaults: Value, parameters: Value) -> Result<GenerationConfig, ParameterError> {
         let mut model = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
@@ -237,37 +224,19 @@ mod tests {
     }
 
     fn message(parameters: Value) -> String {
-        resolve(json!({}), parameters)
-            .expect_err("an error")
-            .to_string()
+        resolve(json!({}), parameters).expect_err("an error").to_string()
     }
 
     #[test]
     fn lengths_resolve_as_transformers_resolves_them() {
         let max = |defaults, parameters| {
-            resolve(defaults, parameters)
-                .expect("consistent")
-                .lengths
-                .max_length
+            resolve(defaults, parameters).expect("consistent").lengths.max_length
         };
-        assert_eq!(
-            max(json!({}), json!({})),
-            21,
-            "20 new tokens beside the start"
-        );
+        assert_eq!(max(json!({}), json!({})), 21, "20 new tokens beside the start");
         assert_eq!(max(json!({"max_length": 30}), json!({})), 30);
-        assert_eq!(
-            max(json!({"max_length": 30}), json!({"max_length": 12})),
-            12
-        );
-        assert_eq!(
-            max(json!({"max_length": 30}), json!({"max_new_tokens": 12})),
-            13
-        );
-        assert_eq!(
-            max(json!({"max_new_tokens": 5}), json!({"max_length": 30})),
-            6
-        );
+        assert_eq!(max(json!({"max_length": 30}), json!({"max_length": 12})), 12);
+        assert_eq!(max(json!({"max_length": 30}), json!({"max_new_tokens": 12})), 13);
+        assert_eq!(max(json!({"max_new_tokens": 5}), json!({"max_length": 30})), 6);
         assert_eq!(max(json!({}), json!({"decoder_input_ids": [5, 6]})), 23);
         assert_eq!(max(json!({}), json!({"decoder_input_ids": [0, 6]})), 22);
         let min = resolve(json!({"min_length": 9}), json!({"min_new_tokens": 3})).expect("fine");
@@ -276,10 +245,7 @@ mod tests {
 
     #[test]
     fn the_default_length_ends_with_the_models_positions() {
-        let limits = Limits {
-            max_target_positions: Some(16),
-            ..LIMITS
-        };
+        let limits = Limits { max_target_positions: Some(16), ..LIMITS };
         let model = json!({"decoder_start_token_id": 0});
         let config =
             GenerationConfig::resolve(model.as_object().expect("map"), &Default::default(), limits);
@@ -318,24 +284,11 @@ mod tests {
     #[test]
     fn the_models_own_faults_are_blamed_on_the_model() {
         let error = resolve(json!({"num_beams": 0}), json!({})).expect_err("no beams");
-        assert!(
-            error
-                .to_string()
-                .starts_with("in the model's generation_config.json:")
-        );
+        assert!(error.to_string().starts_with("in the model's generation_config.json:"));
         let error = resolve(json!({"forced_bos_token_id": 100}), json!({})).expect_err("no token");
-        assert!(
-            error
-                .to_string()
-                .starts_with("in the model's generation_config.json:")
-        );
+        assert!(error.to_string().starts_with("in the model's generation_config.json:"));
         let error = GenerationConfig::resolve(&Map::new(), &Default::default(), LIMITS);
-        assert!(
-            error
-                .expect_err("no start")
-                .to_string()
-                .contains("`decoder_start_token_id`")
-        );
+        assert!(error.expect_err("no start").to_string().contains("`decoder_start_token_id`"));
     }
 
     /// Each of these works in transformers, in a model's defaults as well as in a request.
@@ -384,25 +337,16 @@ mod tests {
     #[test]
     fn what_the_search_uses_is_judged() {
         for (used, name) in [
-            (
-                json!({"temperature": 0.0, "do_sample": true}),
-                "temperature",
-            ),
+            (json!({"temperature": 0.0, "do_sample": true}), "temperature"),
             (json!({"top_k": -1, "do_sample": true}), "top_k"),
             (json!({"top_p": -0.5, "do_sample": true}), "top_p"),
             (json!({"min_p": 1.5, "do_sample": true}), "min_p"),
             (json!({"typical_p": 0, "do_sample": true}), "typical_p"),
             (json!({"top_h": 0, "do_sample": 1}), "top_h"),
-            (
-                json!({"diversity_penalty": -1, "num_beams": 2}),
-                "diversity_penalty",
-            ),
+            (json!({"diversity_penalty": -1, "num_beams": 2}), "diversity_penalty"),
             (json!({"forced_bos_token_id": 100}), "forced_bos_token_id"),
             (json!({"bad_words_ids": [[5, 100]]}), "bad_words_ids"),
-            (
-                json!({"prompt_lookup_num_tokens": 0}),
-                "prompt_lookup_num_tokens",
-            ),
+            (json!({"prompt_lookup_num_tokens": 0}), "prompt_lookup_num_tokens"),
             (json!({"max_length": -3}), "max_length"),
             (json!({"repetition_penalty": 0}), "repetition_penalty"),
         ] {
@@ -418,17 +362,12 @@ mod tests {
                     "{error}"
                 );
             }
-            let error = resolve(defaults.take(), json!({}))
-                .expect_err(name)
-                .to_string();
+            let error = resolve(defaults.take(), json!({})).expect_err(name).to_string();
             assert!(error.contains(name), "{error}");
         }
         let error = resolve(json!({"early_stopping": 7, "num_beams": 2}), json!({}));
         let error = error.expect_err("beams use it").to_string();
-        assert!(
-            error.starts_with("in the model's generation_config.json"),
-            "{error}"
-        );
+        assert!(error.starts_with("in the model's generation_config.json"), "{error}");
     }
 
     #[test]
@@ -443,30 +382,17 @@ mod tests {
         let config = resolve(json!({}), json!({"max_length": 500})).expect("not reached yet");
         assert_eq!((config.max_length(), config.longest_history()), (500, 64));
         let said = config.lengths.beyond_positions(64).to_string();
-        assert!(
-            said.contains("`max_length` is 500") && said.contains("at most 65"),
-            "{said}"
-        );
+        assert!(said.contains("`max_length` is 500") && said.contains("at most 65"), "{said}");
         let config = resolve(json!({}), json!({"max_new_tokens": usize::MAX})).expect("the same");
         let said = config.lengths.beyond_positions(64).to_string();
-        assert!(
-            said.contains("`max_new_tokens`") && said.contains("at most 64"),
-            "{said}"
-        );
+        assert!(said.contains("`max_new_tokens`") && said.contains("at most 64"), "{said}");
     }
 
     #[test]
     fn rows_follow_the_strategy() {
-        let rows = |parameters| {
-            resolve(json!({}), parameters)
-                .expect("fine")
-                .rows_per_document()
-        };
+        let rows = |parameters| resolve(json!({}), parameters).expect("fine").rows_per_document();
         assert_eq!(rows(json!({})), 1);
         assert_eq!(rows(json!({"num_beams": 4, "num_return_sequences": 2})), 4);
-        assert_eq!(
-            rows(json!({"do_sample": true, "num_return_sequences": 3})),
-            3
-        );
+        assert_eq!(rows(json!({"do_sample": true, "num_return_sequences": 3})), 3);
     }
 }

@@ -13,17 +13,11 @@ pub(crate) enum Strategy {
     /// A random token at each step.
     Sample(Sampling),
     /// The best sequences; with `sampling`, candidates are drawn and not ranked.
-    Beam {
-        beams: Beams,
-        sampling: Option<Sampling>,
-    },
+    Beam { beams: Beams, sampling: Option<Sampling> },
     /// The best sequences of groups that differ; their number divides that of the beams.
     GroupBeam { beams: Beams, groups: usize },
     /// The best sequences that contain what they must.
-    ConstrainedBeam {
-        beams: Beams,
-        constraints: Vec<Constraint>,
-    },
+    ConstrainedBeam { beams: Beams, constraints: Vec<Constraint> },
 }
 
 /// Settings of beam search.
@@ -50,10 +44,7 @@ impl Strategy {
         let mode = BeamMode::resolve(merged, params)?;
         let num_beams = merged.num_beams.unwrap_or(1);
         let seed = merged.seed.unwrap_or(0);
-        let sampling = merged
-            .do_sample
-            .unwrap_or(false)
-            .then_some(Sampling { seed });
+        let sampling = merged.do_sample.unwrap_or(false).then_some(Sampling { seed });
         if num_beams == 1 {
             return Ok(sampling.map_or(Self::Greedy, Self::Sample));
         }
@@ -103,10 +94,9 @@ impl Strategy {
     ) -> Result<usize, ParameterError> {
         let wanted = merged.num_return_sequences.unwrap_or(1);
         let (most, reason) = match (self, self.beams()) {
-            (_, Some(Beams { num_beams, .. })) => (
-                num_beams,
-                format!("beam search finds at most `num_beams`, which is {num_beams}"),
-            ),
+            (_, Some(Beams { num_beams, .. })) => {
+                (num_beams, format!("beam search finds at most `num_beams`, which is {num_beams}"))
+            }
             (Self::Greedy, None) => (
                 1,
                 "greedy search finds one; set `num_beams` to that many, or `do_sample`".to_owned(),

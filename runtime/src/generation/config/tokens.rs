@@ -20,20 +20,11 @@ pub(crate) struct SpecialTokens {
 impl SpecialTokens {
     pub(super) fn resolve(merged: &GenerationParameters, vocab_size: usize) -> Self {
         let given = merged.eos_token_id.as_deref().unwrap_or_default();
-        let mut tokens = Self {
-            eos: Vec::new(),
-            end_count: given.len(),
-            pad: 0,
-            vocab_size,
-        };
+        let mut tokens = Self { eos: Vec::new(), end_count: given.len(), pad: 0, vocab_size };
         tokens.eos = tokens.known(Some(given));
         // transformers feeds any pad token and ignores what comes out of it.
         let pad = merged.pad_token_id.or(given.first().copied());
-        tokens.pad = tokens
-            .known(pad.as_slice().into())
-            .first()
-            .copied()
-            .unwrap_or(0);
+        tokens.pad = tokens.known(pad.as_slice().into()).first().copied().unwrap_or(0);
         tokens
     }
 
@@ -55,10 +46,7 @@ impl SpecialTokens {
             Some(id) => Err(ParameterError::Invalid {
                 name,
                 value: shown(id.to_string()),
-                allowed: format!(
-                    "below {}, the size of the model's vocabulary",
-                    self.vocab_size
-                ),
+                allowed: format!("below {}, the size of the model's vocabulary", self.vocab_size),
             }),
         }
     }

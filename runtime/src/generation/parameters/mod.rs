@@ -260,10 +260,7 @@ impl ModelDefaults {
         let mut parameters = GenerationParameters::default();
         let mut faults = Vec::new();
         for (name, value) in map {
-            match parameters
-                .set(name, value)
-                .and_then(|_| refuse(name, value))
-            {
+            match parameters.set(name, value).and_then(|_| refuse(name, value)) {
                 Ok(()) => {}
                 Err(fault) => faults.push(fault),
             }
@@ -301,10 +298,7 @@ fn refuse(name: &str, value: &Value) -> Result<(), Fault> {
         Some((name, scope)) if !is_off(name, value) => Err(Fault {
             name,
             scope: *scope,
-            error: ParameterError::NotSupported {
-                name,
-                value: shown(value.to_string()),
-            },
+            error: ParameterError::NotSupported { name, value: shown(value.to_string()) },
         }),
         _ => Ok(()),
     }
@@ -368,10 +362,7 @@ impl GenerationParameters {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "literals of json! read best where they are used"
-)]
+#[allow(clippy::needless_pass_by_value, reason = "literals of json! read best where they are used")]
 mod tests {
     use serde_json::json;
 
@@ -401,10 +392,7 @@ mod tests {
         assert_eq!(read.forced_eos_token_id, Some(vec![1, 2]));
         assert_eq!(
             read.sequence_bias,
-            Some(vec![SequenceBias {
-                token_ids: vec![6, 7],
-                bias: 2.0
-            }])
+            Some(vec![SequenceBias { token_ids: vec![6, 7], bias: 2.0 }])
         );
         assert_eq!(read.stop_strings, Some(vec!["end".to_owned()]));
     }
@@ -446,10 +434,7 @@ mod tests {
             json!({"stop_strings": [""]}),
             json!({"exponential_decay_length_penalty": [1]}),
         ] {
-            assert!(
-                matches!(read(bad.clone()), Err(ParameterError::Invalid { .. })),
-                "{bad}"
-            );
+            assert!(matches!(read(bad.clone()), Err(ParameterError::Invalid { .. })), "{bad}");
         }
         let long = message(json!({"num_beams": "x".repeat(1000)}));
         assert!(long.len() < 250, "{long}");
@@ -484,12 +469,7 @@ mod tests {
             json!(vec![[5]; 65]),
         ] {
             let names = ["force_words_ids", "constraints"];
-            assert!(
-                names
-                    .iter()
-                    .all(|name| read(json!({*name: bad.clone()})).is_err()),
-                "{bad}"
-            );
+            assert!(names.iter().all(|name| read(json!({*name: bad.clone()})).is_err()), "{bad}");
         }
     }
 
@@ -528,11 +508,7 @@ mod tests {
         assert_eq!(read.num_beams, Some(1));
         assert_eq!(read.do_sample, Some(true));
         assert_eq!(read.length_penalty, Some(2.0));
-        assert_eq!(
-            read.early_stopping,
-            Some(EarlyStopping::False),
-            "1 is not the constant True"
-        );
+        assert_eq!(read.early_stopping, Some(EarlyStopping::False), "1 is not the constant True");
         assert_eq!(read.temperature, Some(1.0));
         assert_eq!(read.eos_token_id, Some(vec![1]));
         assert_eq!(read.output_scores, Some(false));
@@ -557,25 +533,15 @@ mod tests {
             ("stop_strings", json!(["x".repeat(1025)]), "1024"),
         ] {
             let said = message(json!({name: list}));
-            assert!(
-                said.contains(name) && said.contains(limit) && said.len() < 400,
-                "{said}"
-            );
+            assert!(said.contains(name) && said.contains(limit) && said.len() < 400, "{said}");
         }
     }
 
     #[test]
     fn a_refused_stop_string_is_not_repeated() {
-        for value in [
-            json!("secret".repeat(500)),
-            json!(["secret", 5]),
-            json!({"secret": 1}),
-        ] {
+        for value in [json!("secret".repeat(500)), json!(["secret", 5]), json!({"secret": 1})] {
             let said = message(json!({"stop_strings": value}));
-            assert!(
-                !said.contains("secretsecret") && !said.contains("\"secret\""),
-                "{said}"
-            );
+            assert!(!said.contains("secretsecret") && !said.contains("\"secret\""), "{said}");
         }
     }
 
@@ -585,9 +551,7 @@ mod tests {
             json!({"num_beams": 8, "max_length": 64, "forced_eos_token_id": 1, "custom": {}});
         let defaults = ModelDefaults::read(defaults.as_object().expect("map"));
         let own = read(json!({"num_beams": 2, "forced_eos_token_id": null})).expect("valid");
-        let merged = defaults
-            .under(&own)
-            .expect("entries of the model's own pass");
+        let merged = defaults.under(&own).expect("entries of the model's own pass");
         assert_eq!(merged.num_beams, Some(2));
         assert_eq!(merged.max_length, Some(64));
         assert_eq!(merged.forced_eos_token_id, None);

@@ -220,10 +220,9 @@ impl FromJson for Vec<Constraint> {
 impl FromJson for ExponentialDecay {
     fn from_json(value: &Value) -> Option<Self> {
         match value.as_array()?.as_slice() {
-            [start, factor] => Some(Self {
-                start: usize::from_json(start)?,
-                factor: f64::from_json(factor)?,
-            }),
+            [start, factor] => {
+                Some(Self { start: usize::from_json(start)?, factor: f64::from_json(factor)? })
+            }
             _ => None,
         }
     }

@@ -4,9 +4,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid,
 
 /// Makes the processor where `begin_suppress_tokens` asks for it.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
-    let tokens = settings
-        .tokens
-        .known(settings.parameters.begin_suppress_tokens.as_deref());
+    let tokens = settings.tokens.known(settings.parameters.begin_suppress_tokens.as_deref());
     let prompt_length = settings.lengths.prompt.len();
     // A forced first token comes before the one at which the output begins.
     let forced = prompt_length == 1 && settings.parameters.forced_bos_token_id.is_some();
@@ -23,20 +21,13 @@ pub(super) struct SuppressTokensAtBeginLogitsProcessor {
 
 impl SuppressTokensAtBeginLogitsProcessor {
     pub(super) fn new(tokens: &[u32], begin: usize) -> Self {
-        Self {
-            tokens: tokens.to_vec(),
-            begin,
-        }
+        Self { tokens: tokens.to_vec(), begin }
     }
 }
 
 impl LogitsProcessor for SuppressTokensAtBeginLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() == self.begin {
-            Effect::Forbids
-        } else {
-            Effect::Nothing
-        }
+        if context.tokens.len() == self.begin { Effect::Forbids } else { Effect::Nothing }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

@@ -36,10 +36,7 @@ impl Distribution {
             return;
         }
         let total = exp(normalizer.log_sum);
-        let possible = scores
-            .iter()
-            .enumerate()
-            .filter(|(_, score)| **score > f32::NEG_INFINITY);
+        let possible = scores.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
         self.entries.extend(possible.map(|(token, score)| Entry {
             token,
             score: *score,
@@ -49,9 +46,7 @@ impl Distribution {
 
     /// Log-probability of an entry.
     pub(super) fn log_probability(&self, entry: &Entry) -> f32 {
-        self.normalizer.map_or(f32::NEG_INFINITY, |normalizer| {
-            normalizer.apply(entry.score)
-        })
+        self.normalizer.map_or(f32::NEG_INFINITY, |normalizer| normalizer.apply(entry.score))
     }
 
     /// Information that a draw gives, in nats.
@@ -69,12 +64,8 @@ impl Distribution {
             return f32::NEG_INFINITY;
         }
         self.values.clear();
-        self.values
-            .extend(self.entries.iter().map(|entry| entry.score));
-        *self
-            .values
-            .select_nth_unstable_by(count - 1, |left, right| right.total_cmp(left))
-            .1
+        self.values.extend(self.entries.iter().map(|entry| entry.score));
+        *self.values.select_nth_unstable_by(count - 1, |left, right| right.total_cmp(left)).1
     }
 
     /// Forbids the entries that `remove` picks.
@@ -87,10 +78,7 @@ impl Distribution {
 
 /// The likelier entry first, of equals the one with the lower token.
 pub(super) fn likelier_first(left: &Entry, right: &Entry) -> Ordering {
-    right
-        .score
-        .total_cmp(&left.score)
-        .then(left.token.cmp(&right.token))
+    right.score.total_cmp(&left.score).then(left.token.cmp(&right.token))
 }
 
 /// Sums up as torch's `cumsum` does on a CPU: in double precision, each sum rounded to single.

@@ -5,11 +5,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 /// Makes the processor where `diversity_penalty` asks for it.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.diversity_penalty;
-    made(
-        penalty
-            .filter(|penalty| *penalty > 0.0)
-            .map(HammingDiversityLogitsProcessor::new),
-    )
+    made(penalty.filter(|penalty| *penalty > 0.0).map(HammingDiversityLogitsProcessor::new))
 }
 
 /// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so
@@ -22,19 +18,13 @@ pub(super) struct HammingDiversityLogitsProcessor {
 
 impl HammingDiversityLogitsProcessor {
     pub(super) fn new(penalty: f64) -> Self {
-        Self {
-            penalty: penalty as f32,
-        }
+        Self { penalty: penalty as f32 }
     }
 }
 
 impl LogitsProcessor for HammingDiversityLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.peers.is_empty() {
-            Effect::Nothing
-        } else {
-            Effect::Rewrites
-        }
+        if context.peers.is_empty() { Effect::Nothing } else { Effect::Rewrites }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

@@ -23,11 +23,7 @@ impl EncoderNoRepeatNGramLogitsProcessor {
 impl LogitsProcessor for EncoderNoRepeatNGramLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
         // One token fewer than the sequence is enough, as the source supplies the last.
-        if context.tokens.len() + 1 < self.size {
-            Effect::Nothing
-        } else {
-            Effect::Forbids
-        }
+        if context.tokens.len() + 1 < self.size { Effect::Nothing } else { Effect::Forbids }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

@@ -7,9 +7,7 @@ use super::repetition_penalty::Penalty;
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.encoder_repetition_penalty;
     made(
-        penalty
-            .filter(|penalty| *penalty != 1.0)
-            .map(EncoderRepetitionPenaltyLogitsProcessor::new),
+        penalty.filter(|penalty| *penalty != 1.0).map(EncoderRepetitionPenaltyLogitsProcessor::new),
     )
 }
 
@@ -20,9 +18,7 @@ pub(super) struct EncoderRepetitionPenaltyLogitsProcessor {
 
 impl EncoderRepetitionPenaltyLogitsProcessor {
     pub(super) fn new(penalty: f64) -> Self {
-        Self {
-            penalty: Penalty::new(1.0 / penalty),
-        }
+        Self { penalty: Penalty::new(1.0 / penalty) }
     }
 }
 
@@ -48,19 +44,8 @@ mod tests {
         let mut processor = EncoderRepetitionPenaltyLogitsProcessor::new(2.0);
         let after = processed(&mut processor, &context, &before);
         for (token, (before, after)) in before.iter().zip(&after).enumerate() {
-            let favoured = if *before < 0.0 {
-                before * 0.5
-            } else {
-                before / 0.5
-            };
-            assert_eq!(
-                *after,
-                if token == 3 || token == 4 {
-                    favoured
-                } else {
-                    *before
-                }
-            );
+            let favoured = if *before < 0.0 { before * 0.5 } else { before / 0.5 };
+            assert_eq!(*after, if token == 3 || token == 4 { favoured } else { *before });
         }
     }
 }

@@ -23,11 +23,7 @@ pub(super) struct EpsilonLogitsWarper {
 
 impl EpsilonLogitsWarper {
     pub(super) fn new(epsilon: f64, min_tokens_to_keep: usize) -> Self {
-        Self {
-            epsilon: epsilon as f32,
-            min_tokens_to_keep,
-            distribution: Distribution::default(),
-        }
+        Self { epsilon: epsilon as f32, min_tokens_to_keep, distribution: Distribution::default() }
     }
 }
 
@@ -39,9 +35,8 @@ impl LogitsProcessor for EpsilonLogitsWarper {
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
         self.distribution.read(scores);
         let keep = self.distribution.score_of_rank(self.min_tokens_to_keep);
-        self.distribution.forbid(scores, |entry| {
-            entry.probability < self.epsilon && entry.score < keep
-        });
+        self.distribution
+            .forbid(scores, |entry| entry.probability < self.epsilon && entry.score < keep);
     }
 }
 
@@ -56,9 +51,6 @@ mod tests {
         let before = [0.6_f32, 0.3, 0.1].map(f32::ln);
         let after = processed(&mut EpsilonLogitsWarper::new(0.2, 1), &context, &before);
         assert_eq!(after, [before[0], before[1], f32::NEG_INFINITY]);
-        assert_eq!(
-            forbidden(&mut EpsilonLogitsWarper::new(0.99, 3), &[0], &[]).len(),
-            47
-        );
+        assert_eq!(forbidden(&mut EpsilonLogitsWarper::new(0.99, 3), &[0], &[]).len(), 47);
     }
 }

@@ -23,11 +23,7 @@ pub(super) struct EtaLogitsWarper {
 
 impl EtaLogitsWarper {
     pub(super) fn new(epsilon: f64, min_tokens_to_keep: usize) -> Self {
-        Self {
-            epsilon: epsilon as f32,
-            min_tokens_to_keep,
-            distribution: Distribution::default(),
-        }
+        Self { epsilon: epsilon as f32, min_tokens_to_keep, distribution: Distribution::default() }
     }
 }
 
@@ -41,9 +37,7 @@ impl LogitsProcessor for EtaLogitsWarper {
         let entropy = self.distribution.entropy();
         let eta = self.epsilon.min(self.epsilon.sqrt() * (-entropy).exp());
         let keep = self.distribution.score_of_rank(self.min_tokens_to_keep);
-        self.distribution.forbid(scores, |entry| {
-            entry.probability < eta && entry.score < keep
-        });
+        self.distribution.forbid(scores, |entry| entry.probability < eta && entry.score < keep);
     }
 }
 

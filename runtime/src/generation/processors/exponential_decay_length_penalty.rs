@@ -16,23 +16,15 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     };
     let eos = &settings.tokens.eos;
     if eos.is_empty() {
-        return Err(wrong(
-            "the model has no `eos_token_id` to favour".to_owned(),
-        ));
+        return Err(wrong("the model has no `eos_token_id` to favour".to_owned()));
     }
     let max_length = settings.lengths.max_length;
     let power = i32::try_from(max_length).unwrap_or(i32::MAX);
     if !(decay.factor.powi(power) as f32).is_finite() {
-        return Err(wrong(format!(
-            "its power overflows within {max_length} tokens"
-        )));
+        return Err(wrong(format!("its power overflows within {max_length} tokens")));
     }
     let prompt_length = settings.lengths.prompt.len();
-    made(Some(ExponentialDecayLengthPenalty::new(
-        decay,
-        eos,
-        prompt_length,
-    )))
+    made(Some(ExponentialDecayLengthPenalty::new(decay, eos, prompt_length)))
 }
 
 /// Raises the end tokens' scores, exponentially from a length on.
@@ -48,21 +40,13 @@ impl ExponentialDecayLengthPenalty {
         let mut unique = eos.to_vec();
         unique.sort_unstable();
         unique.dedup();
-        Self {
-            start: decay.start.saturating_add(prompt_length),
-            factor: decay.factor,
-            eos: unique,
-        }
+        Self { start: decay.start.saturating_add(prompt_length), factor: decay.factor, eos: unique }
     }
 }
 
 impl LogitsProcessor for ExponentialDecayLengthPenalty {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() > self.start {
-            Effect::Rewrites
-        } else {
-            Effect::Nothing
-        }
+        if context.tokens.len() > self.start { Effect::Rewrites } else { Effect::Nothing }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
@@ -87,10 +71,7 @@ mod tests {
 
     #[test]
     fn the_end_gains_weight_after_the_start() {
-        let decay = ExponentialDecay {
-            start: 1,
-            factor: 1.5,
-        };
+        let decay = ExponentialDecay { start: 1, factor: 1.5 };
         let mut processor = ExponentialDecayLengthPenalty::new(decay, &[2], 1);
         let before = scores(50);
         let at = |processor: &mut ExponentialDecayLengthPenalty, tokens: &[u32]| {
@@ -98,19 +79,13 @@ mod tests {
         };
         assert_eq!(at(&mut processor, &[0, 4]), before);
         let after = at(&mut processor, &[0, 4, 5, 6]);
-        assert_eq!(
-            after[2],
-            before[2] + before[2].abs() * (1.5_f32 * 1.5 - 1.0)
-        );
+        assert_eq!(after[2], before[2] + before[2].abs() * (1.5_f32 * 1.5 - 1.0));
         assert_eq!(after[3..], before[3..]);
     }
 
     #[test]
     fn a_forbidden_end_stays_forbidden() {
-        let decay = ExponentialDecay {
-            start: 0,
-            factor: 1.5,
-        };
+        let decay = ExponentialDecay { start: 0, factor: 1.5 };
         let mut processor = ExponentialDecayLengthPenalty::new(decay, &[0], 1);
         let context = Context::new(&[0, 4], &[]);
         let after = processed(&mut processor, &context, &[f32::NEG_INFINITY, 0.0]);

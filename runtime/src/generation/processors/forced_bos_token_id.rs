@@ -22,11 +22,7 @@ impl ForcedBosTokenLogitsProcessor {
 
 impl LogitsProcessor for ForcedBosTokenLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() == 1 {
-            Effect::Rewrites
-        } else {
-            Effect::Nothing
-        }
+        if context.tokens.len() == 1 { Effect::Rewrites } else { Effect::Nothing }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

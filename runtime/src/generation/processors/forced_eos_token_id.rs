@@ -20,20 +20,13 @@ pub(super) struct ForcedEosTokenLogitsProcessor {
 
 impl ForcedEosTokenLogitsProcessor {
     pub(super) fn new(max_length: usize, tokens: &[u32]) -> Self {
-        Self {
-            max_length,
-            tokens: tokens.to_vec(),
-        }
+        Self { max_length, tokens: tokens.to_vec() }
     }
 }
 
 impl LogitsProcessor for ForcedEosTokenLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() + 1 == self.max_length {
-            Effect::Rewrites
-        } else {
-            Effect::Nothing
-        }
+        if context.tokens.len() + 1 == self.max_length { Effect::Rewrites } else { Effect::Nothing }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

@@ -11,10 +11,7 @@ use crate::generation::{GenerationConfig, GenerationParameters, Limits};
 /// `null` stands for minus infinity.
 fn row(value: &Value) -> Vec<f32> {
     let values: Vec<Option<f32>> = serde_json::from_value(value.clone()).expect("numbers");
-    values
-        .into_iter()
-        .map(|value| value.unwrap_or(f32::NEG_INFINITY))
-        .collect()
+    values.into_iter().map(|value| value.unwrap_or(f32::NEG_INFINITY)).collect()
 }
 
 #[test]
@@ -22,16 +19,11 @@ fn filtered_probabilities_are_those_of_transformers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fixtures/goldens/pegasus-relu.warpers.jsonl");
     let text = std::fs::read_to_string(path).expect("the goldens are in the repository");
-    let mut lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let mut lines =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
     let header = lines.next().expect("a header");
-    let logits: Vec<Vec<f32>> = header["logits"]
-        .as_array()
-        .expect("rows")
-        .iter()
-        .map(row)
-        .collect();
+    let logits: Vec<Vec<f32>> =
+        header["logits"].as_array().expect("rows").iter().map(row).collect();
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
     let mut compared = 0;
     for line in lines {
@@ -39,10 +31,7 @@ fn filtered_probabilities_are_those_of_transformers() {
         let parameters = GenerationParameters::from_json(parameters).expect("valid");
         let input = line["input"].as_u64().expect("an index") as usize;
         let mut scores = logits[input].clone();
-        let limits = Limits {
-            max_target_positions: None,
-            vocab_size: scores.len(),
-        };
+        let limits = Limits { max_target_positions: None, vocab_size: scores.len() };
         let config =
             GenerationConfig::resolve(defaults.as_object().expect("map"), &parameters, limits)
                 .expect("consistent");
@@ -54,11 +43,7 @@ fn filtered_probabilities_are_those_of_transformers() {
         for (token, (ours, reference)) in scores.iter().zip(row(&line["log_probs"])).enumerate() {
             let agree =
                 *ours == reference || (ours - reference).abs() <= 1e-5 * reference.abs().max(1.0);
-            assert!(
-                agree,
-                "token {token}: {ours} for {reference} with {}",
-                line["parameters"]
-            );
+            assert!(agree, "token {token}: {ours} for {reference} with {}", line["parameters"]);
         }
         compared += 1;
     }

@@ -18,20 +18,13 @@ pub(super) struct MinLengthLogitsProcessor {
 
 impl MinLengthLogitsProcessor {
     pub(super) fn new(min_length: usize, eos: &[u32]) -> Self {
-        Self {
-            min_length,
-            eos: eos.to_vec(),
-        }
+        Self { min_length, eos: eos.to_vec() }
     }
 }
 
 impl LogitsProcessor for MinLengthLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() < self.min_length {
-            Effect::Forbids
-        } else {
-            Effect::Nothing
-        }
+        if context.tokens.len() < self.min_length { Effect::Forbids } else { Effect::Nothing }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

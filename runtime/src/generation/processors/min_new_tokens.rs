@@ -22,11 +22,7 @@ pub(super) struct MinNewTokensLengthLogitsProcessor {
 
 impl MinNewTokensLengthLogitsProcessor {
     pub(super) fn new(prompt_length: usize, min_new_tokens: usize, eos: &[u32]) -> Self {
-        Self {
-            prompt_length,
-            min_new_tokens,
-            eos: eos.to_vec(),
-        }
+        Self { prompt_length, min_new_tokens, eos: eos.to_vec() }
     }
 }
 

@@ -19,11 +19,7 @@ pub(super) struct MinPLogitsWarper {
 
 impl MinPLogitsWarper {
     pub(super) fn new(min_p: f64, min_tokens_to_keep: usize) -> Self {
-        Self {
-            min_p: min_p as f32,
-            min_tokens_to_keep,
-            distribution: Distribution::default(),
-        }
+        Self { min_p: min_p as f32, min_tokens_to_keep, distribution: Distribution::default() }
     }
 }
 
@@ -35,15 +31,10 @@ impl LogitsProcessor for MinPLogitsWarper {
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
         self.distribution.read(scores);
         let entries = &self.distribution.entries;
-        let most = entries
-            .iter()
-            .map(|entry| entry.probability)
-            .fold(0.0, f32::max);
+        let most = entries.iter().map(|entry| entry.probability).fold(0.0, f32::max);
         let least = self.min_p * most;
         let keep = self.distribution.score_of_rank(self.min_tokens_to_keep);
-        self.distribution.forbid(scores, |entry| {
-            entry.probability < least && entry.score < keep
-        });
+        self.distribution.forbid(scores, |entry| entry.probability < least && entry.score < keep);
     }
 }
 
@@ -54,17 +45,8 @@ mod tests {
 
     #[test]
     fn the_unlikely_go_but_never_too_many() {
-        assert_eq!(
-            forbidden(&mut MinPLogitsWarper::new(1.0, 1), &[0], &[]).len(),
-            49
-        );
-        assert_eq!(
-            forbidden(&mut MinPLogitsWarper::new(1.0, 4), &[0], &[]).len(),
-            46
-        );
-        assert_eq!(
-            forbidden(&mut MinPLogitsWarper::new(0.0, 1), &[0], &[]).len(),
-            0
-        );
+        assert_eq!(forbidden(&mut MinPLogitsWarper::new(1.0, 1), &[0], &[]).len(), 49);
+        assert_eq!(forbidden(&mut MinPLogitsWarper::new(1.0, 4), &[0], &[]).len(), 46);
+        assert_eq!(forbidden(&mut MinPLogitsWarper::new(0.0, 1), &[0], &[]).len(), 0);
     }
 }

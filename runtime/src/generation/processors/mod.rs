@@ -62,18 +62,12 @@ impl LogitsProcessors {
         let mode = settings.parameters.mode();
         let used = PROCESSORS.iter().filter(|(scope, _)| mode.uses(*scope));
         let made = used.filter_map(|(_, make)| make(settings).transpose());
-        Ok(Self {
-            list: made.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { list: made.collect::<Result<_, _>>()? })
     }
 
     /// The most that any processor would do to this row now.
     pub(super) fn effect(&self, context: &Context<'_>) -> Effect {
-        self.list
-            .iter()
-            .map(|processor| processor.effect(context))
-            .max()
-            .unwrap_or(Effect::Nothing)
+        self.list.iter().map(|processor| processor.effect(context)).max().unwrap_or(Effect::Nothing)
     }
 
     /// Lets every processor change `scores`, in order.

@@ -22,11 +22,7 @@ impl NoRepeatNGramLogitsProcessor {
 
 impl LogitsProcessor for NoRepeatNGramLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        if context.tokens.len() < self.size {
-            Effect::Nothing
-        } else {
-            Effect::Forbids
-        }
+        if context.tokens.len() < self.size { Effect::Nothing } else { Effect::Forbids }
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {

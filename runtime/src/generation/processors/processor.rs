@@ -30,11 +30,7 @@ impl Settings<'_> {
         ids: &[u32],
     ) -> Result<(), ParameterError> {
         self.tokens.check(name, ids)?;
-        let suppressed = self
-            .parameters
-            .suppress_tokens
-            .as_deref()
-            .unwrap_or_default();
+        let suppressed = self.parameters.suppress_tokens.as_deref().unwrap_or_default();
         let is_suppressed = |id: &u32| suppressed.contains(&i64::from(*id));
         if ids.is_empty() || !ids.iter().all(is_suppressed) {
             return Ok(());
@@ -74,11 +70,7 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(tokens: &'a [u32], source: &'a [u32]) -> Self {
-        Self {
-            tokens,
-            source,
-            peers: &[],
-        }
+        Self { tokens, source, peers: &[] }
     }
 
     /// The same, where others have chosen already.
@@ -134,9 +126,7 @@ pub(super) mod testing {
 
     /// Scores without ties for a small vocabulary.
     pub(crate) fn scores(vocab: usize) -> Vec<f32> {
-        (0..vocab)
-            .map(|token| ((token * 37) % 101) as f32 / 8.0 - 6.0)
-            .collect()
+        (0..vocab).map(|token| ((token * 37) % 101) as f32 / 8.0 - 6.0).collect()
     }
 
     /// What the processor makes of `before`.
@@ -160,21 +150,13 @@ pub(super) mod testing {
         let context = Context::new(tokens, source);
         let before = scores(50);
         let after = processed(processor, &context, &before);
-        assert_eq!(
-            after,
-            processed(processor, &context, &after),
-            "not idempotent"
-        );
+        assert_eq!(after, processed(processor, &context, &after), "not idempotent");
         let mut forbidden = Vec::new();
         for (token, (before, after)) in before.iter().zip(&after).enumerate() {
             if *after == f32::NEG_INFINITY {
                 forbidden.push(token as u32);
             } else {
-                assert_eq!(
-                    before.to_bits(),
-                    after.to_bits(),
-                    "token {token} was changed"
-                );
+                assert_eq!(before.to_bits(), after.to_bits(), "token {token} was changed");
             }
         }
         forbidden

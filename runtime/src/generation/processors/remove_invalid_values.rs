@@ -18,11 +18,7 @@ impl LogitsProcessor for InfNanRemoveLogitsProcessor {
 
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
         for score in scores {
-            *score = if score.is_nan() {
-                0.0
-            } else {
-                score.clamp(f32::MIN, f32::MAX)
-            };
+            *score = if score.is_nan() { 0.0 } else { score.clamp(f32::MIN, f32::MAX) };
         }
     }
 }
@@ -38,9 +34,6 @@ mod tests {
         let context = Context::new(&[0], &[]);
         let after = processed(&mut InfNanRemoveLogitsProcessor, &context, &before);
         assert_eq!(after, [0.0, f32::MAX, f32::MIN, 1.5]);
-        assert_eq!(
-            after,
-            processed(&mut InfNanRemoveLogitsProcessor, &context, &after)
-        );
+        assert_eq!(after, processed(&mut InfNanRemoveLogitsProcessor, &context, &after));
     }
 }

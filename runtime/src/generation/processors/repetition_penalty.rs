@@ -5,11 +5,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 /// Makes the processor where `repetition_penalty` asks for it.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.repetition_penalty;
-    made(
-        penalty
-            .filter(|penalty| *penalty != 1.0)
-            .map(RepetitionPenaltyLogitsProcessor::new),
-    )
+    made(penalty.filter(|penalty| *penalty != 1.0).map(RepetitionPenaltyLogitsProcessor::new))
 }
 
 /// Makes the tokens of the history less likely where the penalty is above 1, likelier below.
@@ -19,9 +15,7 @@ pub(super) struct RepetitionPenaltyLogitsProcessor {
 
 impl RepetitionPenaltyLogitsProcessor {
     pub(super) fn new(penalty: f64) -> Self {
-        Self {
-            penalty: Penalty::new(penalty),
-        }
+        Self { penalty: Penalty::new(penalty) }
     }
 }
 
@@ -45,10 +39,7 @@ pub(super) struct Penalty {
 
 impl Penalty {
     pub(super) fn new(factor: f64) -> Self {
-        Self {
-            factor: factor as f32,
-            penalized: Vec::new(),
-        }
+        Self { factor: factor as f32, penalized: Vec::new() }
     }
 
     /// Tokens outside the vocabulary, which a source may hold, have no score to penalize.
@@ -56,11 +47,7 @@ impl Penalty {
         self.penalized.clear();
         self.penalized.extend(tokens.iter().map(|token| {
             let score = scores.get(*token as usize).copied().unwrap_or(0.0);
-            if score < 0.0 {
-                score * self.factor
-            } else {
-                score / self.factor
-            }
+            if score < 0.0 { score * self.factor } else { score / self.factor }
         }));
         for (token, penalized) in tokens.iter().zip(&self.penalized) {
             if let Some(score) = scores.get_mut(*token as usize) {

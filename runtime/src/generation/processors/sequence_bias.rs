@@ -53,10 +53,7 @@ impl LogitsProcessor for SequenceBiasLogitsProcessor {
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
-        for of_token in self
-            .biases
-            .chunk_by(|(one, _), (other, _)| one.last() == other.last())
-        {
+        for of_token in self.biases.chunk_by(|(one, _), (other, _)| one.last() == other.last()) {
             let applies = of_token.iter().filter_map(|(ids, bias)| {
                 let (_, before) = ids.split_last()?;
                 context.tokens.ends_with(before).then_some(*bias)
@@ -79,10 +76,7 @@ mod tests {
 
     #[test]
     fn biases_apply_where_their_sequence_is_under_way() {
-        let bias = |ids: &[u32], bias| SequenceBias {
-            token_ids: ids.to_vec(),
-            bias,
-        };
+        let bias = |ids: &[u32], bias| SequenceBias { token_ids: ids.to_vec(), bias };
         let mut processor = SequenceBiasLogitsProcessor::new(&[
             bias(&[4, 5], 1.0),
             bias(&[7], 9.0),

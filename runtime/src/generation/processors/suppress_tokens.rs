@@ -4,9 +4,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid,
 
 /// Makes the processor where `suppress_tokens` asks for it.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
-    let tokens = settings
-        .tokens
-        .known(settings.parameters.suppress_tokens.as_deref());
+    let tokens = settings.tokens.known(settings.parameters.suppress_tokens.as_deref());
     made((!tokens.is_empty()).then(|| SuppressTokensLogitsProcessor::new(&tokens)))
 }
 
@@ -17,9 +15,7 @@ pub(super) struct SuppressTokensLogitsProcessor {
 
 impl SuppressTokensLogitsProcessor {
     pub(super) fn new(tokens: &[u32]) -> Self {
-        Self {
-            tokens: tokens.to_vec(),
-        }
+        Self { tokens: tokens.to_vec() }
     }
 }
 

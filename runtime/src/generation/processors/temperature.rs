@@ -5,11 +5,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 /// Makes the processor where `temperature` asks for it.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let temperature = settings.parameters.temperature;
-    made(
-        temperature
-            .filter(|temperature| *temperature != 1.0)
-            .map(TemperatureLogitsWarper::new),
-    )
+    made(temperature.filter(|temperature| *temperature != 1.0).map(TemperatureLogitsWarper::new))
 }
 
 /// Divides every score: above 1 evens the chances out, below 1 sharpens them.
@@ -19,9 +15,7 @@ pub(super) struct TemperatureLogitsWarper {
 
 impl TemperatureLogitsWarper {
     pub(super) fn new(temperature: f64) -> Self {
-        Self {
-            temperature: temperature as f32,
-        }
+        Self { temperature: temperature as f32 }
     }
 }
 

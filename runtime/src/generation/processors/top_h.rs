@@ -46,8 +46,7 @@ impl LogitsProcessor for TopHLogitsWarper {
         entries[..split].sort_unstable_by(likelier_first);
 
         self.scores.clear();
-        self.scores
-            .extend(entries[..split].iter().map(|entry| entry.score));
+        self.scores.extend(entries[..split].iter().map(|entry| entry.score));
         self.considered.read(&self.scores);
         let limit = self.considered.entropy() * self.top_h;
         let mut sum = CumulativeSum::new();

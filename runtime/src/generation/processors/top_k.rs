@@ -26,12 +26,7 @@ pub(super) struct TopKLogitsWarper {
 impl TopKLogitsWarper {
     pub(super) fn new(top_k: usize, min_tokens_to_keep: usize) -> Self {
         let top_k = top_k.max(min_tokens_to_keep);
-        Self {
-            top_k,
-            few: TopK::new(top_k.min(FEW)),
-            maxima: Vec::new(),
-            copy: Vec::new(),
-        }
+        Self { top_k, few: TopK::new(top_k.min(FEW)), maxima: Vec::new(), copy: Vec::new() }
     }
 
     /// The score of the last token kept.
@@ -40,12 +35,7 @@ impl TopKLogitsWarper {
             self.copy.clear();
             self.copy.extend_from_slice(scores);
             let descending = |left: &f32, right: &f32| right.total_cmp(left);
-            return Some(
-                *self
-                    .copy
-                    .select_nth_unstable_by(self.top_k - 1, descending)
-                    .1,
-            );
+            return Some(*self.copy.select_nth_unstable_by(self.top_k - 1, descending).1);
         }
         self.few.clear();
         self.few.offer_row(&Row {
@@ -91,15 +81,10 @@ mod tests {
     #[test]
     fn many_stay_as_few_do() {
         let context = Context::new(&[0], &[]);
-        let before: Vec<f32> = (0..2000)
-            .map(|token| ((token * 997) % 2003) as f32)
-            .collect();
+        let before: Vec<f32> = (0..2000).map(|token| ((token * 997) % 2003) as f32).collect();
         for top_k in [FEW - 1, FEW, FEW + 1, 1999] {
             let after = processed(&mut TopKLogitsWarper::new(top_k, 1), &context, &before);
-            assert_eq!(
-                after.iter().filter(|score| score.is_finite()).count(),
-                top_k
-            );
+            assert_eq!(after.iter().filter(|score| score.is_finite()).count(), top_k);
         }
     }
 }

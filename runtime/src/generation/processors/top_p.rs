@@ -9,11 +9,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let top_p = settings.parameters.top_p;
-    made(
-        top_p
-            .filter(|value| *value < 1.0)
-            .map(|value| TopPLogitsWarper::new(value, keep)),
-    )
+    made(top_p.filter(|value| *value < 1.0).map(|value| TopPLogitsWarper::new(value, keep)))
 }
 
 /// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up,
@@ -69,10 +65,7 @@ fn dropped(entries: &mut [Entry], rest: f32) -> usize {
         let middle = start + (end - start) / 2;
         entries[start..end].select_nth_unstable_by(middle - start, unlikelier_first);
         let mut half = sum.clone();
-        let reached = entries[start..middle]
-            .iter()
-            .map(|entry| half.add(entry.probability))
-            .last();
+        let reached = entries[start..middle].iter().map(|entry| half.add(entry.probability)).last();
         if reached.is_some_and(|reached| reached > rest) {
             end = middle;
         } else {
@@ -80,17 +73,13 @@ fn dropped(entries: &mut [Entry], rest: f32) -> usize {
         }
     }
     entries[start..end].sort_unstable_by(unlikelier_first);
-    let more = entries[start..end]
-        .iter()
-        .take_while(|entry| sum.add(entry.probability) <= rest);
+    let more = entries[start..end].iter().take_while(|entry| sum.add(entry.probability) <= rest);
     start + more.count()
 }
 
 /// Ascending, and of equals the lower token first, as torch sorts.
 fn unlikelier_first(left: &Entry, right: &Entry) -> Ordering {
-    left.score
-        .total_cmp(&right.score)
-        .then(left.token.cmp(&right.token))
+    left.score.total_cmp(&right.score).then(left.token.cmp(&right.token))
 }
 
 #[cfg(test)]

@@ -7,11 +7,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let typical_p = settings.parameters.typical_p;
-    made(
-        typical_p
-            .filter(|value| *value < 1.0)
-            .map(|value| TypicalLogitsWarper::new(value, keep)),
-    )
+    made(typical_p.filter(|value| *value < 1.0).map(|value| TypicalLogitsWarper::new(value, keep)))
 }
 
 /// Keeps the tokens whose information is nearest the expected one, up to a probability.
@@ -51,11 +47,7 @@ impl LogitsProcessor for TypicalLogitsWarper {
         self.sorted
             .sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
         let mut sum = CumulativeSum::new();
-        let reached = self
-            .sorted
-            .iter()
-            .take_while(|entry| sum.add(entry.2) < self.mass)
-            .count();
+        let reached = self.sorted.iter().take_while(|entry| sum.add(entry.2) < self.mass).count();
         // The token that reaches the probability stays, and so do all that are as far away.
         let Some(last) = self.sorted.get(reached).or(self.sorted.last()) else {
             return;

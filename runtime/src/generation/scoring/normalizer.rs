@@ -17,10 +17,7 @@ pub(crate) struct Normalizer {
 
 impl Normalizer {
     /// Leaves every score as it is, bit for bit: for rows that hold log-probabilities already.
-    pub(crate) const IDENTITY: Self = Self {
-        max: 0.0,
-        log_sum: 0.0,
-    };
+    pub(crate) const IDENTITY: Self = Self { max: 0.0, log_sum: 0.0 };
 
     /// Log-probability of a logit.
     #[inline(always)]
@@ -47,10 +44,7 @@ fn max_of(block: &[f32]) -> f32 {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane = if *value > *lane { *value } else { *lane };
     }
-    lanes.iter().fold(
-        f32::NEG_INFINITY,
-        |max, lane| if *lane > max { *lane } else { max },
-    )
+    lanes.iter().fold(f32::NEG_INFINITY, |max, lane| if *lane > max { *lane } else { max })
 }
 
 #[inline(always)]
@@ -84,11 +78,7 @@ fn normalize_body(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> No
         let max = max_of(block);
         // A block of minus infinities weighs nothing; NaN in it must still be noticed.
         let sum = if max == f32::NEG_INFINITY {
-            if block.iter().any(|value| value.is_nan()) {
-                f32::NAN
-            } else {
-                0.0
-            }
+            if block.iter().any(|value| value.is_nan()) { f32::NAN } else { 0.0 }
         } else {
             sum_exp_of(block, max)
         };
@@ -104,10 +94,7 @@ fn normalize_body(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> No
             total += f64::from(*sum) * f64::from(exp(*block_max - max));
         }
     }
-    Normalizer {
-        max,
-        log_sum: total.ln() as f32,
-    }
+    Normalizer { max, log_sum: total.ln() as f32 }
 }
 
 dispatch! {
@@ -156,11 +143,7 @@ dispatch! {
 #[inline(always)]
 fn forbid_below_body(row: &mut [f32], least: f32) {
     for value in row {
-        *value = if *value < least {
-            f32::NEG_INFINITY
-        } else {
-            *value
-        };
+        *value = if *value < least { f32::NEG_INFINITY } else { *value };
     }
 }
 
@@ -177,10 +160,7 @@ pub(crate) fn argmax(row: &[f32], maxima: &mut Vec<f32>) -> Option<usize> {
     let max = max_of(maxima);
     let block = maxima.iter().position(|block| *block == max)?;
     let start = block * BLOCK;
-    row[start..]
-        .iter()
-        .position(|value| *value == max)
-        .map(|offset| start + offset)
+    row[start..].iter().position(|value| *value == max).map(|offset| start + offset)
 }
 
 #[cfg(test)]
@@ -191,13 +171,8 @@ mod tests {
 
     fn reference(row: &[f32]) -> Vec<f64> {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = row
-            .iter()
-            .map(|x| (f64::from(*x) - f64::from(max)).exp())
-            .sum();
-        row.iter()
-            .map(|x| f64::from(*x) - f64::from(max) - sum.ln())
-            .collect()
+        let sum: f64 = row.iter().map(|x| (f64::from(*x) - f64::from(max)).exp()).sum();
+        row.iter().map(|x| f64::from(*x) - f64::from(max) - sum.ln()).collect()
     }
 
     proptest! {

@@ -24,10 +24,7 @@ pub(crate) struct TopK {
 
 impl TopK {
     pub(crate) fn new(k: usize) -> Self {
-        Self {
-            k,
-            best: Vec::with_capacity(k + 1),
-        }
+        Self { k, best: Vec::with_capacity(k + 1) }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -42,25 +39,16 @@ impl TopK {
     /// Score that a candidate of a higher index must exceed; `None` while any is welcome.
     #[inline(always)]
     pub(crate) fn threshold(&self) -> Option<f32> {
-        if self.best.len() < self.k {
-            None
-        } else {
-            self.best.last().map(|worst| worst.score)
-        }
+        if self.best.len() < self.k { None } else { self.best.last().map(|worst| worst.score) }
     }
 
     /// Ranks one candidate. Candidates come in ascending order of index, none is NaN.
     #[inline(always)]
     pub(crate) fn offer(&mut self, candidate: Candidate) {
-        if self
-            .threshold()
-            .is_some_and(|threshold| candidate.score <= threshold)
-        {
+        if self.threshold().is_some_and(|threshold| candidate.score <= threshold) {
             return;
         }
-        let place = self
-            .best
-            .partition_point(|other| other.score >= candidate.score);
+        let place = self.best.partition_point(|other| other.score >= candidate.score);
         self.best.insert(place, candidate);
         self.best.truncate(self.k);
     }
@@ -91,10 +79,7 @@ pub(crate) struct Row<'a> {
 fn offer_row_body(top: &mut TopK, row: &Row<'_>) {
     let score = |logit: f32| row.normalizer.apply(logit) + row.running;
     for (number, (block, max)) in row.scores.chunks(BLOCK).zip(row.maxima).enumerate() {
-        if top
-            .threshold()
-            .is_some_and(|threshold| score(*max) <= threshold)
-        {
+        if top.threshold().is_some_and(|threshold| score(*max) <= threshold) {
             continue;
         }
         let base = row.base + number * BLOCK;
@@ -110,10 +95,7 @@ fn offer_row_body(top: &mut TopK, row: &Row<'_>) {
             }
             for (offset, logit) in chunk.iter().enumerate() {
                 let index = base + number * LANES + offset;
-                top.offer(Candidate {
-                    score: score(*logit),
-                    index,
-                });
+                top.offer(Candidate { score: score(*logit), index });
             }
         }
     }

@@ -224,10 +224,8 @@ mod tests {
             let line: Value = serde_json::from_str(line).expect("a line is JSON");
             let values: Vec<Option<f32>> =
                 serde_json::from_value(line["values"].clone()).expect("numbers");
-            let values: Vec<f32> = values
-                .into_iter()
-                .map(|value| value.unwrap_or(f32::NEG_INFINITY))
-                .collect();
+            let values: Vec<f32> =
+                values.into_iter().map(|value| value.unwrap_or(f32::NEG_INFINITY)).collect();
             let expected: Vec<usize> =
                 serde_json::from_value(line["indices"].clone()).expect("indices");
             torch_topk(&values, expected.len(), &mut order);

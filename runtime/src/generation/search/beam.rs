@@ -109,11 +109,7 @@ impl<'a> BeamSearch<'a> {
     ) -> Self {
         let prompt = &config.lengths.prompt;
         let beams = settings.num_beams;
-        let beam = |score| Beam {
-            tokens: prompt.clone(),
-            score,
-            ..Beam::default()
-        };
+        let beam = |score| Beam { tokens: prompt.clone(), score, ..Beam::default() };
         // Only the first beam counts at first, or all would find the same tokens.
         let running = (0..beams).map(|number| beam(if number == 0 { 0.0 } else { IMPOSSIBLE }));
         Self {
@@ -129,10 +125,7 @@ impl<'a> BeamSearch<'a> {
             parents: (0..beams).map(|number| number as u32).collect(),
             hypotheses: vec![beam(IMPOSSIBLE); beams],
             top: TopK::new(config.tokens.candidates_per_beam() * beams),
-            scratch: Scratch {
-                next: vec![Beam::default(); beams],
-                ..Scratch::default()
-            },
+            scratch: Scratch { next: vec![Beam::default(); beams], ..Scratch::default() },
         }
     }
 
@@ -190,13 +183,7 @@ impl<'a> BeamSearch<'a> {
                 stops = self.criteria.ends_in_stop_string(&self.scratch.history);
             }
             let score = token_score + self.running[beam].score;
-            self.scratch.choices.push(Choice {
-                beam,
-                token,
-                token_score,
-                score,
-                stops,
-            });
+            self.scratch.choices.push(Choice { beam, token, token_score, score, stops });
         }
         cut
     }
@@ -207,27 +194,16 @@ impl<'a> BeamSearch<'a> {
         let divisor = self.length_divisor(self.generated() + 1);
         let scratch = &mut self.scratch;
         scratch.scores.clear();
-        scratch
-            .scores
-            .extend(self.hypotheses.iter().map(|hypothesis| hypothesis.score));
+        scratch.scores.extend(self.hypotheses.iter().map(|hypothesis| hypothesis.score));
         // Only the best `num_beams` choices may finish; the others are there to go on in their
         // place.
         let finishes = |place: usize, choice: &Choice| choice.stops && place < beams;
         for (place, choice) in scratch.choices.iter().enumerate() {
-            let penalty = if finishes(place, choice) {
-                0.0
-            } else {
-                IMPOSSIBLE
-            };
+            let penalty = if finishes(place, choice) { 0.0 } else { IMPOSSIBLE };
             scratch.scores.push(choice.score / divisor + penalty);
         }
         best_of(&mut scratch.scores, beams, &mut scratch.order);
-        if scratch
-            .order
-            .iter()
-            .enumerate()
-            .all(|(place, chosen)| place == *chosen)
-        {
+        if scratch.order.iter().enumerate().all(|(place, chosen)| place == *chosen) {
             return;
         }
         for (next, chosen) in scratch.next.iter_mut().zip(&scratch.order) {
@@ -248,13 +224,12 @@ impl<'a> BeamSearch<'a> {
     fn update_running(&mut self) {
         let scratch = &mut self.scratch;
         scratch.scores.clear();
-        scratch.scores.extend(scratch.choices.iter().map(|choice| {
-            if choice.stops {
-                choice.score + IMPOSSIBLE
-            } else {
-                choice.score
-            }
-        }));
+        scratch.scores.extend(
+            scratch
+                .choices
+                .iter()
+                .map(|choice| if choice.stops { choice.score + IMPOSSIBLE } else { choice.score }),
+        );
         let beams = self.settings.num_beams;
         best_of(&mut scratch.scores, beams, &mut scratch.order);
         self.parents.clear();
@@ -277,20 +252,10 @@ impl<'a> BeamSearch<'a> {
     fn improvement_possible(&self) -> bool {
         let hopeful = self.settings.early_stopping == EarlyStopping::Never
             && self.settings.length_penalty > 0.0;
-        let length = if hopeful {
-            self.max_new_tokens
-        } else {
-            self.generated()
-        };
+        let length = if hopeful { self.max_new_tokens } else { self.generated() };
         let best = self.running[0].score / self.length_divisor(length);
-        let worst = self
-            .hypotheses
-            .iter()
-            .map(|beam| beam.score)
-            .fold(f32::INFINITY, f32::min);
-        self.hypotheses
-            .iter()
-            .any(|beam| best > if beam.finished { worst } else { IMPOSSIBLE })
+        let worst = self.hypotheses.iter().map(|beam| beam.score).fold(f32::INFINITY, f32::min);
+        self.hypotheses.iter().any(|beam| best > if beam.finished { worst } else { IMPOSSIBLE })
     }
 }
 
@@ -336,10 +301,7 @@ fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
         }
     }
     let chance = (f64::from(score) + random.gumbel()) as f32;
-    top.offer(Candidate {
-        score: chance,
-        index,
-    });
+    top.offer(Candidate { score: chance, index });
 }
 
 /// The indices of the `keep` greatest scores, in the order of `torch.topk`.
@@ -442,9 +404,6 @@ mod tests {
                 }
             }
         }
-        assert!(
-            chi < 20.5,
-            "chi-square {chi} with 5 degrees of freedom, p < 0.001"
-        );
+        assert!(chi < 20.5, "chi-square {chi} with 5 degrees of freedom, p < 0.001");
     }
 }

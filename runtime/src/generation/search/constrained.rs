@@ -75,20 +75,15 @@ impl<'a> ConstrainedBeamSearch<'a> {
             self.running.iter().position(same).unwrap_or(beam)
         };
         let originals: Vec<usize> = (0..self.running.len()).map(original).collect();
-        let mut known: HashSet<(usize, u32)> = best
-            .iter()
-            .map(|choice| (originals[choice.beam], choice.token))
-            .collect();
+        let mut known: HashSet<(usize, u32)> =
+            best.iter().map(|choice| (originals[choice.beam], choice.token)).collect();
 
         let beams = best.len();
         let bank = |choice: &Ranked| {
             let longer = self.states[choice.beam].with(&self.constraints, choice.token);
             longer.bank(&self.constraints)
         };
-        let banked = |choice: Ranked| Banked {
-            bank: bank(&choice),
-            choice,
-        };
+        let banked = |choice: Ranked| Banked { bank: bank(&choice), choice };
         let mut all: Vec<Banked> = best.into_iter().map(banked).collect();
         for (number, state) in self.states.iter().enumerate() {
             if state.is_complete() {
@@ -148,12 +143,8 @@ impl DocumentSearch for ConstrainedBeamSearch<'_> {
         workspace: &mut Workspace,
         _: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
-        let around = Surroundings {
-            source: self.source,
-            peers: &[],
-        };
-        self.ranking
-            .rank(&self.running, around, logits, workspace)?;
+        let around = Surroundings { source: self.source, peers: &[] };
+        self.ranking.rank(&self.running, around, logits, workspace)?;
         let is_end = |token| self.criteria.is_end(token);
         let (running, states, hypotheses) = (&self.running, &self.states, &mut self.hypotheses);
         let best = part(self.ranking.best(), running.len(), is_end, |end| {
@@ -214,12 +205,7 @@ mod tests {
     #[test]
     fn banks_take_turns_and_mingle_where_scores_lie_far_apart() {
         let banked = |token, bank, score| Banked {
-            choice: Ranked {
-                beam: 0,
-                token,
-                token_score: 0.0,
-                score,
-            },
+            choice: Ranked { beam: 0, token, token_score: 0.0, score },
             bank,
         };
         let mut all = vec![

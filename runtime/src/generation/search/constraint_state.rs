@@ -77,11 +77,8 @@ pub(super) struct ConstraintState {
 impl ConstraintState {
     /// The progress that these tokens make.
     pub(super) fn of(constraints: &Constraints, tokens: &[u32]) -> Self {
-        let mut state = Self {
-            pending: (0..constraints.list.len()).collect(),
-            current: None,
-            fulfilled: 0,
-        };
+        let mut state =
+            Self { pending: (0..constraints.list.len()).collect(), current: None, fulfilled: 0 };
         for token in tokens {
             state.add(constraints, *token);
         }
@@ -134,10 +131,8 @@ impl ConstraintState {
     /// end for all; the banks follow that.
     pub(super) fn advances(&self, constraints: &Constraints) -> Vec<(u32, usize)> {
         let Some((number, path)) = &self.current else {
-            let tokens = self
-                .pending
-                .iter()
-                .flat_map(|number| constraints.list[*number].next_tokens(&[]));
+            let tokens =
+                self.pending.iter().flat_map(|number| constraints.list[*number].next_tokens(&[]));
             return tokens
                 .map(|token| (token, self.with(constraints, token).bank(constraints)))
                 .collect();
@@ -184,11 +179,7 @@ mod tests {
         assert_eq!(bank(&[]), 0);
         assert_eq!(bank(&[5]), 2);
         assert_eq!(bank(&[5, 6]), 3);
-        assert_eq!(
-            bank(&[5, 8]),
-            0,
-            "a token that breaks one does not begin another"
-        );
+        assert_eq!(bank(&[5, 8]), 0, "a token that breaks one does not begin another");
         assert_eq!(bank(&[8]), 1);
         assert_eq!(bank(&[7, 5, 6]), 6);
         assert!(ConstraintState::of(&constraints, &[7, 0, 5, 6]).is_complete());

@@ -65,11 +65,7 @@ impl Workspace {
             materialize(row, normalizer);
             self.processors.process(context, row);
             let nan = block_maxima(row, &mut self.maxima);
-            return if nan {
-                Err(Fault::NotANumber)
-            } else {
-                Ok(Normalizer::IDENTITY)
-            };
+            return if nan { Err(Fault::NotANumber) } else { Ok(Normalizer::IDENTITY) };
         }
         if !normalizer.is_valid() {
             return Err(Fault::NotANumber);

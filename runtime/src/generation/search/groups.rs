@@ -73,9 +73,7 @@ impl Group {
         logits: &mut [f32],
         workspace: &mut Workspace,
     ) -> Result<(), Fault> {
-        let ranked = self
-            .ranking
-            .rank(&self.running, around, logits, workspace)?;
+        let ranked = self.ranking.rank(&self.running, around, logits, workspace)?;
         let is_end = |token| criteria.is_end(token);
         let (running, hypotheses) = (&self.running, &mut self.hypotheses);
         let going_on = part(ranked, running.len(), is_end, |end| {
@@ -88,9 +86,7 @@ impl Group {
         }
         std::mem::swap(&mut self.running, &mut self.next);
         let best = ranked.first().map_or(f32::NEG_INFINITY, |best| best.score);
-        self.done = self
-            .hypotheses
-            .are_final(best, self.running[0].tokens.len());
+        self.done = self.hypotheses.are_final(best, self.running[0].tokens.len());
         Ok(())
     }
 
@@ -130,10 +126,7 @@ impl DocumentSearch for GroupBeamSearch<'_> {
             if group.done {
                 group.pad(self.pad);
             } else {
-                let around = Surroundings {
-                    source: self.source,
-                    peers: &self.chosen,
-                };
+                let around = Surroundings { source: self.source, peers: &self.chosen };
                 group.advance(&self.criteria, around, share, workspace)?;
             }
             let newest = group.running.iter().filter_map(|beam| beam.tokens.last());
@@ -143,9 +136,7 @@ impl DocumentSearch for GroupBeamSearch<'_> {
             return Ok(Some(StopReason::Finished));
         }
         let running = self.groups.iter().flat_map(|group| &group.running);
-        Ok(self
-            .criteria
-            .end_all(running.map(|beam| beam.tokens.as_slice())))
+        Ok(self.criteria.end_all(running.map(|beam| beam.tokens.as_slice())))
     }
 
     fn length(&self) -> usize {

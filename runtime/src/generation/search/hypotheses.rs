@@ -47,11 +47,7 @@ impl BeamHypotheses {
     fn worth(&self, sum: f32, generated: usize) -> f64 {
         let worth = f64::from(sum) / (generated as f64).powf(self.settings.length_penalty);
         // Nothing over nothing, for an extreme length_penalty, is the worst.
-        if worth.is_nan() {
-            f64::NEG_INFINITY
-        } else {
-            worth
-        }
+        if worth.is_nan() { f64::NEG_INFINITY } else { worth }
     }
 
     /// Adds a beam that an end token finished: the token counts, and is put in its place later.
@@ -143,11 +139,7 @@ impl Finalizer {
     ) -> Vec<Hypothesis> {
         let mut all: Vec<Ended> = groups.flat_map(|group| group.list.drain(..)).collect();
         all.sort_by(|left, right| left.score.total_cmp(&right.score));
-        let best: Vec<Ended> = all
-            .into_iter()
-            .rev()
-            .take(self.num_return_sequences)
-            .collect();
+        let best: Vec<Ended> = all.into_iter().rev().take(self.num_return_sequences).collect();
         let longest = best.iter().map(|one| one.tokens.len()).max().unwrap_or(0);
         let room = (longest + 1).min(self.max_length);
         best.into_iter()
@@ -174,22 +166,14 @@ mod tests {
             list: Vec::new(),
             size: 2,
             worst: 1.0e9,
-            settings: Beams {
-                num_beams: 2,
-                length_penalty: 1.0,
-                early_stopping,
-            },
+            settings: Beams { num_beams: 2, length_penalty: 1.0, early_stopping },
             prompt_length: 1,
             max_new_tokens: 10,
         }
     }
 
     fn open(score: f32) -> Running {
-        Running {
-            tokens: vec![0, 5, 6],
-            token_scores: Vec::new(),
-            score,
-        }
+        Running { tokens: vec![0, 5, 6], token_scores: Vec::new(), score }
     }
 
     #[test]

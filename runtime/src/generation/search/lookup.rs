@@ -26,12 +26,7 @@ impl<'a> Drafter<'a> {
         vocab_size: usize,
         ends: &'a [u32],
     ) -> Self {
-        Self {
-            lookup,
-            source,
-            vocab_size,
-            ends,
-        }
+        Self { lookup, source, vocab_size, ends }
     }
 
     /// Appends the draft of what follows `tokens` to `draft`, at most `room` tokens.
@@ -68,10 +63,7 @@ mod tests {
     use super::*;
 
     fn draft(source: &[u32], tokens: &[u32], room: usize) -> Vec<u32> {
-        let lookup = Lookup {
-            tokens: 3,
-            ngram_size: 2,
-        };
+        let lookup = Lookup { tokens: 3, ngram_size: 2 };
         let mut draft = Vec::new();
         Drafter::new(lookup, source, 100, &[1]).propose(tokens, room, &mut draft);
         draft

@@ -39,10 +39,8 @@ impl Active<'_> {
         let document = self.document;
         let mut emit = |sequence, token| progress.token(document, sequence, token);
         let length = self.search.length();
-        self.stopped = self
-            .search
-            .advance(logits, workspace, &mut emit)
-            .map_err(|fault| match fault {
+        self.stopped =
+            self.search.advance(logits, workspace, &mut emit).map_err(|fault| match fault {
                 Fault::NotANumber => GenerateError::NotANumber { document, length },
                 Fault::NothingToSample => GenerateError::NothingToSample { document, length },
             })?;
@@ -121,9 +119,9 @@ impl<'a> Batch<'a> {
                     let sampling = sampling.as_ref();
                     Box::new(beam::BeamSearch::new(config, source, *beams, sampling))
                 }
-                Strategy::GroupBeam { beams, groups } => Box::new(groups::GroupBeamSearch::new(
-                    config, source, *beams, *groups,
-                )),
+                Strategy::GroupBeam { beams, groups } => {
+                    Box::new(groups::GroupBeamSearch::new(config, source, *beams, *groups))
+                }
                 Strategy::ConstrainedBeam { beams, constraints } => Box::new(
                     constrained::ConstrainedBeamSearch::new(config, source, *beams, constraints),
                 ),
@@ -172,11 +170,7 @@ impl<'a> Batch<'a> {
                 None => self.kept.push(place),
                 Some(stopped) => {
                     let sequences = active.search.conclude(stopped);
-                    let generated = Generated {
-                        sequences,
-                        steps: self.steps,
-                        stopped,
-                    };
+                    let generated = Generated { sequences, steps: self.steps, stopped };
                     progress.generated(active.document, &generated);
                     results[active.document] = Some(generated);
                 }
@@ -218,25 +212,17 @@ impl<'a> Batch<'a> {
         self.tokens.clear();
         for active in &self.active {
             if reading {
-                self.tokens.extend(std::iter::repeat_n(
-                    self.lengths.prompt[self.steps],
-                    self.rows,
-                ));
+                self.tokens.extend(std::iter::repeat_n(self.lengths.prompt[self.steps], self.rows));
                 self.parents.extend((0..self.rows).map(|row| row as u32));
             } else {
                 active.search.feed(&mut self.tokens, &mut self.parents);
             }
         }
-        let logits = model
-            .step(&self.tokens, &self.parents)
-            .map_err(GenerateError::Model)?;
+        let logits = model.step(&self.tokens, &self.parents).map_err(GenerateError::Model)?;
         self.steps += 1;
         let expected = self.tokens.len() * self.workspace.vocab_size;
         if logits.len() != expected {
-            return Err(GenerateError::LogitsShape {
-                expected,
-                found: logits.len(),
-            });
+            return Err(GenerateError::LogitsShape { expected, found: logits.len() });
         }
         if reading {
             return Ok(());
@@ -278,10 +264,7 @@ impl<'a> Batch<'a> {
         let vocab_size = self.workspace.vocab_size;
         let expected = self.tokens.len() * vocab_size;
         if logits.len() != expected {
-            return Err(GenerateError::LogitsShape {
-                expected,
-                found: logits.len(),
-            });
+            return Err(GenerateError::LogitsShape { expected, found: logits.len() });
         }
         let active = &mut self.active[0];
         let mut right = 0;

@@ -26,11 +26,7 @@ pub(super) struct Ranking {
 impl Ranking {
     /// Ranks this many continuations.
     pub(super) fn new(candidates: usize) -> Self {
-        Self {
-            top: TopK::new(candidates),
-            normalizers: Vec::new(),
-            best: Vec::new(),
-        }
+        Self { top: TopK::new(candidates), normalizers: Vec::new(), best: Vec::new() }
     }
 
     /// The best continuations, best first. The processors change `logits`.

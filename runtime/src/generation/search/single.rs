@@ -40,11 +40,8 @@ impl<'a> SingleSearch<'a> {
         sampling: Option<&Sampling>,
     ) -> Self {
         let prompt = &config.lengths.prompt;
-        let sequence = || Sequence {
-            tokens: prompt.clone(),
-            token_scores: Vec::new(),
-            stopped: None,
-        };
+        let sequence =
+            || Sequence { tokens: prompt.clone(), token_scores: Vec::new(), stopped: None };
         Self {
             source: source.token_ids,
             criteria: StoppingCriteria::new(config, source),
@@ -52,9 +49,7 @@ impl<'a> SingleSearch<'a> {
             pad: config.tokens.pad,
             random: sampling.map(|sampling| Key::new(sampling.seed, source.token_ids)),
             with_token_scores: config.output_scores,
-            sequences: (0..config.rows_per_document())
-                .map(|_| sequence())
-                .collect(),
+            sequences: (0..config.rows_per_document()).map(|_| sequence()).collect(),
         }
     }
 
@@ -71,11 +66,7 @@ impl<'a> SingleSearch<'a> {
         let normalizer = normalize(scores, &mut workspace.maxima, &mut workspace.sums);
         if !normalizer.is_valid() {
             let nothing = scores.iter().all(|score| *score == f32::NEG_INFINITY);
-            return Err(if nothing {
-                Fault::NothingToSample
-            } else {
-                Fault::NotANumber
-            });
+            return Err(if nothing { Fault::NothingToSample } else { Fault::NotANumber });
         }
         let step = self.sequences[number].tokens.len() - self.prompt_length;
         let uniform = random.at(number as u64).at(step as u64).uniform();
@@ -89,17 +80,9 @@ impl<'a> SingleSearch<'a> {
 /// `workspace` holds the maxima and sums of the row's blocks, so that only the block with the index
 /// is searched.
 fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize {
-    let blocks = workspace
-        .maxima
-        .iter()
-        .zip(&workspace.sums)
-        .map(|(block_max, sum)| {
-            if *sum > 0.0 {
-                f64::from(*sum) * f64::from(exp(*block_max - max))
-            } else {
-                0.0
-            }
-        });
+    let blocks = workspace.maxima.iter().zip(&workspace.sums).map(|(block_max, sum)| {
+        if *sum > 0.0 { f64::from(*sum) * f64::from(exp(*block_max - max)) } else { 0.0 }
+    });
     let mut left = uniform * blocks.clone().sum::<f64>();
     // Rounding may leave more than there is: then the last that has weight is drawn.
     let (mut chosen, mut within) = (0, f64::INFINITY);
@@ -129,11 +112,7 @@ fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize 
 impl DocumentSearch for SingleSearch<'_> {
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
         for (row, sequence) in self.sequences.iter().enumerate() {
-            let newest = if sequence.stopped.is_none() {
-                sequence.tokens.last()
-            } else {
-                None
-            };
+            let newest = if sequence.stopped.is_none() { sequence.tokens.last() } else { None };
             tokens.push(newest.copied().unwrap_or(self.pad));
             parents.push(row as u32);
         }
@@ -195,11 +174,7 @@ impl DocumentSearch for SingleSearch<'_> {
     }
 
     fn length(&self) -> usize {
-        self.sequences
-            .iter()
-            .map(|sequence| sequence.tokens.len())
-            .max()
-            .unwrap_or(0)
+        self.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0)
     }
 
     fn conclude(&mut self, _: StopReason) -> Vec<Hypothesis> {
@@ -225,15 +200,8 @@ mod tests {
         let (mut maxima, mut sums) = (Vec::new(), Vec::new());
         let normalizer = normalize(scores, &mut maxima, &mut sums);
         let processors = LogitsProcessors::default();
-        let workspace = Workspace {
-            processors,
-            vocab_size: scores.len(),
-            maxima,
-            sums,
-        };
-        uniforms
-            .map(|uniform| draw(scores, normalizer.max, &workspace, uniform))
-            .collect()
+        let workspace = Workspace { processors, vocab_size: scores.len(), maxima, sums };
+        uniforms.map(|uniform| draw(scores, normalizer.max, &workspace, uniform)).collect()
     }
 
     #[test]
@@ -260,10 +228,7 @@ mod tests {
                 chi += (f64::from(drawn) - expected).powi(2) / expected;
             }
         }
-        assert!(
-            chi < 18.5,
-            "chi-square {chi} with 4 degrees of freedom, p < 0.001"
-        );
+        assert!(chi < 18.5, "chi-square {chi} with 4 degrees of freedom, p < 0.001");
     }
 
     #[test]

@@ -64,10 +64,7 @@ impl Operator for CachedAttention {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<CachedAttentionKernel> {
-        Ok(CachedAttentionKernel {
-            heads: heads(context)?,
-            scale: scale(context)?,
-        })
+        Ok(CachedAttentionKernel { heads: heads(context)?, scale: scale(context)? })
     }
 }
 
@@ -201,10 +198,7 @@ impl Kernel for CachedAttentionKernel {
             return Ok(());
         }
         // From here on the past is not read: its memory may be what is written.
-        let caches = [
-            (1, past_keys.as_ptr(), keys),
-            (2, past_values.as_ptr(), values),
-        ];
+        let caches = [(1, past_keys.as_ptr(), keys), (2, past_values.as_ptr(), values)];
         for (index, past, new) in caches {
             let cache = output::<f32>(context, index, &past_shape)?;
             if cache.as_ptr() != past {

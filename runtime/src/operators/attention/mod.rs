@@ -96,13 +96,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
         let (&[rows, hidden], &[batch, source]) = (&shape[..], &mask_shape[..]) else {
             return Err(wrong());
         };
-        let sizes = Sizes {
-            rows,
-            heads,
-            size: hidden / heads,
-            batch,
-            source,
-        };
+        let sizes = Sizes { rows, heads, size: hidden / heads, batch, source };
         if hidden != sizes.hidden()
             || batch == 0
             || !rows.is_multiple_of(batch)
@@ -110,13 +104,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
         {
             return Err(wrong());
         }
-        Ok(Self {
-            queries,
-            keys,
-            values,
-            mask,
-            sizes,
-        })
+        Ok(Self { queries, keys, values, mask, sizes })
     }
 }
 

@@ -63,11 +63,7 @@ impl<E: CrossKv> Operator for PackCrossKv<E> {
                 )));
             }
         };
-        Ok(PackCrossKvKernel {
-            heads: heads(context)?,
-            part,
-            element: PhantomData,
-        })
+        Ok(PackCrossKvKernel { heads: heads(context)?, part, element: PhantomData })
     }
 }
 
@@ -82,10 +78,8 @@ impl<E: CrossKv> Kernel for PackCrossKvKernel<E> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (shape, rows) = input::<f32>(context, 0)?;
         let (_, source_shape) = input::<i64>(context, 1)?;
-        let source_shape: Vec<usize> = source_shape
-            .iter()
-            .map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX))
-            .collect();
+        let source_shape: Vec<usize> =
+            source_shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX)).collect();
         let wrong = || mismatch("rows and source", &[&shape, &source_shape]);
         let (&[count, hidden], &[batch, source]) = (&shape[..], &source_shape[..]) else {
             return Err(wrong());
@@ -97,13 +91,8 @@ impl<E: CrossKv> Kernel for PackCrossKvKernel<E> {
         {
             return Err(wrong());
         }
-        let sizes = Sizes {
-            rows: count,
-            heads: self.heads,
-            size: hidden / self.heads,
-            batch,
-            source,
-        };
+        let sizes =
+            Sizes { rows: count, heads: self.heads, size: hidden / self.heads, batch, source };
         let packed = output::<E>(context, 0, &packed_shape(sizes, self.part))?;
         let dims = [batch, source, sizes.heads, sizes.size];
         pack(&SessionThreads(context), rows, dims, self.part, packed)

@@ -44,9 +44,7 @@ pub(super) fn cross_outputs(
     let pairs = (0..decoder.layers)
         .map(|layer| {
             let name = decoder.cross_attention(layer);
-            b.scoped(&name, |b| {
-                attention.cross_kv(b, &name, hidden_states, &inputs.shape)
-            })
+            b.scoped(&name, |b| attention.cross_kv(b, &name, hidden_states, &inputs.shape))
         })
         .collect::<Result<Vec<_>>>()?;
     let [key_dims, value_dims] = cross_dims(attention.heads);
@@ -81,12 +79,8 @@ pub(super) fn decoder_inputs(
     let graph = &mut b.graph;
     let dims = [batch.clone(), columns.clone()];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
-    let past_length = graph.input(
-        io::PAST_LENGTH,
-        Int32,
-        &[Dim::size(1)],
-        "tokens in the cache before these",
-    );
+    let past_length =
+        graph.input(io::PAST_LENGTH, Int32, &[Dim::size(1)], "tokens in the cache before these");
     let cache_indirection = (new == NewTokens::One).then(|| {
         graph.input(
             io::CACHE_INDIRECTION,
@@ -115,11 +109,7 @@ pub(super) fn decoder_inputs(
                 past_key,
                 past_value,
                 cross_key: cross(io::cross_key(layer), &cross_key, "cross-attention keys"),
-                cross_value: cross(
-                    io::cross_value(layer),
-                    &cross_value,
-                    "cross-attention values",
-                ),
+                cross_value: cross(io::cross_value(layer), &cross_value, "cross-attention values"),
                 bias: None,
                 present: None,
                 cross_present: None,
@@ -128,9 +118,7 @@ pub(super) fn decoder_inputs(
         .collect();
     let inputs = match cache_indirection {
         Some(cache_indirection) => DecoderInputs {
-            shape: graph.scoped("shapes", |graph| {
-                graph.node("Shape").input(&input_ids).output()
-            }),
+            shape: graph.scoped("shapes", |graph| graph.node("Shape").input(&input_ids).output()),
             input_ids,
             positions: past_length.clone(),
             past_length,
@@ -173,14 +161,10 @@ pub(super) fn decoder_outputs(
     );
     let past = past_dims(heads, length);
     for (layer, cache) in caches.iter().enumerate() {
-        let (key, value) = cache
-            .present
-            .as_ref()
-            .expect("self-attention of every layer is written");
-        let pairs = [
-            (io::present_key(layer), key, "keys"),
-            (io::present_value(layer), value, "values"),
-        ];
+        let (key, value) =
+            cache.present.as_ref().expect("self-attention of every layer is written");
+        let pairs =
+            [(io::present_key(layer), key, "keys"), (io::present_value(layer), value, "values")];
         for (name, value, kind) in pairs {
             let doc = format!("{kind} of layer {layer}, {place}");
             b.graph.output(&name, value, Float, &past, &doc);
@@ -189,22 +173,12 @@ pub(super) fn decoder_outputs(
 }
 
 fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
-    [
-        Dim::name("rows"),
-        Dim::size(heads.count),
-        Dim::name(length),
-        Dim::size(heads.size),
-    ]
+    [Dim::name("rows"), Dim::size(heads.count), Dim::name(length), Dim::size(heads.size)]
 }
 
 /// Shapes of cross-attention keys and values, as the operator that packs them has them.
 fn cross_dims(heads: Heads) -> [[Dim; 4]; 2] {
     [heads.size, padded_head_size(heads.size)].map(|row| {
-        [
-            Dim::name("batch"),
-            Dim::size(heads.count),
-            Dim::name("padded_source"),
-            Dim::size(row),
-        ]
+        [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), Dim::size(row)]
     })
 }

@@ -25,13 +25,8 @@ pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     let input_ids = graph.input(names::INPUT_IDS, Int64, &dims, "source token ids");
     let doc = "1 for a token, 0 for padding";
     let mask = graph.input(names::ATTENTION_MASK, Int64, &dims, doc);
-    let mask = graph.scoped("mask", |graph| {
-        graph
-            .node("Cast")
-            .input(&mask)
-            .int("to", Int32 as i64)
-            .output()
-    });
+    let mask = graph
+        .scoped("mask", |graph| graph.node("Cast").input(&mask).int("to", Int32 as i64).output());
     (input_ids, mask)
 }
 
@@ -78,10 +73,8 @@ pub(super) fn decoder_inputs(
                     true => "encoder_sequence_length_out",
                     false => "past_decoder_sequence_length",
                 };
-                let doc = format!(
-                    "{} of layer {layer}; read where use_cache_branch is true",
-                    part.doc()
-                );
+                let doc =
+                    format!("{} of layer {layer}; read where use_cache_branch is true", part.doc());
                 // A first call gives what is not read in any shape; optimum's has the sizes of the
                 // encoder's heads.
                 let dims = [BATCH, "heads", length, "head_size"].map(Dim::name);
@@ -104,25 +97,16 @@ pub(super) fn decoder_inputs(
         &[Dim::size(1)],
         "whether past_key_values hold anything",
     );
-    let source_shape = graph.scoped("shapes", |graph| {
-        graph.node("Shape").input(&source_mask).output()
-    });
+    let source_shape =
+        graph.scoped("shapes", |graph| graph.node("Shape").input(&source_mask).output());
     let source_mask = graph.scoped("mask", |graph| score_mask(graph, &source_mask));
     let past = graph.scoped("shapes", |graph| {
         let node = graph.node("Shape").input(&caches[0].past_key);
         let length = node.int("start", 2).int("end", 3).output();
-        let counts = graph
-            .node("Cast")
-            .input(&use_cache)
-            .int("to", Int64 as i64)
-            .output();
+        let counts = graph.node("Cast").input(&use_cache).int("to", Int64 as i64).output();
         graph.node("Mul").inputs([&length, &counts]).output()
     });
-    let source = Recomputed {
-        use_cache,
-        hidden_states,
-        shape: source_shape,
-    };
+    let source = Recomputed { use_cache, hidden_states, shape: source_shape };
     let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window| {
         Past::Given { window, source }
     });
@@ -152,10 +136,7 @@ pub(super) fn decoder_outputs(
         let values = pairs.flat_map(|(key, value)| [key, value]);
         for (part, value) in names::PARTS.into_iter().zip(values) {
             let (length, doc) = match part.is_cross() {
-                true => (
-                    "encoder_sequence_length_out",
-                    "nothing where they were given",
-                ),
+                true => ("encoder_sequence_length_out", "nothing where they were given"),
                 false => ("past_decoder_sequence_length + 1", "all of them"),
             };
             // Given cross-attention leaves nothing: not even as many rows as there are documents.
@@ -171,10 +152,5 @@ pub(super) fn decoder_outputs(
 }
 
 fn cache_dims(heads: Heads, length: &str) -> [Dim; 4] {
-    [
-        Dim::name(BATCH),
-        Dim::size(heads.count),
-        Dim::name(length),
-        Dim::size(heads.size),
-    ]
+    [Dim::name(BATCH), Dim::size(heads.count), Dim::name(length), Dim::size(heads.size)]
 }

@@ -20,11 +20,7 @@ pub(super) fn malformed<T>(problem: impl Into<String>) -> Read<T> {
 /// A name fit for a message, however long and odd it is in the file.
 pub(super) fn shorten(name: &str) -> String {
     const LONGEST: usize = 120;
-    let mut short: String = name
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut short: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if name.chars().nth(LONGEST).is_some() {
         short.push('…');
     }

@@ -21,10 +21,7 @@ pub(super) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(program: &'a [u8]) -> Self {
-        Self {
-            program,
-            ..Self::default()
-        }
+        Self { program, ..Self::default() }
     }
 
     /// Bytes of the program that were run.
@@ -242,14 +239,12 @@ impl<'a> Machine<'a> {
     /// A size of four bytes.
     fn u32(&mut self) -> Read<usize> {
         // A size that a usize cannot hold is beyond the program's end either way.
-        self.array()
-            .map(|bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX))
+        self.array().map(|bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
     /// A size of eight bytes.
     fn u64(&mut self) -> Read<usize> {
-        self.array()
-            .map(|bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX))
+        self.array().map(|bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
     /// The text up to the next line end.

@@ -103,10 +103,5 @@ pub(super) fn read_legacy(bytes: &[u8]) -> Read<LegacyHeader> {
         },
         _ => malformed(format!("has {} as a storage's name", values.kind(key))),
     });
-    Ok(LegacyHeader {
-        tensors,
-        storages: storages.collect::<Read<_>>()?,
-        little_endian,
-        size: at,
-    })
+    Ok(LegacyHeader { tensors, storages: storages.collect::<Read<_>>()?, little_endian, size: at })
 }

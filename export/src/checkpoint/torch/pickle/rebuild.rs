@@ -85,11 +85,8 @@ pub(super) fn state_dict<'a>(values: &Values<'a>, id: Id) -> Read<Vec<(String, T
         ));
     };
     // By value first, so that one long name that is set a million times is compared only once.
-    let last_of: HashMap<Id, usize> = items
-        .iter()
-        .enumerate()
-        .map(|(at, &(key, _))| (key, at))
-        .collect();
+    let last_of: HashMap<Id, usize> =
+        items.iter().enumerate().map(|(at, &(key, _))| (key, at)).collect();
     let mut last = BTreeMap::new();
     for (at, &(key, value)) in items.iter().enumerate() {
         if last_of[&key] != at {

@@ -74,10 +74,7 @@ fn a_tensor_is_read() {
         shape: vec![2],
         strides: vec![1],
     };
-    assert_eq!(
-        read_state_dict(TENSOR),
-        Ok(vec![("w".to_owned(), expected)])
-    );
+    assert_eq!(read_state_dict(TENSOR), Ok(vec![("w".to_owned(), expected)]));
 }
 
 #[test]
@@ -110,11 +107,8 @@ fn programs_that_pytorch_does_not_write_are_refused() {
     assert!(problem(b"\x80\x02X\xff\xff\xff\xffa").contains("ends too early"));
     assert!(problem(b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffa").contains("too early"));
     assert!(problem(b"\x80\x02X\x01\x00\x00\x00\xff.").contains("not UTF-8"));
-    let negative = [
-        &TENSOR[..TENSOR.len() - 12],
-        b"J\xff\xff\xff\xff\x85K\x01\x85\x89}tRs.",
-    ]
-    .concat();
+    let negative =
+        [&TENSOR[..TENSOR.len() - 12], b"J\xff\xff\xff\xff\x85K\x01\x85\x89}tRs."].concat();
     assert!(problem(&negative).contains("-1"), "{}", problem(&negative));
 }
 
@@ -135,9 +129,7 @@ fn every_global_but_the_listed_is_refused_by_name() {
         assert_eq!(read_state_dict(&program[1..]), Err(Fault::Global(expected)));
     }
     let long = format!("c{}\n{}\n.", "m".repeat(1000), "n".repeat(1000));
-    let Err(Fault::Global(name)) = read_state_dict(long.as_bytes()) else {
-        panic!()
-    };
+    let Err(Fault::Global(name)) = read_state_dict(long.as_bytes()) else { panic!() };
     assert_eq!(name.chars().count(), 121);
 }
 
@@ -151,9 +143,7 @@ fn a_short_program_cannot_ask_for_much_memory() {
         program.extend_from_slice(b"h\x00h\x00");
     }
     program.extend_from_slice(b"u.");
-    let Err(Fault::NotATensor { name, .. }) = read_state_dict(&program) else {
-        panic!()
-    };
+    let Err(Fault::NotATensor { name, .. }) = read_state_dict(&program) else { panic!() };
     assert_eq!(name.chars().count(), 121);
     // More values than there may be.
     let mut program = b"\x80\x02".to_vec();
