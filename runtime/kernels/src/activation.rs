@@ -50,7 +50,7 @@ impl Activation {
             Self::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
             Self::Gelu => each(values, |x| 0.5 * x * (1.0 + erf_of_root_half(x))),
             Self::GeluTanh => {
-                each(values, |x| x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x)))
+                each(values, |x| x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x)));
             }
             Self::Silu => each(values, |x| x * sigmoid(x)),
             Self::QuickGelu => each(values, |x| x * sigmoid(1.702 * x)),

@@ -221,7 +221,7 @@ impl Case {
                     Attribute::Int(value) => Some(value),
                     _ => None,
                 });
-                if let Some(value) = random.choice(ints) {
+                if let Some(value) = random.choice(ints.collect::<Vec<_>>()) {
                     let values = [-1, 0, 1, 2, 5, 9, 16, 38, 48, 1 << 19, 1 << 30, i64::MAX];
                     *value = values[random.usize(..values.len())];
                 }

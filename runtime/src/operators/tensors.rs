@@ -35,6 +35,7 @@ pub(super) fn optional_input<T: PrimitiveTensorElementType>(
 }
 
 /// The elements of a required output of this shape.
+#[expect(clippy::mut_from_ref, reason = "ONNX Runtime owns the elements, the context lends them")]
 pub(super) fn output<'a, T: PrimitiveTensorElementType>(
     context: &'a ComputeContext,
     index: usize,
@@ -45,6 +46,7 @@ pub(super) fn output<'a, T: PrimitiveTensorElementType>(
 }
 
 /// The elements of an output of this shape that may be left out.
+#[expect(clippy::mut_from_ref, reason = "ONNX Runtime owns the elements, the context lends them")]
 pub(super) fn optional_output<'a, T: PrimitiveTensorElementType>(
     context: &'a ComputeContext,
     index: usize,
