@@ -500,7 +500,7 @@ fn sigterm_finishes_what_was_accepted() {
             Ok(answer) => assert_eq!(answer.status, 200, "{}", answer.text()),
             // It came after the door was shut.
             Err(error) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}")
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}");
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct Incomplete {
     /// What was made until then.
     pub made: Vec<String>,
     /// The error.
-    pub cause: Error,
+    pub cause: Box<Error>,
 }
 
 impl fmt::Display for Incomplete {
@@ -48,7 +48,7 @@ impl fmt::Display for Incomplete {
 
 impl std::error::Error for Incomplete {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        Some(self.cause.as_ref())
     }
 }
 
@@ -62,7 +62,8 @@ pub fn deploy(
     polling: Polling<'_>,
 ) -> Result<Outcome, Incomplete> {
     let mut made = Vec::new();
-    run(control_plane, spec, polling, &mut made).map_err(|cause| Incomplete { made, cause })
+    run(control_plane, spec, polling, &mut made)
+        .map_err(|cause| Incomplete { made, cause: cause.into() })
 }
 
 fn run(

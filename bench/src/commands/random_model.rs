@@ -33,5 +33,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let folder = &arguments.output;
     fs::create_dir_all(folder).with_context(|| format!("cannot make '{}'", folder.display()))?;
-    Ok(shape.write(folder)?)
+    shape.write(folder)
 }

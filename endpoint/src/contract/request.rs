@@ -172,7 +172,7 @@ mod tests {
     fn grouping_compares_no_line_with_all_others() {
         // Every second line has parameters of its own, so that no line equals the one before it.
         let line = |number: usize| {
-            let seed = if number % 2 == 0 { 0 } else { number % 1001 };
+            let seed = if number.is_multiple_of(2) { 0 } else { number % 1001 };
             format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n")
         };
         let body: String = (0..4000).map(line).collect();

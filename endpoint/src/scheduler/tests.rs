@@ -133,7 +133,7 @@ fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError
     while let Some(event) = events.blocking_recv() {
         match event {
             Event::Finished { document, summary, .. } => {
-                found.push((document, summary.text().to_owned()))
+                found.push((document, summary.text().to_owned()));
             }
             Event::Failed(error) => return Err(error),
             Event::Token(_) => {}

@@ -43,7 +43,7 @@ impl Tables {
                 || name.ends_with("output_projection")
                 || INPUTS.iter().any(|table| name.ends_with(table))
         };
-        if !changed.any(|name| is_table(name)) {
+        if !changed.any(is_table) {
             return tables;
         }
         // The decoder's before the encoder's, which is another one in a model that ties only these.

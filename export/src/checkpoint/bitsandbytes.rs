@@ -23,6 +23,7 @@ const STATE: &str = ".quant_state.bitsandbytes__";
 const MAX_STATE: usize = 1 << 16;
 
 /// A quantized tensor, and where its parts lie.
+#[expect(clippy::large_enum_variant, reason = "one is alive at a time, while its tensor streams")]
 pub(super) enum Quantized {
     Int8 {
         codes: Stored,

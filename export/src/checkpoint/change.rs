@@ -79,12 +79,15 @@ pub(super) enum Prepared {
     },
 }
 
+/// Passes all elements of a tensor in row-major order, piece by piece.
+type Stream<'a> = dyn FnMut(&mut dyn FnMut(&[f32])) + 'a;
+
 impl Prepared {
     /// Reads the operands. `stream` passes the whole tensor before this change, to take norms of.
     pub(super) fn new(
         change: &Change<StridedView<'_>>,
         columns: usize,
-        stream: &mut dyn FnMut(&mut dyn FnMut(&[f32])),
+        stream: &mut Stream<'_>,
     ) -> Self {
         match change {
             Change::LowRank { a, b, scale, magnitude } => {
@@ -170,7 +173,7 @@ impl Product {
         columns: usize,
         axis: Axis,
         count: usize,
-        stream: &mut dyn FnMut(&mut dyn FnMut(&[f32])),
+        stream: &mut Stream<'_>,
     ) -> impl Iterator<Item = f32> {
         let mut squares = vec![0f64; count];
         let (mut at, mut sum) = (0, Vec::new());

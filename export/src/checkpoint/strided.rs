@@ -197,7 +197,7 @@ impl<'a> StridedView<'a> {
     }
 
     /// All elements in row-major order.
-    pub(super) fn to_f32(&self) -> Vec<f32> {
+    pub(super) fn to_f32(self) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.len());
         let Ok(()) = self.stream(&mut |piece| {
             values.extend_from_slice(piece);

@@ -35,7 +35,6 @@ pub(super) fn optional_input<T: PrimitiveTensorElementType>(
 }
 
 /// The elements of a required output of this shape.
-#[expect(clippy::mut_from_ref, reason = "ONNX Runtime owns the elements, the context lends them")]
 pub(super) fn output<'a, T: PrimitiveTensorElementType>(
     context: &'a ComputeContext,
     index: usize,
