@@ -36,7 +36,7 @@ pub struct Floats {
     pub values: Vec<f32>,
 }
 
-/// Keys and values of every layer, in the order of [`PARTS`](names::PARTS); none before the first
+/// Keys and values of every layer, in the order of `names::PARTS`; none before the first
 /// step.
 pub type Cache = Vec<[Floats; 4]>;
 

@@ -15,7 +15,7 @@
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
 //! An operator declares its inputs, checks what it is given, and calls [`epitome_kernels`]. A new
-//! weight format is a module there, its name in [`linear`], a line in [`domain`], and a packing in
+//! weight format is a module there, its name in [`linear`], a line in `domain`, and a packing in
 //! `epitome-export`.
 
 pub mod attention;

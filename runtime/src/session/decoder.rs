@@ -26,7 +26,7 @@ impl Decoder {
     }
 
     /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
-    /// row, the start token included. Caches have room for [`FIRST_ROOM`] of them, and grow.
+    /// row, the start token included. Caches have room for `FIRST_ROOM` of them, and grow.
     pub fn start(
         &mut self,
         memories: Vec<SourceMemory>,

@@ -2,7 +2,7 @@
 //! every processor.
 //!
 //! AVX2's `vpmaddubsw` adds pairs of products in 16 bits. Two products of a weight and of an
-//! activation of [`MAX_PAIRED_BITS`] fit, `2 * 127 * 127 < 2^15`; of wider activations two could
+//! activation of `MAX_PAIRED_BITS` fit, `2 * 127 * 127 < 2^15`; of wider activations two could
 //! saturate, so both factors are widened first. (NEON without dot products adds two, too, of
 //! factors that are signed.)
 
