@@ -213,6 +213,7 @@ impl Summarizer {
         let mut decoding =
             self.decoder.start(memories, config.rows_per_document(), config.longest_history())?;
         let mut progress = BatchProgress {
+            config,
             progress,
             tokenizer: &self.tokenizer,
             documents,
@@ -233,6 +234,7 @@ struct Document {
 
 /// Makes summaries of a batch's documents as they finish, numbered as in the whole call.
 struct BatchProgress<'a> {
+    config: &'a GenerationConfig,
     progress: &'a mut dyn Progress,
     tokenizer: &'a Tokenizer,
     documents: &'a [Document],
@@ -250,9 +252,15 @@ impl BatchProgress<'_> {
             .sequences
             .iter()
             .map(|hypothesis| {
+                let mut token_ids = hypothesis.token_ids.clone();
+                // A beam search may find fewer sequences than were asked for. transformers returns
+                // padding in the place of the others.
+                if hypothesis.score.is_some() && token_ids.len() == self.config.prompt().len() {
+                    token_ids.push(self.config.pad());
+                }
                 Ok(Sequence {
-                    text: self.tokenizer.decode(&hypothesis.token_ids)?,
-                    token_ids: hypothesis.token_ids.clone(),
+                    text: self.tokenizer.decode(&token_ids)?,
+                    token_ids,
                     score: hypothesis.score,
                     token_scores: hypothesis.token_scores.clone(),
                 })

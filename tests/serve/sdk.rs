@@ -18,6 +18,7 @@ use super::client::Server;
 fn client(server: &Server) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(format!("http://{}", server.address))
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "test"))

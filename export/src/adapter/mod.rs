@@ -55,13 +55,8 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
     let mut merger = Merger { checkpoint, file, tables: Tables::default() };
     let changed = modules.keys().chain(whole.iter().map(|(name, _)| name));
     merger.tables = Tables::untie(merger.checkpoint, changed);
-    for (name, _) in &mut whole {
-        if let Some(found) = merger.find(name, "") {
-            *name = found;
-        }
-    }
-    merger.tables.resize(merger.checkpoint, &whole)?;
     for (name, stored) in whole {
+        let name = merger.find(&name, "").unwrap_or(name);
         merger.checkpoint.replace(name, stored);
     }
     let with_tokens = modules.values().filter(|parts| parts.contains_key(&Part::Tokens));

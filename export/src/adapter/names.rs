@@ -1,7 +1,5 @@
 //! The names of an adapter's tensors.
 
-use crate::checkpoint::WRAPPERS;
-
 /// What a tensor is to its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
@@ -23,12 +21,14 @@ pub(super) enum Part {
 ///
 /// PEFT leaves out the adapter's name (`lora_A.default.weight`), which other tools keep.
 pub(super) fn parse(name: &str) -> Option<(String, Part)> {
-    let bare = |segment: &&str| !WRAPPERS.contains(segment);
-    let segments: Vec<&str> = name.split('.').filter(bare).collect();
-    let segments = segments.strip_prefix(&["base_model", "model"]).unwrap_or(&segments);
+    let mut rest = name;
+    for prefix in ["_orig_mod.", "module.", "base_model.model."] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    let segments: Vec<&str> = rest.split('.').collect();
     let marker = segments.iter().position(|segment| is_marker(segment));
     let Some(at) = marker else {
-        return Some((whole(segments), Part::Whole));
+        return Some((whole(&segments), Part::Whole));
     };
     let last = *segments.last()?;
     let part = match (segments[at], last) {

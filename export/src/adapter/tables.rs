@@ -1,14 +1,10 @@
 //! Embedding tables of a base, which are stored once and used under several names.
 
-use crate::checkpoint::{Checkpoint, Stored};
-use crate::{Error, Result};
+use crate::checkpoint::Checkpoint;
 
 /// The modules whose tables a model ties, below the prefix of all its names; the head has none.
 const INPUTS: [&str; 3] = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
 const HEAD: &str = "lm_head";
-
-/// What is added to the logits of some models.
-const LOGITS_BIAS: &str = "final_logits_bias";
 
 /// The names of the tables, as tensors of the base.
 #[derive(Default)]
@@ -61,42 +57,6 @@ impl Tables {
             }
         }
         tables
-    }
-
-    /// Where an adapter brings tables of more rows, for tokens that were added before it was trained:
-    /// puts them in the place of all tables that it does not bring.
-    pub(super) fn resize(&self, base: &mut Checkpoint, whole: &[(String, Stored)]) -> Result<()> {
-        let names = || self.inputs.iter().chain(&self.head);
-        let rows = |stored: &Stored| match *stored.layout().shape() {
-            [rows, _] => Some(rows),
-            _ => None,
-        };
-        let brought = names().find_map(|table| {
-            let (name, stored) = whole.iter().find(|(name, _)| name == table)?;
-            let other = rows(base.stored(name)?) != rows(stored);
-            other.then_some((stored, rows(stored)?))
-        });
-        let Some((table, rows)) = brought else {
-            return Ok(());
-        };
-        for name in names() {
-            if base.has(name) {
-                base.replace(name.clone(), table.clone());
-            }
-        }
-        // transformers adds zeros for the new tokens, so that a bias of zeros is none before and after.
-        if let Some(bias) = base.tensor(LOGITS_BIAS) {
-            if bias.to_f32().iter().any(|value| *value != 0.0) {
-                return Err(Error::TensorShape {
-                    name: LOGITS_BIAS.to_owned(),
-                    found: bias.shape().to_vec(),
-                    expected: vec![1, rows],
-                });
-            }
-            base.remove(LOGITS_BIAS);
-        }
-        base.set_vocab_size(rows);
-        Ok(())
     }
 
     /// The other tables that PEFT changes along with `name`, when tokens were trained.

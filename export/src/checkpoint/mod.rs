@@ -51,7 +51,7 @@ const MAX_JSON: u64 = 64 << 20;
 
 /// What wraps a model names it by, within the names of its tensors: `torch.compile`,
 /// `DistributedDataParallel`, fully sharded data parallelism and activation checkpoints.
-pub(crate) const WRAPPERS: [&str; 4] =
+const WRAPPERS: [&str; 4] =
     ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 /// A checkpoint folder with its weights mapped.
@@ -208,18 +208,6 @@ impl Checkpoint {
         self.quantized.remove(&name);
         self.changes.remove(&name);
         self.tensors.insert(name, stored);
-    }
-
-    /// Takes a tensor out.
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.quantized.remove(name);
-        self.changes.remove(name);
-        self.tensors.remove(name);
-    }
-
-    /// Says how many tokens the model knows, where an adapter brings more than config.json says.
-    pub(crate) fn set_vocab_size(&mut self, size: usize) {
-        self.config.insert("vocab_size".to_owned(), size.into());
     }
 
     /// Makes one more change of the tensor `name`. The operands' shapes must fit it.

@@ -157,6 +157,11 @@ impl GenerationConfig {
         &self.lengths.prompt
     }
 
+    /// The token that stands where no sequence was found.
+    pub(crate) fn pad(&self) -> u32 {
+        self.tokens.pad
+    }
+
     /// Tokens of which any ends a sequence.
     #[must_use]
     pub fn eos_token_ids(&self) -> &[u32] {
