@@ -235,7 +235,7 @@ fn adapters_that_lie_are_refused() {
         (*shape, *data) = (vec![1 << 20, 0], vec![]);
     });
     assert!(message.contains("has matrices of the shapes"), "{message}");
-    let message = refused(&json!({}), |tensors| tensors[0].2[3] = 0x7f);
+    let message = refused(&json!({}), |tensors| tensors[0].2[2..4].copy_from_slice(&[0xc0, 0x7f]));
     assert!(message.contains("holds a NaN or an infinity"), "{message}");
     let message = refused(&json!({"trainable_token_indices": [1, 9_999_999]}), |tensors| {
         let name = "base_model.model.model.shared.token_adapter.trainable_tokens_delta";
