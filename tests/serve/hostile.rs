@@ -158,7 +158,7 @@ fn busy_connections_leave_room_for_ping() {
     let server = Server::with_files(&exported.path(), 200);
     client::until(|| server.get("/ping").status == 200);
     let mut slow = Vec::new();
-    // Until all places are taken: a client that has sent nothing yet may lose its place to the next.
+    // Until all places are taken: a client that has sent nothing may lose its place to the next.
     client::until(|| {
         let mut client = server.connect();
         let _ = client.write_all(
