@@ -86,5 +86,12 @@ fn self_attention(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, formats, self_attention);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_millis(1500));
+    targets = formats, self_attention
+}
 criterion_main!(benches);
