@@ -199,7 +199,7 @@ pub enum Error {
         /// What was asked for.
         expected: String,
     },
-    /// What arrived is not what is stored.
+    /// The bytes that arrived differ from the object that S3 stores.
     #[error(
         "{uri} arrived damaged: its {algorithm} is not the one that S3 stores; run the command \
          again"

@@ -48,7 +48,7 @@ impl Baseline {
     ///
     /// # Errors
     ///
-    /// Those of [`count`].
+    /// The errors of [`count`].
     pub fn measure(probes: &[Probe], bundle: &Path) -> Result<Self> {
         Ok(Self {
             machine: Machine::this(),

@@ -30,7 +30,7 @@ impl Change {
 ///
 /// # Errors
 ///
-/// Those of `count`.
+/// The errors of `count`.
 pub fn check(
     before: &Counts,
     count: &mut dyn FnMut(&[Probe]) -> Result<Counts>,

@@ -2,8 +2,9 @@
 //! M2M-100, PLBART, BARTpho).
 //!
 //! It implements `Normalizer::Normalize` of SentencePiece's `src/normalizer.cc`. The `tokenizers`
-//! library has a normalizer for the same table, `Precompiled`, which looks at graphemes and takes the
-//! shortest entry that it finds; SentencePiece takes the longest one that begins the rest of the text.
+//! library has a normalizer for the same table, `Precompiled`. It looks at graphemes and takes the
+//! shortest entry that it finds. SentencePiece takes the longest one that begins the rest of the
+//! text.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,8 +14,8 @@ use super::charsmap::CharsMap;
 
 /// A space in SentencePiece's pieces.
 const SPACE: char = '▁';
-/// Stands before a language code that was found where codes count. No text has this noncharacter, so
-/// that the same characters elsewhere are not a code.
+/// Stands before a language code that was found where codes count. No text has this noncharacter,
+/// so the same characters elsewhere are not a code.
 pub const CODE_MARK: char = '\u{fdd0}';
 
 /// The normalizer of a SentencePiece model, `NormalizerSpec` in `src/sentencepiece_model.proto`.
@@ -28,8 +29,8 @@ pub struct SentencePieceNormalizer {
     pub add_dummy_prefix: bool,
     /// Whether runs of spaces become one, and those at the ends none.
     pub remove_extra_whitespaces: bool,
-    /// Language codes (`>>fra<<`) that count at the beginning of a text, and what another code there
-    /// becomes, the unknown token; absent where the tokenizer knows no codes.
+    /// Language codes (`>>fra<<`) that count at the beginning of a text. Another code there becomes
+    /// the unknown token. Absent where the tokenizer knows no codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language_codes: Option<LanguageCodes>,
 }
@@ -58,9 +59,9 @@ impl LanguageCodes {
     }
 }
 
-/// A normalized text, and for each of its characters how many of the original it adds or removes, as
-/// [`NormalizedString::transform`] wants them: 1 for an added character, 0 for a replaced one, less
-/// for one that stands for several.
+/// A normalized text, and for each of its characters how many of the original it adds or removes.
+/// [`NormalizedString::transform`] wants them so: 1 for an added character, 0 for a replaced one,
+/// less for one that stands for several.
 #[derive(Default)]
 struct Output {
     characters: Vec<(char, isize)>,

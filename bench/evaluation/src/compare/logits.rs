@@ -48,9 +48,9 @@ impl Difference {
 /// Differences between two bundles' logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogitError {
-    /// Those of the first step.
+    /// The difference of the first step's logits.
     pub first_step: Difference,
-    /// Those of every step, the first included.
+    /// The difference over all steps, the first included.
     pub all_steps: Difference,
     /// Number of steps.
     pub steps: usize,
