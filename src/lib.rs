@@ -43,6 +43,8 @@ enum Command {
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
     Prepare(commands::prepare::Arguments),
+    #[command(hide = true)]
+    ExtractDocument(commands::extract_document::Arguments),
     #[cfg(feature = "aws")]
     Train(Box<commands::train::Arguments>),
     #[cfg(feature = "aws")]
@@ -72,6 +74,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Prepare(arguments) => commands::prepare::run(&arguments),
+        Command::ExtractDocument(arguments) => {
+            return commands::extract_document::run(&arguments);
+        }
         #[cfg(feature = "aws")]
         Command::Train(arguments) => commands::train::run(&arguments),
         #[cfg(feature = "aws")]

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 #[cfg(feature = "aws")]
 pub(crate) mod deploy;
 pub(crate) mod export;
+pub(crate) mod extract_document;
 pub(crate) mod inspect;
 #[cfg(feature = "aws")]
 pub(crate) mod invoke;

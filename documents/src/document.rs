@@ -1,0 +1,107 @@
+//! What a file becomes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A document: a file, or one row of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The format of the file.
+    pub format: Format,
+    /// The title, where the format has one.
+    pub title: Option<String>,
+    /// The text, in reading order. At least one section has text.
+    pub sections: Vec<Section>,
+}
+
+/// A part of a document.
+///
+/// A section without a heading goes on under the heading before it: a page border within a chapter
+/// begins such a section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// The heading, which is not part of the text.
+    pub heading: Option<String>,
+    /// The page on which the section begins, from 1, where the format has pages.
+    pub page: Option<u32>,
+    /// The text. An empty line lies between paragraphs.
+    pub text: String,
+}
+
+impl Document {
+    /// All text with its headings, an empty line between paragraphs. The title is not in it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for section in &self.sections {
+            for part in section.heading.iter().chain([&section.text]).filter(|it| !it.is_empty()) {
+                if !text.is_empty() {
+                    text.push_str("\n\n");
+                }
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
+    /// How many words the sections have, as white space parts them.
+    pub fn words(&self) -> usize {
+        self.sections.iter().map(|section| section.text.split_whitespace().count()).sum()
+    }
+}
+
+/// A format that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Format {
+    /// Text in any encoding.
+    PlainText,
+    /// Markdown.
+    Markdown,
+    /// A page of HTML or XHTML.
+    Html,
+    /// PDF.
+    Pdf,
+    /// A document of Word (`.docx`).
+    Docx,
+    /// A text of OpenDocument (`.odt`).
+    Odt,
+    /// Rich Text Format.
+    Rtf,
+    /// A book in EPUB.
+    Epub,
+    /// An e-mail (`.eml`).
+    Email,
+    /// Subtitles: SubRip (`.srt`) or WebVTT (`.vtt`).
+    Subtitles,
+    /// A table with a text column: CSV, or with semicolons or tabs.
+    Csv,
+    /// JSON objects with a text field, one a line.
+    JsonLines,
+}
+
+impl Format {
+    /// Whether [`isolated::Extractor`](crate::isolated::Extractor) reads it in a child process.
+    pub fn is_isolated(self) -> bool {
+        !matches!(self, Self::PlainText | Self::Subtitles | Self::Csv | Self::JsonLines)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PlainText => "plain text",
+            Self::Markdown => "Markdown",
+            Self::Html => "HTML",
+            Self::Pdf => "PDF",
+            Self::Docx => "DOCX",
+            Self::Odt => "ODT",
+            Self::Rtf => "RTF",
+            Self::Epub => "EPUB",
+            Self::Email => "e-mail",
+            Self::Subtitles => "subtitles",
+            Self::Csv => "CSV",
+            Self::JsonLines => "JSON lines",
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! HTML: the article of a page, or all of it.
+
+mod blocks;
+
+use dom_query::Document;
+use dom_smoothie::Readability;
+
+use crate::builder::{Builder, single_spaced};
+use crate::document::Section;
+use crate::encoding;
+use crate::error::ErrorKind;
+
+pub(crate) use blocks::blocks;
+
+/// What is less is no article: a cookie banner, or the teaser of a page that is a list.
+const SHORTEST_ARTICLE: usize = 250;
+
+/// Title and sections of a page: of its article where there is one, else of all that is shown.
+pub(crate) fn read(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<(Option<String>, Option<Vec<Section>>), ErrorKind> {
+    let html = text_of(bytes, limit)?;
+    let page = Document::from(html.as_str());
+    let title = title(&page);
+    if let Some((article_title, sections)) = article(&html, limit)? {
+        return Ok((article_title.or(title), Some(sections)));
+    }
+    let mut builder = Builder::new(limit);
+    blocks(&page.root(), &mut builder)?;
+    Ok((title, builder.finish()))
+}
+
+fn article(html: &str, limit: usize) -> Result<Option<(Option<String>, Vec<Section>)>, ErrorKind> {
+    let article = Readability::new(html, None, None).and_then(|mut page| page.parse());
+    let Ok(article) = article else { return Ok(None) };
+    let content = Document::fragment(article.content);
+    let mut builder = Builder::new(limit);
+    blocks(&content.root(), &mut builder)?;
+    let Some(sections) = builder.finish() else { return Ok(None) };
+    let length: usize = sections.iter().map(|section| section.text.len()).sum();
+    let title = Some(single_spaced(&article.title)).filter(|title| !title.is_empty());
+    Ok((length >= SHORTEST_ARTICLE).then_some((title, sections)))
+}
+
+/// The text of a title element, or of the first heading.
+pub(crate) fn title(page: &Document) -> Option<String> {
+    let elements = ["title", "h1"].into_iter().map(|name| page.select_single(name));
+    elements.map(|element| single_spaced(&element.text())).find(|title| !title.is_empty())
+}
+
+/// The text of a page whose encoding may be said within.
+pub(crate) fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
+    // Tags take more than text.
+    if bytes.len() > limit.saturating_mul(8) {
+        let limit = limit.saturating_mul(8) as u64;
+        return Err(ErrorKind::TooLarge { what: "it".into(), limit });
+    }
+    let declared = declared(&bytes[..bytes.len().min(1024)]);
+    encoding::decode_declared(bytes, declared)
+        .ok_or_else(|| ErrorKind::NotADocument("binary data".into()))
+}
+
+/// The encoding that `<meta charset>` or the declaration of XML names.
+fn declared(head: &[u8]) -> Option<&[u8]> {
+    let lower = head.to_ascii_lowercase();
+    let find = |word: &[u8]| {
+        let at = lower.windows(word.len()).position(|window| window == word)?;
+        Some(at + word.len())
+    };
+    let at = find(b"charset=").or_else(|| find(b"encoding="))?;
+    let value = head[at..].trim_ascii_start();
+    let value = value.strip_prefix(b"\"").or_else(|| value.strip_prefix(b"'")).unwrap_or(value);
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(byte);
+    let end = value.iter().position(|byte| !is_part(byte)).unwrap_or(value.len());
+    Some(&value[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    fn text(html: &str) -> String {
+        let (_, sections) = read(html.as_bytes(), 1 << 20).unwrap();
+        let sections = sections.unwrap_or_default();
+        let parts = sections.iter().flat_map(|it| it.heading.iter().chain([&it.text]));
+        parts.map(String::as_str).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn blocks_are_paragraphs_and_headings_sections() {
+        assert_eq!(
+            text("<title>T</title><p>One\n two<br>three<p>Four<h2>Head</h2><ul><li>a<li>b</ul>"),
+            "One two\nthree\n\nFour|Head|a\n\nb"
+        );
+    }
+
+    #[test]
+    fn what_is_not_shown_is_not_read() {
+        assert_eq!(
+            text("<p>a<script>x()</script><style>y</style><template>z</template>b</p>"),
+            "ab"
+        );
+        assert_eq!(text("<nav>Home</nav><p>Text</p><p hidden>no</p><footer>(c)</footer>"), "Text");
+    }
+
+    #[test]
+    fn the_declared_encoding_is_heeded() {
+        let mut page = b"<meta charset='koi8-r'><p>".to_vec();
+        page.extend_from_slice(&encoding_rs::KOI8_R.encode("мост").0);
+        let (_, sections) = read(&page, 1 << 20).unwrap();
+        assert_eq!(sections.unwrap()[0].text, "мост");
+    }
+
+    #[test]
+    fn the_article_is_found_among_the_rest() {
+        let sentence = "The bridge over the river was opened by the mayor, who spoke of the town. ";
+        let article = format!("<p>{}</p>", sentence.repeat(3)).repeat(5);
+        let menu = "<li><a href='/x'>A page of the menu</a></li>".repeat(30);
+        let html = format!(
+            "<html><head><title>Bridge opened</title></head><body><ul class='menu'>{menu}</ul>\
+             <article><h1>Bridge opened</h1>{article}</article><div class='sidebar'>{menu}</div>"
+        );
+        let read = text(&html);
+        assert!(read.contains("opened by the mayor"));
+        assert!(!read.contains("A page of the menu"), "{read}");
+    }
+}

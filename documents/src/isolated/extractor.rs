@@ -1,0 +1,231 @@
+//! The parent's side.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::request::{Answer, Limits, Request, longest_answer};
+use crate::detect::{Found, HEAD, detect};
+use crate::document::Document;
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
+use crate::read::read;
+
+/// The subcommand that [`Extractor::of_this_program`] calls.
+const SUBCOMMAND: &str = "extract-document";
+/// Most bytes of a file that is read in this process.
+const LARGEST_HERE: u64 = 64 << 20;
+/// How much is kept of what a child writes on standard error.
+const LONGEST_COMPLAINT: u64 = 4096;
+
+/// Reads documents, hostile formats in a child process.
+#[derive(Clone, Debug)]
+pub struct Extractor {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    options: Options,
+    limits: Limits,
+}
+
+impl Extractor {
+    /// Calls `program` with `arguments` and one more, which it must pass to
+    /// [`child_main`](super::child_main).
+    pub fn new(program: impl Into<PathBuf>, arguments: Vec<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments,
+            options: Options::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Calls this program's own subcommand `extract-document`.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where the program is.
+    pub fn of_this_program() -> io::Result<Self> {
+        // The link leads to the program that runs, even after its file was replaced.
+        let link = Path::new("/proc/self/exe");
+        let program = if link.exists() { link.into() } else { std::env::current_exe()? };
+        Ok(Self::new(program, vec![SUBCOMMAND.into()]))
+    }
+
+    /// Reads with these options.
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Gives child processes these limits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Reads a file. Its name is in every error.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] says what is wrong with the file.
+    pub fn read_file(&self, path: &Path) -> Result<Vec<Document>, Error> {
+        let name = path.display().to_string();
+        let fail = |error: io::Error| Error::new(Some(&name), ErrorKind::Io(error.to_string()));
+        let mut file = File::open(path).map_err(fail)?;
+        let mut head = Vec::new();
+        (&file).take(HEAD as u64).read_to_end(&mut head).map_err(fail)?;
+        if is_isolated(&head, &name) && file.rewind().is_ok() {
+            return self.in_child(Stdio::from(file), &[], Some(&name));
+        }
+        // A pipe cannot be read twice.
+        let rest = LARGEST_HERE.saturating_sub(head.len() as u64) + 1;
+        (&file).take(rest).read_to_end(&mut head).map_err(fail)?;
+        if head.len() as u64 > LARGEST_HERE {
+            let kind = ErrorKind::TooLarge { what: "the file".into(), limit: LARGEST_HERE };
+            return Err(Error::new(Some(&name), kind));
+        }
+        self.read(&head, Some(&name))
+    }
+
+    /// Reads bytes. `name` is for messages, and decides where the content could be of two formats.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] says what is wrong with the document.
+    pub fn read(&self, bytes: &[u8], name: Option<&str>) -> Result<Vec<Document>, Error> {
+        if is_isolated(bytes, name.unwrap_or_default()) {
+            self.in_child(Stdio::piped(), bytes, name)
+        } else {
+            read(bytes, name, &self.options)
+        }
+    }
+
+    /// Runs the child on a file, or on the bytes where its standard input is a pipe.
+    fn in_child(
+        &self,
+        stdin: Stdio,
+        bytes: &[u8],
+        name: Option<&str>,
+    ) -> Result<Vec<Document>, Error> {
+        self.try_in_child(stdin, bytes, name).map_err(|kind| Error::new(name, kind))
+    }
+
+    fn try_in_child(&self, stdin: Stdio, bytes: &[u8], name: Option<&str>) -> Answer {
+        let request = Request {
+            name: name.map(str::to_owned),
+            options: self.options.clone(),
+            limits: self.limits,
+        };
+        let request = serde_json::to_string(&request).map_err(io_error)?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .arg(request)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = Running(child.map_err(io_error)?);
+        let end = Instant::now() + Duration::from_secs(self.limits.seconds);
+        thread::scope(|scope| {
+            let (stdin, stdout) = (child.0.stdin.take(), child.0.stdout.take());
+            if let Some(mut stdin) = stdin {
+                // A child that ends early closes the pipe, which is no failure of ours.
+                scope.spawn(move || drop(stdin.write_all(bytes)));
+            }
+            let complaint = child.0.stderr.take();
+            let complaint = scope.spawn(move || read_some(complaint, LONGEST_COMPLAINT));
+            let (sender, answers) = mpsc::channel();
+            let longest = longest_answer(&self.options);
+            scope.spawn(move || sender.send(read_some(stdout, longest + 1)));
+            let answer = answers.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let Ok(answer) = answer else {
+                child.end();
+                return Err(ErrorKind::OutOfTime(self.limits.seconds));
+            };
+            if answer.len() as u64 > longest {
+                child.end();
+                return Err(crate::builder::too_much_text(self.options.max_text));
+            }
+            // A child that has closed its output ends at once, or is ended.
+            let status = child.wait_until(end);
+            let complaint = complaint.join().unwrap_or_default();
+            match serde_json::from_slice::<Answer>(&answer) {
+                Ok(answer) => answer,
+                Err(_) => Err(self.crash(status, &complaint)),
+            }
+        })
+    }
+
+    /// Why a child ended without an answer.
+    fn crash(&self, status: Option<ExitStatus>, complaint: &[u8]) -> ErrorKind {
+        let complaint = String::from_utf8_lossy(complaint);
+        let Some(status) = status else { return ErrorKind::OutOfTime(self.limits.seconds) };
+        if complaint.contains("memory allocation of") || complaint.contains("capacity overflow") {
+            return ErrorKind::OutOfMemory(self.limits.memory);
+        }
+        if complaint.contains("has overflowed its stack") {
+            return ErrorKind::Crashed("its parts nest too deeply".into());
+        }
+        let line = complaint.lines().next().unwrap_or_default();
+        ErrorKind::Crashed(if line.is_empty() {
+            status.to_string()
+        } else {
+            format!("{status}: {line}")
+        })
+    }
+}
+
+/// A child that does not outlive its use.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    fn wait_until(&mut self, end: Instant) -> Option<ExitStatus> {
+        let mut pause = Duration::from_micros(100);
+        while Instant::now() < end {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        self.end();
+        None
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn is_isolated(bytes: &[u8], name: &str) -> bool {
+    match detect(bytes, Some(name)) {
+        Found::Zip => true,
+        Found::Format(format) => format.is_isolated(),
+        Found::Empty | Found::Other(_) => false,
+    }
+}
+
+/// What a child writes, up to `limit` bytes.
+fn read_some(from: Option<impl Read>, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        let _ = from.take(limit).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+fn io_error(error: impl ToString) -> ErrorKind {
+    ErrorKind::Io(error.to_string())
+}

@@ -1,0 +1,18 @@
+//! Plain text.
+
+use crate::builder::Builder;
+use crate::document::Section;
+use crate::error::ErrorKind;
+
+/// Form feeds part pages, as `pdftotext` and RFCs have them. The text stays as it is otherwise.
+pub(crate) fn read(text: &str, limit: usize) -> Result<Option<Vec<Section>>, ErrorKind> {
+    let mut builder = Builder::new(limit);
+    let has_pages = text.trim_end().contains('\u{c}');
+    for (number, page) in (1..).zip(text.split('\u{c}')) {
+        if has_pages {
+            builder.page(number);
+        }
+        builder.paragraph(page)?;
+    }
+    Ok(builder.finish())
+}

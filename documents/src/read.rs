@@ -1,0 +1,62 @@
+//! From bytes to documents.
+
+use crate::detect::{Found, detect};
+use crate::document::{Document, Format};
+use crate::encoding;
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
+use crate::plain;
+
+/// Reads a file of any format that is known.
+///
+/// `name` is for messages, and decides where the content could be of two formats, as Markdown and
+/// plain text. A table or a file of JSON lines gives a document for each row, all others one.
+///
+/// # Errors
+///
+/// An [`Error`] says what is wrong with the file.
+pub fn read(bytes: &[u8], name: Option<&str>, options: &Options) -> Result<Vec<Document>, Error> {
+    read_kind(bytes, name, options).map_err(|kind| Error::new(name, kind))
+}
+
+pub(crate) fn read_kind(
+    bytes: &[u8],
+    name: Option<&str>,
+    options: &Options,
+) -> Result<Vec<Document>, ErrorKind> {
+    match detect(bytes, name) {
+        Found::Format(format) => read_format(format, bytes, options),
+        Found::Empty => Err(ErrorKind::Empty),
+        Found::Zip => Err(ErrorKind::NotADocument("a ZIP archive".into())),
+        Found::Other(kind) => Err(kind),
+    }
+}
+
+fn read_format(
+    format: Format,
+    bytes: &[u8],
+    options: &Options,
+) -> Result<Vec<Document>, ErrorKind> {
+    let limit = options.max_text;
+    let (title, sections) = match format {
+        Format::PlainText => (None, plain::read(&text_of(bytes, limit)?, limit)?),
+        #[cfg(feature = "html")]
+        Format::Html => crate::html::read(bytes, limit)?,
+        #[allow(unreachable_patterns, reason = "with all features, no format is left")]
+        format => return Err(ErrorKind::NotBuilt(format)),
+    };
+    match sections {
+        Some(sections) => Ok(vec![Document { format, title, sections }]),
+        None if format == Format::PlainText => Err(ErrorKind::Empty),
+        None if format == Format::Pdf => Err(ErrorKind::Scanned),
+        None => Err(ErrorKind::NoText(format)),
+    }
+}
+
+/// The decoded text of a file, which has at most four bytes for each byte of text.
+fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
+    if bytes.len() > limit.saturating_mul(4) {
+        return Err(crate::builder::too_much_text(limit));
+    }
+    encoding::decode(bytes).ok_or_else(|| ErrorKind::NotADocument("binary data".into()))
+}
