@@ -81,26 +81,41 @@ async def little_address_space(options):
         await survives_hostile_bodies()
 
 
-async def cgroup_of_a_gigabyte(options):
-    group = pathlib.Path("/sys/fs/cgroup/epitome-faults")
+@contextlib.contextmanager
+def memory_cgroup(limit):
+    """A cgroup with a limit of memory: its folder, and how to read how often the system killed in it."""
+    root = pathlib.Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        group, limit_file, events = root / "epitome-faults", "memory.max", "memory.events"
+    else:
+        group, limit_file, events = root / "memory" / "epitome-faults", "memory.limit_in_bytes", "memory.oom_control"
+
+    def kills():
+        return dict(line.split() for line in (group / events).read_text().splitlines())["oom_kill"]
+
     try:
         group.mkdir()
-        (group / "memory.max").write_text(str(GIGABYTE))
+        (group / limit_file).write_text(str(limit))
+        kills()
     except OSError as error:
         raise Skip(f"no cgroup can be made: {error}") from error
-
-    def enter():
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-
     try:
-        with serving(options, options.bundle, ["--supervise"], preexec_fn=enter):
-            await wait_ready(PORT, PATIENCE)
-            await survives_hostile_bodies()
-        events = dict(line.split() for line in (group / "memory.events").read_text().splitlines())
-        assert events["oom_kill"] == "0", "the system killed a process"
+        yield group, kills
     finally:
         with contextlib.suppress(OSError):
             group.rmdir()
+
+
+async def cgroup_of_a_gigabyte(options):
+    with memory_cgroup(GIGABYTE) as (group, kills):
+
+        def enter():
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+        with serving(options, options.bundle, ["--supervise"], preexec_fn=enter):
+            await wait_ready(PORT, PATIENCE)
+            await survives_hostile_bodies()
+        assert kills() == "0", "the system killed a process"
 
 
 async def full_temporary_folder(options):

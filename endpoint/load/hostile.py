@@ -1,6 +1,7 @@
 """What hostile clients do: each function is one of them, done once. All are bounded in size and time."""
 
 import asyncio
+import functools
 import gzip
 
 from http_client import Client, head
@@ -11,6 +12,7 @@ LINES = {"Content-Type": "application/jsonlines"}
 CSV = {"Content-Type": "text/csv"}
 
 
+@functools.cache
 def filled(start, piece, end):
     """A body of SIZE bytes."""
     return start + piece * ((SIZE - len(start) - len(end)) // len(piece)) + end
@@ -22,9 +24,19 @@ async def post(port, body, headers=()):
     client.close()
 
 
-async def parameters_in_every_line(port):
+@functools.cache
+def seeds():
     lines = (f'{{"inputs":"a b","parameters":{{"seed":{seed}}}}}\n' for seed in range(40_000))
-    await post(port, "".join(lines).encode(), LINES)
+    return "".join(lines).encode()
+
+
+@functools.cache
+def bomb_of_spaces():
+    return gzip.compress(b" " * SIZE * 4)
+
+
+async def parameters_in_every_line(port):
+    await post(port, seeds(), LINES)
 
 
 async def thousands_of_lines(port):
@@ -52,7 +64,7 @@ async def commas(port):
 
 
 async def bomb(port):
-    await post(port, gzip.compress(b" " * SIZE * 4), {"Content-Encoding": "gzip"})
+    await post(port, bomb_of_spaces(), {"Content-Encoding": "gzip"})
 
 
 async def other_page(port):

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
@@ -27,7 +27,10 @@ pub(crate) async fn read(
         if length > limit as u64 {
             return Err(ApiError::TooLarge(limit));
         }
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
+        // All at once, so that it never moves. Memory that nothing is written to costs nothing.
+        let length = usize::try_from(length).unwrap_or(limit);
+        bytes.try_reserve_exact(length).map_err(|_| ApiError::MemoryInUse)?;
         while let Some(frame) = body.frame().await {
             let frame = frame
                 .map_err(|error| ApiError::BadRequest(format!("the body broke off: {error}")))?;
@@ -38,9 +41,10 @@ pub(crate) async fn read(
                 return Err(ApiError::TooLarge(limit));
             }
             charge.grow(data.len())?;
+            bytes.try_reserve(data.len()).map_err(|_| ApiError::MemoryInUse)?;
             bytes.extend_from_slice(&data);
         }
-        Ok(bytes.freeze())
+        Ok(bytes.into())
     };
     let result = tokio::time::timeout(time, reading).await;
     let result = result.unwrap_or(Err(ApiError::SlowBody(time)));

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ApiError;
 
-/// Bytes of memory that a byte of a body may take until its request is answered: the body, its
-/// texts, and room for their tokens.
+/// Bytes of memory that a byte of a body may take while it is read: the body as it came, as it was
+/// before it was compressed, and the texts without their escapes.
 const COST_PER_BYTE: usize = 4;
 /// Bodies up to this size may fill the whole budget, larger ones three quarters of it: so that
 /// large bodies never shut out small ones.
@@ -30,7 +30,7 @@ impl Budget {
 
     /// A charge of nothing yet.
     pub(crate) fn open(self: &Arc<Self>) -> Charge {
-        Charge { budget: self.clone(), bytes: 0 }
+        Charge { budget: self.clone(), bytes: 0, taken: 0 }
     }
 }
 
@@ -40,6 +40,8 @@ pub(crate) struct Charge {
     budget: Arc<Budget>,
     /// Bytes of the body.
     bytes: usize,
+    /// Bytes that were taken for them.
+    taken: usize,
 }
 
 impl Charge {
@@ -51,20 +53,32 @@ impl Charge {
         let small = self.bytes + bytes <= SMALL_BODY;
         let limit = if small { self.budget.limit } else { self.budget.limit / 4 * 3 };
         let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = used.saturating_add(bytes.saturating_mul(COST_PER_BYTE));
+        let cost = bytes.saturating_mul(COST_PER_BYTE);
+        let wanted = used.saturating_add(cost);
         if wanted > limit {
             return Err(ApiError::MemoryInUse);
         }
         *used = wanted;
         self.bytes += bytes;
+        self.taken += cost;
         Ok(())
+    }
+
+    /// Gives back what was needed to read the body: what is left of it are texts.
+    pub(crate) fn body_is_read(&mut self) {
+        self.give_back(self.taken - self.bytes);
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used -= bytes;
+        self.taken -= bytes;
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
-        *used -= self.bytes * COST_PER_BYTE;
+        self.give_back(self.taken);
     }
 }
 
@@ -81,8 +95,9 @@ mod tests {
         assert_eq!(second.grow(1 << 20), Err(ApiError::MemoryInUse));
         let mut small = budget.open();
         small.grow(SMALL_BODY).unwrap();
-        drop(large);
+        large.body_is_read();
         second.grow(1 << 20).unwrap();
+        drop(large);
         drop((second, small));
         assert_eq!(*budget.used.lock().unwrap(), 0);
     }

@@ -115,13 +115,14 @@ impl Call<'_> {
                     let limit = settings.contract.max_body;
                     let decoded = coding.decode(&body, limit, &mut charge, stop)?;
                     drop(body);
-                    contract::parse(format, &decoded, &rules)?
+                    contract::parse(format, &decoded.into(), &rules)?
                 }
             };
+            charge.body_is_read();
             if settings.server.log_text {
                 let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
                 for document in documents {
-                    tracing::info!(text = document.text, "asked to summarize");
+                    tracing::info!(text = document.text.as_str(), "asked to summarize");
                 }
             }
             Ok((invocation, charge))

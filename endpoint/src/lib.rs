@@ -23,6 +23,7 @@
 //! | [`settings`] | how all of it behaves |
 
 mod access_log;
+mod allocator;
 mod app;
 mod body;
 mod connections;
@@ -49,6 +50,7 @@ mod signals;
 mod stream;
 #[cfg(unix)]
 pub mod supervisor;
+mod text;
 
 pub use listener::{ServeError, is_supervised};
 pub use media::Format;

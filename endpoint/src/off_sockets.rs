@@ -1,4 +1,5 @@
-//! Work that grows with a request's size, on threads that serve no sockets.
+//! Work that grows with a request's size, on threads that serve no sockets and step back for those
+//! that do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,7 @@ pub(crate) async fn run<T: Send + 'static>(
         };
         let running = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            step_back();
             stop.check()?;
             work(&stop)
         });
@@ -86,6 +88,16 @@ pub(crate) async fn run<T: Send + 'static>(
         Ok(result) => result,
         Err(_) => Err(ApiError::Deadline(waiting.0.deadline - waiting.0.received)),
     }
+}
+
+/// Has the system prefer other threads to this one.
+fn step_back() {
+    /// As far as `nice` goes by default.
+    #[cfg(target_os = "linux")]
+    const NICE: i32 = 10;
+    // Linux takes none for the thread that calls. Where it may not, everything works as well.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 #[cfg(test)]

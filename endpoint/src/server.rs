@@ -16,14 +16,15 @@ use crate::models::{
 };
 use crate::settings::{ServerSettings, Settings};
 use crate::signals::StopSignal;
-use crate::{off_sockets, routes};
+use crate::{allocator, off_sockets, routes};
 
 /// Threads that read and write sockets: more would only take processors from the model.
 const SOCKET_THREADS: usize = 2;
 /// How long refused requests have to leave once the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Share of the memory for models that requests may take.
-const IN_FLIGHT_SHARE: u64 = 4;
+/// Share of the memory for models that requests may take. Of the largest bodies that is one at a
+/// time on small machines: most are read and answered in a moment.
+const IN_FLIGHT_SHARE: u64 = 256;
 
 /// Serves until the process is asked to stop, then finishes what runs.
 ///
@@ -34,6 +35,7 @@ const IN_FLIGHT_SHARE: u64 = 4;
 /// [`ServeError`] where the server cannot start. What is wrong with the model or a request is told
 /// to clients.
 pub fn serve(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
+    allocator::give_memory_back();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
         .max_blocking_threads(off_sockets::THREADS)

@@ -103,7 +103,7 @@ struct ContractFlags {
     /// Largest body of a request; 0 stands for the limit of a real-time endpoint
     #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB", default_value_t = 25)]
     max_payload: usize,
-    /// Memory that all requests may take together; without it, a part of what this process may use
+    /// Memory that all requests may take together; without it, room for a few of the largest
     #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
     max_in_flight: Option<usize>,
 }

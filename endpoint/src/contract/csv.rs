@@ -66,7 +66,7 @@ fn rows(
         }
         let text = String::from_utf8(text)
             .map_err(|_| bad("the body is not CSV: a field is not UTF-8"))?;
-        reading.document(text, Some(row))?;
+        reading.document(text.into(), Some(row))?;
     }
     Ok(())
 }

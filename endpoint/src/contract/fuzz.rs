@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::content_encoding::Coding;
 use super::invocation::Rules;
 use super::request::parse;
@@ -81,7 +83,7 @@ fn bodies() {
 
 fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
     let rules = Rules { stop: &Stop::never(), max_documents: 64, rows_per_document: &|_| Ok(1) };
-    let read = parse(format, body, &rules);
+    let read = parse(format, &Bytes::copy_from_slice(body), &rules);
     match &read {
         Ok(invocation) => {
             let documents = invocation.jobs.iter().flat_map(|job| &job.documents);

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use epitome_runtime::GenerationParameters;
 
 use crate::error::ApiError;
 use crate::off_sockets::Stop;
 use crate::scheduler::{Document, Job, key};
+use crate::text::Text;
 
 /// The column of a CSV body that holds the texts, and the field of a JSON one.
 pub(super) const INPUTS: &str = "inputs";
@@ -67,6 +69,7 @@ pub(super) fn bad(message: impl Into<String>) -> ApiError {
 
 /// A request that is being read.
 pub(super) struct Reading<'a> {
+    body: &'a Bytes,
     rules: &'a Rules<'a>,
     pub(super) invocation: Invocation,
     /// Documents of the inputs that are being read.
@@ -75,8 +78,9 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(rules: &'a Rules<'a>) -> Self {
+    pub(super) fn new(body: &'a Bytes, rules: &'a Rules<'a>) -> Self {
         Self {
+            body,
             rules,
             invocation: Invocation::default(),
             pending: Vec::new(),
@@ -84,10 +88,15 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// A text that the body holds as it is.
+    pub(super) fn part(&self, text: &str) -> Text {
+        Text::part_of(self.body, text)
+    }
+
     /// Takes a text. `place` is its place in a list, from 0.
-    pub(super) fn document(&mut self, text: String, place: Option<usize>) -> Result<(), ApiError> {
+    pub(super) fn document(&mut self, text: Text, place: Option<usize>) -> Result<(), ApiError> {
         self.rules.stop.check()?;
-        if text.trim().is_empty() {
+        if text.as_str().trim().is_empty() {
             return Err(bad(match place {
                 Some(place) => format!("text {} is empty", place + 1),
                 None => "the text is empty".into(),

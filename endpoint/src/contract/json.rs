@@ -14,6 +14,7 @@ use serde_json::Map;
 use super::bounded_value::BoundedValue;
 use super::invocation::{INPUTS, Layout, Reading, bad};
 use crate::error::ApiError;
+use crate::text::Text;
 
 /// JSON values in the `parameters` of one `inputs`: lists of token ids are far shorter.
 const MAX_PARAMETER_VALUES: usize = 1 << 14;
@@ -83,6 +84,17 @@ struct Shared<'a, 'b> {
 }
 
 impl Shared<'_, '_> {
+    /// A text that the body holds as it is.
+    fn part(&self, text: &str) -> Text {
+        self.reading.borrow().part(text)
+    }
+
+    /// Takes a text. `place` is its place in a list, from 0.
+    fn document<E: serde::de::Error>(&self, text: Text, place: Option<usize>) -> Result<(), E> {
+        let taken = self.reading.borrow_mut().document(text, place);
+        taken.map_err(|error| self.refuse(error))
+    }
+
     /// Refuses what is read, in an error that serde carries out.
     fn refuse<E: serde::de::Error>(&self, error: ApiError) -> E {
         self.refusal.set(Some(error));
@@ -131,6 +143,19 @@ macro_rules! refuse {
     };
 }
 
+/// Takes texts by a visitor's method `text`: those without escapes are not copied.
+macro_rules! take_text {
+    () => {
+        fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            let text = self.0.part(text);
+            self.text(text)
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            self.text(Text::from(text.to_owned()))
+        }
+    };
+}
+
 /// Implements `DeserializeSeed` by the visitor itself.
 macro_rules! seed {
     ($name:ident, $value:ty) => {
@@ -155,8 +180,19 @@ impl Request<'_, '_, '_> {
         self.0.refuse(bad(message))
     }
 
-    fn end(&self, parameters: GenerationParameters, is_list: bool) -> Result<(), ApiError> {
-        self.0.reading.borrow_mut().inputs(parameters, is_list)
+    fn text<E: serde::de::Error>(&self, text: Text) -> Result<bool, E> {
+        self.0.document(text, None)?;
+        self.end(GenerationParameters::default(), false)?;
+        Ok(false)
+    }
+
+    fn end<E: serde::de::Error>(
+        &self,
+        parameters: GenerationParameters,
+        is_list: bool,
+    ) -> Result<(), E> {
+        let taken = self.0.reading.borrow_mut().inputs(parameters, is_list);
+        taken.map_err(|error| self.0.refuse(error))
     }
 }
 
@@ -167,13 +203,7 @@ impl<'de> Visitor<'de> for Request<'_, '_, '_> {
         formatter.write_str("an object")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
-        let taken = self.0.reading.borrow_mut().document(text.to_owned(), None);
-        taken
-            .and_then(|()| self.end(GenerationParameters::default(), false))
-            .map_err(|error| self.0.refuse(error))?;
-        Ok(false)
-    }
+    take_text!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
         let (mut is_list, mut parameters, mut stream) = (None, None, None);
@@ -200,7 +230,7 @@ impl<'de> Visitor<'de> for Request<'_, '_, '_> {
                 "the request has no `{INPUTS}`: give a text or a list of texts"
             ))));
         };
-        self.end(parameters.unwrap_or_default(), is_list).map_err(|error| self.0.refuse(error))?;
+        self.end(parameters.unwrap_or_default(), is_list)?;
         Ok(stream.unwrap_or(false))
     }
 
@@ -263,6 +293,10 @@ impl InputTexts<'_, '_, '_> {
         let message = format!("`{INPUTS}` must be a text or a list of texts, not {kind}");
         self.0.refuse(bad(message))
     }
+
+    fn text<E: serde::de::Error>(&self, text: Text) -> Result<bool, E> {
+        self.0.document(text, None).map(|()| false)
+    }
 }
 
 impl<'de> Visitor<'de> for InputTexts<'_, '_, '_> {
@@ -272,11 +306,7 @@ impl<'de> Visitor<'de> for InputTexts<'_, '_, '_> {
         formatter.write_str("a text or a list of texts")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
-        let taken = self.0.reading.borrow_mut().document(text.to_owned(), None);
-        taken.map_err(|error| self.0.refuse(error))?;
-        Ok(false)
-    }
+    take_text!();
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<bool, A::Error> {
         let mut place = 0;
@@ -299,6 +329,10 @@ impl ListText<'_, '_, '_> {
         let message = format!("the list `{INPUTS}` must hold texts only, not {kind}");
         self.0.refuse(bad(message))
     }
+
+    fn text<E: serde::de::Error>(&self, text: Text) -> Result<(), E> {
+        self.0.document(text, Some(self.1))
+    }
 }
 
 impl<'de> Visitor<'de> for ListText<'_, '_, '_> {
@@ -308,11 +342,7 @@ impl<'de> Visitor<'de> for ListText<'_, '_, '_> {
         formatter.write_str("a text")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        let Self(shared, place) = self;
-        let taken = shared.reading.borrow_mut().document(text.to_owned(), Some(place));
-        taken.map_err(|error| shared.refuse(error))
-    }
+    take_text!();
 
     refuse!(null, boolean, number, list, object);
 }

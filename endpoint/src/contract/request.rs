@@ -1,5 +1,6 @@
 //! Reading a body in the format that its headers name.
 
+use bytes::Bytes;
 use epitome_runtime::GenerationParameters;
 
 use super::invocation::{Invocation, Reading, Rules, bad};
@@ -10,7 +11,7 @@ use crate::media::Format;
 /// Reads a body, in time and memory linear in its size.
 pub(crate) fn parse(
     format: Format,
-    body: &[u8],
+    body: &Bytes,
     rules: &Rules<'_>,
 ) -> Result<Invocation, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| {
@@ -19,13 +20,13 @@ pub(crate) fn parse(
     })?;
     // A byte order mark is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reading = Reading::new(rules);
+    let mut reading = Reading::new(body, rules);
     match format {
         Format::Json => json::value(text, &mut reading)?,
         Format::JsonLines => json::lines(text, &mut reading)?,
         Format::Csv => csv::read(text, &mut reading)?,
         Format::Text | Format::EventStream => {
-            reading.document(text.to_owned(), None)?;
+            reading.document(reading.part(text), None)?;
             reading.inputs(GenerationParameters::default(), false)?;
         }
     }
@@ -48,7 +49,7 @@ mod tests {
                 beams => Ok(beams.unwrap_or(1)),
             },
         };
-        parse(format, body, &rules)
+        parse(format, &Bytes::copy_from_slice(body), &rules)
     }
 
     fn message(format: Format, body: &[u8]) -> String {
@@ -185,7 +186,8 @@ mod tests {
     fn reading_ends_where_nobody_waits() {
         let rules =
             Rules { stop: &Stop::stopped(), max_documents: 10, rows_per_document: &|_| Ok(1) };
-        let read = parse(Format::Json, br#"{"inputs":"a"}"#, &rules);
+        let body = Bytes::from_static(br#"{"inputs":"a"}"#);
+        let read = parse(Format::Json, &body, &rules);
         assert!(matches!(read, Err(ApiError::Deadline(_))));
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::ApiError;
 use crate::in_flight::Charge;
+use crate::text::Text;
 
 /// What one client asks for.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub(crate) struct Document {
     /// Its number in the request, from 0.
     pub(crate) number: usize,
     /// The text, not blank.
-    pub(crate) text: String,
+    pub(crate) text: Text,
 }
 
 impl Job {

@@ -107,7 +107,8 @@ fn request(texts: &[&str]) -> Request {
 
 fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request {
     let mut job = Job::new(parameters, 1);
-    let document = |(number, text): (usize, &&str)| Document { number, text: (*text).to_owned() };
+    let document =
+        |(number, text): (usize, &&str)| Document { number, text: (*text).to_owned().into() };
     job.documents = texts.iter().enumerate().map(document).collect();
     Request {
         jobs: vec![job],
@@ -231,7 +232,7 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
         .map(|number| {
             let seed = Some(number);
             let mut job = Job::new(GenerationParameters { seed, ..Default::default() }, 1);
-            let text = "m".into();
+            let text = "m".to_owned().into();
             job.documents.push(Document { number: number as usize, text });
             job
         })
