@@ -126,7 +126,7 @@ async def full_temporary_folder(options):
         try:
             environment = {**os.environ, "TMPDIR": folder}
             with serving(options, options.checkpoint, env=environment):
-                await until("/ping", 503, b"o space left")
+                await until("/ping", 503, b"no room is left")
                 status, _ = await ask()
                 assert status == 503
             assert not list(pathlib.Path(folder).iterdir()), "something was left in it"
