@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use epitome_runtime::GenerationParameters;
+use epitome_runtime::generation::GlobalAttentionMask;
 use serde_json::{Map, Value};
 
 use crate::failure::Usage;
@@ -38,6 +39,9 @@ pub(crate) struct GenerationFlags {
     /// Summaries to return for each document, best first
     #[arg(long, value_name = "N")]
     num_return_sequences: Option<u64>,
+    /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token
+    #[arg(long, value_name = "MASK")]
+    global_attention_mask: Option<GlobalAttentionMask>,
     /// Any parameters of transformers' generate, as a JSON object; flags override it
     #[arg(long, value_name = "JSON")]
     parameters: Option<String>,
@@ -107,6 +111,8 @@ impl GenerationFlags {
             EarlyStopping::False => Value::Bool(false),
             EarlyStopping::Never => "never".into(),
         });
+        let global_attention_mask =
+            self.global_attention_mask.as_ref().map(GlobalAttentionMask::to_json);
         let flags = [
             ("num_beams", self.num_beams.map(Value::from)),
             ("max_length", self.max_length.map(Value::from)),
@@ -116,6 +122,7 @@ impl GenerationFlags {
             ("no_repeat_ngram_size", self.no_repeat_ngram_size.map(Value::from)),
             ("num_return_sequences", self.num_return_sequences.map(Value::from)),
             ("early_stopping", early_stopping),
+            (GlobalAttentionMask::NAME, global_attention_mask),
         ];
         fields.extend(flags.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
         Ok(fields)

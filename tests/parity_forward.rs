@@ -8,7 +8,7 @@ use common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
 use common::{Exported, fixture};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::generation::StepModel;
+use epitome_runtime::generation::{GlobalAttentionMask, StepModel};
 use safetensors::SafeTensors;
 
 #[test]
@@ -55,7 +55,7 @@ fn every_activation_function_equals_transformers() {
         };
         let mut summarizer = Summarizer::open(exported.path()).unwrap();
         let (encoder, _) = summarizer.sessions();
-        let hidden = encoder.hidden_states(&[&source]).unwrap();
+        let hidden = encoder.hidden_states(&[(&source, &GlobalAttentionMask::none())]).unwrap();
         let (_, expected) = golden.floats(name);
         let worst = Differences::default().take(&hidden, &expected, || name.into());
         if worst > TOLERANCE {
@@ -81,12 +81,14 @@ fn compare_group(
         .zip(&masks)
         .map(|(ids, mask)| &ids[..mask.iter().filter(|&&m| m == 1).count()])
         .collect();
+    let masks = golden.global_attention_masks(group, sources.len());
+    let sources: Vec<_> = sources.into_iter().zip(&masks).collect();
     let (encoder, decoder) = summarizer.sessions();
 
     let (shape, expected) = golden.floats(&format!("{group}.encoder_last_hidden_state"));
     let hidden = encoder.hidden_states(&sources).unwrap();
     let row = shape[1] * shape[2];
-    for (document, source) in sources.iter().enumerate() {
+    for (document, (source, _)) in sources.iter().enumerate() {
         let range = document * row..document * row + source.len() * shape[2];
         let worst = differences.take(&hidden[range.clone()], &expected[range], || {
             format!("{group}: encoder, document {document}")
@@ -94,7 +96,8 @@ fn compare_group(
         differences.hidden_states = differences.hidden_states.max(worst);
     }
 
-    let memories = sources.iter().map(|source| encoder.encode(source).unwrap()).collect();
+    let encode = |&(source, mask): &_| encoder.encode_with(source, mask).unwrap();
+    let memories = sources.iter().map(encode).collect();
     let tokens = golden.rows(&format!("{group}.decoder_input_ids"));
     let (shape, expected) = golden.floats(&format!("{group}.logits"));
     let (steps, vocab) = (shape[1], shape[2]);

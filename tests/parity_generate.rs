@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Exported, golden_lines, tiny_checkpoints};
+use common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use epitome_export::{ExportOptions, export};
 use epitome_runtime::Summarizer;
 use epitome_runtime::generation::{
-    Generated, GenerationConfig, GenerationParameters, Source, generate,
+    Generated, GenerationConfig, GenerationParameters, GlobalAttentionMask, Source, generate,
 };
 use serde_json::Value;
 
@@ -24,7 +25,8 @@ fn run(
     config: &GenerationConfig,
 ) -> Vec<Generated> {
     let (encoder, decoder) = summarizer.sessions();
-    let memories = sources.iter().map(|source| encoder.encode(source).unwrap());
+    let global = config.global_attention_mask();
+    let memories = sources.iter().map(|source| encoder.encode_with(source, global).unwrap());
     let memories = memories.collect();
     let mut decoding =
         decoder.start(memories, config.rows_per_document(), config.longest_history()).unwrap();
@@ -99,6 +101,61 @@ fn every_processor_golden_has_the_same_token_ids_and_scores() {
     if let Err(failures) = compare("pegasus-relu", "pegasus-relu.processors.jsonl") {
         panic!("{failures}");
     }
+}
+
+/// What an export says about global attention holds where a request is silent.
+#[test]
+fn the_first_token_has_global_attention_unless_something_else_is_said() {
+    let (header, cases) = golden_lines("led-windows.generate.jsonl");
+    let first = serde_json::json!([1]);
+    let is_of = |case: &&Value, mask: Option<&Value>| {
+        case["parameters"].get("global_attention_mask") == mask
+            && case["parameters"]["num_beams"] == 1
+            && case["parameters"].get("no_repeat_ngram_size").is_none()
+    };
+    let of = |mask: Option<&Value>| cases.iter().filter(|case| is_of(case, mask)).collect();
+    let cases: [Vec<&Value>; 2] = [of(Some(&first)), of(None)];
+    let (silent, none) = (Value::Null, Value::from("none"));
+    let folder = tempfile::tempdir().unwrap();
+    for (asked, in_request, cases) in [
+        (None, &silent, &cases[0]),
+        (None, &none, &cases[1]),
+        (Some("none"), &silent, &cases[1]),
+        (Some("0,1"), &none, &cases[1]),
+    ] {
+        let asked = asked.map(|text| text.parse().unwrap());
+        let options =
+            ExportOptions { global_attention_mask: asked.as_ref(), ..ExportOptions::default() };
+        let bundle = folder.path().join("bundle");
+        export(&fixture("tiny/led-windows"), &bundle, &options).unwrap();
+        let mut summarizer = Summarizer::open(&bundle).unwrap();
+        assert!(cases.len() > 3);
+        for case in cases {
+            let mut parameters = case["parameters"].as_object().unwrap().clone();
+            parameters.remove("global_attention_mask");
+            if !in_request.is_null() {
+                parameters.insert("global_attention_mask".into(), in_request.clone());
+            }
+            let parameters = GenerationParameters::from_json(&parameters).unwrap();
+            let config = summarizer.configure(&parameters).unwrap();
+            let source = ids(&header["inputs"][case["input"].as_u64().unwrap() as usize]);
+            let generated = run(&mut summarizer, &[source], &config);
+            assert_eq!(departure(case, &generated[0]), None, "{asked:?}, {in_request}");
+        }
+    }
+}
+
+#[test]
+fn global_attention_is_refused_for_other_models() {
+    let first = GlobalAttentionMask::first();
+    let options = ExportOptions { global_attention_mask: Some(&first), ..ExportOptions::default() };
+    let error = Exported::attempt_with("tiny/bart-gelu", &options).err().unwrap();
+    assert!(error.is_usage());
+    assert_eq!(
+        error.to_string(),
+        "a model of 'bart' has no tokens with global attention, which only LED has: leave \
+         --global-attention-mask out"
+    );
 }
 
 /// The reference is transformers 4.46.3: version 5 dropped these searches.

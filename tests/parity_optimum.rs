@@ -9,9 +9,14 @@ use epitome_export::optimum::{Cache, Floats, Sessions, Source};
 use epitome_export::{Error, ExportOptions};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::{Layout, Precision};
+use epitome_runtime::generation::GlobalAttentionMask;
 
 fn portable(name: &str) -> Result<Exported, Error> {
-    let options = ExportOptions { layout: Layout::Optimum, ..ExportOptions::default() };
+    let options = ExportOptions {
+        layout: Layout::Optimum,
+        global_attention_mask: Some(&GlobalAttentionMask::none()),
+        ..ExportOptions::default()
+    };
     Exported::attempt_with(format!("tiny/{name}"), &options)
 }
 
@@ -41,7 +46,9 @@ fn compare_group(
     };
     let (shape, ids) = matrix("input_ids");
     let (_, mask) = matrix("attention_mask");
-    let source = Source { shape, ids, mask };
+    let has_global = golden.0.tensor(&format!("{group}.global_attention_mask")).is_ok();
+    let global_attention_mask = has_global.then(|| matrix("global_attention_mask").1);
+    let source = Source { shape, ids, mask, global_attention_mask };
     let hidden_states = sessions.encode(&source).unwrap();
     let (expected_shape, expected) = golden.floats(&format!("{group}.encoder_last_hidden_state"));
     assert_eq!(hidden_states.shape, expected_shape, "{group}");
@@ -75,6 +82,39 @@ fn compare_group(
         let place = || format!("{group}: step {step}");
         let worst = differences.take(&logits.values, &expected, place);
         differences.logits = differences.logits.max(worst);
+    }
+}
+
+/// Whoever runs the graph may say nothing about global attention, or more than the source is long.
+#[test]
+fn global_attention_is_the_exports_where_it_is_left_out() {
+    let export = |mask: Option<&str>| {
+        let mask = mask.map(|mask| mask.parse().unwrap());
+        let options = ExportOptions {
+            layout: Layout::Optimum,
+            global_attention_mask: mask.as_ref(),
+            ..ExportOptions::default()
+        };
+        let exported = Exported::attempt_with("tiny/led-windows", &options).unwrap();
+        Sessions::open(&exported.path()).unwrap()
+    };
+    let long = format!("1{}", ",0,1".repeat(30));
+    let source = |global: Option<Vec<i64>>| Source {
+        shape: [2, 9],
+        ids: (20..38).collect(),
+        mask: [1; 18].into(),
+        global_attention_mask: global,
+    };
+    let first = |place: i64| i64::from(place % 9 == 0);
+    let even = |place: i64| i64::from(place % 9 % 2 == 0);
+    for (exported, said) in [
+        (None, (0..18).map(first).collect()),
+        (Some("first"), (0..18).map(first).collect()),
+        (Some("none"), vec![0; 18]),
+        (Some(long.as_str()), (0..18).map(even).collect()),
+    ] {
+        let left_out = export(exported).encode(&source(None)).unwrap();
+        assert_eq!(left_out, export(Some("0,0,1")).encode(&source(Some(said))).unwrap());
     }
 }
 

@@ -88,7 +88,8 @@ impl MockSearch {
             eos_token_id: Some(vec![EOS.into()]),
             ..parameters.clone()
         };
-        let limits = Limits { max_target_positions: None, vocab_size: VOCAB_SIZE };
+        let limits =
+            Limits { max_target_positions: None, vocab_size: VOCAB_SIZE, global_attention: false };
         let config = GenerationConfig::resolve(&Map::new(), &parameters, limits);
         let config = config.expect("valid parameters");
         Self {

@@ -147,6 +147,15 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// Global attention was asked for, and the architecture has none.
+    #[error(
+        "a model of '{model_type}' has no tokens with global attention, which only LED has: leave \
+         --global-attention-mask out"
+    )]
+    NoGlobalAttention {
+        /// The checkpoint's `model_type`.
+        model_type: &'static str,
+    },
     /// A file of the tokenizer is damaged, or says what no `tokenizer.json` can say.
     #[error("{file} {problem}")]
     Tokenizer {
@@ -347,6 +356,7 @@ impl Error {
             | Self::NoSuchDataset { .. }
             | Self::DatasetColumn { .. }
             | Self::OutputExists { .. }
+            | Self::NoGlobalAttention { .. }
             | Self::PortablePrecision { .. } => true,
             Self::Runtime(error) => error.is_usage(),
             _ => false,

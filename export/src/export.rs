@@ -8,6 +8,7 @@ use epitome_runtime::bundle::{
     Bundle, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest, Precision,
     SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
 };
+use epitome_runtime::generation::GlobalAttentionMask;
 use epitome_runtime::progress::{Progress, Total};
 use serde::Serialize;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub struct ExportOptions<'a> {
     pub precision: Precision,
     /// What an adapter was trained on, where it does not lie beside it.
     pub base: Option<&'a dyn Origin>,
+    /// Which tokens have global attention where nobody says it, in place of the first (LED).
+    pub global_attention_mask: Option<&'a GlobalAttentionMask>,
     /// Told how far the work is; can stop it.
     pub progress: &'a dyn Progress,
 }
@@ -44,6 +47,7 @@ impl Default for ExportOptions<'_> {
             precision: Precision::Fp32,
             verify: true,
             base: None,
+            global_attention_mask: None,
             progress: &(),
         }
     }
@@ -101,7 +105,10 @@ fn write(
     let ExportOptions { precision, progress, .. } = *options;
     let config = ModelConfig::new(checkpoint.config().clone(), checkpoint.names().count());
     let family = arch::of(&config)?;
-    let model = family.model(config)?;
+    let mut model = family.model(config)?;
+    if let Some(mask) = options.global_attention_mask {
+        model.set_global_attention_mask(mask, family.model_type)?;
+    }
     let weights_name = match options.layout {
         Layout::Bundle => WEIGHTS,
         Layout::Optimum => optimum::names::WEIGHTS,
@@ -125,7 +132,12 @@ fn write(
         graphs.shape.source_vocab_size.unwrap_or(graphs.shape.vocab_size),
         &folder.join(TOKENIZER),
     )?;
-    let defaults = GenerationDefaults::of(checkpoint, family);
+    let mut defaults = GenerationDefaults::of(checkpoint, family);
+    match (options.layout, &model.global_attention_mask) {
+        (Layout::Bundle, Some(mask)) => defaults.set_global_attention_mask(mask),
+        // The graph has it in the portable layout.
+        _ => {}
+    }
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
         if !tokenizer_notes.portable {

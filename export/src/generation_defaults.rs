@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use epitome_runtime::GenerationParameters;
+use epitome_runtime::generation::GlobalAttentionMask;
 use serde_json::{Map, Value};
 
 use crate::arch::Family;
@@ -15,6 +16,8 @@ const GENERATION_CONFIG: &str = "generation_config.json";
 const CONFIG: &str = "config.json";
 /// What transformers' configuration class of the architecture has.
 const CLASS: &str = "transformers' configuration class";
+/// What the export was told, or has as its own default.
+const EXPORT: &str = "epitome export";
 /// Overrides for one task, inside config.json.
 const TASK: (&str, &str) = ("task_specific_params", "summarization");
 
@@ -101,6 +104,14 @@ impl GenerationDefaults {
         merged
     }
 
+    /// Notes which tokens have global attention. No file of a checkpoint says it: transformers is
+    /// told with each call of `generate`.
+    pub(crate) fn set_global_attention_mask(&mut self, mask: &GlobalAttentionMask) {
+        let name = GlobalAttentionMask::NAME;
+        self.values.insert(name.into(), mask.to_json());
+        self.origins.insert(name.into(), EXPORT.into());
+    }
+
     /// What BART's configurations had before there was `forced_bos_token_id`.
     fn force_bos(&mut self, config: &Map<String, Value>) {
         let forced = config.get(OLD_FORCED_BOS).and_then(Value::as_bool);
@@ -121,7 +132,9 @@ impl GenerationDefaults {
 }
 
 fn is_generation_key(key: &str) -> bool {
-    TOKEN_IDS.contains(&key) || GenerationParameters::names().contains(&key)
+    let is_parameter =
+        GenerationParameters::names().contains(&key) && key != GlobalAttentionMask::NAME;
+    TOKEN_IDS.contains(&key) || is_parameter
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
 use epitome_runtime::bundle::{Bundle, ModelShape};
-use epitome_runtime::generation::{DraftModel, StepModel};
+use epitome_runtime::generation::{DraftModel, GlobalAttentionMask, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
 use epitome_runtime::tokenizer::Tokenizer;
@@ -62,7 +62,9 @@ impl Probe<'_> {
             .collect();
         let positions = shape.max_target_positions.unwrap_or(usize::MAX);
         let steps = PARENTS.len().min(positions);
-        let memory = encoder.encode(&source)?;
+        // Whatever the bundle's setting: this runs all of the graph. Most models know no such mask.
+        let global = GlobalAttentionMask::first();
+        let memory = encoder.encode_with(&source, &global)?;
         if !memory.is_finite() {
             return Err(unsound("the encoder's output holds a NaN or an infinity"));
         }
@@ -80,7 +82,7 @@ impl Probe<'_> {
         }
         drop(decoding);
         for (history, crossed) in histories.iter().zip(crossed.chunks(self.shape.vocab_size)) {
-            let memory = encoder.encode(&source)?;
+            let memory = encoder.encode_with(&source, &global)?;
             let mut decoding = decoder.start(vec![memory], 1, steps)?;
             let mut alone = Vec::new();
             for &token in history {
@@ -92,7 +94,7 @@ impl Probe<'_> {
             if let [first, rest @ ..] = history.as_slice()
                 && !rest.is_empty()
             {
-                let memory = encoder.encode(&source)?;
+                let memory = encoder.encode_with(&source, &global)?;
                 let mut decoding = decoder.start(vec![memory], 1, steps)?;
                 decoding.step(&[*first], &[0])?;
                 let together = decoding.read(rest)?;

@@ -82,7 +82,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         parameters["max_new_tokens"] = json!(STEPS);
         let parameters = parameters.as_object().ok_or("an object")?;
         let parameters = GenerationParameters::from_json(parameters)?;
-        let limits = Limits { max_target_positions: None, vocab_size: VOCAB };
+        let limits =
+            Limits { max_target_positions: None, vocab_size: VOCAB, global_attention: false };
         let config = GenerationConfig::resolve(defaults, &parameters, limits)?;
         let mut least = f64::INFINITY;
         for _ in 0..REPEATS {

@@ -46,6 +46,7 @@ impl ModelSettings {
             limits: Limits {
                 max_target_positions: shape.max_target_positions,
                 vocab_size: shape.vocab_size,
+                global_attention: shape.global_attention,
             },
         })
     }
@@ -200,7 +201,8 @@ impl Summarizer {
         let mut memories = Vec::with_capacity(batch.len());
         for document in batch.iter().map(|&index| &documents[index]) {
             let start = Instant::now();
-            memories.push(self.encoder.encode(&document.tokens.ids)?);
+            let ids = &document.tokens.ids;
+            memories.push(self.encoder.encode_with(ids, config.global_attention_mask())?);
             timings.push(Timing {
                 tokenize: document.tokenize,
                 encode: start.elapsed(),

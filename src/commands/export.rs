@@ -11,6 +11,7 @@ use epitome_evaluation::data::Dataset;
 use epitome_export::ExportOptions;
 use epitome_export::source::Origin;
 use epitome_runtime::bundle::{self, Manifest, Precision};
+use epitome_runtime::generation::GlobalAttentionMask;
 use epitome_runtime::{GenerationParameters, SessionOptions};
 
 use super::compare;
@@ -47,6 +48,10 @@ pub(crate) struct Arguments {
     /// takes a quarter and int4 less, and both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
+    /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token. A
+    /// summary's own parameter overrides it [default: first]
+    #[arg(long, value_name = "MASK")]
+    global_attention_mask: Option<GlobalAttentionMask>,
     /// Leave out loading what was written and proving it sound
     #[arg(long)]
     no_verify: bool,
@@ -121,6 +126,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         layout: arguments.layout.into(),
         precision: arguments.precision,
         verify: !arguments.no_verify,
+        global_attention_mask: arguments.global_attention_mask.as_ref(),
         ..ExportOptions::default()
     };
     let source = arguments.source()?;
@@ -144,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     match data {
-        Some(data) => measure_loss(&source, base, &arguments.output, &data),
+        Some(data) => measure_loss(arguments, &source, &data),
         None => Ok(()),
     }
 }
@@ -176,7 +182,8 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
 }
 
 /// Compares the bundle at `output` with one of the same source in fp32, which is gone afterwards.
-fn measure_loss(source: &Path, base: Option<&Path>, output: &Path, data: &Dataset) -> Result<()> {
+fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<()> {
+    let output = &*arguments.output;
     // Beside the bundle, where there was room for one.
     let beside = output.parent().filter(|parent| *parent != Path::new(""));
     let beside = beside.unwrap_or(Path::new("."));
@@ -185,8 +192,12 @@ fn measure_loss(source: &Path, base: Option<&Path>, output: &Path, data: &Datase
         .tempdir_in(beside)
         .with_context(|| format!("cannot make a folder in '{}'", beside.display()))?;
     let reference = folder.path().join("bundle");
-    let unverified = ExportOptions { verify: false, ..ExportOptions::default() };
-    export(source, base, &reference, unverified)?;
+    let unverified = ExportOptions {
+        verify: false,
+        global_attention_mask: arguments.global_attention_mask.as_ref(),
+        ..ExportOptions::default()
+    };
+    export(source, arguments.base.as_deref(), &reference, unverified)?;
     let (parameters, options) = (GenerationParameters::default(), SessionOptions::default());
     let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
     record.bundles[0].path = source.display().to_string();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use epitome_runtime::generation::GlobalAttentionMask;
 use safetensors::SafeTensors;
 
 use super::{Exported, fixture, tiny_checkpoints};
@@ -37,6 +38,23 @@ impl Golden<'_> {
         let floats =
             tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
         (tensor.shape().to_vec(), floats.collect())
+    }
+
+    /// The tokens with global attention in each document of a group.
+    pub(crate) fn global_attention_masks(
+        &self,
+        group: &str,
+        documents: usize,
+    ) -> Vec<GlobalAttentionMask> {
+        let name = format!("{group}.global_attention_mask");
+        if self.0.tensor(&name).is_err() {
+            return vec![GlobalAttentionMask::none(); documents];
+        }
+        let mask = |row: Vec<u32>| {
+            let numbers: Vec<_> = row.iter().map(u32::to_string).collect();
+            numbers.join(",").parse().unwrap()
+        };
+        self.rows(&name).into_iter().map(mask).collect()
     }
 
     /// Rows of a matrix of integers.

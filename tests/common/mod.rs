@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use epitome_export::{ExportOptions, export};
 use epitome_runtime::bundle::Precision;
+use epitome_runtime::generation::GlobalAttentionMask;
 use tempfile::TempDir;
 
 /// A path below `fixtures/`.
@@ -40,9 +41,10 @@ impl Exported {
         Self::attempt(source).expect("an export")
     }
 
-    /// The same, where it may fail.
+    /// The same, where it may fail. As in transformers, no token has global attention unless a
+    /// mask says so.
     pub(crate) fn attempt(source: impl AsRef<Path>) -> Result<Self, epitome_export::Error> {
-        Self::attempt_with(source, &ExportOptions::default())
+        Self::with_precision(source, Precision::Fp32)
     }
 
     /// The same, with weights of a precision.
@@ -50,7 +52,12 @@ impl Exported {
         source: impl AsRef<Path>,
         precision: Precision,
     ) -> Result<Self, epitome_export::Error> {
-        let options = ExportOptions { precision, ..ExportOptions::default() };
+        let none = GlobalAttentionMask::none();
+        let options = ExportOptions {
+            precision,
+            global_attention_mask: Some(&none),
+            ..ExportOptions::default()
+        };
         Self::attempt_with(source, &options)
     }
 

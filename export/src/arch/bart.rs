@@ -120,6 +120,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         max_target_positions: (!endless).then_some(positions),
         output_scale: None,
         tied_output: config.flag("tie_word_embeddings", true)?,
+        global_attention_mask: None,
         unused: unused.to_vec(),
     })
 }

@@ -2,16 +2,18 @@
 //! Transformer").
 //!
 //! Agrees with `transformers/models/led/modeling_led.py`: BART, whose encoder sees half an
-//! `attention_window` to either side, with learned positions from the first row of their table. No
-//! token has global attention, as when transformers is given no `global_attention_mask`, and as
-//! `run_summarization.py` trains it; the weights for that are left out.
+//! `attention_window` to either side, with learned positions from the first row of their table.
+//! Tokens with global attention see all others, by projections of their own, and all others see
+//! them. Which they are is an input, `global_attention_mask`.
+
+use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::bart::{self, BART};
 use super::blocks::attention::{Attention, Projections};
-use super::blocks::heads::split_heads;
+use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
-use super::blocks::local_attention::{Blocks, neighbours, within};
-use super::blocks::plain_attention::{MASKED, probs, scores};
+use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
+use super::blocks::plain_attention::{MASKED, attend, scores};
 use super::blocks::positions::PositionKind;
 use super::blocks::transformer::{Stack, StackNames};
 use super::builder::Builder;
@@ -20,6 +22,7 @@ use super::family::Family;
 use super::model::Model;
 use crate::error::Result;
 use crate::onnx::graph::Value;
+use crate::onnx::proto::ElementType::{Bool, Float, Int32};
 
 pub(super) static LED: Family = Family {
     model_type: "led",
@@ -54,8 +57,13 @@ const PROJECTIONS: Projections = Projections {
     output: "output",
 };
 
-/// The projections of tokens with global attention.
-const GLOBAL: [&str; 3] = ["query_global", "key_global", "value_global"];
+/// What tokens with global attention are seen through.
+const GLOBAL: Projections = Projections {
+    query: "longformer_self_attn.query_global",
+    key: "longformer_self_attn.key_global",
+    value: "longformer_self_attn.value_global",
+    ..PROJECTIONS
+};
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
@@ -86,14 +94,8 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             ),
         ));
     }
-    for layer in 0..model.encoder.layers {
-        let name = model.encoder.names.layer(layer);
-        for part in GLOBAL {
-            let weights = ["weight", "bias"]
-                .map(|kind| format!("{name}.self_attn.longformer_self_attn.{part}.{kind}"));
-            model.unused.extend(weights);
-        }
-    }
+    // As transformers' documentation of LED advises for summaries.
+    model.global_attention_mask = Some(GlobalAttentionMask::first());
     model.encoder_layers =
         Box::new(move |b, encoder, inputs, x| layers(b, encoder, inputs, x, &windows));
     Ok(model)
@@ -109,10 +111,14 @@ struct Window {
 }
 
 impl Window {
-    fn new(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, window: usize) -> Self {
+    fn new(
+        b: &mut Builder<'_, '_>,
+        (inputs, global): (&EncoderInputs, &Global),
+        window: usize,
+    ) -> Self {
         let reach = window / 2;
         let blocks = Blocks::new(b, inputs, reach, 0);
-        let mask = blocks.mask(b, inputs);
+        let mask = blocks.mask(b, &global.others);
         let mask = neighbours(b, &mask, 4, MASKED);
         let relative = blocks.relative(b);
         let band = within(b, &relative, reach);
@@ -125,25 +131,153 @@ impl Window {
         b: &mut Builder<'_, '_>,
         (attention, name): (&Attention, &str),
         x: &Value,
-        inputs: &EncoderInputs,
+        (inputs, global): (&EncoderInputs, &Global),
     ) -> Result<Value> {
         let heads = attention.heads;
         let mut project = |part: &str| -> Result<Value> {
             let rows = attention.project(b, name, part, x)?;
-            let split = split_heads(b, &rows, &inputs.shape, heads);
-            Ok(self.blocks.split(b, &split, heads))
+            Ok(split_heads(b, &rows, &inputs.shape, heads))
         };
         let names = attention.names;
         let [query, key, value] =
             [project(names.query)?, project(names.key)?, project(names.value)?];
-        let scale = b.graph.scalar(attention.score_scale());
-        let query = b.graph.node("Mul").inputs([&query, &scale]).output();
-        let [key, value] = [key, value].map(|x| neighbours(b, &x, 3, 0.0));
-        let scores = scores(b, &query, &key, 5);
-        let probs = probs(b, &scores, &[&self.band, &self.mask]);
-        let attended = b.graph.node("MatMul").inputs([&probs, &value]).output();
+        let query = scaled(b, attention, &query);
+        let query = self.blocks.split(b, &query, heads);
+        let [global_key, global_value] = [&key, &value].map(|x| global.of_all_blocks(b, x));
+        let [key, value] = [key, value].map(|x| {
+            let x = self.blocks.split(b, &x, heads);
+            neighbours(b, &x, 3, 0.0)
+        });
+        let near = scores(b, &query, &key, 5);
+        let far = scores(b, &query, &global_key, 5);
+        let near = [&self.band, &self.mask]
+            .into_iter()
+            .fold(near, |sum, added| b.graph.node("Add").inputs([&sum, added]).output());
+        let far = b.graph.node("Add").inputs([&far, &global.mask]).output();
+        let in_reach = b.graph.int64s(&[3 * self.blocks.size as i64]);
+        let node = b.graph.node("Concat").inputs([&in_reach, &global.count]);
+        let sizes = node.int("axis", 0).output();
+        let attended = attend_to_both(b, [(&near, &value), (&far, &global_value)], &sizes, &[]);
         let attended = self.blocks.join(b, &attended, inputs, heads);
+        let attended = global.attend(b, (attention, name), (x, &attended), inputs)?;
         attention.project_back(b, name, &attended)
+    }
+}
+
+/// Queries with what their scores are multiplied with.
+fn scaled(b: &mut Builder<'_, '_>, attention: &Attention, query: &Value) -> Value {
+    let scale = b.graph.scalar(attention.score_scale());
+    b.graph.node("Mul").inputs([query, &scale]).output()
+}
+
+/// What all layers share of the tokens with global attention.
+///
+/// The source's first token is always among them, and nobody sees it where it has none: a graph is
+/// given no mask more often than not, and operators over nothing are a risk.
+struct Global {
+    /// int32 `[batch, source]`: 1 for a token without global attention.
+    others: Value,
+    /// bool `[batch * source, 1]`: the tokens with it.
+    rows: Value,
+    /// bool `[]`: whether there are any.
+    any: Value,
+    /// int64 `[tokens]`: where they are, in any document.
+    positions: Value,
+    /// int64 `[1]`: how many positions.
+    count: Value,
+    /// float32 `[batch, 1, 1, 1, tokens]`: what is added to the scores of these.
+    mask: Value,
+    /// float32 `[source, tokens]`: 1 where a position is that of the token.
+    places: Value,
+}
+
+impl Global {
+    fn new(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Self {
+        let all = b.graph.range(&inputs.source_length);
+        let graph = &mut b.graph;
+        let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
+        let first = graph.int64_scalar(0);
+        let [documents, tokens] = [graph.int64s(&[0]), graph.int64s(&[1])];
+        let [last, middle] = [graph.int64s(&[-1]), graph.int64s(&[1, 2, 3])];
+        let given = inputs.global_attention_mask.iter().chain([&inputs.mask]);
+        let given: Vec<_> = given
+            .map(|mask| graph.node("Cast").input(mask).int("to", Bool as i64).output())
+            .collect();
+        // Padding has no global attention.
+        let is_global = graph.node("And").inputs(&given).output();
+        let number = graph.node("Cast").input(&is_global).int("to", Int32 as i64).output();
+        let others = graph.node("Sub").inputs([&inputs.mask, &number]).output();
+        let rows = graph.shape(&last, &[1]);
+        let rows = graph.node("Reshape").inputs([&is_global, &rows]).output();
+
+        let in_any = graph.node("ReduceMax").inputs([&number, &documents]).int("keepdims", 0);
+        let in_any = in_any.output();
+        let any = graph.node("ReduceMax").input(&in_any).int("keepdims", 0).output();
+        let any = graph.node("Cast").input(&any).int("to", Bool as i64).output();
+        let in_any = graph.node("Cast").input(&in_any).int("to", Bool as i64).output();
+        let is_first = graph.node("Equal").inputs([&all, &first]).output();
+        let counts = graph.node("Or").inputs([&in_any, &is_first]).output();
+        let positions = graph.node("NonZero").input(&counts).output();
+        let positions = graph.node("Squeeze").inputs([&positions, &documents]).output();
+        let count = graph.node("Shape").input(&positions).output();
+
+        let node = graph.node("Gather").inputs([&is_global, &positions]);
+        let seen = node.int("axis", 1).output();
+        let mask = graph.node("Where").inputs([&seen, &zero, &masked]).output();
+        let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
+        let column = graph.node("Unsqueeze").inputs([&all, &tokens]).output();
+        let places = graph.node("Equal").inputs([&column, &positions]).output();
+        let places = graph.node("Cast").input(&places).int("to", Float as i64).output();
+        Self { others, rows, any, positions, count, mask, places }
+    }
+
+    /// Keys or values of the global tokens, which every block sees: `[batch, heads, source,
+    /// head_size]` to `[batch, heads, 1, tokens, head_size]`.
+    fn of_all_blocks(&self, b: &mut Builder<'_, '_>, x: &Value) -> Value {
+        let axis = b.graph.int64s(&[2]);
+        let node = b.graph.node("Gather").inputs([x, &self.positions]);
+        let tokens = node.int("axis", 2).output();
+        b.graph.node("Unsqueeze").inputs([&tokens, &axis]).output()
+    }
+
+    /// What all tokens have `attended` to, with what the global tokens see of `x` in their places:
+    /// both `[batch * source, hidden]`.
+    fn attend(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (attention, name): (&Attention, &str),
+        (x, attended): (&Value, &Value),
+        inputs: &EncoderInputs,
+    ) -> Result<Value> {
+        let heads = attention.heads;
+        // Computed outside of the branches, which all layers share it from.
+        let mask = inputs.score_mask(b);
+        let shape = inputs.with_size(b, attention.hidden);
+        let outside = b.graph.begin_branch("global");
+        let documents = b.graph.node("Reshape").inputs([x, &shape]).output();
+        let node = b.graph.node("Gather").inputs([&documents, &self.positions]);
+        let tokens = node.int("axis", 1).output();
+        let tokens_shape = b.graph.node("Shape").input(&tokens).int("end", 2).output();
+        let tokens = flatten(b, &tokens, attention.hidden);
+        let mut project = |part: &str, x: &Value, shape: &Value| -> Result<Value> {
+            let rows = attention.project(b, name, part, x)?;
+            Ok(split_heads(b, &rows, shape, heads))
+        };
+        let query = project(GLOBAL.query, &tokens, &tokens_shape)?;
+        let key = project(GLOBAL.key, x, &inputs.shape)?;
+        let value = project(GLOBAL.value, x, &inputs.shape)?;
+        let query = scaled(b, attention, &query);
+        let seen = attend(b, [&query, &key, &value], &[&mask], heads);
+        let back = b.graph.shape(&tokens_shape, &[heads.hidden() as i64]);
+        let seen = b.graph.node("Reshape").inputs([&seen, &back]).output();
+        let placed = b.graph.node("MatMul").inputs([&self.places, &seen]).output();
+        let placed = flatten(b, &placed, heads.hidden());
+        let placed = b.graph.node("Where").inputs([&self.rows, &placed, attended]).output();
+        let with = b.graph.end_branch(outside, &[placed]);
+        let outside = b.graph.begin_branch("local");
+        let without = b.graph.end_branch(outside, std::slice::from_ref(attended));
+        let node = b.graph.node("If").input(&self.any);
+        Ok(node.branch("then_branch", with).branch("else_branch", without).output())
     }
 }
 
@@ -157,11 +291,12 @@ fn layers(
     let mut sizes = windows.to_vec();
     sizes.sort_unstable();
     sizes.dedup();
+    let global = b.scoped("global", |b| Ok(Global::new(b, inputs)))?;
     let prepared: Vec<Window> = b.scoped("windows", |b| {
-        Ok(sizes.iter().map(|window| Window::new(b, inputs, *window)).collect())
+        Ok(sizes.iter().map(|window| Window::new(b, (inputs, &global), *window)).collect())
     })?;
     encoder.encoder(b, x, &mut |b, (layer, name), x| {
         let window = sizes.partition_point(|size| *size < windows[layer]);
-        prepared[window].attend(b, (&encoder.attention, name), x, inputs)
+        prepared[window].attend(b, (&encoder.attention, name), x, (inputs, &global))
     })
 }

@@ -8,7 +8,7 @@
 use super::blocks::attention::Attention;
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
-use super::blocks::local_attention::{Blocks, neighbours, within};
+use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
 use super::blocks::plain_attention::{MASKED, probs, scores};
 use super::blocks::relative_bias::{BiasLayers, RelativeBias};
 use super::blocks::transformer::{Stack, StackNames};
@@ -131,7 +131,7 @@ impl Local {
         name: &str,
     ) -> Result<Self> {
         let blocks = Blocks::new(b, inputs, reach + 1, 0);
-        let mask = blocks.mask(b, inputs);
+        let mask = blocks.mask(b, &inputs.mask);
         let mask = neighbours(b, &mask, 4, MASKED);
         let relative = blocks.relative(b);
         let bias = bias.look_up(b, name, &relative)?;
@@ -178,17 +178,10 @@ impl Local {
                 let far = scores(b, &query, &global_key, 5);
                 let graph = &mut b.graph;
                 let far = graph.node("Add").inputs([&far, &globals.bias]).output();
-                let both = graph.node("Concat").inputs([&near, &far]).int("axis", 4).output();
-                let probs = probs(b, &both, &[]);
-                let graph = &mut b.graph;
-                let near = graph.int64s(&[3 * self.blocks.size as i64]);
-                let sizes =
-                    graph.node("Concat").inputs([&near, &globals.count]).int("axis", 0).output();
-                let [of_near, of_far] =
-                    graph.node("Split").inputs([&probs, &sizes]).int("axis", 4).outputs();
-                let from_near = graph.node("MatMul").inputs([&of_near, &value]).output();
-                let from_far = graph.node("MatMul").inputs([&of_far, &global_value]).output();
-                graph.node("Add").inputs([&from_near, &from_far]).output()
+                let in_reach = graph.int64s(&[3 * self.blocks.size as i64]);
+                let node = graph.node("Concat").inputs([&in_reach, &globals.count]);
+                let sizes = node.int("axis", 0).output();
+                attend_to_both(b, [(&near, &value), (&far, &global_value)], &sizes, &[])
             }
         };
         let attended = self.blocks.join(b, &attended, inputs, heads);

@@ -2,6 +2,7 @@
 //! what sets them apart are the values in it.
 
 use epitome_runtime::bundle::{DECODER, DRAFT, ENCODER, Layout, ModelShape};
+use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::blocks::activation::Activation;
 use super::blocks::embedding::{TiedTables, embed};
@@ -15,7 +16,7 @@ use super::blocks::transformer::Stack;
 use super::builder::{Builder, Side};
 use super::config::ModelConfig;
 use super::weights::ModelWeights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::onnx::graph::{Graph, Value};
 use crate::optimum::names as optimum;
 
@@ -84,6 +85,8 @@ pub(crate) struct Model {
     pub(crate) output_scale: Option<f32>,
     /// Whether the output may do without a table of its own.
     pub(crate) tied_output: bool,
+    /// Which tokens have global attention where nobody says it; none for models without it.
+    pub(crate) global_attention_mask: Option<GlobalAttentionMask>,
     /// Tensors that some checkpoints hold and nothing reads.
     pub(crate) unused: Vec<String>,
 }
@@ -107,6 +110,20 @@ impl Model {
             weights.pass_over(&[name]);
         }
         Ok(Graphs { files, shape: self.shape() })
+    }
+
+    /// Sets which tokens have global attention where nobody says it.
+    pub(crate) fn set_global_attention_mask(
+        &mut self,
+        mask: &GlobalAttentionMask,
+        model_type: &'static str,
+    ) -> Result<()> {
+        match &mut self.global_attention_mask {
+            Some(own) => own.clone_from(mask),
+            None if mask.is_none() => {}
+            None => return Err(Error::NoGlobalAttention { model_type }),
+        }
+        Ok(())
     }
 
     /// Size of a hidden state.
@@ -138,6 +155,7 @@ impl Model {
                 .then_some(self.source_vocab_size),
             max_source_positions: self.max_source_positions,
             max_target_positions: self.max_target_positions,
+            global_attention: self.global_attention_mask.is_some(),
         }
     }
 
@@ -147,7 +165,7 @@ impl Model {
             self.title
         );
         let mut b = Builder::new(Side::Encoder, &doc, layout, weights);
-        let inputs = encoder_inputs(&mut b);
+        let inputs = encoder_inputs(&mut b, self.global_attention_mask.as_ref());
         let names = &self.encoder.names;
         let x = b.scoped("embed", |b| {
             let table = names.below("embed_tokens.weight");

@@ -10,9 +10,9 @@ use super::bart::{self, BART};
 use super::blocks::attention::Attention;
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
-use super::blocks::local_attention::Blocks;
+use super::blocks::local_attention::{Blocks, attend_to_both};
 use super::blocks::norm::{Placement, ResidualStream};
-use super::blocks::plain_attention::{attend, probs, scores};
+use super::blocks::plain_attention::{attend, scores};
 use super::blocks::positions::PositionKind;
 use super::blocks::transformer::Stack;
 use super::builder::Builder;
@@ -158,7 +158,7 @@ impl Encoder<'_> {
 
     fn cut(&self, b: &mut Builder<'_, '_>, lead: usize) -> Cut {
         let blocks = Blocks::new(b, self.inputs, self.block_size, lead);
-        let mask = blocks.mask(b, self.inputs);
+        let mask = blocks.mask(b, &self.inputs.mask);
         let mask = self.unmasked_globals(b, &mask, 4);
         Cut { blocks, mask }
     }
@@ -242,16 +242,9 @@ impl Encoder<'_> {
             .map(|x| b.graph.node("Unsqueeze").inputs([x, &axis]).output());
         let to_globals = scores(b, &query, &global_key, 5);
         let to_block = scores(b, &query, &key, 5);
-        let graph = &mut b.graph;
-        let both = graph.node("Concat").inputs([&to_globals, &to_block]).int("axis", 4).output();
-        let probs = probs(b, &both, &[&cut.mask]);
-        let graph = &mut b.graph;
-        let sizes = graph.int64s(&[self.globals as i64, self.block_size as i64]);
-        let [of_globals, of_block] =
-            graph.node("Split").inputs([&probs, &sizes]).int("axis", 4).outputs();
-        let from_globals = graph.node("MatMul").inputs([&of_globals, &global_value]).output();
-        let from_block = graph.node("MatMul").inputs([&of_block, &value]).output();
-        let attended = graph.node("Add").inputs([&from_globals, &from_block]).output();
+        let sizes = b.graph.int64s(&[self.globals as i64, self.block_size as i64]);
+        let parts = [(&to_globals, &global_value), (&to_block, &value)];
+        let attended = attend_to_both(b, parts, &sizes, &[&cut.mask]);
         cut.blocks.join(b, &attended, self.inputs, heads)
     }
 

@@ -133,6 +133,7 @@ pub(super) fn read(
         max_target_positions: None,
         output_scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
         tied_output: true,
+        global_attention_mask: None,
         unused: vec![UNUSED.into()],
     })
 }

@@ -107,6 +107,21 @@ impl Graph {
         Value(name.into())
     }
 
+    /// Declares an int64 input that may be left out: `default`, a shape and as many numbers, stands
+    /// in its place then.
+    pub(crate) fn optional_input(
+        &mut self,
+        name: &str,
+        shape: &[Dim],
+        doc: &str,
+        (dims, default): (&[usize], &[i64]),
+    ) -> Value {
+        let bytes = default.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let input = self.input(name, ElementType::Int64, shape, doc);
+        self.constant(name, ElementType::Int64, dims, bytes);
+        input
+    }
+
     /// Declares `value` as the output `name`.
     ///
     /// The node that made the value is given the output's name where nothing else reads the value

@@ -11,6 +11,8 @@ pub(crate) const WEIGHTS: &str = "model.onnx_data";
 pub(crate) const INPUT_IDS: &str = "input_ids";
 /// int64 `[batch, source]`, encoder: 1 for a token, 0 for padding.
 pub(crate) const ATTENTION_MASK: &str = "attention_mask";
+/// int64 `[batch, source]`, encoder of LED: 1 for a token with global attention.
+pub(crate) const GLOBAL_ATTENTION_MASK: &str = "global_attention_mask";
 /// float32 `[batch, source, hidden]`, encoder.
 pub(crate) const LAST_HIDDEN_STATE: &str = "last_hidden_state";
 /// int64 `[batch, source]`, decoder: 1 for a source token, 0 for padding.

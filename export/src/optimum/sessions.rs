@@ -25,6 +25,8 @@ pub struct Source {
     pub ids: Vec<i64>,
     /// 1 for a token, 0 for padding.
     pub mask: Vec<i64>,
+    /// 1 for a token with global attention, where that is said.
+    pub global_attention_mask: Option<Vec<i64>>,
 }
 
 /// A float32 tensor.
@@ -56,7 +58,11 @@ impl Sessions {
         let mut run = || -> ort::Result<Floats> {
             let ids = Tensor::from_array((source.shape, source.ids.clone()))?;
             let mask = Tensor::from_array((source.shape, source.mask.clone()))?;
-            let inputs = ort::inputs![names::INPUT_IDS => ids, names::ATTENTION_MASK => mask];
+            let mut inputs = ort::inputs![names::INPUT_IDS => ids, names::ATTENTION_MASK => mask];
+            if let Some(global) = &source.global_attention_mask {
+                let global = Tensor::from_array((source.shape, global.clone()))?;
+                inputs.push((names::GLOBAL_ATTENTION_MASK.into(), global.into()));
+            }
             let outputs = self.encoder.run(inputs)?;
             floats(&outputs[names::LAST_HIDDEN_STATE])
         };

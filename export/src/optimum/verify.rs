@@ -68,5 +68,6 @@ fn source(shape: &ModelShape) -> Source {
             .map(|place| i64::from(probe_token(place, vocab_size)))
             .collect(),
         mask: cells.collect(),
+        global_attention_mask: None,
     }
 }

@@ -5,6 +5,8 @@
 pub const INPUT_IDS: &str = "input_ids";
 /// int32 `[batch, source]`, encoder.
 pub const ATTENTION_MASK: &str = "attention_mask";
+/// int32 `[batch, source]`, encoder of LED: 1 for a token with global attention.
+pub const GLOBAL_ATTENTION_MASK: &str = "global_attention_mask";
 /// float32 `[batch, source, hidden]`, encoder.
 pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
 /// int32 `[1]`, decoder: tokens in the cache before this step.

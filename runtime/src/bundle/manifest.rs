@@ -144,4 +144,7 @@ pub struct ModelShape {
     /// its positions have no end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_target_positions: Option<usize>,
+    /// Whether the encoder reads which tokens have global attention (LED).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub global_attention: bool,
 }

@@ -28,6 +28,7 @@ pub use error::{GenerateError, ParameterError};
 pub use model::{DraftModel, Source, StepModel, StopStrings};
 pub use outcome::{Generated, Hypothesis, StopReason};
 pub use parameters::{
-    Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, MAX_ROWS, SequenceBias,
+    Constraint, EarlyStopping, ExponentialDecay, GenerationParameters, GlobalAttentionMask,
+    MAX_ROWS, SequenceBias,
 };
 pub use search::generate;

@@ -7,6 +7,7 @@ use super::cross_kv::{CrossKv, SourceMemory};
 use super::tensors::{FloatTensor, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
+use crate::generation::GlobalAttentionMask;
 
 /// Reads a document once, for all steps of its decoding.
 pub struct Encoder {
@@ -20,10 +21,20 @@ impl Encoder {
     }
 
     /// Reads one document, alone: padding never enters the encoder, so that a document's result
-    /// cannot depend on its neighbours, and short documents do not pay for long ones.
+    /// cannot depend on its neighbours, and short documents do not pay for long ones. No token has
+    /// global attention.
     pub fn encode(&mut self, token_ids: &[u32]) -> Result<SourceMemory> {
+        self.encode_with(token_ids, &GlobalAttentionMask::none())
+    }
+
+    /// [`encode`](Self::encode), with global attention where the model knows it.
+    pub fn encode_with(
+        &mut self,
+        token_ids: &[u32],
+        global: &GlobalAttentionMask,
+    ) -> Result<SourceMemory> {
         let layers = self.shape.decoder_layers;
-        let mut outputs = self.run(&[token_ids])?;
+        let mut outputs = self.run(&[(token_ids, global)])?;
         let cross = (0..layers)
             .map(|layer| {
                 let key = take(&mut outputs, &io::cross_key(layer))?;
@@ -35,23 +46,31 @@ impl Encoder {
 
     /// Hidden states of the last layer for a batch, float32 `[batch, source, hidden]` row-major;
     /// shorter documents are padded to the longest, and their padded rows mean nothing.
-    pub fn hidden_states(&mut self, sources: &[&[u32]]) -> Result<Vec<f32>> {
+    pub fn hidden_states(
+        &mut self,
+        sources: &[(&[u32], &GlobalAttentionMask)],
+    ) -> Result<Vec<f32>> {
         let mut outputs = self.run(sources)?;
         let tensor: FloatTensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
         Ok(tensor.extract_tensor().1.to_vec())
     }
 
-    fn run(&mut self, sources: &[&[u32]]) -> Result<SessionOutputs<'_>> {
-        let longest = sources.iter().map(|source| source.len()).max().unwrap_or(0);
+    fn run(&mut self, sources: &[(&[u32], &GlobalAttentionMask)]) -> Result<SessionOutputs<'_>> {
+        let longest = sources.iter().map(|(source, _)| source.len()).max().unwrap_or(0);
         let dims = [sources.len(), longest];
-        let padded = |source: &&[u32]| {
+        let padded = |(source, _): &(&[u32], _)| {
             let ids = source.iter().map(|&id| (i64::from(id), 1i32));
             ids.chain(std::iter::repeat((0, 0))).take(longest).collect::<Vec<_>>()
         };
         let rows: Vec<(i64, i32)> = sources.iter().flat_map(padded).collect();
         let input_ids = filled(&dims, rows.iter().map(|(id, _)| *id))?;
         let mask = filled(&dims, rows.iter().map(|(_, mask)| *mask))?;
-        let inputs = ort::inputs![io::INPUT_IDS => input_ids, io::ATTENTION_MASK => mask];
+        let mut inputs = ort::inputs![io::INPUT_IDS => input_ids, io::ATTENTION_MASK => mask];
+        if self.shape.global_attention {
+            let rows = sources.iter().flat_map(|(_, mask)| mask.tokens().take(longest));
+            let global = filled(&dims, rows.map(i32::from))?;
+            inputs.push((io::GLOBAL_ATTENTION_MASK.into(), global.into()));
+        }
         self.session.run(inputs).map_err(|error| Error::onnx_runtime("in the encoder", error))
     }
 }

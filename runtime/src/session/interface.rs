@@ -56,9 +56,10 @@ fn each_layer(
 
 /// Checks the encoder.
 pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
-    let inputs = [io::INPUT_IDS, io::ATTENTION_MASK];
-    let inputs = inputs.into_iter().zip([&[Int64], &[Int32]]);
-    let inputs = inputs.map(|(name, elements)| Port::new(name, elements, [None, None]));
+    let port = |name, elements| Port::new(name, elements, [None, None]);
+    let global = shape.global_attention.then(|| port(io::GLOBAL_ATTENTION_MASK, &[Int32]));
+    let inputs = [port(io::INPUT_IDS, &[Int64]), port(io::ATTENTION_MASK, &[Int32])];
+    let inputs = inputs.into_iter().chain(global);
     let hidden = [None, None, Some(shape.hidden_size)];
     let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, &[Float32], hidden));
     check(path, "input", session.inputs(), inputs)?;

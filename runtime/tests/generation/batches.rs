@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::table::{TableModel, as_sources};
 
-const LIMITS: Limits = Limits { max_target_positions: Some(40), vocab_size: 40 };
+const LIMITS: Limits =
+    Limits { max_target_positions: Some(40), vocab_size: 40, global_attention: false };
 
 pub(crate) fn config(parameters: &Value) -> GenerationConfig {
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});

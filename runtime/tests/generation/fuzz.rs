@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 use crate::batches::StopAt;
 use crate::table::{TableModel, as_sources};
 
-const LIMITS: Limits = Limits { max_target_positions: Some(24), vocab_size: 24 };
+const LIMITS: Limits =
+    Limits { max_target_positions: Some(24), vocab_size: 24, global_attention: false };
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![

@@ -101,8 +101,11 @@ fn compare(file: &str) -> usize {
         text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
     let header = lines.next().expect("a header");
     let number = |name: &str| header[name].as_u64().expect("a number") as usize;
-    let limits =
-        Limits { vocab_size: number("vocab"), max_target_positions: Some(number("positions")) };
+    let limits = Limits {
+        vocab_size: number("vocab"),
+        max_target_positions: Some(number("positions")),
+        global_attention: false,
+    };
     let documents = ids(&header["sources"]);
 
     let mut compared = 0;

@@ -1,7 +1,8 @@
 //! Differences between the logits of two bundles that read the same document and the same summary.
 
-use epitome_runtime::Summarizer;
 use epitome_runtime::generation::StepModel;
+use epitome_runtime::session::SourceMemory;
+use epitome_runtime::{GenerationParameters, Summarizer};
 
 use crate::error::Result;
 
@@ -75,7 +76,7 @@ impl LogitError {
 /// token beside the decoder start.
 pub(super) fn along(
     bundles: [&mut Summarizer; 2],
-    text: &str,
+    (text, parameters): (&str, &GenerationParameters),
     summary: &[u32],
 ) -> Result<Option<LogitError>> {
     // The logits after the last token score a token that does not exist.
@@ -83,10 +84,8 @@ pub(super) fn along(
         return Ok(None);
     };
     let [a, b] = bundles;
-    let sources = [a.tokenizer().encode(text)?, b.tokenizer().encode(text)?];
-    let ((encoder_a, decoder_a), (encoder_b, decoder_b)) = (a.sessions(), b.sessions());
-    let memory_a = encoder_a.encode(&sources[0].ids)?;
-    let memory_b = encoder_b.encode(&sources[1].ids)?;
+    let [memory_a, memory_b] = [encode(a, text, parameters)?, encode(b, text, parameters)?];
+    let ((_, decoder_a), (_, decoder_b)) = (a.sessions(), b.sessions());
     let mut a = decoder_a.start(vec![memory_a], 1, read.len())?;
     let mut b = decoder_b.start(vec![memory_b], 1, read.len())?;
     let mut error = LogitError::default();
@@ -101,6 +100,18 @@ pub(super) fn along(
         error.same_choice += usize::from(likeliest(a) == likeliest(b));
     }
     Ok(Some(error))
+}
+
+/// What a bundle's encoder makes of the text.
+fn encode(
+    bundle: &mut Summarizer,
+    text: &str,
+    parameters: &GenerationParameters,
+) -> Result<SourceMemory> {
+    let source = bundle.tokenizer().encode(text)?;
+    let config = bundle.configure(parameters)?;
+    let (encoder, _) = bundle.sessions();
+    Ok(encoder.encode_with(&source.ids, config.global_attention_mask())?)
 }
 
 fn likeliest(logits: &[f32]) -> Option<usize> {

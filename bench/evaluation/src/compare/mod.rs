@@ -113,7 +113,8 @@ pub fn compare(
             break;
         };
         let logits = if with_logits {
-            logits::along([&mut **first, &mut **second], &document.text, &a.token_ids)?
+            let bundles = [&mut **first, &mut **second];
+            logits::along(bundles, (&document.text, parameters), &a.token_ids)?
         } else {
             None
         };

@@ -12,6 +12,9 @@ pub(crate) struct EncoderInputs {
     pub(crate) input_ids: Value,
     /// int32 `[batch, source]`: 1 for a token, 0 for padding.
     pub(crate) mask: Value,
+    /// int32 `[batch, source]`, or one row for all: 1 for a token with global attention; where the
+    /// model knows it.
+    pub(crate) global_attention_mask: Option<Value>,
     /// int64 `[2]`: the shape `[batch, source]`.
     pub(crate) shape: Value,
     /// int64 `[1]`: the padded source length.
@@ -19,13 +22,17 @@ pub(crate) struct EncoderInputs {
 }
 
 impl EncoderInputs {
-    /// Inputs of token ids, int64 `[batch, source]`, and the mask, int32 of the same shape.
-    pub(super) fn new(b: &mut Builder<'_, '_>, input_ids: Value, mask: Value) -> Self {
+    /// Inputs of token ids, int64 `[batch, source]`, and the masks, int32 of the same shape.
+    pub(super) fn new(
+        b: &mut Builder<'_, '_>,
+        input_ids: Value,
+        (mask, global_attention_mask): (Value, Option<Value>),
+    ) -> Self {
         b.graph.scoped("shapes", |graph| {
             let shape = graph.node("Shape").input(&input_ids).output();
             let source_length =
                 graph.node("Shape").input(&input_ids).int("start", 1).int("end", 2).output();
-            Self { input_ids, mask, shape, source_length }
+            Self { input_ids, mask, global_attention_mask, shape, source_length }
         })
     }
 

@@ -6,7 +6,7 @@
 
 use super::heads::{Heads, flatten};
 use super::inputs::EncoderInputs;
-use super::plain_attention::{MASKED, additive_mask};
+use super::plain_attention::{MASKED, additive_mask, probs};
 use crate::arch::builder::Builder;
 use crate::onnx::graph::Value;
 
@@ -80,10 +80,10 @@ impl Blocks {
         flatten(b, &tokens, heads.hidden())
     }
 
-    /// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32
-    /// `[batch, 1, blocks, 1, size]`.
-    pub(crate) fn mask(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-        let mask = additive_mask(&mut b.graph, &inputs.mask);
+    /// What is added to the scores of keys: 0 where `mask`, int32 `[batch, source]`, is 1, and
+    /// [`MASKED`] where it is 0 and for padding; float32 `[batch, 1, blocks, 1, size]`.
+    pub(crate) fn mask(&self, b: &mut Builder<'_, '_>, mask: &Value) -> Value {
+        let mask = additive_mask(&mut b.graph, mask);
         let graph = &mut b.graph;
         let [masked, axis] = [graph.scalar(MASKED), graph.int64s(&[1])];
         let padded = graph.node("Pad").inputs([&mask, &self.pads, &masked, &axis]).output();
@@ -114,6 +114,28 @@ pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) ->
     let distance = graph.node("Abs").input(relative).output();
     let near = graph.node("LessOrEqual").inputs([&distance, &reach]).output();
     graph.node("Where").inputs([&near, &zero, &masked]).output()
+}
+
+/// Attention to two kinds of keys at once: to those in reach and to some that all queries see.
+/// `parts` are the scores, `[batch, heads, blocks, size, keys]`, and the values of each kind, and
+/// `sizes` says how many keys both have: int64 `[2]`. `added` goes to the scores of all.
+pub(crate) fn attend_to_both(
+    b: &mut Builder<'_, '_>,
+    parts: [(&Value, &Value); 2],
+    sizes: &Value,
+    added: &[&Value],
+) -> Value {
+    let scores = parts.map(|(scores, _)| scores);
+    let both = b.graph.node("Concat").inputs(scores).int("axis", 4).output();
+    let probs = probs(b, &both, added);
+    let graph = &mut b.graph;
+    let shares: [Value; 2] = graph.node("Split").inputs([&probs, sizes]).int("axis", 4).outputs();
+    let attended: Vec<_> = shares
+        .iter()
+        .zip(parts)
+        .map(|(probs, (_, values))| graph.node("MatMul").inputs([probs, values]).output())
+        .collect();
+    graph.node("Add").inputs(&attended).output()
 }
 
 /// Each block with the one before and the one behind it, joined along `axis`; beyond the ends

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::error::ParameterError;
+use super::error::{ParameterError, shown};
 use super::model::StopStrings;
-use super::parameters::{GenerationParameters, ModelDefaults};
+use super::parameters::{GenerationParameters, GlobalAttentionMask, ModelDefaults};
 use super::processors::{LogitsProcessors, Settings};
 pub(crate) use lengths::Lengths;
 pub(crate) use lookup::Lookup;
@@ -32,6 +32,8 @@ pub struct Limits {
     pub max_target_positions: Option<usize>,
     /// Tokens that the decoder scores.
     pub vocab_size: usize,
+    /// Whether the encoder knows tokens with global attention.
+    pub global_attention: bool,
 }
 
 /// Effective settings of a search, consistent and within the model's limits.
@@ -46,6 +48,7 @@ pub struct GenerationConfig {
     pub(crate) stopping: StoppingSettings,
     pub(crate) output_scores: bool,
     pub(crate) lookup: Option<Lookup>,
+    global_attention_mask: GlobalAttentionMask,
 }
 
 /// What ends a search beside end tokens and `max_length`.
@@ -107,6 +110,7 @@ impl GenerationConfig {
                 matcher: None,
             },
             output_scores: merged.output_scores.unwrap_or(false),
+            global_attention_mask: global_attention_mask(&merged, params, limits)?,
             lookup: Lookup::resolve(&merged, params, &strategy, num_return_sequences)?,
             parameters: merged,
             lengths,
@@ -192,6 +196,12 @@ impl GenerationConfig {
         self.lookup.is_some()
     }
 
+    /// The source tokens with global attention.
+    #[must_use]
+    pub fn global_attention_mask(&self) -> &GlobalAttentionMask {
+        &self.global_attention_mask
+    }
+
     /// Texts that end a sequence; where there are any, [`Self::with_stop_strings`] must follow.
     #[must_use]
     pub fn stop_strings(&self) -> &[String] {
@@ -206,6 +216,25 @@ impl GenerationConfig {
     }
 }
 
+/// `merged` is `params` over the model's defaults.
+fn global_attention_mask(
+    merged: &GenerationParameters,
+    params: &GenerationParameters,
+    limits: Limits,
+) -> Result<GlobalAttentionMask, ParameterError> {
+    if limits.global_attention {
+        return Ok(merged.global_attention_mask.clone().unwrap_or_default());
+    }
+    match &params.global_attention_mask {
+        Some(mask) if !mask.is_none() => Err(ParameterError::Contradiction {
+            name: GlobalAttentionMask::NAME,
+            value: shown(mask.to_json().to_string()),
+            reason: "the model has no global attention, which only models of LED have".to_owned(),
+        }),
+        _ => Ok(GlobalAttentionMask::none()),
+    }
+}
+
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)
 }
@@ -217,7 +246,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { max_target_positions: Some(64), vocab_size: 100 };
+    const LIMITS: Limits =
+        Limits { max_target_positions: Some(64), vocab_size: 100, global_attention: false };
 
     fn resolve(defaults: Value, parameters: Value) -> Result<GenerationConfig, ParameterError> {
         let mut model = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
@@ -391,6 +421,38 @@ mod tests {
         let config = resolve(json!({}), json!({"max_new_tokens": usize::MAX})).expect("the same");
         let said = config.lengths.beyond_positions(64).to_string();
         assert!(said.contains("`max_new_tokens`") && said.contains("at most 64"), "{said}");
+    }
+
+    #[test]
+    fn only_models_with_global_attention_take_a_mask() {
+        let limits = Limits { global_attention: true, ..LIMITS };
+        let resolve = |default: Value, asked: Value, limits| {
+            let model = json!({"decoder_start_token_id": 0, "global_attention_mask": default});
+            let asked = json!({"global_attention_mask": asked});
+            let asked = GenerationParameters::from_json(asked.as_object().expect("map"))?;
+            let config =
+                GenerationConfig::resolve(model.as_object().expect("map"), &asked, limits)?;
+            Ok::<_, ParameterError>(config.global_attention_mask().to_json())
+        };
+        for (default, asked, expected) in [
+            (json!("first"), json!("none"), json!("none")),
+            (json!("first"), json!([0, 1, false, 1.0]), json!([0, 1, 0, 1])),
+            (json!("none"), json!("first"), json!("first")),
+            (json!("none"), json!([1]), json!("first")),
+            (json!([0, 1]), json!([0, 0]), json!("none")),
+            (json!("first"), json!(null), json!("none")),
+        ] {
+            assert_eq!(resolve(default, asked.clone(), limits), Ok(expected), "{asked}");
+        }
+        let others = |asked| resolve(json!("first"), asked, LIMITS);
+        assert_eq!(others(json!("none")), Ok(json!("none")));
+        assert_eq!(others(json!([0, 0])), Ok(json!("none")));
+        let error = others(json!([0, 1])).expect_err("no global attention").to_string();
+        assert!(error.contains("`global_attention_mask` is [0,1]"), "{error}");
+        assert!(error.contains("only models of LED"), "{error}");
+        for bad in [json!("last"), json!([2]), json!(1), json!([[1, 0]]), json!({})] {
+            assert!(matches!(others(bad), Err(ParameterError::Invalid { .. })));
+        }
     }
 
     #[test]

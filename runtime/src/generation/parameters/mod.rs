@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 pub(crate) use scope::{Mode, Scope};
-pub use values::{Constraint, EarlyStopping, ExponentialDecay, SequenceBias};
+pub use values::{Constraint, EarlyStopping, ExponentialDecay, GlobalAttentionMask, SequenceBias};
 
 use super::error::{ParameterError, shown};
 use super::processors::table::with_processors;
@@ -41,7 +41,7 @@ const MAX_STOP_STRINGS: usize = 64;
 const MAX_STOP_STRING: usize = 1024;
 
 macro_rules! parameters {
-    ($( $(#[$doc:meta])* $scope:ident $name:ident: $type:ty, $allowed:literal, $check:expr; )*) => {
+    ($( $(#[$doc:meta])* $scope:ident $name:ident: $type:ty, $allowed:expr, $check:expr; )*) => {
         /// Generation parameters, named as transformers names them; those not set fall back to the
         /// model's defaults.
         ///
@@ -205,6 +205,10 @@ with_processors! { parameters! {
         |value| (1..=256).contains(value);
     /// Most of the newest tokens that prompt lookup finds in the source to draft from there.
     Single max_matching_ngram_size: usize, "an integer above 0", |value| *value > 0;
+    /// Tokens of the source that attend to all others, and all others to them. Only models of LED
+    /// have such.
+    Always global_attention_mask: GlobalAttentionMask, GlobalAttentionMask::ALLOWED,
+        |mask| mask.len() <= MAX_IDS;
     /// Also returns a score for each token. Default false.
     Always output_scores: bool, "true or false", any;
 } }
@@ -529,6 +533,7 @@ mod tests {
             ("suppress_tokens", json!(vec![5; 65_537]), "65536"),
             ("begin_suppress_tokens", json!(vec![5; 65_537]), "65536"),
             ("decoder_input_ids", json!(vec![5; 65_537]), "65536"),
+            ("global_attention_mask", json!(vec![1; 65_537]), "65536"),
             ("stop_strings", json!(vec!["x"; 65]), "64"),
             ("stop_strings", json!(["x".repeat(1025)]), "1024"),
         ] {

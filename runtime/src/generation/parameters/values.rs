@@ -3,7 +3,11 @@
 //! Numbers are read as Python reads them: `16.0` is the whole number 16, `true` is 1, and 1 is
 //! true.
 
+use std::str::FromStr;
+
 use serde_json::Value;
+
+use crate::generation::error::{ParameterError, shown};
 
 /// When beam search may end: transformers' three-valued `early_stopping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,6 +71,79 @@ impl Constraint {
                     && sorted.windows(2).all(|pair| !pair[1].starts_with(pair[0]))
             }
         }
+    }
+}
+
+/// The tokens of a source with global attention: they attend to all others, and all others to them
+/// (LED).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GlobalAttentionMask(Vec<bool>);
+
+impl GlobalAttentionMask {
+    /// The name of the parameter.
+    pub const NAME: &'static str = "global_attention_mask";
+    /// What it may be, for messages.
+    pub(super) const ALLOWED: &'static str =
+        "\"first\", \"none\" or a list of at most 65536 numbers 0 and 1, one for each token";
+
+    /// No token has global attention.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The first token has global attention.
+    #[must_use]
+    pub fn first() -> Self {
+        Self(vec![true])
+    }
+
+    /// Whether no token has global attention.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        !self.0.contains(&true)
+    }
+
+    /// Whether each of a source's tokens has global attention, without end.
+    pub fn tokens(&self) -> impl Iterator<Item = bool> {
+        self.0.iter().copied().chain(std::iter::repeat(false))
+    }
+
+    /// For how many tokens the mask says it; those behind have none.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the mask says it for no token.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value in JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self.0.as_slice() {
+            [true] => "first".into(),
+            _ if self.is_none() => "none".into(),
+            tokens => tokens.iter().map(|&global| Value::from(u8::from(global))).collect(),
+        }
+    }
+}
+
+/// `first`, `none`, or numbers with commas between them: `1,0,1`.
+impl FromStr for GlobalAttentionMask {
+    type Err = ParameterError;
+
+    fn from_str(text: &str) -> Result<Self, ParameterError> {
+        let numbers = serde_json::from_str(&format!("[{text}]"));
+        let value = numbers.unwrap_or_else(|_| Value::from(text));
+        Self::from_json(&value).ok_or_else(|| ParameterError::Invalid {
+            name: Self::NAME,
+            value: shown(text.to_owned()),
+            allowed: Self::ALLOWED.to_owned(),
+        })
     }
 }
 
@@ -214,6 +291,17 @@ impl FromJson for Constraint {
 impl FromJson for Vec<Constraint> {
     fn from_json(value: &Value) -> Option<Self> {
         list(value, Constraint::from_json)
+    }
+}
+
+impl FromJson for GlobalAttentionMask {
+    fn from_json(value: &Value) -> Option<Self> {
+        match value.as_str() {
+            Some("first") => Some(Self::first()),
+            Some("none") => Some(Self::none()),
+            Some(_) => None,
+            None => list(value, bool::from_json).map(Self),
+        }
     }
 }
 

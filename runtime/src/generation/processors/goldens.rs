@@ -31,7 +31,11 @@ fn filtered_probabilities_are_those_of_transformers() {
         let parameters = GenerationParameters::from_json(parameters).expect("valid");
         let input = line["input"].as_u64().expect("an index") as usize;
         let mut scores = logits[input].clone();
-        let limits = Limits { max_target_positions: None, vocab_size: scores.len() };
+        let limits = Limits {
+            max_target_positions: None,
+            vocab_size: scores.len(),
+            global_attention: false,
+        };
         let config =
             GenerationConfig::resolve(defaults.as_object().expect("map"), &parameters, limits)
                 .expect("consistent");

@@ -81,7 +81,11 @@ fn parameters() -> impl Strategy<Value = (Kind, Value)> {
 fn processors(parameters: &Value) -> LogitsProcessors {
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
     let parameters = GenerationParameters::from_json(parameters.as_object().expect("a map"));
-    let limits = Limits { max_target_positions: Some(20), vocab_size: VOCAB as usize };
+    let limits = Limits {
+        max_target_positions: Some(20),
+        vocab_size: VOCAB as usize,
+        global_attention: false,
+    };
     let defaults = defaults.as_object().expect("a map");
     let config = GenerationConfig::resolve(defaults, &parameters.expect("valid"), limits);
     config.and_then(|config| config.processors()).expect("consistent")

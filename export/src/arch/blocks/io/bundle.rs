@@ -22,6 +22,13 @@ pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     (input_ids, mask)
 }
 
+/// Declares the tokens with global attention, int32 `[batch, source]`.
+pub(super) fn global_attention_mask(b: &mut Builder<'_, '_>) -> Value {
+    let dims = [Dim::name("batch"), Dim::name("source")];
+    let doc = "1 for a token with global attention, 0 for others";
+    b.graph.input(io::GLOBAL_ATTENTION_MASK, Int32, &dims, doc)
+}
+
 /// Declares the encoder's hidden states, `[batch, source, hidden]`.
 pub(super) fn hidden_states(b: &mut Builder<'_, '_>, hidden_states: &Value, hidden: usize) {
     b.graph.output(

@@ -4,6 +4,7 @@ mod bundle;
 mod optimum;
 
 use epitome_runtime::bundle::Layout;
+use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, NewTokens};
 use super::transformer::Stack;
@@ -11,13 +12,21 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// Declares the encoder's inputs.
-pub(crate) fn encoder_inputs(b: &mut Builder<'_, '_>) -> EncoderInputs {
+/// Declares the encoder's inputs; `global` is which tokens have global attention where nobody says
+/// it, for models that know it.
+pub(crate) fn encoder_inputs(
+    b: &mut Builder<'_, '_>,
+    global: Option<&GlobalAttentionMask>,
+) -> EncoderInputs {
     let (input_ids, mask) = match b.layout {
         Layout::Bundle => bundle::encoder_inputs(b),
         Layout::Optimum => optimum::encoder_inputs(b),
     };
-    EncoderInputs::new(b, input_ids, mask)
+    let global = global.map(|default| match b.layout {
+        Layout::Bundle => bundle::global_attention_mask(b),
+        Layout::Optimum => optimum::global_attention_mask(b, &input_ids, default),
+    });
+    EncoderInputs::new(b, input_ids, (mask, global))
 }
 
 /// Declares the encoder's outputs: its hidden states, `[batch * source, hidden]`, and in a bundle

@@ -5,6 +5,8 @@
 //! keys and values; where `use_cache_branch` is false it takes no notice of past ones, and makes
 //! those of cross-attention from the hidden states.
 
+use epitome_runtime::generation::GlobalAttentionMask;
+
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Past, Recomputed};
 use crate::arch::blocks::plain_attention::score_mask;
@@ -28,6 +30,35 @@ pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     let mask = graph
         .scoped("mask", |graph| graph.node("Cast").input(&mask).int("to", Int32 as i64).output());
     (input_ids, mask)
+}
+
+/// Declares the tokens with global attention, as int32 `[1 or batch, source]`. Whoever runs the
+/// graph may leave them out, and need not say them for all tokens of `input_ids`.
+pub(super) fn global_attention_mask(
+    b: &mut Builder<'_, '_>,
+    input_ids: &Value,
+    default: &GlobalAttentionMask,
+) -> Value {
+    let length = default.len().max(1);
+    let default: Vec<_> = default.tokens().take(length).map(i64::from).collect();
+    let graph = &mut b.graph;
+    let mask = graph.optional_input(
+        names::GLOBAL_ATTENTION_MASK,
+        &["global_batch_size", "global_sequence_length"].map(Dim::name),
+        "1 for a token with global attention, 0 for others; where it is shorter than the source, \
+         the tokens behind have none",
+        (&[1, length], &default),
+    );
+    graph.scoped("global", |graph| {
+        let [zero, nothing] = [graph.int64_scalar(0), graph.int64s(&[0, 0, 0])];
+        let [length, given] = [input_ids, &mask]
+            .map(|value| graph.node("Shape").input(value).int("start", 1).int("end", 2).output());
+        // Below zero where the mask is longer than the source: then it is cut.
+        let missing = graph.node("Sub").inputs([&length, &given]).output();
+        let pads = graph.node("Concat").inputs([&nothing, &missing]).int("axis", 0).output();
+        let mask = graph.node("Pad").inputs([&mask, &pads, &zero]).output();
+        graph.node("Cast").input(&mask).int("to", Int32 as i64).output()
+    })
 }
 
 /// Declares the encoder's hidden states, `[batch, source, hidden]`.
