@@ -51,6 +51,7 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         || is(cause, epitome_runtime::Error::is_usage)
         || is(cause, epitome_export::Error::is_usage)
         || is(cause, epitome_evaluation::Error::is_usage)
+        || is(cause, epitome_hub::Error::is_usage)
 }
 
 /// Whether an error says that the user asked to stop.
@@ -61,6 +62,7 @@ fn is_interrupted(cause: &(dyn std::error::Error + 'static)) -> bool {
     }
     is(cause, epitome_export::Error::is_interrupted)
         || is(cause, epitome_evaluation::Error::is_interrupted)
+        || is(cause, epitome_hub::Error::is_interrupted)
 }
 
 /// Whether the error is of this type, and has this property.

@@ -4,11 +4,13 @@
 mod aws;
 mod commands;
 mod environment;
+mod exporting;
 mod failure;
 mod generation_flags;
 mod inputs;
 mod interrupt;
 mod locations;
+mod model_choice;
 mod output;
 mod progress;
 #[cfg(feature = "aws")]
@@ -35,6 +37,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "hub")]
+    Pull(commands::pull::Arguments),
+    #[cfg(feature = "hub")]
+    Models(commands::models::Arguments),
     Export(commands::export::Arguments),
     Summarize(commands::summarize::Arguments),
     Inspect(commands::inspect::Arguments),
@@ -66,6 +72,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let matches = environment::without_empty(Cli::command()).get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
+        #[cfg(feature = "hub")]
+        Command::Pull(arguments) => commands::pull::run(&arguments),
+        #[cfg(feature = "hub")]
+        Command::Models(arguments) => commands::models::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Summarize(arguments) => commands::summarize::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),

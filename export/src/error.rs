@@ -34,10 +34,18 @@ pub enum Error {
     Interrupted,
 
     /// There is nothing at the path given.
-    #[error("{} does not exist: give a checkpoint folder or a model.tar.gz", path.display())]
+    #[error("{} does not exist: give a checkpoint folder, a model.tar.gz, or hf://OWNER/NAME for a model of the Hugging Face hub", path.display())]
     NoSuchSource {
         /// The path given.
         path: PathBuf,
+    },
+    /// The hub can have no model of this name.
+    #[error(
+        "'{text}' is not the name of a model on the Hugging Face hub: write OWNER/NAME, as facebook/bart-large-cnn, and @REVISION behind it for one of its versions"
+    )]
+    ModelId {
+        /// The name given.
+        text: String,
     },
     /// The file given is neither a tar nor a gzipped tar.
     #[error("{} is not an archive that can be read ({found}): give a .tar.gz, a .tar or a checkpoint folder", path.display())]
@@ -107,7 +115,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// The source holds an adapter alone.
-    #[error("{} holds an adapter and no model{}: give the model that it was trained on with --base (a folder or an archive)", path.display(), base_sentence(base))]
+    #[error("{} holds an adapter and no model{}: give the model that it was trained on with --base (a folder, an archive, or its name on the hub)", path.display(), base_sentence(base))]
     AdapterWithoutBase {
         /// The folder or archive.
         path: PathBuf,
@@ -350,6 +358,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::NoSuchSource { .. }
+            | Self::ModelId { .. }
             | Self::AdapterWithoutBase { .. }
             | Self::BaseWithoutAdapter { .. }
             | Self::SeveralAdapters { .. }

@@ -9,6 +9,7 @@ mod export;
 #[cfg(test)]
 mod fuzz;
 mod generation_defaults;
+pub mod hub_cache;
 mod onnx;
 pub mod optimum;
 mod quantize;
@@ -19,5 +20,6 @@ mod tokenizer;
 mod verify;
 mod version;
 
+pub use arch::check_supported;
 pub use error::{Error, Result};
 pub use export::{ExportOptions, export};

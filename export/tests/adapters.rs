@@ -130,8 +130,8 @@ fn an_adapter_alone_asks_for_its_base() {
         error.to_string(),
         format!(
             "{} holds an adapter and no model (its base is 'epitome/bart', which is not in the \
-             local hub cache): give the model that it was trained on with --base (a folder or an \
-             archive)",
+             local hub cache): give the model that it was trained on with --base (a folder, an \
+             archive, or its name on the hub)",
             adapter("lora").display()
         )
     );

@@ -15,15 +15,15 @@ use epitome_runtime::Summarizer;
 
 use crate::failure::Usage;
 use crate::interrupt;
+use crate::model_choice::ModelFlag;
 use crate::progress::SummaryBar;
 use crate::session_flags::SessionFlags;
 
 /// Measure how latency and quality of a model depend on beams and length_penalty
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of the bundle
-    #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     /// CSV file with a column `text`, and `summary` where quality is to be measured
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
@@ -69,7 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
     let options = arguments.session.options();
-    let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
+    let model = arguments.model.choose()?;
+    let mut summarizer = Summarizer::open_with(model.bundle(), &options)?;
     let grid = Grid {
         num_beams: arguments.num_beams.clone(),
         length_penalties: arguments.length_penalty.clone(),

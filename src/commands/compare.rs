@@ -12,15 +12,16 @@ use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 
 use crate::generation_flags::GenerationFlags;
 use crate::interrupt;
+use crate::model_choice;
 use crate::progress::SummaryBar;
 use crate::session_flags::SessionFlags;
 
 /// Compare two bundles on the same documents: quality, agreement, logits, size and latency
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of the first bundle, A: what the other is held against
+    /// Name or folder of the first model, A: what the other is held against
     a: PathBuf,
-    /// Folder of the second bundle, B
+    /// Name or folder of the second model, B
     b: PathBuf,
     /// CSV file with a column `text`, and `summary` where quality is to be measured
     #[arg(long, value_name = "FILE")]
@@ -49,8 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let parameters = arguments.generation.single()?;
     let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
     let options = arguments.session.options();
-    let bundles = [arguments.a.as_path(), arguments.b.as_path()];
-    let record = measure(bundles, &data, &parameters, &options)?;
+    let [a, b] = [model_choice::choose(&arguments.a)?, model_choice::choose(&arguments.b)?];
+    let record = measure([a.bundle(), b.bundle()], &data, &parameters, &options)?;
     match arguments.format {
         Format::Text => show(&record),
         Format::Json => {

@@ -9,7 +9,7 @@ use clap::Args;
 use epitome_runtime::bundle::Bundle;
 use epitome_runtime::{GenerationParameters, Summarizer};
 
-use super::export::export;
+use crate::exporting::export;
 use crate::failure::Usage;
 use crate::output::{self, Column};
 use epitome_export::ExportOptions;

@@ -9,22 +9,20 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use epitome_evaluation::data::Dataset;
 use epitome_export::ExportOptions;
-use epitome_export::source::Origin;
-use epitome_runtime::bundle::{self, Manifest, Precision};
+use epitome_runtime::bundle::{self, Precision};
 use epitome_runtime::generation::GlobalAttentionMask;
 use epitome_runtime::{GenerationParameters, SessionOptions};
 
 use super::compare;
+use crate::exporting::export;
 use crate::failure::Usage;
 use crate::locations::Location;
-use crate::progress::with_bar;
-#[cfg(feature = "aws")]
-use crate::s3_source::S3Source;
 
 /// Write a fine-tuned checkpoint as an ONNX bundle
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY
+    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY.
+    /// Or hf://OWNER/NAME[@REVISION], a model of the Hugging Face hub
     #[cfg_attr(
         feature = "aws",
         arg(required_unless_present = "training_job", conflicts_with = "training_job")
@@ -38,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// What the source's adapter was trained on, where it does not lie beside it: a folder, an
-    /// archive, or s3://BUCKET/KEY
+    /// archive, s3://BUCKET/KEY, or a name of the Hugging Face hub
     #[arg(long, value_name = "BASE")]
     base: Option<PathBuf>,
     /// What to write
@@ -96,7 +94,7 @@ impl Arguments {
 }
 
 /// The precisions by name, so that help and mistakes list them.
-fn precisions() -> impl TypedValueParser<Value = Precision> {
+pub(super) fn precisions() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.map(Precision::name))
         .map(|name| name.parse().expect("a name that is offered"))
 }
@@ -202,50 +200,4 @@ fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<
     let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
     record.bundles[0].path = source.display().to_string();
     compare::show(&record)
-}
-
-/// Exports with a progress bar; Ctrl-C leaves nothing behind.
-pub(super) fn export(
-    source: &Path,
-    base: Option<&Path>,
-    output: &Path,
-    options: ExportOptions<'_>,
-) -> Result<Manifest> {
-    let source = origin(source)?;
-    let base = base.map(origin).transpose()?;
-    let output = Location::parse(output)?;
-    with_bar(|progress| {
-        let options = ExportOptions { base: base.as_deref(), progress, ..options };
-        match output {
-            Location::Path(folder) => Ok(epitome_export::export(&*source, folder, &options)?),
-            #[cfg(feature = "aws")]
-            Location::S3(uri) => export_to_s3(&*source, &uri, &options),
-        }
-    })
-}
-
-/// What a path or an address is opened as.
-fn origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
-    Ok(match Location::parse(text)? {
-        Location::Path(path) => Box::new(path),
-        #[cfg(feature = "aws")]
-        Location::S3(uri) => Box::new(S3Source { s3: crate::aws::s3()?, uri }),
-    })
-}
-
-/// Exports to a temporary folder, and sends the bundle.
-#[cfg(feature = "aws")]
-fn export_to_s3(
-    source: &dyn Origin,
-    uri: &epitome_aws::S3Uri,
-    options: &ExportOptions<'_>,
-) -> Result<Manifest> {
-    let s3 = crate::aws::s3()?;
-    // What cannot be sent is better known before the work than after it.
-    let destination = s3.destination(uri, options.progress)?;
-    let scratch = tempfile::Builder::new().prefix(".epitome-bundle-").tempdir()?;
-    let bundle = scratch.path().join("bundle");
-    let manifest = epitome_export::export(source, &bundle, options)?;
-    s3.put_bundle(&bundle, &destination, options.progress)?;
-    Ok(manifest)
 }

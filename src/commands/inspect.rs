@@ -8,11 +8,13 @@ use clap::Args;
 use epitome_runtime::bundle::Bundle;
 use serde_json::Value;
 
+use crate::model_choice;
+
 /// Show what a bundle is: sizes, precision, source, and each generation default with its origin
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of the bundle
-    model: PathBuf,
+    /// Name or folder of the model; without it, the default of the store
+    model: Option<PathBuf>,
     /// Compare the digest of every file with the manifest
     #[arg(long)]
     check: bool,
@@ -30,7 +32,11 @@ const GENERATE_DEFAULTS: [(&str, &str); 6] = [
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let bundle = Bundle::open(&arguments.model)?;
+    let folder = match &arguments.model {
+        Some(model) => model_choice::locate(model)?,
+        None => model_choice::default_bundle()?,
+    };
+    let bundle = Bundle::open(folder)?;
     if arguments.check {
         bundle.check()?;
     }

@@ -14,7 +14,11 @@ pub(crate) mod inspect;
 pub(crate) mod invoke;
 #[cfg(feature = "aws")]
 mod key_values;
+#[cfg(feature = "hub")]
+pub(crate) mod models;
 pub(crate) mod prepare;
+#[cfg(feature = "hub")]
+pub(crate) mod pull;
 mod seconds;
 pub(crate) mod serve;
 pub(crate) mod summarize;

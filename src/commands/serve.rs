@@ -24,9 +24,12 @@ use epitome_runtime::progress::{Progress, Total};
 
 use super::seconds::Seconds;
 use crate::failure::Usage;
+use crate::model_choice;
 
 /// Asynchronous inference allows an hour.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// Where SageMaker puts the model.
+const SAGEMAKER_MODEL: &str = "/opt/ml/model";
 /// Holds the key itself, where no file does.
 const API_KEY: &str = "EPITOME_API_KEY";
 
@@ -35,10 +38,11 @@ const API_KEY: &str = "EPITOME_API_KEY";
 /// Every flag is also an environment variable; an empty one counts as not set.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of a bundle, or of a checkpoint, which is exported to a temporary folder first; with
-    /// --multi-model, the folder in which the models lie
-    #[arg(long, value_name = "DIR", env = "EPITOME_MODEL", default_value = "/opt/ml/model")]
-    model: PathBuf,
+    /// Name of a model in the store, or folder of a bundle, or of a checkpoint, which is exported
+    /// to a temporary folder first; with --multi-model, the folder in which the models lie. Without
+    /// it: /opt/ml/model in a container, and else the default of the store
+    #[arg(short, long, value_name = "MODEL", env = "EPITOME_MODEL")]
+    model: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", env = "EPITOME_HOST", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -285,7 +289,7 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     Ok(Settings {
         server: ServerSettings {
             listen: SocketAddr::new(arguments.host, arguments.port),
-            model: arguments.model.clone(),
+            model: model(arguments)?,
             log_text: arguments.log.log_text,
             access: access(&arguments.access)?,
             check: match arguments.check {
@@ -318,6 +322,20 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             memory: sagemaker.model_memory.map(|mb| mb.saturating_mul(1 << 20)),
         }),
     })
+}
+
+/// The folder of the model, or of many.
+fn model(arguments: &Arguments) -> Result<PathBuf> {
+    let container = Path::new(SAGEMAKER_MODEL);
+    match &arguments.model {
+        // The endpoint waits for a folder that is not there yet.
+        Some(folder) if arguments.sagemaker.multi_model || folder.is_absolute() => {
+            Ok(folder.clone())
+        }
+        Some(model) => model_choice::locate(model),
+        None if arguments.sagemaker.multi_model || container.exists() => Ok(container.into()),
+        None => model_choice::default_bundle(),
+    }
 }
 
 fn deadline(flag: &str, Seconds(time): Seconds) -> Result<Duration> {

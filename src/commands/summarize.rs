@@ -10,6 +10,7 @@ use epitome_runtime::{GenerationParameters, Summarizer, Summary};
 
 use crate::generation_flags::GenerationFlags;
 use crate::inputs::{self, Document};
+use crate::model_choice::ModelFlag;
 use crate::output::{self, Column};
 use crate::progress::SummaryBar;
 use crate::session_flags::SessionFlags;
@@ -19,9 +20,8 @@ use crate::session_flags::SessionFlags;
 pub(crate) struct Arguments {
     /// Text files, one document each; '-' or none for standard input
     files: Vec<PathBuf>,
-    /// Folder of the bundle
-    #[arg(short, long, value_name = "DIR", env = "EPITOME_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     /// Text to put before every document in place of the checkpoint's own, as T5's 'summarize: '
     #[arg(long, value_name = "TEXT")]
     source_prefix: Option<String>,
@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let variants = arguments.generation.variants()?;
     let documents = inputs::read(&arguments.files)?;
     let options = arguments.session.options();
-    let mut summarizer = Summarizer::open_with(&arguments.model, &options)?;
+    let model = arguments.model.choose()?;
+    let mut summarizer = Summarizer::open_with(model.bundle(), &options)?;
     if let Some(prefix) = &arguments.source_prefix {
         summarizer.set_source_prefix(prefix);
     }

@@ -32,6 +32,9 @@ pub(crate) use config::ModelConfig;
 pub(crate) use family::Family;
 pub(crate) use weights::ModelWeights;
 
+use std::path::Path;
+
+use crate::checkpoint::{CONFIG, read_object};
 use crate::error::{Error, Result};
 
 /// Every architecture, by `model_type`.
@@ -58,6 +61,15 @@ static FAMILIES: [&Family; 17] = [
 /// The architecture of this `model_type`, if it is known.
 pub(crate) fn find(model_type: &str) -> Option<&'static Family> {
     FAMILIES.into_iter().find(|known| known.model_type == model_type)
+}
+
+/// Checks that the config.json in `folder` is of an architecture that can be exported.
+///
+/// # Errors
+///
+/// [`Error`] says what is wrong with the file, or names the architectures that are known.
+pub fn check_supported(folder: &Path) -> Result<()> {
+    of(&ModelConfig::new(read_object(folder, CONFIG)?, 0)).map(|_| ())
 }
 
 /// The architecture that config.json names.

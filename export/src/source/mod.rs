@@ -13,7 +13,6 @@
 mod archive;
 mod digest;
 mod gzip;
-mod hub_cache;
 mod links;
 mod remote;
 mod select;
@@ -37,6 +36,7 @@ pub use remote::RemoteFolder;
 
 use crate::adapter;
 use crate::checkpoint::{Checkpoint, file_names};
+use crate::hub_cache::{Cache, ModelId};
 use crate::{Error, Result};
 
 /// How deep below a folder the model is looked for.
@@ -254,7 +254,7 @@ impl Source {
             (Some(base), Some(_)) => base.open(scratch, progress)?,
             (None, Some(adapter)) if self.model.is_none() => {
                 let called = adapter::base_name(adapter)?;
-                let Some(found) = hub_cache::find(&called) else {
+                let Some(found) = in_hub_cache(&called) else {
                     return Err(Error::AdapterWithoutBase { path: self.path, base: called.name });
                 };
                 progress.note(&format!("The adapter's base is {}", found.display()));
@@ -297,6 +297,12 @@ impl Source {
         Ok(checkpoint)
     }
 
+    /// The same source under a name of the caller's, where its path says little.
+    pub fn with_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.description.name);
+        self
+    }
+
     /// The folder with `config.json` and weights, or that of an adapter alone.
     pub fn root(&self) -> &Path {
         let main = self.model.as_ref().or(self.adapters.last());
@@ -318,6 +324,37 @@ impl Source {
     pub fn describe(&self) -> &Description {
         &self.description
     }
+}
+
+/// The files that a conversion would read of a folder that lies elsewhere, by their paths there.
+///
+/// # Errors
+///
+/// Why there is no model in it.
+pub fn files_read<'f>(path: &Path, files: &'f BTreeMap<String, u64>) -> Result<Vec<&'f str>> {
+    let folders = remote::folders(files, MAX_DEPTH);
+    let selection = select::select(path, &folders)?;
+    let used = selection.files(&folders);
+    let paths = used.iter().map(|(folder, name)| within(folder, name));
+    Ok(paths.filter_map(|path| Some(files.get_key_value(&path)?.0.as_str())).collect())
+}
+
+/// The base of the adapter in `folder`, where its configuration has a name of the hub.
+///
+/// # Errors
+///
+/// What is wrong with the adapter's configuration.
+pub fn adapter_base(folder: &Path) -> Result<Option<ModelId>> {
+    Ok(hub_name(&adapter::base_name(folder)?))
+}
+
+fn hub_name(called: &adapter::BaseName) -> Option<ModelId> {
+    ModelId::new(called.name.as_deref()?, called.revision.as_deref()).ok()
+}
+
+/// The base of an adapter, where the local cache of the hub has it.
+fn in_hub_cache(called: &adapter::BaseName) -> Option<PathBuf> {
+    Cache::from_env()?.find(&hub_name(called)?)
 }
 
 /// A temporary folder below `scratch`, or the system's where none is given.

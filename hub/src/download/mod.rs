@@ -1,0 +1,225 @@
+//! Fetching the files of a checkpoint that a conversion reads into the cache of the hub, in the
+//! layout of its Python library, so that either finds what the other fetched.
+//!
+//! A file is a blob, named by its `ETag`, and a link to it in the folder of the commit. A blob that
+//! broke off stays as `ETAG.incomplete`, and the next try asks for the rest of it.
+
+mod blob;
+mod client;
+mod listing;
+mod origin;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use epitome_export::hub_cache::ModelId;
+use epitome_export::source::files_read;
+use epitome_export::{Error as ExportError, check_supported};
+use epitome_runtime::progress::{Progress, Total};
+
+use crate::error::{Error, Result};
+use crate::license::License;
+use crate::settings::Settings;
+use blob::Repository;
+use client::Client;
+use listing::Listing;
+
+pub use origin::HubModel;
+
+/// The configuration, which is looked at before the weights are fetched.
+const CONFIG: &str = "config.json";
+/// Files with the text of a licence.
+const LICENSES: [&str; 4] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE"];
+/// The longest such file that is fetched.
+const MAX_LICENSE: u64 = 1 << 20;
+
+/// The hub, or a mirror of it.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    settings: Settings,
+    client: Client,
+}
+
+/// A model in the cache.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The folder of its files.
+    pub folder: PathBuf,
+    /// The commit that they are of.
+    pub commit: String,
+    /// What the hub says about its licence; none where it says nothing, or was not asked.
+    pub license: Option<License>,
+}
+
+impl Hub {
+    /// The hub as the environment describes it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the environment's variables, or with the certificates of this machine.
+    pub fn from_env() -> Result<Self> {
+        Self::new(Settings::from_env()?)
+    }
+
+    /// The hub as these settings describe it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the certificates of this machine.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let client = Client::new(&settings)?;
+        Ok(Self { settings, client })
+    }
+
+    /// How the hub is reached.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Asks whether the hub answers, and how long that took, for a report.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub fn ping(&self) -> Result<std::time::Duration> {
+        self.client.ping()
+    }
+
+    /// Fetches what is missing in the cache of the files that a conversion reads. Offline, or where
+    /// the hub cannot be reached, the cache has to do.
+    ///
+    /// # Errors
+    ///
+    /// Why the model cannot be had.
+    pub fn fetch(&self, id: &ModelId, progress: &dyn Progress) -> Result<Fetched> {
+        if self.settings.offline {
+            let offline = || Error::Offline {
+                model: id.to_string(),
+                cache: self.settings.cache.root().to_owned(),
+            };
+            return self.cached(id).ok_or_else(offline);
+        }
+        match self.client.list(id) {
+            Ok(listing) => self.fetch_listed(id, listing, progress),
+            Err(error @ Error::Unreachable { .. }) => match self.cached(id) {
+                Some(cached) => {
+                    progress
+                        .note(&format!("{error} The cache has {id}, and it is taken from there"));
+                    Ok(cached)
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The model, where the cache has all that a conversion reads.
+    fn cached(&self, id: &ModelId) -> Option<Fetched> {
+        let folder = self.settings.cache.find(id)?;
+        let mut files = BTreeMap::new();
+        list(&folder, "", &mut files);
+        files_read(Path::new(id.name()), &files).ok()?;
+        let commit = folder.file_name()?.to_str()?.to_owned();
+        Some(Fetched { folder, commit, license: None })
+    }
+
+    fn fetch_listed(
+        &self,
+        id: &ModelId,
+        listing: Listing,
+        progress: &dyn Progress,
+    ) -> Result<Fetched> {
+        let Listing { commit, files, license } = listing;
+        let mut read = files_read(Path::new(id.name()), &files)?;
+        let small = |name: &&&str| files.get(**name).is_some_and(|size| *size <= MAX_LICENSE);
+        read.extend(LICENSES.iter().filter(small));
+        // The small ones first: they tell whether the large ones are of any use.
+        read.sort_by_key(|name| (*name != CONFIG, files[*name], *name));
+        let repository = Repository::new(&self.client, &self.settings.cache, id, &commit);
+        let missing = read.iter().filter(|name| !repository.has(name)).map(|name| files[*name]);
+        let bytes = missing.fold(0, u64::saturating_add);
+        let free = free_room(&repository.folder()?);
+        if free.is_some_and(|free| free < bytes) {
+            return Err(Error::NoRoom {
+                model: id.to_string(),
+                needed: megabytes(bytes),
+                folder: self.settings.cache.root().to_owned(),
+                free: megabytes(free.unwrap_or_default()),
+            });
+        }
+        if bytes > 0 {
+            progress.start(&format!("Fetching {}", id.name()), Total::Bytes(bytes));
+        }
+        for name in read {
+            repository.fetch(name, files[name], progress)?;
+            if name == CONFIG {
+                check_supported(&repository.snapshot())?;
+            }
+        }
+        repository.remember(id.revision())?;
+        let folder = repository.snapshot();
+        Ok(Fetched { folder, commit, license })
+    }
+}
+
+/// Room on the disk of a folder; unknown where the system does not say.
+fn free_room(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", (bytes as f64 / 1e6).ceil())
+}
+
+/// The sizes of the files below a folder, one folder deep, by their paths there.
+fn list(folder: &Path, inside: &str, files: &mut BTreeMap<String, u64>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // Links are followed: files are links to blobs.
+        match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_file() => {
+                files.insert(format!("{inside}{name}"), metadata.len());
+            }
+            Ok(metadata) if metadata.is_dir() && inside.is_empty() => {
+                list(&entry.path(), &format!("{name}/"), files);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes a file beside, and puts it in its place when it is whole.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let io = |error| in_cache(path, error);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(io)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)?;
+    file.persist(path).map(drop).map_err(|error| io(error.error))
+}
+
+/// An error of the operating system in the cache of the hub.
+fn in_cache(path: &Path, error: std::io::Error) -> Error {
+    Error::io_in(path, error, "HF_HOME")
+}
+
+impl From<Error> for ExportError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Export(error) => error,
+            Error::Interrupted => Self::Interrupted,
+            error => Self::Origin(Box::new(error)),
+        }
+    }
+}

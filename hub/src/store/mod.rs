@@ -1,0 +1,326 @@
+//! The exported models of this machine, each under its name.
+//!
+//! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of where it
+//! came from. `default` holds the name of the model that is taken where none is named.
+
+mod record;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use epitome_export::hub_cache::is_plain;
+use epitome_runtime::bundle::{Bundle, FORMAT, MANIFEST, Manifest};
+
+pub use record::Record;
+
+use crate::error::{Error, Result};
+use crate::folders;
+
+/// Names the folder of the store.
+const VARIABLE: &str = "EPITOME_HOME";
+/// The folder of all models.
+const MODELS: &str = "models";
+/// The bundle of a model.
+const BUNDLE: &str = "bundle";
+/// The record of a model.
+const RECORD: &str = "model.json";
+/// The name of the default model.
+const DEFAULT: &str = "default";
+/// Stands for the `/` of a name in the name of a folder, as in the hub's cache.
+const SEPARATOR: &str = "--";
+/// The longest small file that is read.
+const MAX_SMALL: u64 = 1 << 20;
+
+/// A store of models.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A model of the store.
+#[derive(Clone, Debug)]
+pub struct StoredModel {
+    /// `OWNER/NAME`, `NAME`, or what the user called it.
+    pub name: String,
+    /// The folder of its bundle.
+    pub bundle: PathBuf,
+    /// Where it came from; none where the file is lost.
+    pub record: Option<Record>,
+    /// Whether it can be used.
+    pub state: State,
+}
+
+/// Whether a model of the store can be used.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// It can.
+    Ready(Box<Manifest>),
+    /// An epitome with another bundle format wrote it.
+    OtherFormat(u64),
+    /// Something is missing or damaged.
+    Broken(String),
+}
+
+impl Store {
+    /// The store in this folder, which need not be there yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The store that `EPITOME_HOME` names, or the one in the user's data folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoHome`] where there is neither.
+    pub fn from_env() -> Result<Self> {
+        let given = env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        given.or_else(folders::data).map(Self::new).ok_or(Error::NoHome)
+    }
+
+    /// The folder of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All models, by their names.
+    ///
+    /// # Errors
+    ///
+    /// Why the store cannot be read.
+    pub fn models(&self) -> Result<Vec<StoredModel>> {
+        let folder = self.root.join(MODELS);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(&folder, error)),
+        };
+        let mut models = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| Error::io(&folder, error))?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if is_plain(&name) && entry.path().is_dir() {
+                models.push(open(name.replacen(SEPARATOR, "/", 1), &entry.path()));
+            }
+        }
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
+    /// The model of this name, or the only one whose name ends so after its owner's.
+    ///
+    /// # Errors
+    ///
+    /// Why the store cannot be read.
+    pub fn find(&self, name: &str) -> Result<Option<StoredModel>> {
+        let models = self.models()?;
+        if let Some(model) = models.iter().find(|model| model.name == name) {
+            return Ok(Some(model.clone()));
+        }
+        let short = |model: &&StoredModel| model.name.rsplit('/').next() == Some(name);
+        let mut found = models.iter().filter(short);
+        Ok(found.next().filter(|_| found.next().is_none()).cloned())
+    }
+
+    /// The model of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchModel`] where there is none.
+    pub fn get(&self, name: &str) -> Result<StoredModel> {
+        match self.find(name)? {
+            Some(model) => Ok(model),
+            None => Err(Error::NoSuchModel {
+                name: name.to_owned(),
+                known: self.models()?.into_iter().map(|model| model.name).collect(),
+            }),
+        }
+    }
+
+    /// The folder for the bundle of a model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`] where no model can have this name.
+    pub fn bundle(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.folder(name)?.join(BUNDLE))
+    }
+
+    /// Keeps the record of a model.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be written.
+    pub fn keep(&self, name: &str, record: &Record) -> Result<()> {
+        let text = serde_json::to_string_pretty(record).expect("plain values become JSON");
+        write(&self.folder(name)?.join(RECORD), &format!("{text}\n"))
+    }
+
+    /// Removes a model. The cache of the hub keeps its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchModel`], or why it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<StoredModel> {
+        let model = self.get(name)?;
+        let folder = self.folder(&model.name)?;
+        // Gone at once under its name, however long the rest takes.
+        let aside = folder.with_file_name(format!(".removed-{}", std::process::id()));
+        fs::rename(&folder, &aside).map_err(|error| Error::io(&folder, error))?;
+        fs::remove_dir_all(&aside).map_err(|error| Error::io(&aside, error))?;
+        if self.chosen().as_deref() == Some(model.name.as_str()) {
+            let path = self.root.join(DEFAULT);
+            fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+        }
+        Ok(model)
+    }
+
+    /// The model that is taken where none is named: the one that was chosen, or else the only one.
+    ///
+    /// # Errors
+    ///
+    /// Why the store cannot be read.
+    pub fn default_model(&self) -> Result<Option<StoredModel>> {
+        if let Some(name) = self.chosen()
+            && let Some(model) = self.find(&name)?
+        {
+            return Ok(Some(model));
+        }
+        let mut models = self.models()?;
+        Ok(models.pop().filter(|_| models.is_empty()))
+    }
+
+    /// Has a model taken where none is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchModel`], or why it cannot be written down.
+    pub fn set_default(&self, name: &str) -> Result<StoredModel> {
+        let model = self.get(name)?;
+        write(&self.root.join(DEFAULT), &format!("{}\n", model.name))?;
+        Ok(model)
+    }
+
+    /// The name that was chosen as the default.
+    fn chosen(&self) -> Option<String> {
+        let text = read_small(&self.root.join(DEFAULT))?;
+        Some(text.trim().to_owned())
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        if !is_plain(name) || name.split('/').count() > 2 || name.contains(SEPARATOR) {
+            return Err(Error::BadName { name: name.to_owned() });
+        }
+        Ok(self.root.join(MODELS).join(name.replace('/', SEPARATOR)))
+    }
+}
+
+fn open(name: String, folder: &Path) -> StoredModel {
+    let bundle = folder.join(BUNDLE);
+    let record = read_small(&folder.join(RECORD));
+    let record = record.and_then(|text| serde_json::from_str(&text).ok());
+    let state = match format_of(&bundle) {
+        Some(format) if format != u64::from(FORMAT) => State::OtherFormat(format),
+        _ => match Bundle::open(&bundle) {
+            Ok(bundle) => State::Ready(Box::new(bundle.manifest().clone())),
+            Err(error) => State::Broken(error.to_string()),
+        },
+    };
+    StoredModel { name, bundle, record, state }
+}
+
+/// The format that a bundle says it has.
+fn format_of(bundle: &Path) -> Option<u64> {
+    let manifest: serde_json::Value =
+        serde_json::from_str(&read_small(&bundle.join(MANIFEST))?).ok()?;
+    manifest["format"].as_u64()
+}
+
+fn read_small(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let small = metadata.is_file() && metadata.len() <= MAX_SMALL;
+    small.then(|| fs::read_to_string(path).ok()).flatten()
+}
+
+/// Writes a file beside, and puts it in its place when it is whole.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let io = |error| Error::io(path, error);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(io)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    io::Write::write_all(&mut file, text.as_bytes()).map_err(io)?;
+    file.persist(path).map(drop).map_err(|error| io(error.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A store with folders of these names, whose bundles say that they have this format.
+    fn store_with(models: &[(&str, u64)]) -> (tempfile::TempDir, Store) {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::new(root.path());
+        for (name, format) in models {
+            let bundle = store.bundle(name).unwrap();
+            fs::create_dir_all(&bundle).unwrap();
+            fs::write(bundle.join(MANIFEST), json!({ "format": format }).to_string()).unwrap();
+        }
+        (root, store)
+    }
+
+    fn names(store: &Store) -> Vec<String> {
+        store.models().unwrap().into_iter().map(|model| model.name).collect()
+    }
+
+    #[test]
+    fn models_are_found_by_their_whole_names_and_by_what_only_one_ends_with() {
+        let models = [("google/pegasus-xsum", 1), ("a/bart", 1), ("b/bart", 1), ("t5-small", 1)];
+        let (_root, store) = store_with(&models);
+        assert_eq!(names(&store), ["a/bart", "b/bart", "google/pegasus-xsum", "t5-small"]);
+        let find = |name| store.find(name).unwrap().map(|model| model.name);
+        assert_eq!(find("t5-small").as_deref(), Some("t5-small"));
+        assert_eq!(find("pegasus-xsum").as_deref(), Some("google/pegasus-xsum"));
+        assert_eq!(find("b/bart").as_deref(), Some("b/bart"));
+        assert_eq!(find("bart"), None, "two have this name");
+        assert_eq!(find("../t5-small"), None);
+        let error = store.get("bart").unwrap_err().to_string();
+        assert!(error.contains("a/bart, b/bart"), "{error}");
+    }
+
+    #[test]
+    fn the_default_is_what_was_chosen_or_else_the_only_one() {
+        let (_root, store) = store_with(&[("a/one", 1)]);
+        let default = || store.default_model().unwrap().map(|model| model.name);
+        assert_eq!(default().as_deref(), Some("a/one"));
+        fs::create_dir_all(store.bundle("a/two").unwrap()).unwrap();
+        assert_eq!(default(), None);
+        assert!(store.set_default("three").is_err());
+        store.set_default("two").unwrap();
+        assert_eq!(default().as_deref(), Some("a/two"));
+        store.remove("a/two").unwrap();
+        assert_eq!(default().as_deref(), Some("a/one"));
+        assert_eq!(fs::read_dir(store.root().join(MODELS)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn bundles_of_another_format_and_broken_ones_are_told() {
+        let (_root, store) = store_with(&[("old", 0), ("new", 999), ("cut", u64::from(FORMAT))]);
+        let state = |name| store.get(name).unwrap().state;
+        assert!(matches!(state("old"), State::OtherFormat(0)));
+        assert!(matches!(state("new"), State::OtherFormat(999)));
+        assert!(matches!(state("cut"), State::Broken(_)));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let (_root, store) = store_with(&[]);
+        for name in ["", "..", "../x", "a/b/c", "/etc", "a--b", "a\\b", ".x", "a b"] {
+            assert!(matches!(store.bundle(name), Err(Error::BadName { .. })), "{name}");
+        }
+        assert!(store.models().unwrap().is_empty());
+        assert!(store.default_model().unwrap().is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! `epitome pull`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use epitome_export::ExportOptions;
+use epitome_export::hub_cache::ModelId;
+use epitome_export::source::{Origin, Source};
+use epitome_hub::download::{Fetched, Hub, HubModel};
+use epitome_hub::{Record, Store};
+use epitome_runtime::Progress;
+use epitome_runtime::bundle::{Manifest, Precision};
+
+use super::export::precisions;
+use crate::exporting::base_origin;
+use crate::locations::hub_id;
+use crate::progress::with_bar;
+
+/// Fetch a model from the Hugging Face hub, and export it to the store under its name
+///
+/// The checkpoint goes to the cache of the hub, where Python finds it too; only the files that an
+/// export reads are fetched. HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are
+/// heeded.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// OWNER/NAME of the model, as facebook/bart-large-cnn, and @REVISION for a branch, tag or
+    /// commit of it
+    #[arg(value_name = "ID[@REVISION]")]
+    id: String,
+    /// Precision of the weights. int8 takes a quarter of the room of fp32, is faster, and its
+    /// summaries score the same but for a few hundredths of a point (docs/precisions.md)
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Int8, value_parser = precisions())]
+    precision: Precision,
+    /// Name in the store, in place of the model's own
+    #[arg(long)]
+    name: Option<String>,
+    /// What an adapter was trained on, where its own word does not hold: a folder, an archive, or a
+    /// name of the hub
+    #[arg(long, value_name = "BASE")]
+    base: Option<PathBuf>,
+    /// Leave out loading what was written and proving it sound
+    #[arg(long)]
+    no_verify: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let id = hub_id(&arguments.id)?;
+    let store = Store::from_env()?;
+    let name = arguments.name.as_deref().unwrap_or(id.name());
+    // What cannot be kept is better known before the work than after it.
+    store.bundle(name)?;
+    let base = arguments.base.as_ref().map(|base| base.to_string_lossy().into_owned());
+    let wanted = Wanted { precision: arguments.precision, base, verify: !arguments.no_verify };
+    pull(&store, name, &id, &wanted, None)
+}
+
+/// Exports a model of the store again, of the commit that it was made from.
+pub(super) fn again(store: &Store, name: &str, id: &ModelId, record: &Record) -> Result<()> {
+    let wanted = Wanted { precision: record.precision, base: record.base.clone(), verify: true };
+    pull(store, name, id, &wanted, Some(record))
+}
+
+/// How a model is exported.
+struct Wanted {
+    precision: Precision,
+    base: Option<String>,
+    verify: bool,
+}
+
+/// Fetches and exports a model. `earlier` is the record of the same model, where there is one.
+fn pull(
+    store: &Store,
+    name: &str,
+    id: &ModelId,
+    wanted: &Wanted,
+    earlier: Option<&Record>,
+) -> Result<()> {
+    let start = Instant::now();
+    let bundle = store.bundle(name)?;
+    let hub = Hub::from_env()?;
+    let model = HubModel { hub: hub.clone(), id: id.clone(), with_base: wanted.base.is_none() };
+    let fetched = with_bar(|progress| hub.fetch(id, progress))?;
+    let earlier_license = || {
+        let known = earlier.cloned().or_else(|| store.find(name).ok()??.record);
+        known.filter(|record| record.id == id.name())?.license
+    };
+    let license = fetched.license.clone().or_else(earlier_license);
+    match &license {
+        Some(license) => eprintln!("Licence of {}: {license}", id.name()),
+        None => {
+            eprintln!("The hub names no licence for {}: see its page before you use it", id.name())
+        }
+    }
+    let base = wanted.base.as_ref().map(Path::new).map(base_origin).transpose()?;
+    let manifest: Manifest = with_bar(|progress| {
+        let options = ExportOptions {
+            precision: wanted.precision,
+            verify: wanted.verify,
+            base: base.as_deref(),
+            progress,
+            ..ExportOptions::default()
+        };
+        epitome_export::export(&Opened { model: &model, fetched: &fetched }, &bundle, &options)
+    })?;
+    let record = Record {
+        id: id.name().to_owned(),
+        revision: earlier
+            .map_or_else(|| id.revision().to_owned(), |earlier| earlier.revision.clone()),
+        commit: fetched.commit.clone(),
+        precision: wanted.precision,
+        base: wanted.base.clone(),
+        license,
+    };
+    store.keep(name, &record)?;
+    let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
+    eprintln!(
+        "{name} is in the store ({}, {}, {:.0} MB, {:.1} s)",
+        manifest.architecture,
+        manifest.precision,
+        bytes as f64 / 1e6,
+        start.elapsed().as_secs_f64()
+    );
+    if wanted.precision == Precision::Int8 && earlier.is_none() {
+        eprintln!(
+            "int8 takes a quarter of the room of fp32 and is faster; --precision fp32 keeps every \
+             bit"
+        );
+    }
+    let is_default = store.default_model()?.is_some_and(|model| model.name == name);
+    let flag = if is_default { String::new() } else { format!(" --model {name}") };
+    eprintln!("Now: epitome summarize{flag} FILE");
+    Ok(())
+}
+
+/// A model that was fetched already.
+struct Opened<'a> {
+    model: &'a HubModel,
+    fetched: &'a Fetched,
+}
+
+impl Origin for Opened<'_> {
+    fn open(
+        &self,
+        scratch: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> epitome_export::Result<Source> {
+        self.model.open_fetched(self.fetched, scratch, progress)
+    }
+}

@@ -1,0 +1,128 @@
+//! The model that a command works with: a name, a folder, an archive, or nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use epitome_export::ExportOptions;
+use epitome_hub::{State, Store, StoredModel};
+use epitome_runtime::bundle::{FORMAT, MANIFEST};
+use tempfile::TempDir;
+
+use crate::exporting::export;
+use crate::failure::Usage;
+
+/// The flag that names a model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelFlag {
+    /// Name of a model in the store (`epitome models`), or a folder or archive; without it, the
+    /// default of the store
+    #[arg(short, long, value_name = "MODEL", env = "EPITOME_MODEL")]
+    model: Option<PathBuf>,
+}
+
+impl ModelFlag {
+    /// The bundle of the model that is named, or else of the default.
+    pub(crate) fn choose(&self) -> Result<Choice> {
+        match &self.model {
+            Some(model) => choose(model),
+            None => Ok(Choice { bundle: default_bundle()?, _scratch: None }),
+        }
+    }
+}
+
+/// A bundle to open. Keep it for as long as the bundle is used.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    bundle: PathBuf,
+    /// Holds the bundle of a checkpoint that was exported for this run.
+    _scratch: Option<TempDir>,
+}
+
+impl Choice {
+    /// The folder of the bundle.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+}
+
+/// The bundle of the model of this name or in this folder. A checkpoint or an archive of one is
+/// exported to a temporary folder first.
+pub(crate) fn choose(model: &Path) -> Result<Choice> {
+    let path = locate(model)?;
+    let is_checkpoint =
+        path.is_file() || path.join("config.json").is_file() && !path.join(MANIFEST).is_file();
+    if !is_checkpoint {
+        return Ok(Choice { bundle: path, _scratch: None });
+    }
+    let scratch = tempfile::Builder::new().prefix("epitome-model-").tempdir()?;
+    let bundle = scratch.path().join("bundle");
+    export(&path, None, &bundle, ExportOptions::default())?;
+    eprintln!(
+        "epitome: note: {} was exported for this run only: 'epitome export {0} --output FOLDER' \
+         keeps what it makes",
+        path.display()
+    );
+    Ok(Choice { bundle, _scratch: Some(scratch) })
+}
+
+/// Where the model of this name lies: a path that is there, or else a bundle of the store.
+pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
+    if model.exists() {
+        return Ok(model.to_owned());
+    }
+    // Names of the store are text; and whoever has no store has no model of this name.
+    let Some((name, store)) = model.to_str().zip(Store::from_env().ok()) else {
+        bail!(Usage(format!("'{}' does not exist", model.display())));
+    };
+    if is_path(name) {
+        bail!(Usage(format!("'{name}' does not exist: give a folder with a model, or a name")));
+    }
+    usable(store.get(name)?)
+}
+
+/// The bundle of the default model.
+pub(crate) fn default_bundle() -> Result<PathBuf> {
+    let store = Store::from_env()?;
+    if let Some(stored) = store.default_model()? {
+        return usable(stored);
+    }
+    let models = store.models()?;
+    if models.is_empty() {
+        bail!(Usage(
+            "there is no model yet: 'epitome pull facebook/bart-large-cnn' fetches one, 'epitome \
+             export model.tar.gz --output FOLDER' converts yours (name the folder with --model), \
+             and 'epitome demo' makes a small one to try"
+                .into()
+        ));
+    }
+    let names: Vec<_> = models.into_iter().map(|model| model.name).collect();
+    bail!(Usage(format!(
+        "--model is missing, and none of the {} models is the default ({}): choose one with \
+         'epitome models default NAME'",
+        names.len(),
+        names.join(", ")
+    )))
+}
+
+/// The bundle of a model of the store, unless it has to be made again first.
+fn usable(stored: StoredModel) -> Result<PathBuf> {
+    let name = &stored.name;
+    match stored.state {
+        State::Ready(_) => Ok(stored.bundle),
+        State::OtherFormat(found) => bail!(
+            "the model '{name}' was exported by another epitome (format {found}, this one reads \
+             {FORMAT}): 'epitome models update {name}' exports it again"
+        ),
+        State::Broken(problem) => bail!(
+            "the model '{name}' is damaged ({problem}): 'epitome models update {name}' exports it \
+             again"
+        ),
+    }
+}
+
+/// Whether a text is meant as a path rather than as a name.
+fn is_path(text: &str) -> bool {
+    let path = Path::new(text);
+    path.is_absolute() || text.starts_with('.') || text.ends_with('/') || text.contains('\\')
+}
