@@ -13,7 +13,7 @@ use crate::failure::Usage;
 #[command(next_help_heading = "Generation")]
 pub(crate) struct GenerationFlags {
     /// Beams of the search; 1 is greedy search
-    #[arg(long, value_name = "N")]
+    #[arg(long, alias = "beams", value_name = "N")]
     num_beams: Option<u64>,
     /// Above 0 favours long summaries, below 0 short ones; a list (0.6,1.0,1.5) compares them
     #[arg(long, value_name = "X[,X...]", value_delimiter = ',', allow_hyphen_values = true)]

@@ -3,9 +3,10 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod commands;
-mod environment;
+mod configuration;
 mod exporting;
 mod failure;
+mod flags;
 mod generation_flags;
 mod inputs;
 mod interrupt;
@@ -27,7 +28,9 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// Fine-tuned summarization models as ONNX, without Python.
+use configuration::Configuration;
+
+/// Summarize documents with models of the Hugging Face hub, or of your own training jobs, as ONNX
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -38,10 +41,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[cfg(feature = "hub")]
+    #[command(alias = "download")]
     Pull(commands::pull::Arguments),
     #[cfg(feature = "hub")]
     Models(commands::models::Arguments),
+    #[command(alias = "convert")]
     Export(commands::export::Arguments),
+    #[command(alias = "summarise")]
     Summarize(commands::summarize::Arguments),
     Inspect(commands::inspect::Arguments),
     Bench(commands::bench::Arguments),
@@ -51,6 +57,9 @@ enum Command {
     Prepare(commands::prepare::Arguments),
     #[command(hide = true)]
     ExtractDocument(commands::extract_document::Arguments),
+    Doctor(commands::doctor::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
     #[cfg(feature = "aws")]
     Train(Box<commands::train::Arguments>),
     #[cfg(feature = "aws")]
@@ -69,8 +78,18 @@ enum Command {
 ///
 /// Arguments that are no command end the process, as `--help` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let matches = environment::without_empty(Cli::command()).get_matches_from(arguments);
+    let command = flags::each(Cli::command(), flags::without_empty_variables);
+    let command = flags::each(command, flags::with_underscores);
+    let (configuration, mistake) = match Configuration::read() {
+        Ok(configuration) => (configuration, None),
+        Err(error) => (Configuration::default(), Some(error)),
+    };
+    let matches = configuration.apply(command).get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // The doctor shows it among the rest.
+    if let Some(error) = mistake.filter(|_| !matches!(cli.command, Command::Doctor(_))) {
+        return failure::report(&error);
+    }
     let result = match cli.command {
         #[cfg(feature = "hub")]
         Command::Pull(arguments) => commands::pull::run(&arguments),
@@ -87,6 +106,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::ExtractDocument(arguments) => {
             return commands::extract_document::run(&arguments);
         }
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments, Cli::command()),
+        Command::Man(arguments) => commands::man::run(&arguments, Cli::command()),
         #[cfg(feature = "aws")]
         Command::Train(arguments) => commands::train::run(&arguments),
         #[cfg(feature = "aws")]

@@ -11,6 +11,7 @@ pub(crate) struct SessionFlags {
     /// Threads to work with
     #[arg(
         long,
+        alias = "num-threads",
         value_name = "N",
         env = "EPITOME_THREADS",
         default_value_t = SessionOptions::default().threads

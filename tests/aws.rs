@@ -263,7 +263,7 @@ fn passing_errors_are_tried_again_and_others_told() {
 fn calls_without_region_credentials_or_network_are_one_sentence() {
     let aws = Aws::start();
     fails(undeploy(&aws, &[]).env_remove("AWS_REGION"), 2, &["no AWS region is set"]);
-    fails(undeploy(&aws, &[]).env("AWS_REGION", "eu west"), 2, &["'eu west' is no AWS region"]);
+    fails(undeploy(&aws, &[]).env("AWS_REGION", "eu west"), 2, &["'eu west' is not an AWS region"]);
     fails(
         undeploy(&aws, &[]).env_remove("AWS_ACCESS_KEY_ID"),
         1,
@@ -355,6 +355,15 @@ fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["length_penalty"], 2.0);
     assert!(lines[1]["seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn invoke_needs_no_name_where_a_server_is_named() {
+    let server = Server::tiny(&[]);
+    let mut command = epitome();
+    command.args(["invoke", "--endpoint-url"]).arg(format!("http://{}", server.address));
+    let summary = succeeds(command.arg(fixture("articles/neuron.txt")));
+    assert_eq!(text(&summary.stdout).lines().count(), 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod fake;
 mod server;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{fails, run, text};
@@ -173,6 +173,15 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
 
     assert!(stage.aws.state().calls.is_empty());
     assert!(stage.s3.requests().is_empty());
+}
+
+#[test]
+fn the_example_is_printed_as_it_is_shipped() {
+    let stage = Stage::new();
+    let mut command = stage.train();
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/train.toml"));
+    let program = &request(&mut command)["HyperParameters"]["sagemaker_program"];
+    assert_eq!(program, "\"run_summarization.py\"");
 }
 
 #[test]
@@ -350,7 +359,7 @@ fn scripts_of_a_repository_are_recorded_by_their_commit() {
 
     let unknown = "0123456789abcdef0123456789abcdef01234567";
     let cases: [(&[&str], i32, &str); 4] = [
-        (&["--git-commit=--exec=evil"], 2, "is no commit"),
+        (&["--git-commit=--exec=evil"], 2, "is not a commit"),
         (&["--git-commit", unknown], 1, "cannot be fetched"),
         (&["--git-branch", "gone"], 1, "gone"),
         (&["--source-dir", "/etc"], 2, "is not within the repository"),
@@ -371,7 +380,7 @@ fn what_cannot_be_is_told_before_anything_is_sent() {
         1,
         &["cannot read the settings", "none.toml"],
     );
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--entry-point", "../job.toml"], "is not below source_dir"),
         (&["--checkpoint-local-path", "/opt/ml/kept"], "give both"),
         (&["--entry-point", "gone.py"], "gone.py' does not exist"),
@@ -379,11 +388,15 @@ fn what_cannot_be_is_told_before_anything_is_sent() {
         (&["--job-name", "a_b"], "cannot name a job"),
         (&["--max-wait", "10"], "use_spot_instances"),
         (&["--git-commit", "abc"], "give --git-repo too"),
-        (&["--transformers-version", "9"], "4.56.2 with 2.8.0"),
     ];
     for (more, words) in cases {
         fails(stage.job().args(more), 2, &[words]);
     }
+    let output = run(stage.job().args(["--transformers-version", "9"]));
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("epitome: there is no HuggingFace container of transformers 9, "));
+    assert!(said.contains("\n  4.56.2        2.8.0    py312\n"), "{said}");
     fails(&mut stage.train(), 2, &["output_path is not given"]);
     assert!(stage.aws.state().calls.is_empty());
     assert!(stage.s3.requests().is_empty());

@@ -32,7 +32,7 @@ impl Scaling {
     pub fn calls(&self, endpoint: &str) -> Result<[(&'static str, Value); 2]> {
         if self.min > self.max || self.max == 0 {
             return Err(Error::Invalid(format!(
-                "at least {} and at most {} instances is no range: the maximum must be 1 or more, \
+                "at least {} and at most {} instances is not a range: the maximum must be 1 or more, \
                  and not below the minimum",
                 self.min, self.max
             )));

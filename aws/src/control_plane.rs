@@ -169,7 +169,7 @@ fn answer(bytes: &Bytes) -> Result<Value, String> {
     }
     match serde_json::from_slice(bytes) {
         Ok(answer @ Value::Object(_)) => Ok(answer),
-        Ok(_) => Err("JSON that is no object".into()),
+        Ok(_) => Err("JSON that is not an object".into()),
         Err(_) => Err(format!("no JSON: {}", excerpt(bytes))),
     }
 }

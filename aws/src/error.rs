@@ -22,7 +22,7 @@ pub enum Error {
     #[error("no AWS region is set: set AWS_REGION, or a region in the profile")]
     NoRegion,
     /// What is set as the region cannot be one.
-    #[error("'{0}' is no AWS region: give one such as eu-west-1")]
+    #[error("'{0}' is not an AWS region: write one such as eu-west-1")]
     BadRegion(String),
     /// No source of credentials has any.
     #[error(

@@ -47,7 +47,7 @@ impl S3Uri {
 
 /// A text that is no address on S3.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is no address on S3 ({problem}): give s3://BUCKET/KEY")]
+#[error("'{text}' is not an address on S3 ({problem}): write s3://BUCKET/KEY")]
 pub struct InvalidUri {
     text: String,
     problem: &'static str,
@@ -64,7 +64,9 @@ impl FromStr for S3Uri {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         // Names from before 2018 may be longer than today's 63 and have underscores.
         if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(is_name) {
-            return Err(wrong("its bucket is no name of a bucket"));
+            return Err(wrong(
+                "the name of a bucket has 3 to 63 letters, digits, dots and hyphens",
+            ));
         }
         if key.len() > 1024 {
             return Err(wrong("its key is longer than 1024 bytes"));
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn what_is_not_an_address_is_refused() {
         let long = format!("s3://bucket/{}", "k".repeat(1025));
         for text in [
             "bucket/key",

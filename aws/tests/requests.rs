@@ -224,8 +224,8 @@ fn endpoints_that_cannot_be_are_refused() {
         (changed(|spec| spec.endpoint = "a_b".into()), "cannot name an endpoint"),
         (changed(|spec| spec.endpoint = "a".repeat(55)), "cannot name an endpoint"),
         (changed(|spec| spec.model = "models/a".into()), "must be on S3"),
-        (changed(|spec| spec.role = "me".into()), "is no role"),
-        (deployment(instances("m5.xlarge", 1)), "is no instance type"),
+        (changed(|spec| spec.role = "me".into()), "is not a role"),
+        (deployment(instances("m5.xlarge", 1)), "is not an instance type"),
         (deployment(odd_memory), "serverless endpoints have"),
     ] {
         let error = spec.steps().unwrap_err();

@@ -77,7 +77,8 @@ fn check_host<B>(request: &Request<B>, listen: SocketAddr) -> Result<(), ApiErro
         (Some(_), Some(_)) => return Err(refused("has more than one header Host")),
     };
     let authority: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
-    let authority = authority.ok_or_else(|| refused("has a header Host that is no host"))?;
+    let authority =
+        authority.ok_or_else(|| refused("has a header Host that is not the name of a host"))?;
     // In the target of a request to a proxy, too.
     let mut names = std::iter::once(&authority).chain(request.uri().authority());
     if !listen.ip().is_loopback() || names.all(|name| is_loopback(name.host(), listen.ip())) {

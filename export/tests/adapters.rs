@@ -221,7 +221,7 @@ fn adapters_that_lie_are_refused() {
     assert!(refuse(json!({"r": 1e300})).contains("the rank 1"));
     assert!(refuse(json!({"r": 2.5})).contains("the rank 2.5"));
     assert!(refuse(json!({"rank_pattern": {"q_proj": 9}})).contains("the rank 9"));
-    assert!(refuse(json!({"rank_pattern": {"(": 4}})).contains("is no regular expression"));
+    assert!(refuse(json!({"rank_pattern": {"(": 4}})).contains("is not a regular expression"));
     let slow = json!({"alpha_pattern": {"(a*)*(x*)*\\1b|(.*)*\\3z": 4}});
     let message = refuse(slow.clone());
     assert!(message.contains("alpha_pattern") || message.contains("takes too long"), "{message}");

@@ -244,8 +244,8 @@ fn indices_that_disagree_with_their_shards_are_refused() {
         "a.safetensors lacks the tensor 'nothing' that model.safetensors.index.json says it holds: \
          the files are not of one checkpoint"
     );
-    assert!(with(json!({"a": "../a.safetensors"})).contains("is no plain file name"));
-    assert!(with(json!({"a": "/etc/passwd"})).contains("is no plain file name"));
+    assert!(with(json!({"a": "../a.safetensors"})).contains("is not a plain file name"));
+    assert!(with(json!({"a": "/etc/passwd"})).contains("is not a plain file name"));
     assert!(with(json!({"a": 3})).contains("are not file names"));
     assert!(with(json!([])).contains("has no object 'weight_map'"));
 }

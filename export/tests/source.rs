@@ -235,7 +235,7 @@ fn entries_that_could_write_elsewhere_are_refused() {
     assert!(with(entry(vocabulary, Symlink, "/etc/passwd", b"")).contains(out));
     assert!(with(entry(vocabulary, Symlink, "../c", b"")).contains(out));
     assert!(with(entry(vocabulary, Link, "../c", b"")).contains(out));
-    let nowhere = "is a link to what is no file of the archive";
+    let nowhere = "is a link to something that is not a file of the archive";
     assert!(with(entry(vocabulary, Symlink, "merges.txt", b"")).contains(nowhere));
     assert!(with(entry(vocabulary, Link, vocabulary, b"")).contains(nowhere));
     assert!(

@@ -15,14 +15,17 @@ use crate::generation_flags::GenerationFlags;
 use crate::inputs::{self, Document};
 use crate::output::{self, Column};
 
+/// What a server on this machine is called that needs no name.
+const LOCAL: &str = "local";
+
 /// Summarize documents with an endpoint, in AWS or on this machine
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Text files, one document each; '-' or none for standard input
     files: Vec<PathBuf>,
-    /// Name of the endpoint
-    #[arg(long, value_name = "NAME")]
-    endpoint: String,
+    /// Name of the endpoint; a server of --endpoint-url needs none
+    #[arg(long, value_name = "NAME", required_unless_present = "endpoint_url")]
+    endpoint: Option<String>,
     /// Call this server, such as `epitome serve`, in place of AWS
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
@@ -57,7 +60,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let documents = inputs::read(&arguments.files)?;
     let url = arguments.endpoint_url.as_deref();
-    let invoker = Invoker::new(aws::connection()?, &arguments.endpoint, url)?;
+    let endpoint = arguments.endpoint.as_deref().unwrap_or(LOCAL);
+    let invoker = Invoker::new(aws::connection()?, endpoint, url)?;
     let out = &mut stdout().lock();
     for document in &documents {
         if arguments.stream {

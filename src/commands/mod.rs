@@ -4,9 +4,11 @@
 pub(crate) mod autoscale;
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod demo;
 #[cfg(feature = "aws")]
 pub(crate) mod deploy;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod extract_document;
 pub(crate) mod inspect;
@@ -14,6 +16,7 @@ pub(crate) mod inspect;
 pub(crate) mod invoke;
 #[cfg(feature = "aws")]
 mod key_values;
+pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod prepare;

@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List them: precision, size, what they read, licence (this is done without a word as well)
+    /// List them: precision, size, what they read, licence; `epitome models` alone does the same
+    #[command(visible_alias = "ls")]
     List,
     /// Remove a model; the checkpoint stays in the cache of the hub
     #[command(visible_alias = "rm")]

@@ -40,8 +40,14 @@ const API_KEY: &str = "EPITOME_API_KEY";
 pub(crate) struct Arguments {
     /// Name of a model in the store, or folder of a bundle, or of a checkpoint, which is exported
     /// to a temporary folder first; with --multi-model, the folder in which the models lie. Without
-    /// it: /opt/ml/model in a container, and else the default of the store
-    #[arg(short, long, value_name = "MODEL", env = "EPITOME_MODEL")]
+    /// it: /opt/ml/model in a container, and else the model of the store
+    #[arg(
+        short,
+        long,
+        value_name = "MODEL",
+        env = "EPITOME_MODEL",
+        default_value_if("multi_model", "true", None)
+    )]
     model: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", env = "EPITOME_HOST", default_value = "127.0.0.1")]

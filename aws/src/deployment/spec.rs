@@ -170,7 +170,7 @@ impl DeploymentSpec {
         if !self.role.starts_with("arn:") {
             let role = &self.role;
             return invalid(format!(
-                "'{role}' is no role: give its ARN, arn:aws:iam::ACCOUNT:role/NAME"
+                "'{role}' is not a role: give its ARN, as arn:aws:iam::ACCOUNT:role/NAME"
             ));
         }
         match &self.hosting {
@@ -189,7 +189,7 @@ impl DeploymentSpec {
                 if !instance_type.starts_with("ml.") =>
             {
                 invalid(format!(
-                    "'{instance_type}' is no instance type: give one such as ml.m5.xlarge"
+                    "'{instance_type}' is not an instance type: write one such as ml.m5.xlarge"
                 ))
             }
             Hosting::Async { output, .. } if !output.starts_with("s3://") => {

@@ -80,16 +80,19 @@ pub(super) fn training_image(
             && python.is_none_or(|python| python == container.2)
     });
     let Some((transformers, pytorch, python, rest)) = found else {
-        let known: Vec<String> = CONTAINERS
-            .iter()
-            .map(|(transformers, pytorch, python, _)| {
-                format!("{transformers} with {pytorch} on {python}")
-            })
-            .collect();
+        let wanted: Vec<String> = [
+            Some(format!("transformers {transformers}")),
+            pytorch.map(|version| format!("PyTorch {version}")),
+            python.map(|version| format!("Python {version}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         return Err(Error::Invalid(format!(
-            "there is no HuggingFace container of these versions: give transformers with PyTorch \
-             as one of {}; or an image",
-            known.join(", ")
+            "there is no HuggingFace container of {}: take the versions of one of these, or give \
+             an image\n{}",
+            wanted.join(", "),
+            table()
         )));
     };
     let registry = REGISTRIES
@@ -101,6 +104,17 @@ pub(super) fn training_image(
          {pytorch}-transformers{transformers}-gpu-{python}{rest}",
         domain(region)
     ))
+}
+
+/// The containers, a line each.
+fn table() -> String {
+    let row = |(transformers, pytorch, python): (&str, &str, &str)| {
+        format!("  {transformers:<12}  {pytorch:<7}  {python}\n")
+    };
+    let rows = CONTAINERS.iter().map(|container| row((container.0, container.1, container.2)));
+    let table: String =
+        [row(("transformers", "PyTorch", "Python"))].into_iter().chain(rows).collect();
+    table.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -142,7 +156,7 @@ mod tests {
         assert!(image.contains(":1.7.1-transformers4.6.1-"), "{image}");
         for (transformers, pytorch) in [("4.5", Some("2.0")), ("5.0", None), ("4", Some("9"))] {
             let error = training_image("eu-west-1", transformers, pytorch, None).unwrap_err();
-            assert!(error.to_string().contains("4.56.2 with 2.8.0 on py312"), "{error}");
+            assert!(error.to_string().contains("\n  4.56.2        2.8.0    py312"), "{error}");
         }
     }
 }

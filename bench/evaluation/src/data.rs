@@ -102,7 +102,7 @@ fn refused(path: &Path, error: csv::Error) -> Error {
                  quote texts that hold commas"
             ),
         ),
-        other => Error::data(path, format!("is no CSV{at}: {other:?}")),
+        other => Error::data(path, format!("is not CSV{at}: {other:?}")),
     }
 }
 

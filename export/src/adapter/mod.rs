@@ -45,7 +45,7 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
                 return Err(Error::BadTensor {
                     file: file.to_owned(),
                     name,
-                    problem: "is of no kind that LoRA, IA3 or trained tokens have: merge the \
+                    problem: "is not a tensor of LoRA, IA3 or trained tokens: merge the \
                               adapter with PEFT (merge_and_unload) and save that"
                         .to_owned(),
                 });

@@ -32,8 +32,8 @@ impl Patterns {
                     true => Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")).ok(),
                     false => None,
                 };
-                let regex =
-                    regex.ok_or_else(|| error(field, "has a key that is no regular expression"))?;
+                let regex = regex
+                    .ok_or_else(|| error(field, "has a key that is not a regular expression"))?;
                 patterns.push((regex, number));
             }
         }

@@ -248,7 +248,7 @@ impl Reader<'_> {
             if shard.is_empty() || shard.starts_with('.') || shard.contains(['/', '\\', ':']) {
                 return Err(Error::Json {
                     file: index.to_owned(),
-                    problem: format!("names the shard '{shard}', which is no plain file name"),
+                    problem: format!("names the shard '{shard}', which is not a plain file name"),
                 });
             }
             shards.entry(shard).or_default().insert(tensor);

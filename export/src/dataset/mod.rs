@@ -164,7 +164,7 @@ impl Kind {
             Some("jsonl" | "json" | "ndjson") => Ok(Self::JsonLines),
             _ => Err(Error::Dataset {
                 path: source.into(),
-                problem: "is of no known kind: give a folder of XSum's files, a .csv or a .jsonl"
+                problem: "is of an unknown kind: give a folder of XSum's files, a .csv or a .jsonl"
                     .into(),
             }),
         }

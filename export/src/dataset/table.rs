@@ -75,7 +75,7 @@ pub(super) fn json_lines(
         let object: Map<String, Value> =
             serde_json::from_slice(content).map_err(|error| Error::Dataset {
                 path: path.into(),
-                problem: format!("line {number} is no JSON object: {error}"),
+                problem: format!("line {number} is not a JSON object: {error}"),
             })?;
         if !found {
             // Later rows may lack a field; when the first has neither, the names are wrong.
@@ -91,7 +91,7 @@ pub(super) fn json_lines(
             Some(Value::String(text)) => Ok(text.as_str()),
             Some(_) => Err(Error::Dataset {
                 path: path.into(),
-                problem: format!("line {number}: '{name}' is no text"),
+                problem: format!("line {number}: '{name}' is not a text"),
             }),
         };
         sink(row(field(options.text_column)?, field(options.summary_column)?))?;

@@ -129,10 +129,13 @@ fn what_cannot_be_data_is_refused_and_leaves_nothing() {
         (file(folder, "c.csv", "text,summary\na,b\n"), "1 rows"),
         (
             file(folder, "d.jsonl", "{\"text\":\"a\",\"summary\":\"b\"}\n{\"text\":\n"),
-            "line 2 is no JSON object",
+            "line 2 is not a JSON object",
         ),
         (file(folder, "e.jsonl", "{\"text\":\"a\"}\n"), "no column 'summary': it has text"),
-        (file(folder, "f.jsonl", "{\"text\":1,\"summary\":\"b\"}\n"), "line 1: 'text' is no text"),
+        (
+            file(folder, "f.jsonl", "{\"text\":1,\"summary\":\"b\"}\n"),
+            "line 1: 'text' is not a text",
+        ),
     ] {
         let output = folder.join("out");
         let error = prepare(&source, &output, &options()).unwrap_err().to_string();

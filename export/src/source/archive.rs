@@ -248,7 +248,7 @@ impl Archive<'_> {
                 let names = pass.folders.entry(folder.to_owned()).or_default();
                 names.insert(name.to_owned());
             } else if is_part(name) {
-                let problem = "is a link to what is no file of the archive: pack the files \
+                let problem = "is a link to something that is not a file of the archive: pack the files \
                                themselves (tar --dereference --hard-dereference)";
                 pass.obstacles.insert(path.to_owned(), problem.to_owned());
             }
@@ -370,7 +370,7 @@ fn link_target(entry: &Entry, parts: &[String]) -> Result<String, &'static str> 
     let (target, folder) = match (&entry.kind, parts.split_last()) {
         (Kind::SymbolicLink(target), Some((_, folder))) => (target, folder),
         (Kind::SymbolicLink(target) | Kind::HardLink(target), _) => (target, &[][..]),
-        _ => return Err("is no link"),
+        _ => return Err("is not a link"),
     };
     let target = self::parts(target, Some(folder));
     let target = target.map_err(|_| {

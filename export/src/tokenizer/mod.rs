@@ -181,7 +181,7 @@ pub(crate) fn open(path: &Path) -> Result<Pipeline> {
     let config = match fs::read(&config) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::Json {
             file: "config.json".into(),
-            problem: format!("is no JSON object: {error}"),
+            problem: format!("is not a JSON object: {error}"),
         })?,
         // A bundle has none, and its tokenizer.json is read as it is.
         Err(_) => return read_json(&path.join(TOKENIZER)),

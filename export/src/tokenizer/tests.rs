@@ -313,7 +313,7 @@ fn what_no_tokenizer_json_can_say_is_refused_by_name() {
     let settings = r#"{"tokenizer_class": "NllbTokenizer", "src_lang": "ron_Latn"}"#;
     fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
     let message = refusal(folder.path());
-    assert!(message.contains("'ron_Latn', which is no token"), "{message}");
+    assert!(message.contains("'ron_Latn', which is not a token"), "{message}");
 }
 
 #[test]

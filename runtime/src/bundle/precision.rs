@@ -66,7 +66,7 @@ impl FromStr for Precision {
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            format!("'{name}' is no precision; there are {known}")
+            format!("'{name}' is not a precision: choose one of {known}")
         })
     }
 }

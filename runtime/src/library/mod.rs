@@ -85,19 +85,52 @@ struct Located {
     wheel: Option<&'static Wheel>,
 }
 
+/// What a search for a library came to.
+enum Search {
+    Found(Located),
+    /// It may be fetched.
+    Absent {
+        wheel: &'static Wheel,
+        folder: PathBuf,
+    },
+}
+
+/// Whether a library is here already, so that [`OnnxRuntime::load`] fetches none.
+///
+/// # Errors
+///
+/// Why there can be none.
+pub fn is_installed() -> Result<bool, LibraryError> {
+    Ok(matches!(search()?, Search::Found(_)))
+}
+
 fn locate() -> Result<Located, LibraryError> {
+    let (wheel, folder) = match search()? {
+        Search::Found(found) => return Ok(found),
+        Search::Absent { wheel, folder } => (wheel, folder),
+    };
+    #[cfg(feature = "fetch")]
+    fetch::fetch(wheel, &folder)?;
+    let path = folder.join(wheel.library);
+    match path.is_file() {
+        true => Ok(Located { path, wheel: Some(wheel) }),
+        false => Err(LibraryError::Missing { cache: folder }),
+    }
+}
+
+fn search() -> Result<Search, LibraryError> {
     let installed = |path| Located { path, wheel: None };
     if let Some(path) = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         // A name without a folder would be looked for in the system's folders.
         return match std::path::absolute(&path) {
-            Ok(whole) if whole.is_file() => Ok(installed(whole)),
+            Ok(whole) if whole.is_file() => Ok(Search::Found(installed(whole))),
             _ => Err(LibraryError::NotAFile { path }),
         };
     }
     let wheel = platform::current();
     if let Some(path) = beside_executable(wheel) {
-        return Ok(installed(path));
+        return Ok(Search::Found(installed(path)));
     }
     let Some(wheel) = wheel else {
         let platform = format!("{} on {}", env::consts::OS, env::consts::ARCH);
@@ -105,15 +138,10 @@ fn locate() -> Result<Located, LibraryError> {
     };
     let folder = cache::folder(wheel)?;
     let path = folder.join(wheel.library);
-    #[cfg(feature = "fetch")]
-    if !path.is_file() {
-        fetch::fetch(wheel, &folder)?;
-    }
-    if path.is_file() {
-        Ok(Located { path, wheel: Some(wheel) })
-    } else {
-        Err(LibraryError::Missing { cache: folder })
-    }
+    Ok(match path.is_file() {
+        true => Search::Found(Located { path, wheel: Some(wheel) }),
+        false => Search::Absent { wheel, folder },
+    })
 }
 
 /// A library that was installed with the program.

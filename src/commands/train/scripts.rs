@@ -63,7 +63,7 @@ fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
     if let Some(commit) = &config.commit
         && (commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
     {
-        bail!(Usage(format!("'{commit}' is no commit: give its digits")));
+        bail!(Usage(format!("'{commit}' is not a commit: give its hexadecimal digits")));
     }
     let mut clone = vec![OsStr::new("clone"), OsStr::new("--quiet")];
     let branch = config.branch.as_ref().map(|name| format!("--branch={name}"));

@@ -119,7 +119,7 @@ fn from_file(path: &Path, flags: &SettingFlags) -> Result<TrainingSpec> {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| before.matches('\n').count() + 1);
         Usage(format!(
-            "line {line} of '{}' is no setting of a training job: {}",
+            "line {line} of '{}' is not a setting of a training job: {}",
             path.display(),
             error.message()
         ))
