@@ -14,6 +14,7 @@ use crate::failure::Usage;
 use crate::flags;
 
 /// A key of the file: the flag it stands for, and the commands that have it.
+#[derive(Debug)]
 struct Key {
     name: &'static str,
     commands: &'static [&'static str],
@@ -69,13 +70,18 @@ impl Configuration {
             let text = match value {
                 Value::String(text) if !text.is_empty() => text.clone(),
                 Value::Integer(number) if *number > 0 => number.to_string(),
-                other => bail!(Usage(format!(
-                    "{path}: {name} is {other}, and must be a text or a number above 0"
+                _ => bail!(Usage(format!(
+                    "{path}: {name} must be a text in quotes, or a whole number above 0"
                 ))),
             };
             values.push((key, text));
         }
         Ok(Self(values))
+    }
+
+    /// The value of a key, where it is set.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.values().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// The keys that are set, and their values.
@@ -138,10 +144,10 @@ mod tests {
                 "\nmodle = 'x'",
                 "config.toml has the unknown key 'modle': its keys are model, length",
             ),
-            ("threads = 0", "threads is 0, and must be"),
-            ("threads = -1", "threads is -1"),
-            ("model = ['a']", "model is [\"a\"], and must be a text"),
-            ("[model]\nname = 'x'", "model is { name = \"x\" }, and must be a text"),
+            ("threads = 0", "threads must be a text in quotes, or a whole number above 0"),
+            ("threads = -1", "threads must be"),
+            ("model = ['a']", "model must be a text"),
+            ("[model]\nname = 'x'", "model must be a text"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.is::<Usage>());

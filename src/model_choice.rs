@@ -9,6 +9,7 @@ use epitome_hub::{State, Store, StoredModel};
 use epitome_runtime::bundle::{FORMAT, MANIFEST};
 use tempfile::TempDir;
 
+use crate::configuration::Configuration;
 use crate::exporting::export;
 use crate::failure::Usage;
 
@@ -78,7 +79,13 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     if is_path(name) {
         bail!(Usage(format!("'{name}' does not exist: give a folder with a model, or a name")));
     }
-    usable(store.get(name)?)
+    match store.get(name) {
+        Ok(stored) => usable(stored),
+        Err(error) if error.is_usage() => {
+            bail!(Usage(format!("there is no folder '{name}', and {error}")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The bundle of the default model.
@@ -103,6 +110,16 @@ pub(crate) fn default_bundle() -> Result<PathBuf> {
         names.len(),
         names.join(", ")
     )))
+}
+
+/// The name of the model that is taken where no flag names one: the configuration file's, or else
+/// the default of the store.
+pub(crate) fn default_name(store: &Store) -> Result<Option<String>> {
+    let configured = Configuration::read().unwrap_or_default();
+    if let Some(name) = configured.value("model") {
+        return Ok(Some(store.find(name)?.map_or_else(|| name.to_owned(), |model| model.name)));
+    }
+    Ok(store.default_model()?.map(|model| model.name))
 }
 
 /// The bundle of a model of the store, unless it has to be made again first.

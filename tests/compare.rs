@@ -123,7 +123,7 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     let path = bundle.path();
     let folder = tempfile::tempdir().unwrap();
     let nothing = folder.path().join("nothing");
-    fails(&compare(&path, &nothing, &held_out(), &[]), 2, &["nothing' is not a folder"]);
+    fails(&compare(&path, &nothing, &held_out(), &[]), 2, &["nothing' does not exist"]);
     fails(&compare(&path, &path, &nothing, &[]), 1, &["nothing'"]);
     let data = folder.path().join("data.csv");
     fs::write(&data, "title,body\na,b\n").unwrap();

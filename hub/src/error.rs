@@ -202,6 +202,16 @@ impl Error {
         }
     }
 
+    /// Whether the same request may be answered a little later.
+    #[cfg(feature = "download")]
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => status.starts_with('5') || status.starts_with("429"),
+            _ => false,
+        }
+    }
+
     /// An error of the operating system at `path`, below the folder of the store.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::io_in(path, source, "EPITOME_HOME")

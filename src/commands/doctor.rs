@@ -13,6 +13,7 @@ use epitome_runtime::kernels::cpu::{Features, features};
 use epitome_runtime::library::{self, OnnxRuntime};
 
 use crate::configuration::{self, Configuration};
+use crate::model_choice::default_name;
 
 /// Show what epitome finds on this machine, on a screen to paste into a report of a problem
 ///
@@ -156,8 +157,8 @@ fn store(report: &mut Report) {
         Ok(model) if !model.is_empty() => {
             report.row("default model", format!("{model} (EPITOME_MODEL)"));
         }
-        _ => match store.default_model() {
-            Ok(Some(model)) => report.row("default model", model.name),
+        _ => match default_name(&store) {
+            Ok(Some(name)) => report.row("default model", name),
             Ok(None) => report.row("default model", "none"),
             Err(error) => report.problem("default model", error),
         },

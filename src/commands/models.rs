@@ -9,6 +9,7 @@ use epitome_runtime::bundle::FORMAT;
 
 use super::pull;
 use crate::failure::Usage;
+use crate::model_choice::default_name;
 
 /// List the models of the store, remove one, choose the default, or export them again
 #[derive(Args)]
@@ -54,6 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Action::Default { name } => {
             let chosen = store.set_default(name)?;
             eprintln!("{} is taken where no model is named", chosen.name);
+            if let Some(other) = default_name(&store)?.filter(|name| *name != chosen.name) {
+                eprintln!("epitome: note: the configuration file names {other}, and goes first");
+            }
             Ok(())
         }
         Action::Update { names } => update(&store, names),
@@ -69,7 +73,7 @@ fn list(store: &Store) -> Result<()> {
         );
         return Ok(());
     }
-    let default = store.default_model()?.map(|model| model.name);
+    let default = default_name(store)?;
     let header = ["NAME", "PRECISION", "SIZE", "READS", "LICENCE", ""].map(str::to_owned);
     let mut rows = vec![header];
     rows.extend(models.iter().map(|model| row(model, default.as_deref())));

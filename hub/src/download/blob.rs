@@ -205,7 +205,7 @@ impl Download<'_> {
                 Ok(()) if have >= self.file.size => break,
                 Ok(()) => "it ended too early".to_owned(),
                 Err(Error::Io { source, .. }) => return Err(io(source)),
-                Err(error) if is_passing(&error) => error.to_string(),
+                Err(error) if error.is_passing() => error.to_string(),
                 Err(error) => return Err(error),
             };
             tries = if have > before { 1 } else { tries + 1 };
@@ -285,15 +285,6 @@ fn continues(answer: &Answer, from: u64) -> bool {
         range.split('-').next()?.parse::<u64>().ok()
     });
     answer.response.status() == StatusCode::PARTIAL_CONTENT && start == Some(from)
-}
-
-/// Whether another try may do.
-fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::Unreachable { .. } => true,
-        Error::Status { status, .. } => status.starts_with('5') || status.starts_with("429"),
-        _ => false,
-    }
 }
 
 fn restart(file: &mut File) -> io::Result<u64> {

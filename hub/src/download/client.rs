@@ -140,7 +140,7 @@ impl Client {
             let Some(location) = location.filter(|_| response.status().is_redirection()) else {
                 return Ok(Answer { url, response });
             };
-            let is_elsewhere = location.contains("://");
+            let is_elsewhere = location.starts_with("https://") || location.starts_with("http://");
             if is_elsewhere && matches!(wanted, Wanted::Description) {
                 return Ok(Answer { url, response });
             }

@@ -103,7 +103,7 @@ impl Hub {
         }
         match self.client.list(id) {
             Ok(listing) => self.fetch_listed(id, listing, progress),
-            Err(error @ Error::Unreachable { .. }) => match self.cached(id) {
+            Err(error) if error.is_passing() => match self.cached(id) {
                 Some(cached) => {
                     progress
                         .note(&format!("{error} The cache has {id}, and it is taken from there"));
