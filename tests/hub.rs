@@ -41,7 +41,7 @@ fn sharded() -> Repository {
     let bytes = |text: &str| text.as_bytes().to_vec();
     Repository::with([
         ("config.json", bytes(r#"{"model_type": "bart"}"#)),
-        ("tokenizer.json", bytes("{}")),
+        ("tokenizer.json", bytes(r#"{"version": "1.0"}"#)),
         ("model.safetensors.index.json", bytes("{}")),
         ("model-00001-of-00002.safetensors", vec![1; 700_000]),
         ("model-00002-of-00002.safetensors", vec![2; 300_000]),
