@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod browser;
 mod commands;
 mod configuration;
 mod exporting;
@@ -12,8 +13,11 @@ mod inputs;
 mod interrupt;
 mod locations;
 mod model_choice;
+mod model_folder;
 mod output;
 mod progress;
+#[cfg(feature = "aws")]
+mod account_endpoints;
 #[cfg(feature = "aws")]
 mod s3_source;
 #[cfg(feature = "aws")]
@@ -54,6 +58,7 @@ enum Command {
     Compare(commands::compare::Arguments),
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
+    Page(commands::page::Arguments),
     Prepare(commands::prepare::Arguments),
     #[command(hide = true)]
     ExtractDocument(commands::extract_document::Arguments),
@@ -102,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Page(arguments) => commands::page::run(&arguments),
         Command::Prepare(arguments) => commands::prepare::run(&arguments),
         Command::ExtractDocument(arguments) => {
             return commands::extract_document::run(&arguments);

@@ -72,20 +72,28 @@ impl Invoker {
     /// What AWS, or the container behind it, says against it.
     pub fn summarize(&self, text: &str, parameters: &Map<String, Value>) -> Result<Vec<String>> {
         let body = json!({"inputs": text, "parameters": parameters});
+        let bytes = self.call(body.to_string().into_bytes())?;
+        summaries(&bytes).ok_or_else(|| {
+            let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+            Error::Failed(format!("endpoint {} answered no summaries, but: {start}", self.endpoint))
+        })
+    }
+
+    /// The answer to a body of JSON, as it comes.
+    ///
+    /// # Errors
+    /// What AWS, or the container behind it, says against it.
+    pub fn call(&self, body: Vec<u8>) -> Result<Vec<u8>> {
         let call = self
             .client
             .invoke_endpoint()
             .endpoint_name(&self.endpoint)
             .content_type(JSON)
             .accept(JSON)
-            .body(Blob::new(body.to_string()));
+            .body(Blob::new(body));
         let answer = self.connection.runtime().block_on(call.send());
         let answer = answer.map_err(|error| self.failure("InvokeEndpoint", error))?;
-        let bytes = answer.body.map(Blob::into_inner).unwrap_or_default();
-        summaries(&bytes).ok_or_else(|| {
-            let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-            Error::Failed(format!("endpoint {} answered no summaries, but: {start}", self.endpoint))
-        })
+        Ok(answer.body.map(Blob::into_inner).unwrap_or_default())
     }
 
     /// The summary of one text, piece by piece as it is decoded.
@@ -98,22 +106,41 @@ impl Invoker {
         parameters: &Map<String, Value>,
         piece: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
-        const OPERATION: &str = "InvokeEndpointWithResponseStream";
         let body = json!({"inputs": text, "parameters": parameters, "stream": true});
+        self.call_streaming(body.to_string().into_bytes(), "text/plain", &mut |bytes| {
+            piece(bytes);
+            true
+        })
+    }
+
+    /// The answer to a body of JSON in the format `accept`, piece by piece as it comes, for as long
+    /// as `piece` returns true.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); and where the stream breaks off.
+    pub fn call_streaming(
+        &self,
+        body: Vec<u8>,
+        accept: &str,
+        piece: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<()> {
+        const OPERATION: &str = "InvokeEndpointWithResponseStream";
         let call = self
             .client
             .invoke_endpoint_with_response_stream()
             .endpoint_name(&self.endpoint)
             .content_type(JSON)
-            .accept("text/plain")
-            .body(Blob::new(body.to_string()));
+            .accept(accept)
+            .body(Blob::new(body));
         self.connection.runtime().block_on(async {
             let answer = call.send().await;
             let mut pieces = answer.map_err(|error| self.failure(OPERATION, error))?.body;
             loop {
                 match pieces.recv().await {
                     Ok(Some(ResponseStream::PayloadPart(part))) => {
-                        piece(part.bytes().map_or(&[][..], Blob::as_ref));
+                        if !piece(part.bytes().map_or(&[][..], Blob::as_ref)) {
+                            return Ok(());
+                        }
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return Ok(()),

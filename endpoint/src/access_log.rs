@@ -12,7 +12,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::error::ApiError;
 
 /// Identifies a request; taken from the client where it gives one.
@@ -24,7 +24,7 @@ const HUNG_UP: u16 = 499;
 
 /// Follows a request from its head to its answer's head.
 pub(crate) async fn follow(
-    State(app): State<Arc<App>>,
+    State(context): State<Arc<Context>>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
@@ -38,7 +38,7 @@ pub(crate) async fn follow(
     let route = path.map_or("other", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %route);
     let mut record =
-        Record { app, route, started: Instant::now(), span: span.clone(), answered: false };
+        Record { context, route, started: Instant::now(), span: span.clone(), answered: false };
     let mut response = next.run(request).instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     let failure = response.extensions_mut().remove::<ApiError>();
@@ -53,7 +53,7 @@ fn new_id() -> HeaderValue {
 
 /// Records how a request ended. It is dropped unanswered where the client hung up.
 struct Record {
-    app: Arc<App>,
+    context: Arc<Context>,
     route: String,
     started: Instant,
     span: tracing::Span,
@@ -64,12 +64,12 @@ impl Record {
     fn answered(&mut self, code: u16, failure: Option<ApiError>) {
         self.answered = true;
         let took = self.started.elapsed();
-        self.app.metrics.answered(&self.route, code, took);
+        self.context.metrics.answered(&self.route, code, took);
         let _entered = self.span.enter();
         let seconds = took.as_secs_f64();
         // These come every few seconds, and drown the rest.
         let routine = matches!(self.route.as_str(), "/ping" | "/metrics") && code < 500;
-        let log_text = self.app.settings.server.log_text;
+        let log_text = self.context.settings.server.log_text;
         let reason = failure.map(|error| match log_text {
             true => error.to_string(),
             false => error.without_texts(),
@@ -87,7 +87,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.answered {
             let took = self.started.elapsed();
-            self.app.metrics.answered(&self.route, HUNG_UP, took);
+            self.context.metrics.answered(&self.route, HUNG_UP, took);
             let _entered = self.span.enter();
             tracing::info!(code = HUNG_UP, seconds = took.as_secs_f64(), "the client hung up");
         }

@@ -64,6 +64,11 @@ pub(crate) enum ApiError {
     TooManyClients,
     #[error("the model failed: {0}")]
     ModelFailed(String),
+    /// An endpoint elsewhere, or the way to it.
+    #[error("{message}")]
+    Endpoint { status: StatusCode, message: String },
+    #[error("{0}")]
+    UnreadableDocument(String),
     #[error(
         "{waiting} requests are waiting, and more do not fit: try again in {} seconds",
         .retry_after.as_secs()
@@ -109,6 +114,8 @@ impl ApiError {
             Self::UnsupportedCoding(_)    => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::UnsupportedMediaType(_) => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::ModelFailed(_)          => (Code::FAILED_DEPENDENCY,      "ModelFailed"),
+            Self::Endpoint { status, .. } => (*status,                      "Endpoint"),
+            Self::UnreadableDocument(_)   => (Code::UNPROCESSABLE_ENTITY,   "UnreadableDocument"),
             Self::Overloaded { .. }       => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
             Self::MemoryInUse             => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
             Self::TooManyClients          => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
@@ -134,8 +141,12 @@ impl ApiError {
 
     /// The message without anything of the body: what the log may hold.
     pub(crate) fn without_texts(&self) -> String {
-        let Self::BadParameter { error, .. } = self else {
-            return self.to_string();
+        let error = match self {
+            Self::BadParameter { error, .. } => error,
+            Self::UnreadableDocument(_) => return "the document cannot be read".into(),
+            // It may quote the request.
+            Self::Endpoint { .. } => return "the endpoint refused the request".into(),
+            _ => return self.to_string(),
         };
         match error {
             ParameterError::Invalid { name, .. }

@@ -19,12 +19,11 @@ use hyper::header::{
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Version};
 
-use crate::app::App;
+use crate::context::Context;
 use crate::error::ApiError;
 use crate::key::Key;
+use crate::page;
 
-/// Paths that need no key: whether the server works, and the page, which asks for the key.
-const OPEN: [&str; 4] = ["/ping", "/", "/page.css", "/page.js"];
 /// What pages of allowed origins may send and read.
 const HEADERS: &str = "accept, authorization, content-type, x-amzn-sagemaker-custom-attributes, \
                        x-amzn-sagemaker-target-model";
@@ -33,11 +32,11 @@ const EXPOSED: &str = "server-timing, x-epitome-ignored, x-epitome-truncated, x-
 
 /// Refuses who may not ask.
 pub(crate) async fn check(
-    State(app): State<Arc<App>>,
+    State(context): State<Arc<Context>>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
-    let server = &app.settings.server;
+    let server = &context.settings.server;
     let access = &server.access;
     let headers = request.headers();
     let checked = check_host(&request, server.listen)
@@ -134,7 +133,9 @@ fn preflight() -> Response {
 }
 
 fn has_key<B>(request: &Request<B>, key: &Key) -> bool {
-    if OPEN.contains(&request.uri().path()) {
+    // Whether the server works, and the page, which asks for the key.
+    let path = request.uri().path();
+    if path == "/ping" || path == "/" || path.starts_with(page::FOLDER) {
         return true;
     }
     let value = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);

@@ -10,7 +10,7 @@ use epitome_runtime::Summary;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::body;
 use crate::contract::{self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules};
 use crate::error::ApiError;
@@ -33,14 +33,14 @@ pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-tim
 
 /// Answers an invocation of a model.
 pub(crate) async fn invoke(
-    app: &Arc<App>,
+    context: &Arc<Context>,
     model: &Arc<Model>,
     request: hyper::Request<Body>,
 ) -> Result<Response, ApiError> {
     let received = Instant::now();
     let (parts, body) = request.into_parts();
     let attributes = parts.headers.get(CUSTOM_ATTRIBUTES).cloned();
-    let call = Call { app, model, headers: parts.headers, received, deadline: app.deadline() };
+    let call = Call { context, model, headers: parts.headers, received, deadline: context.deadline() };
     let mut response = call.answer(body).await.unwrap_or_else(IntoResponse::into_response);
     if let Some(attributes) = attributes {
         response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);
@@ -50,7 +50,7 @@ pub(crate) async fn invoke(
 
 /// One invocation.
 struct Call<'a> {
-    app: &'a Arc<App>,
+    context: &'a Arc<Context>,
     model: &'a Arc<Model>,
     headers: HeaderMap,
     received: Instant,
@@ -66,8 +66,8 @@ struct Collected {
 
 impl Call<'_> {
     async fn answer(&self, body: Body) -> Result<Response, ApiError> {
-        let settings = &self.app.settings.contract;
-        let mut charge = self.app.in_flight.open();
+        let settings = &self.context.settings.contract;
+        let mut charge = self.context.in_flight.open();
         // The body is read whatever is wrong with the headers: who is cut off while sending sees no
         // answer.
         let body = body::read(body, settings.max_body, self.deadline, &mut charge).await?;
@@ -99,11 +99,11 @@ impl Call<'_> {
         body: Bytes,
         mut charge: Charge,
     ) -> Result<(Invocation, Charge), ApiError> {
-        let loaded = self.app.before(self.deadline, self.model.loaded()).await??;
-        let app = self.app.clone();
+        let loaded = self.context.before(self.deadline, self.model.loaded()).await??;
+        let context = self.context.clone();
         let bytes = if coding.is_some() { usize::MAX } else { body.len() };
         let parse = move |stop: &Stop| {
-            let settings = &app.settings;
+            let settings = &context.settings;
             let rules = Rules {
                 stop,
                 max_documents: settings.scheduling.queue_rows.get(),
@@ -145,16 +145,16 @@ impl Call<'_> {
                 invocation.documents
             )));
         }
-        let deadline = self.received + self.app.settings.scheduling.stream_deadline;
+        let deadline = self.received + self.context.settings.scheduling.stream_deadline;
         let mut events =
             self.model.submit(Request { jobs: invocation.jobs, deadline, stream: true, charge })?;
         // What fails before the first token can still be told by the status code.
-        let first = self.app.before(deadline, events.recv()).await?;
+        let first = self.context.before(deadline, events.recv()).await?;
         let first = first.ok_or_else(|| self.abandoned())?;
         if let Event::Failed(error) = first {
             return Err(error);
         }
-        Ok(stream::respond(first, events, accept, &self.app.settings.contract))
+        Ok(stream::respond(first, events, accept, &self.context.settings.contract))
     }
 
     async fn collect(
@@ -173,15 +173,15 @@ impl Call<'_> {
                 charge,
             })?;
             let gathered = self.gather(events, invocation.documents);
-            self.app.before(self.deadline, gathered).await??
+            self.context.before(self.deadline, gathered).await??
         };
-        let (app, received) = (self.app.clone(), self.received);
+        let (context, received) = (self.context.clone(), self.received);
         let (inputs, layout) = (invocation.inputs, invocation.layout);
         // An answer is a few hundred bytes a document.
         let bytes = invocation.documents.saturating_mul(256);
         let render = move |_: &Stop| {
             let answers = answers(&inputs, layout, collected.summaries);
-            Ok(render(&app, &answers, accept, collected.waited, received))
+            Ok(render(&context, &answers, accept, collected.waited, received))
         };
         off_sockets::run(bytes, self.deadline, render).await
     }
@@ -234,13 +234,13 @@ fn answers(inputs: &[Inputs], layout: Layout, summaries: Vec<Option<Summary>>) -
 }
 
 fn render(
-    app: &App,
+    context: &Context,
     answers: &Answers,
     accept: Format,
     waited: Duration,
     received: Instant,
 ) -> Response {
-    let settings = &app.settings;
+    let settings = &context.settings;
     if settings.server.log_text {
         for summary in answers.summaries() {
             tracing::info!(summary = summary.text(), "summarized");

@@ -1,6 +1,6 @@
 //! Serves an epitome bundle over HTTP with the contract of a SageMaker container.
 //!
-//! [`serve`] listens, loads the model in the background and answers until the process is asked to
+//! [`Server`] listens, loads the model in the background and answers until the process is asked to
 //! stop.
 //!
 //! | module | holds |
@@ -15,6 +15,8 @@
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
 //! | `off_sockets` | work that grows with a request, away from the socket threads |
 //! | `local_mode` | the same as AWS shows it, for boto3 and other SDKs |
+//! | `backend`, `local_models`, `deployed` | what is asked: models of this process, or endpoints elsewhere |
+//! | `tokens`, `documents` | what the page asks besides: tokens of a text, the text of a file |
 //! | `models` | models that are loaded, checked, loaded again, and come and go |
 //! | `scheduler` | the bounded queue, batching, worker threads that survive panics |
 //! | `error` | what can go wrong, and the one table of status codes |
@@ -25,9 +27,13 @@
 mod access_log;
 mod allocator;
 mod app;
+mod backend;
 mod body;
 mod connections;
+mod context;
 mod contract;
+mod deployed;
+mod documents;
 mod error;
 mod guard;
 mod in_flight;
@@ -35,6 +41,7 @@ mod invoke;
 pub mod key;
 mod listener;
 mod local_mode;
+mod local_models;
 pub mod logging;
 mod media;
 mod metrics;
@@ -51,8 +58,11 @@ mod stream;
 #[cfg(unix)]
 pub mod supervisor;
 mod text;
+mod tokens;
 
+pub use deployed::{EndpointCall, EndpointError, Endpoints};
+pub use documents::{DocumentText, ReadDocument, SectionText};
 pub use listener::{ServeError, is_supervised};
 pub use media::Format;
 pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};
-pub use server::serve;
+pub use server::{Server, Source};

@@ -16,8 +16,7 @@ use tokio_stream::StreamExt;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::invoke::invoke;
-use crate::path_name::Name;
+use crate::path_name::{MAX_ENDPOINT_NAME, Name, is_endpoint_name};
 
 /// The error's class, which SDKs read.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -29,8 +28,6 @@ const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-conte
 const WRAPPED_ACCEPT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-accept");
 /// Bytes of an error's body that are passed on.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// Characters of an endpoint's name.
-const MAX_NAME: usize = 63;
 
 /// `POST /endpoints/{name}/invocations`
 pub(crate) async fn invocations(
@@ -80,16 +77,12 @@ async fn answer(
 ) -> Result<Response, Response> {
     if !name.is_ok_and(|Name(name)| is_endpoint_name(&name)) {
         let message = format!(
-            "the path names no endpoint: a name is up to {MAX_NAME} letters, digits and hyphens"
+            "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and hyphens"
         );
         let body = json!({"Message": message});
         return Err(error(StatusCode::BAD_REQUEST, "ValidationError", &body));
     }
-    let target = app.target(request.headers()).await;
-    let result = match target {
-        Ok(model) => invoke(app, &model, request).await,
-        Err(error) => Err(error),
-    };
+    let result = app.backend.invoke(request).await;
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if response.status().is_success() {
         response.headers_mut().insert(VARIANT, HeaderValue::from_static("AllTraffic"));
@@ -133,16 +126,6 @@ fn error(status: StatusCode, kind: &'static str, body: &serde_json::Value) -> Re
     response
 }
 
-/// AWS: `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`
-fn is_endpoint_name(name: &str) -> bool {
-    let sound = |byte: u8| byte.is_ascii_alphanumeric();
-    let bytes = name.as_bytes();
-    bytes.len() <= MAX_NAME
-        && bytes.first().is_some_and(|byte| sound(*byte))
-        && bytes.last().is_some_and(|byte| sound(*byte))
-        && bytes.iter().all(|byte| sound(*byte) || *byte == b'-')
-}
-
 fn text(name: &'static str, value: &'static str) -> Header {
     Header::new(name, FrameValue::String(value.into()))
 }
@@ -173,17 +156,6 @@ mod tests {
     use aws_smithy_eventstream::frame::read_message_from;
 
     use super::*;
-
-    #[test]
-    fn endpoint_names_are_checked_as_aws_does() {
-        for name in ["a", "my-endpoint-2", "A--b"] {
-            assert!(is_endpoint_name(name), "{name}");
-        }
-        let long = "a".repeat(64);
-        for name in ["", "-a", "a-", "a_b", "a b", "../a", long.as_str()] {
-            assert!(!is_endpoint_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn frames_are_read_back() {

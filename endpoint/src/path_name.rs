@@ -5,6 +5,9 @@ use hyper::http::request::Parts;
 
 use crate::error::ApiError;
 
+/// Characters of an endpoint's name.
+pub(crate) const MAX_ENDPOINT_NAME: usize = 63;
+
 /// The name in a path, percent-encoded there.
 pub(crate) struct Name(pub(crate) String);
 
@@ -17,5 +20,31 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
             ApiError::BadRequest("the path is not UTF-8 once its percent-encoding is undone".into())
         })?;
         Ok(Self(name))
+    }
+}
+
+/// Whether AWS takes it as the name of an endpoint: `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`
+pub(crate) fn is_endpoint_name(name: &str) -> bool {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric();
+    let bytes = name.as_bytes();
+    bytes.len() <= MAX_ENDPOINT_NAME
+        && bytes.first().is_some_and(|byte| sound(*byte))
+        && bytes.last().is_some_and(|byte| sound(*byte))
+        && bytes.iter().all(|byte| sound(*byte) || *byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_names_are_checked_as_aws_does() {
+        for name in ["a", "my-endpoint-2", "A--b"] {
+            assert!(is_endpoint_name(name), "{name}");
+        }
+        let long = "a".repeat(64);
+        for name in ["", "-a", "a-", "a_b", "a b", "../a", long.as_str()] {
+            assert!(!is_endpoint_name(name), "{name}");
+        }
     }
 }

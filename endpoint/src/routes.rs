@@ -11,16 +11,16 @@ use axum::routing::{get, post};
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::app::{App, Models};
+use crate::app::App;
 use crate::error::ApiError;
 use crate::invoke::invoke;
 use crate::models::{Model, Registry};
 use crate::off_sockets::{self, Stop};
 use crate::path_name::Name;
 use crate::scheduler::Health;
-use crate::{access_log, body, guard, local_mode, page};
+use crate::{access_log, body, documents, guard, local_mode, page, tokens};
 
 /// Everything the server answers.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -35,8 +35,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         )
         .route("/metrics", get(metrics))
         .route("/info", get(info))
+        .route("/tokens", post(tokens::count))
         .merge(page::router());
-    if matches!(app.models, Models::Many(_)) {
+    if app.documents.is_some() {
+        router = router.route("/documents", post(documents::read));
+    }
+    if app.registry.is_some() {
         router = router
             .route("/models", get(list_models).post(load_model))
             .route("/models/{name}", get(show_model).delete(unload_model))
@@ -47,8 +51,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             ApiError::MethodNotAllowed { method: method.to_string(), path: uri.path().into() }
         })
-        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
-        .layer(middleware::from_fn_with_state(app.clone(), access_log::follow))
+        .layer(middleware::from_fn_with_state(app.context.clone(), guard::check))
+        .layer(middleware::from_fn_with_state(app.context.clone(), access_log::follow))
         .with_state(app)
 }
 
@@ -60,7 +64,7 @@ fn json_body(value: &Value) -> Json {
 
 /// Whether the server can work; it waits for nothing.
 async fn ping(State(app): State<Arc<App>>) -> Response {
-    match app.health() {
+    match app.backend.health() {
         Health::Ready => json_body(&json!({"status": "Healthy"})).into_response(),
         Health::Starting => ApiError::NotReady("the model is being loaded".into()).into_response(),
         Health::Failed(reason) => ApiError::NotReady(reason).into_response(),
@@ -71,12 +75,11 @@ async fn invocations(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let model = app.target(request.headers()).await?;
-    invoke(&app, &model, request).await
+    app.backend.invoke(request).await
 }
 
 async fn execution_parameters(State(app): State<Arc<App>>) -> Json {
-    let settings = &app.settings;
+    let settings = &app.context.settings;
     json_body(&json!({
         "MaxConcurrentTransforms": settings.batch_transform.max_concurrent_transforms,
         "BatchStrategy": settings.batch_transform.strategy,
@@ -85,34 +88,19 @@ async fn execution_parameters(State(app): State<Arc<App>>) -> Json {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let waiting = app.all_models().iter().map(|model| model.waiting()).sum();
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], app.metrics.render(waiting)).into_response()
+    ([(CONTENT_TYPE, content_type)], app.context.metrics.render(app.backend.waiting())).into_response()
 }
 
-/// What the page needs to know of the models.
-async fn info(State(app): State<Arc<App>>) -> Json {
-    let models: Vec<Value> = app
-        .all_models()
-        .iter()
-        .map(|model| match model.describe() {
-            None => json!({"name": model.name(), "ready": false}),
-            Some(loaded) => json!({
-                "name": model.name(),
-                "ready": model.health() == Health::Ready,
-                "source": loaded.manifest.source.name,
-                "architecture": loaded.manifest.architecture,
-                "precision": loaded.manifest.precision.name(),
-                "max_source_tokens": loaded.manifest.max_source_tokens,
-                "generation_defaults": loaded.settings.defaults(),
-            }),
-        })
-        .collect();
-    json_body(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "field": app.settings.contract.task.field(),
-        "models": models,
-    }))
+/// What the page needs to know.
+async fn info(State(app): State<Arc<App>>) -> Result<Json, ApiError> {
+    let mut info = Map::new();
+    info.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    info.insert("field".into(), app.context.settings.contract.task.field().into());
+    info.insert("documents".into(), app.documents.is_some().into());
+    info.insert("max_body".into(), app.context.settings.contract.max_body.into());
+    info.append(&mut app.backend.describe().await?);
+    Ok(json_body(&info.into()))
 }
 
 #[derive(Deserialize)]
@@ -122,17 +110,14 @@ struct LoadModel {
 }
 
 fn registry(app: &App) -> Result<&Arc<Registry>, ApiError> {
-    match &app.models {
-        Models::Many(registry) => Ok(registry),
-        Models::One(_) => Err(ApiError::NoSuchPath("/models".into())),
-    }
+    app.registry.as_ref().ok_or_else(|| ApiError::NoSuchPath("/models".into()))
 }
 
 async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json, ApiError> {
     /// More than enough for a name and a path.
     const LIMIT: usize = 64 << 10;
-    let deadline = app.deadline();
-    let mut charge = app.in_flight.open();
+    let deadline = app.context.deadline();
+    let mut charge = app.context.in_flight.open();
     let body = body::read(request.into_body(), LIMIT, deadline, &mut charge).await?;
     let load: LoadModel = serde_json::from_slice(&body).map_err(|error| {
         ApiError::BadRequest(format!("expected {{\"model_name\", \"url\"}}: {error}"))
@@ -142,13 +127,14 @@ async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
     let loading = registry.clone();
     let load = move |_: &Stop| loading.load(&load.model_name, &load.url);
     let model = off_sockets::run(0, deadline, load).await?;
-    app.before(deadline, registry.settled(model)).await??;
+    app.context.before(deadline, registry.settled(model)).await??;
     Ok(json_body(&json!({"status": status})))
 }
 
-async fn list_models(State(app): State<Arc<App>>) -> Json {
-    let models: Vec<Value> = app.all_models().iter().map(|model| entry(model)).collect();
-    json_body(&json!({"models": models}))
+async fn list_models(State(app): State<Arc<App>>) -> Result<Json, ApiError> {
+    let models = registry(&app)?.all();
+    let models: Vec<Value> = models.iter().map(|model| entry(model)).collect();
+    Ok(json_body(&json!({"models": models})))
 }
 
 async fn show_model(State(app): State<Arc<App>>, Name(name): Name) -> Result<Json, ApiError> {
@@ -170,7 +156,7 @@ async fn invoke_model(
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let model = registry(&app)?.find(&name)?;
-    invoke(&app, &model, request).await
+    invoke(&app.context, &model, request).await
 }
 
 fn entry(model: &Model) -> Value {

@@ -1,18 +1,24 @@
 //! Starting, and stopping without losing anything.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::app::{App, Models, Shutdown};
+use crate::app::App;
+use crate::backend::Backend;
 use crate::connections::Connections;
+use crate::context::{Context, Shutdown};
+use crate::deployed::{Deployed, Endpoints};
+use crate::documents::ReadDocument;
 use crate::in_flight::Budget;
 use crate::listener::{ServeError, listen};
+use crate::local_models::{LocalModels, Models};
 use crate::metrics::Metrics;
 use crate::models::{
-    Loader, Model, ModelFolders, PrepareModel, Registry, Scratch, memory, summarizer,
+    Loader, Model, ModelFolders, OpenBundle, PrepareModel, Registry, Scratch, memory, summarizer,
 };
 use crate::settings::{ServerSettings, Settings};
 use crate::signals::StopSignal;
@@ -26,36 +32,75 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// time on small machines: most are read and answered in a moment.
 const IN_FLIGHT_SHARE: u64 = 256;
 
-/// Serves until the process is asked to stop, then finishes what runs.
-///
-/// `/ping` answers 503 until the model is loaded; a model that cannot be loaded keeps it there,
-/// with the reason, until its files change.
-///
-/// # Errors
-/// [`ServeError`] where the server cannot start. What is wrong with the model or a request is told
-/// to clients.
-pub fn serve(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
-    allocator::give_memory_back();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SOCKET_THREADS)
-        .max_blocking_threads(off_sockets::THREADS)
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(run(settings, prepare));
-    // Whatever is left had its time.
-    runtime.shutdown_background();
-    result
+/// Where summaries come from.
+pub enum Source {
+    /// The model of the settings, in this process.
+    Model(Arc<dyn PrepareModel>),
+    /// Endpoints elsewhere.
+    Endpoints(Arc<dyn Endpoints>),
 }
 
-async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), ServeError> {
+/// A server that is about to run.
+pub struct Server {
+    settings: Settings,
+    source: Source,
+    documents: Option<Arc<dyn ReadDocument>>,
+    listening: Box<dyn FnOnce(SocketAddr)>,
+}
+
+impl Server {
+    /// A server with these settings.
+    pub fn new(settings: Settings, source: Source) -> Self {
+        Self { settings, source, documents: None, listening: Box::new(|_| {}) }
+    }
+
+    /// Reads files that the page sends.
+    #[must_use]
+    pub fn with_documents(mut self, reader: Arc<dyn ReadDocument>) -> Self {
+        self.documents = Some(reader);
+        self
+    }
+
+    /// Calls `listening` with the address as soon as the server listens there.
+    #[must_use]
+    pub fn when_listening(mut self, listening: impl FnOnce(SocketAddr) + 'static) -> Self {
+        self.listening = Box::new(listening);
+        self
+    }
+
+    /// Serves until the process is asked to stop, then finishes what runs.
+    ///
+    /// `/ping` answers 503 until the model is loaded; a model that cannot be loaded keeps it there,
+    /// with the reason, until its files change.
+    ///
+    /// # Errors
+    /// [`ServeError`] where the server cannot start. What is wrong with the model or a request is
+    /// told to clients.
+    pub fn run(self) -> Result<(), ServeError> {
+        allocator::give_memory_back();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(SOCKET_THREADS)
+            .max_blocking_threads(off_sockets::THREADS)
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(run(self));
+        // Whatever is left had its time.
+        runtime.shutdown_background();
+        result
+    }
+}
+
+async fn run(server: Server) -> Result<(), ServeError> {
+    let Server { settings, source, documents, listening } = server;
     let mut stop = StopSignal::new()?;
     let listener = TcpListener::from_std(listen(settings.server.listen)?)?;
     let address = listener.local_addr()?;
     say_who_may_ask(&settings.server);
     std::thread::spawn(Scratch::remove_abandoned);
     let (give_up, shutdown) = Shutdown::new();
-    let app = Arc::new(app(settings, prepare, shutdown));
+    let app = Arc::new(app(settings, source, documents, shutdown));
     tracing::info!(%address, url = format!("http://{address}"), "listening");
+    listening(address);
 
     let connections = Connections::new(routes::router(app.clone()));
     tokio::select! {
@@ -63,7 +108,7 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
         () = stop.wait() => {}
     }
     tracing::info!("stopping: no new connections");
-    let grace = app.settings.server.grace;
+    let grace = app.context.settings.server.grace;
     end_after(grace + 3 * LAST_WORDS);
     // Clients that the system has let in already count as accepted.
     while let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await {
@@ -77,10 +122,9 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
             let _ = give_up.send(true);
             let _ = timeout(LAST_WORDS, &mut all).await;
         }
-        let models = app.all_models();
-        models.iter().for_each(|model| model.close());
-        let join =
-            tokio::task::spawn_blocking(move || models.iter().for_each(|model| model.join()));
+        let backend = app.backend.clone();
+        backend.close();
+        let join = tokio::task::spawn_blocking(move || backend.join());
         let _ = timeout(LAST_WORDS, join).await;
     };
     tokio::select! {
@@ -91,32 +135,52 @@ async fn run(settings: Settings, prepare: Arc<dyn PrepareModel>) -> Result<(), S
 }
 
 /// The server's state, with its model being loaded.
-fn app(settings: Settings, prepare: Arc<dyn PrepareModel>, shutdown: Shutdown) -> App {
-    let metrics = Arc::new(Metrics::new());
+fn app(
+    settings: Settings,
+    source: Source,
+    documents: Option<Arc<dyn ReadDocument>>,
+    shutdown: Shutdown,
+) -> App {
+    let in_flight = settings.contract.in_flight.unwrap_or_else(|| {
+        usize::try_from(memory::available() / IN_FLIGHT_SHARE).unwrap_or(usize::MAX)
+    });
+    let context = Arc::new(Context {
+        in_flight: Budget::new(in_flight, settings.contract.max_body),
+        settings,
+        metrics: Arc::new(Metrics::new()),
+        shutdown,
+    });
+    let mut registry = None;
+    let backend: Arc<dyn Backend> = match source {
+        Source::Endpoints(endpoints) => Arc::new(Deployed::new(context.clone(), endpoints)),
+        Source::Model(prepare) => {
+            let models = models(&context, prepare, summarizer);
+            if let Models::Many(many) = &models {
+                registry = Some(many.clone());
+            }
+            Arc::new(LocalModels::new(context.clone(), models))
+        }
+    };
+    App { context, backend, registry, documents }
+}
+
+/// The models of the settings.
+fn models(context: &Context, prepare: Arc<dyn PrepareModel>, open: OpenBundle) -> Models {
+    let settings = &context.settings;
+    let folder = &settings.server.model;
     let loader = Arc::new(Loader {
         prepare,
         scheduling: settings.scheduling.clone(),
         check: settings.server.check,
-        metrics: metrics.clone(),
-        open: summarizer,
+        metrics: context.metrics.clone(),
+        open,
     });
-    let folder = &settings.server.model;
-    let models = match &settings.multi_model {
+    match &settings.multi_model {
         Some(multi_model) => {
             let folders = ModelFolders::new(folder);
             Models::Many(Arc::new(Registry::new(multi_model, folders, loader)))
         }
         None => Models::One(Model::load("model", folder, loader)),
-    };
-    let in_flight = settings.contract.in_flight.unwrap_or_else(|| {
-        usize::try_from(memory::available() / IN_FLIGHT_SHARE).unwrap_or(usize::MAX)
-    });
-    App {
-        in_flight: Budget::new(in_flight, settings.contract.max_body),
-        settings,
-        metrics,
-        models,
-        shutdown,
     }
 }
 
@@ -140,6 +204,8 @@ fn end_after(time: Duration) {
     });
 }
 
+#[cfg(test)]
+mod backend_tests;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

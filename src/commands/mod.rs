@@ -19,6 +19,7 @@ mod key_values;
 pub(crate) mod man;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
+pub(crate) mod page;
 pub(crate) mod prepare;
 #[cfg(feature = "hub")]
 pub(crate) mod pull;

@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,14 +16,12 @@ use epitome_endpoint::settings::{
     AccessSettings, AnswerShape, BatchTransformSettings, Check, ContractSettings,
     MultiModelSettings, SchedulingSettings, ServerSettings, Settings, Task,
 };
-use epitome_endpoint::{BoxError, Format, PrepareModel, PreparedModel, Scratch};
-use epitome_export::ExportOptions;
-use epitome_runtime::bundle::MANIFEST;
-use epitome_runtime::progress::{Progress, Total};
+use epitome_endpoint::{Format, Server, Source};
 
 use super::seconds::Seconds;
 use crate::failure::Usage;
 use crate::model_choice;
+use crate::model_folder::ModelFolder;
 
 /// Asynchronous inference allows an hour.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
@@ -269,7 +266,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.supervise {
         supervise(&settings)?;
     }
-    Ok(epitome_endpoint::serve(settings, Arc::new(Exporter))?)
+    Ok(Server::new(settings, Source::Model(Arc::new(ModelFolder))).run()?)
 }
 
 /// Runs the server in another process and ends with it; returns where this is that process.
@@ -402,39 +399,6 @@ fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
         },
         in_flight: flags.max_in_flight.map(megabytes),
     })
-}
-
-/// Takes a bundle as it is, and exports a checkpoint.
-struct Exporter;
-
-impl PrepareModel for Exporter {
-    fn prepare(&self, folder: &Path, stop: &AtomicBool) -> Result<PreparedModel, BoxError> {
-        if folder.join(MANIFEST).is_file() {
-            return Ok(PreparedModel { bundle: folder.into(), scratch: None });
-        }
-        // The model folder may be read-only.
-        let scratch = Scratch::new()?;
-        let bundle = scratch.path().join("bundle");
-        let options = ExportOptions { progress: &Stop(stop), ..ExportOptions::default() };
-        epitome_export::export(folder, &bundle, &options)?;
-        Ok(PreparedModel { bundle, scratch: Some(scratch) })
-    }
-}
-
-struct Stop<'a>(&'a AtomicBool);
-
-impl Progress for Stop<'_> {
-    fn start(&self, what: &str, _total: Total) {
-        tracing::info!(stage = what, "exporting the checkpoint");
-    }
-
-    fn note(&self, note: &str) {
-        tracing::warn!(note, "exporting the checkpoint");
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,37 @@ pub(super) fn describe(control_plane: &ControlPlane, name: &str) -> Result<Optio
     }))
 }
 
+/// Names of the account's endpoints that answer, the newest first. No more than 1,000 are looked
+/// at.
+///
+/// # Errors
+/// Where AWS refuses the call.
+pub fn in_service(control_plane: &ControlPlane) -> Result<Vec<String>> {
+    const PAGES: usize = 10;
+    let mut names = Vec::new();
+    let mut token = Value::Null;
+    for _ in 0..PAGES {
+        let mut body = json!({
+            "StatusEquals": "InService",
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": 100,
+        });
+        if !token.is_null() {
+            body["NextToken"] = token;
+        }
+        let mut answer = control_plane.call(Service::SageMaker, "ListEndpoints", &body)?;
+        let endpoints = answer["Endpoints"].as_array().into_iter().flatten();
+        let found = endpoints.filter_map(|endpoint| endpoint["EndpointName"].as_str());
+        names.extend(found.map(str::to_owned));
+        token = answer["NextToken"].take();
+        if token.is_null() {
+            break;
+        }
+    }
+    Ok(names)
+}
+
 /// Waits until AWS has stopped changing the endpoint.
 pub(super) fn wait_until_stable(
     control_plane: &ControlPlane,

@@ -12,5 +12,6 @@ mod removal;
 mod spec;
 
 pub use deploy::{Incomplete, Outcome, deploy};
+pub use endpoint::in_service;
 pub use removal::{Removal, remove};
 pub use spec::{DeploymentSpec, Hosting, Step};

@@ -21,6 +21,6 @@ mod scratch;
 pub(crate) use folders::ModelFolders;
 pub(crate) use model::Model;
 pub use prepare::{BoxError, PrepareModel, PreparedModel};
-pub(crate) use prepare::{Loader, summarizer};
+pub(crate) use prepare::{Loader, OpenBundle, summarizer};
 pub(crate) use registry::Registry;
 pub use scratch::Scratch;

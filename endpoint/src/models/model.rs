@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use epitome_runtime::bundle::{Bundle, Manifest};
+use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, ModelSettings};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -43,6 +44,8 @@ enum Status {
 pub(crate) struct Loaded {
     pub(crate) settings: ModelSettings,
     pub(crate) manifest: Manifest,
+    /// Shared with the workers, the first of which brings it.
+    tokenizer: Arc<OnceLock<Tokenizer>>,
     scheduler: Scheduler,
 }
 
@@ -207,10 +210,15 @@ impl Model {
     ) -> Result<Loaded, BoxError> {
         let (open_bundle, scheduling) = (loader.open, loader.scheduling.clone());
         let name = self.name.clone();
+        let tokenizer = Arc::new(OnceLock::new());
+        let brought = tokenizer.clone();
         let open: Arc<OpenEngine> = Arc::new(move || {
             // All of it, so that the scratch folder stays as long as the model may be opened again.
             let prepared: &PreparedModel = &prepared;
             let engine = open_bundle(&prepared.bundle, &scheduling)?;
+            if let Some(tokenizer) = engine.tokenizer() {
+                brought.get_or_init(|| tokenizer.clone());
+            }
             let seconds = started.elapsed().as_secs_f64();
             let threads = scheduling.threads_each().get();
             tracing::info!(model = name, seconds, threads, "a worker is ready");
@@ -220,6 +228,7 @@ impl Model {
         Ok(Loaded {
             settings: ModelSettings::of(bundle)?,
             manifest: bundle.manifest().clone(),
+            tokenizer,
             scheduler: Scheduler::start(&loader.scheduling, metrics, self.changed.clone(), open)?,
         })
     }
@@ -251,6 +260,11 @@ impl Model {
 }
 
 impl Loaded {
+    /// The tokenizer, once a worker has opened the model.
+    pub(crate) fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.get()
+    }
+
     /// Decoder rows of a document with these parameters.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The page at `/`: three files in the binary, and nothing from elsewhere.
+//! The page at `/`: files in the binary, and nothing from elsewhere.
 
 use std::sync::Arc;
 
@@ -9,25 +9,55 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONT
 
 use crate::app::App;
 
-const HTML: &str = include_str!("index.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// Where all files of the page but its beginning lie.
+pub(crate) const FOLDER: &str = "/page/";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// Nothing is loaded from another place, and no other page shows this one in a frame.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
+/// Names of files in [`FOLDER`], their content types and contents.
+macro_rules! files {
+    ($($name:literal: $content_type:ident),* $(,)?) => {
+        [$(($name, $content_type, include_str!($name))),*]
+    };
+}
+
+const FILES: [(&str, &str, &str); 15] = files! {
+    "page.css": CSS,
+    "chart.js": SCRIPT,
+    "difference.js": SCRIPT,
+    "dom.js": SCRIPT,
+    "events.js": SCRIPT,
+    "examples.js": SCRIPT,
+    "history.js": SCRIPT,
+    "main.js": SCRIPT,
+    "measure.js": SCRIPT,
+    "results.js": SCRIPT,
+    "server.js": SCRIPT,
+    "settings.js": SCRIPT,
+    "share.js": SCRIPT,
+    "source.js": SCRIPT,
+    "words.js": SCRIPT,
+};
+
 /// The page's routes.
 pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/", get(|| async { file("text/html; charset=utf-8", HTML) }))
-        .route("/page.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
-        .route("/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+    let page = get(|| async { file(HTML, include_str!("index.html")) });
+    FILES.into_iter().fold(Router::new().route("/", page), |router, (name, content_type, text)| {
+        router
+            .route(&format!("{FOLDER}{name}"), get(move || async move { file(content_type, text) }))
+    })
 }
 
 fn file(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
-        (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, "no-cache"),
+        (CONTENT_TYPE, content_type),
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];

@@ -1,6 +1,6 @@
 //! What a worker drives: the [`Summarizer`], or a fake of the tests.
 
-use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, Progress, Summarizer};
 
 /// Summarizes documents; owned by one worker.
@@ -13,8 +13,8 @@ pub(crate) trait Engine {
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()>;
 
-    /// Turns streamed tokens into text, where the engine can.
-    fn detokenizer(&self) -> Option<Detokenizer>;
+    /// Turns text into tokens and back, where the engine can.
+    fn tokenizer(&self) -> Option<&Tokenizer>;
 }
 
 impl Engine for Summarizer {
@@ -27,8 +27,8 @@ impl Engine for Summarizer {
         self.summarize_each(texts, parameters, progress)
     }
 
-    fn detokenizer(&self) -> Option<Detokenizer> {
-        Some(self.tokenizer().detokenizer())
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        Some(self.tokenizer())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::StopReason;
-use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, Progress, Sequence, Summary, Timing};
 
 use super::*;
@@ -58,7 +58,7 @@ impl Engine for Fake {
         Ok(())
     }
 
-    fn detokenizer(&self) -> Option<Detokenizer> {
+    fn tokenizer(&self) -> Option<&Tokenizer> {
         None
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::StopReason;
-use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::tokenizer::{Detokenizer, Tokenizer};
 use epitome_runtime::{Progress, Summary};
 
 use super::engine::{Engine, OpenEngine};
@@ -97,8 +97,10 @@ impl<'a> Running<'a> {
         engine: &dyn Engine,
         started: Instant,
     ) -> Self {
-        let detokenizer =
-            |taken: &TakenDocument| taken.reply.stream.then(|| engine.detokenizer()).flatten();
+        let tokenizer = engine.tokenizer();
+        let detokenizer = |taken: &TakenDocument| {
+            tokenizer.filter(|_| taken.reply.stream).map(Tokenizer::detokenizer)
+        };
         Self {
             state,
             documents,

@@ -61,7 +61,7 @@ async fn heads() {
     let seconds = std::env::var("EPITOME_FUZZ_SECONDS");
     let seconds = seconds.map_or(1.0, |seconds| seconds.parse().expect("a number of seconds"));
     // There is no model: what is asked of it is refused.
-    let (address, _app) = start(Path::new("/nowhere")).await;
+    let address = start(Path::new("/nowhere")).await;
     let (heads, answered) = blocking(move || {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         let mut random = fastrand::Rng::with_seed(15);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use epitome_runtime::tokenizer::Detokenizer;
+use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, Progress};
 use serde_json::{Value, json};
 
@@ -34,8 +34,8 @@ impl Engine for Fragile {
         self.0.run(texts, parameters, progress)
     }
 
-    fn detokenizer(&self) -> Option<Detokenizer> {
-        self.0.detokenizer()
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.0.tokenizer()
     }
 }
 
@@ -53,33 +53,37 @@ impl PrepareModel for AsItIs {
 }
 
 /// Serves a model on a free port for as long as the test runs.
-pub(super) async fn start(bundle: &Path) -> (SocketAddr, Arc<App>) {
+pub(super) async fn start(bundle: &Path) -> SocketAddr {
     start_with(bundle, Arc::new(AsItIs)).await
 }
 
-async fn start_with(bundle: &Path, prepare: Arc<dyn PrepareModel>) -> (SocketAddr, Arc<App>) {
-    let settings = Settings::default();
-    let metrics = Arc::new(Metrics::new());
-    let loader = Arc::new(Loader {
-        prepare,
-        scheduling: settings.scheduling.clone(),
-        check: Check::Never,
-        metrics: metrics.clone(),
-        open: fragile,
-    });
+async fn start_with(bundle: &Path, prepare: Arc<dyn PrepareModel>) -> SocketAddr {
+    let mut settings = Settings::default();
+    settings.server.check = Check::Never;
+    settings.server.model = bundle.into();
+    let context = context(settings);
+    let models = models(&context, prepare, fragile);
+    let backend = Arc::new(LocalModels::new(context.clone(), models));
+    serve_app(App { context, backend, registry: None, documents: None }).await
+}
+
+pub(super) fn context(settings: Settings) -> Arc<Context> {
     let (_, shutdown) = Shutdown::new();
-    let app = Arc::new(App {
-        models: Models::One(Model::load("model", bundle, loader)),
+    Arc::new(Context {
         in_flight: Budget::new(0, settings.contract.max_body),
         settings,
-        metrics,
+        metrics: Arc::new(Metrics::new()),
         shutdown,
-    });
+    })
+}
+
+/// Serves on a free port for as long as the test runs.
+pub(super) async fn serve_app(app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let connections = Connections::new(routes::router(app.clone()));
+    let connections = Connections::new(routes::router(Arc::new(app)));
     tokio::spawn(async move { connections.accept_all(&listener).await });
-    (address, app)
+    address
 }
 
 /// Writes a bundle of a tiny checkpoint.
@@ -91,11 +95,23 @@ fn export(bundle: &Path) {
 
 /// The status and the body of the answer to a request on a connection of its own.
 pub(super) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let (head, body) = ask_with(address, method, path, "", body);
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// The head and the body of the answer to a request with these header lines.
+pub(super) fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (String, String) {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -103,8 +119,7 @@ pub(super) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> 
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    (head.to_owned(), body.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,11 +127,7 @@ async fn a_worker_that_panics_costs_one_request() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
     export(&bundle);
-    let (address, app) = start(&bundle).await;
-    let Models::One(model) = &app.models else {
-        unreachable!("one model is served");
-    };
-    timeout(PATIENCE, model.settled()).await.unwrap();
+    let address = start(&bundle).await;
 
     let get = async |path: &'static str| blocking(move || ask(address, "GET", path, "")).await;
     let summarize = async |text: &'static str| {
@@ -159,13 +170,19 @@ impl PrepareModel for PanicsAtFirst {
 async fn a_panic_in_loading_is_told_and_loading_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
-    let (address, app) = start_with(&bundle, Arc::new(PanicsAtFirst)).await;
-    let Models::One(model) = &app.models else {
-        unreachable!("one model is served");
+    let address = start_with(&bundle, Arc::new(PanicsAtFirst)).await;
+    let failed = async {
+        loop {
+            let (status, body) = blocking(move || ask(address, "GET", "/ping", "")).await;
+            assert_eq!(status, 503, "{body}");
+            if body.contains("asked to panic") {
+                return;
+            }
+            assert!(body.contains("being loaded"), "{body}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
-    timeout(PATIENCE, model.settled()).await.unwrap();
-    let (status, body) = blocking(move || ask(address, "GET", "/ping", "")).await;
-    assert!(status == 503 && body.contains("asked to panic"), "{body}");
+    timeout(PATIENCE, failed).await.unwrap();
     export(&bundle);
     let ready = async {
         while blocking(move || ask(address, "GET", "/ping", "")).await.0 != 200 {

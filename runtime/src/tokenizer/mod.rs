@@ -115,6 +115,14 @@ impl Tokenizer {
         Ok(SourceTokens { ids: ids.collect(), truncated })
     }
 
+    /// Tokens of a document of any length, the source prefix and special ones included, and
+    /// whether there are more. No more than `limit` are counted.
+    pub fn count_source(&self, text: &str, limit: usize) -> Result<(usize, bool)> {
+        let texts = [self.source_prefix.as_str(), text];
+        let (tokens, more) = self.guarded(|| pieces::first(&self.pipeline, texts, limit))?;
+        Ok((tokens.len() + self.before.len() + self.after.len(), more))
+    }
+
     /// Text of generated tokens, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.guarded(|| self.pipeline.decode(ids, true))
@@ -210,6 +218,8 @@ mod tests {
         let one = tokenizer(true, 3, &json!({})).unwrap();
         assert_eq!(encode(&one, "a b"), (vec![2, 3, 1], false));
         assert_eq!(encode(&one, "a b c"), (vec![2, 3, 1], true));
+        assert_eq!(one.count_source("a b c d", 9).unwrap(), (5, false));
+        assert_eq!(one.count_source("a b c d", 2).unwrap(), (3, true));
         assert!(tokenizer(true, 1, &json!({})).is_err());
     }
 

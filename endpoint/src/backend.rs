@@ -1,0 +1,67 @@
+//! What the server and its page ask: the models of this process, or endpoints elsewhere.
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request;
+use hyper::header::{HeaderMap, HeaderName};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+use crate::scheduler::Health;
+
+/// Names the model or the endpoint that a request is for.
+const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
+
+/// What comes later.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
+
+/// Answers requests for summaries.
+pub(crate) trait Backend: Send + Sync {
+    /// Whether it can answer.
+    fn health(&self) -> Health;
+
+    /// Fields of `GET /info`: `backend`, `models`. The model that answers by default is first.
+    fn describe(&self) -> Later<'_, Map<String, Value>>;
+
+    /// Answers an invocation.
+    fn invoke(&self, request: Request<Body>) -> Later<'_, Response>;
+
+    /// Counts the tokens of a text for what the headers name, where that can be told.
+    fn count_tokens(
+        &self,
+        headers: HeaderMap,
+        text: String,
+        deadline: Instant,
+    ) -> Later<'_, Option<TokenCount>>;
+
+    /// Requests that wait.
+    fn waiting(&self) -> usize {
+        0
+    }
+
+    /// Takes no more requests; those that were taken are still answered.
+    fn close(&self) {}
+
+    /// Waits for the work to end after [`close`](Self::close). Blocks.
+    fn join(&self) {}
+}
+
+/// How a text fits into what the model reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct TokenCount {
+    /// Tokens of the whole text, special ones included.
+    pub(crate) tokens: usize,
+    /// Whether there are more that were not counted.
+    pub(crate) more: bool,
+    /// Tokens that the model reads at once.
+    pub(crate) window: usize,
+}
+
+/// The model or the endpoint that a request names.
+pub(crate) fn target(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TARGET_MODEL).and_then(|name| name.to_str().ok())
+}

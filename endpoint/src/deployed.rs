@@ -1,0 +1,216 @@
+//! Endpoints elsewhere, which the page asks in place of a model of this process.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Request, StatusCode};
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::backend::{Backend, Later, TokenCount, target};
+use crate::body;
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::media::{self, Format};
+use crate::models::BoxError;
+use crate::off_sockets::{self, Stop};
+use crate::path_name::is_endpoint_name;
+use crate::scheduler::Health;
+
+/// Calls under way at a time.
+const MAX_CALLS: usize = 16;
+/// Pieces of an answer that wait for a slow client.
+const PIECES: usize = 16;
+
+/// Endpoints of an account. All calls block.
+pub trait Endpoints: Send + Sync {
+    /// Names of the endpoints that can be asked, the one that answers by default first, and why
+    /// there may be others.
+    fn names(&self) -> (Vec<String>, Option<String>);
+
+    /// Passes a body of JSON on. Hands each piece of the answer, with the content type of all of it,
+    /// to `piece`, which says whether somebody still waits.
+    ///
+    /// # Errors
+    /// What the endpoint, or the way to it, says against the call.
+    fn invoke(
+        &self,
+        call: &EndpointCall,
+        piece: &mut dyn FnMut(&str, &[u8]) -> bool,
+    ) -> Result<(), EndpointError>;
+}
+
+/// A call of an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointCall {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// A JSON object with `inputs` and `parameters`.
+    pub body: Bytes,
+    /// Whether the answer shall be events, token by token.
+    pub stream: bool,
+}
+
+/// Why a call got no answer.
+#[derive(Debug)]
+pub struct EndpointError {
+    /// The status of the container, where it was reached.
+    pub status: Option<u16>,
+    /// One sentence.
+    pub message: String,
+}
+
+impl From<EndpointError> for ApiError {
+    fn from(error: EndpointError) -> Self {
+        let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.filter(|status| status.is_client_error() || status.is_server_error());
+        Self::Endpoint { status: status.unwrap_or(StatusCode::BAD_GATEWAY), message: error.message }
+    }
+}
+
+/// The backend of a server that passes requests on.
+pub(crate) struct Deployed {
+    context: Arc<Context>,
+    endpoints: Arc<dyn Endpoints>,
+    calls: Arc<Semaphore>,
+}
+
+impl Deployed {
+    pub(crate) fn new(context: Arc<Context>, endpoints: Arc<dyn Endpoints>) -> Self {
+        Self { context, endpoints, calls: Arc::new(Semaphore::new(MAX_CALLS)) }
+    }
+
+    async fn names(&self, deadline: Instant) -> Result<(Vec<String>, Option<String>), ApiError> {
+        let endpoints = self.endpoints.clone();
+        off_sockets::run(0, deadline, move |_: &Stop| Ok(endpoints.names())).await
+    }
+
+    /// The endpoint that a request is for.
+    async fn target(&self, headers: &HeaderMap, deadline: Instant) -> Result<String, ApiError> {
+        match target(headers) {
+            Some(name) if is_endpoint_name(name) => Ok(name.to_owned()),
+            Some(name) => Err(ApiError::NoSuchModel(name.into())),
+            None => {
+                let (names, problem) = self.names(deadline).await?;
+                let none = || problem.unwrap_or_else(|| "no endpoint is in service".into());
+                names.into_iter().next().ok_or_else(|| ApiError::NotReady(none()))
+            }
+        }
+    }
+
+    async fn call(&self, request: Request<Body>) -> Result<Response, ApiError> {
+        let deadline = self.context.deadline();
+        let (parts, body) = request.into_parts();
+        let mut charge = self.context.in_flight.open();
+        let limit = self.context.settings.contract.max_body;
+        let body = body::read(body, limit, deadline, &mut charge).await?;
+        if media::sent(&parts.headers)? != Format::Json {
+            return Err(ApiError::BadRequest("endpoints are asked in application/json".into()));
+        }
+        let stream = media::accepted(&parts.headers, Format::Json)? == Format::EventStream;
+        let endpoint = self.target(&parts.headers, deadline).await?;
+        let turn = self.calls.clone().try_acquire_owned().map_err(|_| ApiError::TooManyClients)?;
+        let call = EndpointCall { endpoint, body, stream };
+        let endpoints = self.endpoints.clone();
+        let (pieces, mut answer) = channel(PIECES);
+        let run = move || {
+            pass_on(&*endpoints, &call, &pieces);
+            drop((turn, charge));
+        };
+        std::thread::Builder::new()
+            .name("endpoint-call".into())
+            .spawn(run)
+            .map_err(|_| ApiError::WorkerFailed)?;
+        // What fails before the first piece can still be told by the status code.
+        match self.context.before(deadline, answer.recv()).await? {
+            Some(Piece::Head(content_type)) => Ok(response(&content_type, answer)),
+            Some(Piece::Failed(error)) => Err(error),
+            Some(Piece::Bytes(_)) | None => Err(ApiError::WorkerFailed),
+        }
+    }
+}
+
+impl Backend for Deployed {
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+
+    fn describe(&self) -> Later<'_, Map<String, Value>> {
+        Box::pin(async move {
+            let (names, problem) = self.names(self.context.deadline()).await?;
+            let models = names.iter().map(|name| json!({"name": name, "ready": true})).collect();
+            Ok(Map::from_iter([
+                ("backend".to_owned(), "deployed".into()),
+                ("models".into(), models),
+                ("problem".into(), problem.into()),
+            ]))
+        })
+    }
+
+    fn invoke(&self, request: Request<Body>) -> Later<'_, Response> {
+        Box::pin(self.call(request))
+    }
+
+    fn count_tokens(
+        &self,
+        _headers: HeaderMap,
+        _text: String,
+        _deadline: Instant,
+    ) -> Later<'_, Option<TokenCount>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A piece of an answer.
+enum Piece {
+    /// The content type of what follows.
+    Head(String),
+    Bytes(Bytes),
+    Failed(ApiError),
+}
+
+/// Makes a call, and sends on what comes. Blocks.
+fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &Sender<Piece>) {
+    let mut started = false;
+    let send = |piece| pieces.blocking_send(piece).is_ok();
+    let result = endpoints.invoke(call, &mut |content_type, bytes| {
+        let has_head = std::mem::replace(&mut started, true);
+        (has_head || send(Piece::Head(content_type.to_owned())))
+            && send(Piece::Bytes(Bytes::copy_from_slice(bytes)))
+    });
+    if let Err(error) = result {
+        send(Piece::Failed(error.into()));
+    }
+}
+
+fn response(content_type: &str, answer: Receiver<Piece>) -> Response {
+    use tokio_stream::StreamExt;
+    let format = Format::of(content_type.split(';').next().unwrap_or_default());
+    let is_events = format == Some(Format::EventStream);
+    let pieces = ReceiverStream::new(answer).map(move |piece| match piece {
+        Piece::Head(_) => Ok(Bytes::new()),
+        Piece::Bytes(bytes) => Ok(bytes),
+        // Text has no place for an error: the connection breaks off.
+        Piece::Failed(error) if is_events => {
+            Ok(format!("event: error\ndata: {}\n\n", error.body()).into())
+        }
+        Piece::Failed(error) => Err(io::Error::other(error.to_string())),
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    // What an endpoint answers is data, never a page.
+    let content_type = format.map_or("application/octet-stream", Format::content_type);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}

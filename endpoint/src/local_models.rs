@@ -1,0 +1,142 @@
+//! The models of this process: one, or many that come and go.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request;
+use hyper::header::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use crate::backend::{Backend, Later, TokenCount, target};
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::invoke::invoke;
+use crate::models::{Model, Registry};
+use crate::off_sockets::{self, Stop};
+use crate::scheduler::Health;
+
+/// Tokens of a text that are counted at most.
+const MAX_COUNTED: usize = 1 << 18;
+
+/// The models of this process.
+pub(crate) struct LocalModels {
+    context: Arc<Context>,
+    models: Models,
+}
+
+/// One model, or many.
+pub(crate) enum Models {
+    /// The one in the model folder.
+    One(Arc<Model>),
+    /// Those that were loaded through `/models`.
+    Many(Arc<Registry>),
+}
+
+impl LocalModels {
+    pub(crate) fn new(context: Arc<Context>, models: Models) -> Self {
+        Self { context, models }
+    }
+
+    /// Every model that is loaded or being loaded.
+    fn all(&self) -> Vec<Arc<Model>> {
+        match &self.models {
+            Models::One(model) => vec![model.clone()],
+            Models::Many(registry) => registry.all(),
+        }
+    }
+
+    /// The model that a request is for.
+    async fn target(&self, headers: &HeaderMap) -> Result<Arc<Model>, ApiError> {
+        let registry = match &self.models {
+            Models::One(model) => return Ok(model.clone()),
+            Models::Many(registry) => registry,
+        };
+        let Some(name) = target(headers).map(str::to_owned) else {
+            return Err(ApiError::BadRequest(
+                "this server has many models: POST /models/NAME/invoke, or name one in \
+                 X-Amzn-SageMaker-Target-Model"
+                    .into(),
+            ));
+        };
+        let (loading, deadline) = (registry.clone(), self.context.deadline());
+        let find = move |_: &Stop| loading.find_or_load(&name);
+        let model = off_sockets::run(0, deadline, find).await?;
+        self.context.before(deadline, registry.settled(model)).await?
+    }
+}
+
+impl Backend for LocalModels {
+    fn health(&self) -> Health {
+        match &self.models {
+            Models::One(model) => model.health(),
+            // Models come and go; the server itself is ready for them.
+            Models::Many(_) => Health::Ready,
+        }
+    }
+
+    fn describe(&self) -> Later<'_, Map<String, Value>> {
+        let models = self.all().iter().map(|model| describe(model)).collect();
+        let fields = [("backend".to_owned(), "local".into()), ("models".into(), models)];
+        Box::pin(async { Ok(Map::from_iter(fields)) })
+    }
+
+    fn invoke(&self, request: Request<Body>) -> Later<'_, Response> {
+        Box::pin(async move {
+            let model = self.target(request.headers()).await?;
+            invoke(&self.context, &model, request).await
+        })
+    }
+
+    fn count_tokens(
+        &self,
+        headers: HeaderMap,
+        text: String,
+        deadline: Instant,
+    ) -> Later<'_, Option<TokenCount>> {
+        Box::pin(async move {
+            let model = self.target(&headers).await?;
+            let loaded = self.context.before(deadline, model.loaded()).await??;
+            let count = move |_: &Stop| {
+                let Some(tokenizer) = loaded.tokenizer() else {
+                    return Ok(None);
+                };
+                let (tokens, more) = tokenizer.count_source(&text, MAX_COUNTED)?;
+                let window = loaded.manifest.max_source_tokens;
+                Ok(Some(TokenCount { tokens, more, window }))
+            };
+            // Tokenizing is slow work: counts wait for each other.
+            off_sockets::run(usize::MAX, deadline, count).await
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        self.all().iter().map(|model| model.waiting()).sum()
+    }
+
+    fn close(&self) {
+        self.all().iter().for_each(|model| model.close());
+    }
+
+    fn join(&self) {
+        self.all().iter().for_each(|model| model.join());
+    }
+}
+
+/// What the page needs to know of a model.
+fn describe(model: &Model) -> Value {
+    match model.describe() {
+        None => json!({"name": model.name(), "ready": false}),
+        Some(loaded) => json!({
+            "name": model.name(),
+            "folder": model.folder(),
+            "ready": model.health() == Health::Ready,
+            "source": loaded.manifest.source.name,
+            "architecture": loaded.manifest.architecture,
+            "precision": loaded.manifest.precision.name(),
+            "max_source_tokens": loaded.manifest.max_source_tokens,
+            "generation_defaults": loaded.settings.defaults(),
+        }),
+    }
+}

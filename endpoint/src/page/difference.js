@@ -1,0 +1,46 @@
+/** What is different between two texts, by words. */
+
+/** Words of a text, each with the blanks behind it. */
+const split = (text) => text.match(/\S+\s*/g) ?? [];
+
+/**
+ * The way from one text to another: [{kind: "same" | "removed" | "added", text}], by a longest
+ * common subsequence of words.
+ */
+export function difference(before, after) {
+  const [a, b] = [split(before), split(after)];
+  const [as, bs] = [a.map((word) => word.trim()), b.map((word) => word.trim())];
+  // lengths[i][j]: words that a from i and b from j have in common.
+  const lengths = Array.from({ length: a.length + 1 }, () => new Uint32Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i -= 1) {
+    for (let j = b.length - 1; j >= 0; j -= 1) {
+      lengths[i][j] = as[i] === bs[j]
+        ? lengths[i + 1][j + 1] + 1
+        : Math.max(lengths[i + 1][j], lengths[i][j + 1]);
+    }
+  }
+  const parts = [];
+  const add = (kind, text) => {
+    const last = parts.at(-1);
+    if (last?.kind === kind) {
+      last.text += text;
+    } else {
+      parts.push({ kind, text });
+    }
+  };
+  let [i, j] = [0, 0];
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && as[i] === bs[j]) {
+      add("same", b[j]);
+      i += 1;
+      j += 1;
+    } else if (j === b.length || (i < a.length && lengths[i + 1][j] >= lengths[i][j + 1])) {
+      add("removed", a[i]);
+      i += 1;
+    } else {
+      add("added", b[j]);
+      j += 1;
+    }
+  }
+  return parts;
+}

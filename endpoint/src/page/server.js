@@ -1,0 +1,146 @@
+/** What the page asks the server. Every failure is an Error whose message a person understands. */
+
+import { readEvents } from "./events.js";
+
+const TARGET = "X-Amzn-SageMaker-Target-Model";
+const GONE = "The server does not answer any more. " +
+  "Start it again where you started it, and this page goes on.";
+
+/** The key of a server that asks for one, as long as the page is open. */
+let key = null;
+
+/** The server cannot be reached. */
+export class Gone extends Error {
+  constructor() {
+    super(GONE);
+  }
+}
+
+/** Fetches, with the key where the server asks for one. */
+async function ask(path, options = {}) {
+  for (;;) {
+    const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+    let response;
+    try {
+      response = await fetch(path, { ...options, headers });
+    } catch (error) {
+      throw error.name === "AbortError" ? error : new Gone();
+    }
+    if (response.status !== 401) {
+      return response;
+    }
+    key = window.prompt("This server asks for a key.");
+    if (!key) {
+      return response;
+    }
+  }
+}
+
+async function refusal(response) {
+  const body = await response.json().catch(() => ({}));
+  const failure = new Error(body.message ?? `The server answered with status ${response.status}.`);
+  failure.status = response.status;
+  return failure;
+}
+
+/** The models or endpoints, and what the server can do. */
+export async function describe() {
+  const response = await ask("info");
+  if (!response.ok) {
+    throw await refusal(response);
+  }
+  return response.json();
+}
+
+/** Why the server cannot answer yet, in its own words; null when it can. */
+export async function notReady() {
+  const response = await ask("ping");
+  return response.ok ? null : (await response.json()).message;
+}
+
+const named = (model) => (model ? { [TARGET]: model } : {});
+
+/** How a text fits into the model: {tokens, more, window}, or null where nobody knows. */
+export async function countTokens(model, text, signal) {
+  const headers = { "Content-Type": "text/plain", ...named(model) };
+  const response = await ask("tokens", { method: "POST", headers, body: text, signal });
+  return response.ok ? response.json() : null;
+}
+
+/** The documents in a file: [{title, sections: [{heading, page, text}]}]. */
+export async function readFile(file, signal) {
+  const headers = {
+    "Content-Type": "application/octet-stream",
+    "X-Epitome-File-Name": encodeURIComponent(file.name),
+  };
+  const response = await ask("documents", { method: "POST", headers, body: file, signal });
+  if (!response.ok) {
+    throw await refusal(response);
+  }
+  return (await response.json()).documents;
+}
+
+/** The request that `summarize` sends, for those who show it. */
+export function request(text, parameters) {
+  return { inputs: text, parameters };
+}
+
+/**
+ * A summary. `piece` gets the text as it comes, where it comes in pieces. The time is what the
+ * user waits.
+ */
+export async function summarize({ model, text, parameters, stream, signal }, piece = () => {}) {
+  const start = performance.now();
+  const response = await ask("invocations", {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      Accept: stream ? "text/event-stream" : "application/json",
+      ...named(model),
+    },
+    body: JSON.stringify({ ...request(text, parameters), ...(stream && { stream: true }) }),
+    signal,
+  });
+  if (!response.ok) {
+    throw await refusal(response);
+  }
+  const isEvents = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+  let answer;
+  try {
+    answer = isEvents ? await events(response, piece) : plain(response, await response.json());
+  } catch (error) {
+    throw error instanceof TypeError ? new Gone() : error;
+  }
+  return { ...answer, milliseconds: performance.now() - start };
+}
+
+function plain(response, body) {
+  const answer = Array.isArray(body) ? body[0] : body;
+  const summary = answer?.summary_text ?? answer?.generated_text;
+  if (typeof summary !== "string") {
+    throw new Error("The endpoint answered, but with no summary.");
+  }
+  const tokens = /tokens;desc="(\d+)"/.exec(response.headers.get("Server-Timing") ?? "");
+  return {
+    summary,
+    tokens: tokens ? Number(tokens[1]) : null,
+    truncated: response.headers.has("X-Epitome-Truncated"),
+  };
+}
+
+async function events(response, piece) {
+  let text = "";
+  for await (const { event, data } of readEvents(response.body)) {
+    if (event === "error" || data.error) {
+      throw new Error(data.message ?? data.error);
+    }
+    const summary = data.summary_text ?? data.generated_text;
+    if (typeof summary === "string") {
+      const { generated_tokens: tokens = null, truncated = false } = data.details ?? {};
+      return { summary, tokens, truncated, details: data.details };
+    }
+    text += data.token?.text ?? "";
+    piece(text);
+  }
+  throw new Error("The answer broke off before its end.");
+}

@@ -1,0 +1,180 @@
+/** The settings of one summary: its model, its length, and what generation goes by. */
+
+import { button, make } from "./dom.js";
+
+/** transformers' default, where the model is elsewhere and says nothing of its own. */
+const LENGTH_PENALTY = 1;
+/** What short and long take from and add to the model's own length_penalty. */
+const PENALTY_STEP = 0.5;
+/** With one beam there are no candidates to weigh. */
+const BEAMS_TO_WEIGH = 4;
+
+const LENGTHS = ["short", "medium", "long"];
+const FIELDS = [
+  { name: "length_penalty", label: "length_penalty", step: 0.1 },
+  { name: "num_beams", label: "Beams", step: 1, min: 1, max: 32 },
+  { name: "min_length", label: "Fewest tokens (min_length)", step: 1, min: 0 },
+  { name: "max_length", label: "Most tokens (max_length)", step: 1, min: 1 },
+];
+
+/** What a length asks for, beside the model's own settings. Medium is the model's own. */
+export function parametersOfLength(length, defaults) {
+  if (length === "medium") {
+    return {};
+  }
+  const step = length === "short" ? -PENALTY_STEP : PENALTY_STEP;
+  const penalty = (defaults.length_penalty ?? LENGTH_PENALTY) + step;
+  const parameters = { length_penalty: Number(penalty.toFixed(2)) };
+  if ((defaults.num_beams ?? 1) === 1) {
+    parameters.num_beams = BEAMS_TO_WEIGH;
+  }
+  return parameters;
+}
+
+export class Settings {
+  /** Fills a fieldset; `changed` is called whenever the user changes something. */
+  constructor(fieldset, changed) {
+    this.column = fieldset.dataset.column;
+    this.fieldset = fieldset;
+    this.changed = changed;
+    this.models = [];
+    this.defaults = {};
+    this.touched = new Set();
+    this.#build();
+  }
+
+  #build() {
+    const id = (name) => `${name}-${this.column}`;
+    const letter = this.column.toUpperCase();
+    this.modelSelect = make("select", { id: id("model") });
+    this.modelRow = make("p", { class: "inline", hidden: true },
+      make("label", { for: id("model") }, "Model"), " ", this.modelSelect);
+    this.lengths = make("div", { class: "lengths", role: "radiogroup", "aria-label": "Length" });
+    for (const length of LENGTHS) {
+      const attributes = { type: "radio", name: id("length"), id: id(length), value: length };
+      this.lengths.append(make("span", {},
+        make("input", { ...attributes, checked: length === "medium" }),
+        make("label", { for: id(length) }, length[0].toUpperCase() + length.slice(1))));
+    }
+    this.lengthHint = make("p", { class: "hint" });
+    this.inputs = {};
+    const rows = FIELDS.map(({ name, label, ...limits }) => {
+      const attributes = { type: "number", id: id(name), inputmode: "decimal", ...limits };
+      const input = make("input", attributes);
+      this.inputs[name] = input;
+      return make("div", { class: "field" }, make("label", { for: id(name) }, label), input);
+    });
+    this.reset = button("Back to the model’s own", () => this.#restore(), { hidden: true });
+    this.fieldset.append(
+      make("legend", {}, "Summary ", make("span", { class: "letter" }, letter)),
+      this.modelRow,
+      this.lengths,
+      this.lengthHint,
+      make("details", {}, make("summary", {}, "Settings"), ...rows,
+        make("p", { class: "hint" }, "What you change is sent; the rest is the model’s own."),
+        this.reset),
+    );
+    this.modelSelect.addEventListener("change", () => {
+      this.#takeDefaults();
+      this.changed();
+    });
+    this.lengths.addEventListener("change", () => this.#show());
+    for (const [name, input] of Object.entries(this.inputs)) {
+      input.addEventListener("input", () => {
+        const isOwn = input.value === "" || input.value === String(this.defaults[name] ?? "");
+        this.touched[isOwn ? "delete" : "add"](name);
+        this.#show();
+      });
+    }
+  }
+
+  /** Offers these models; the one at `preferred` is chosen. */
+  offer(models, preferred) {
+    this.models = models;
+    this.modelSelect.replaceChildren(...models.map(({ name }) => new Option(name, name)));
+    this.modelSelect.selectedIndex = Math.min(preferred, models.length - 1);
+    this.modelRow.hidden = models.length < 2;
+    this.#takeDefaults();
+  }
+
+  get model() {
+    return this.models[Math.max(0, this.modelSelect.selectedIndex)];
+  }
+
+  get length() {
+    return this.lengths.querySelector(":checked").value;
+  }
+
+  /** The parameters to send: the length's, and over them what was touched. */
+  get parameters() {
+    const parameters = parametersOfLength(this.length, this.defaults);
+    for (const name of this.touched) {
+      parameters[name] = Number(this.inputs[name].value);
+    }
+    return parameters;
+  }
+
+  /** Beams of the search; null where the model is elsewhere and says nothing. */
+  get beams() {
+    return this.parameters.num_beams ?? this.defaults.num_beams ?? (this.isKnown ? 1 : null);
+  }
+
+  /** Whether the model's own settings are known. */
+  get isKnown() {
+    return this.model?.generation_defaults !== undefined;
+  }
+
+  /** Takes settings of an earlier summary. */
+  restore({ model, length, touched }) {
+    const index = this.models.findIndex(({ name }) => name === model);
+    if (index >= 0) {
+      this.modelSelect.selectedIndex = index;
+    }
+    this.#takeDefaults();
+    const known = LENGTHS.includes(length) ? length : "medium";
+    this.lengths.querySelector(`[value="${known}"]`).checked = true;
+    for (const [name, value] of Object.entries(touched ?? {})) {
+      if (this.inputs[name]) {
+        this.inputs[name].value = value;
+        this.touched.add(name);
+      }
+    }
+    this.#show(false);
+  }
+
+  /** What `restore` takes. */
+  save() {
+    const values = [...this.touched].map((name) => [name, this.inputs[name].value]);
+    const touched = Object.fromEntries(values);
+    return { model: this.model?.name, length: this.length, touched };
+  }
+
+  #takeDefaults() {
+    this.defaults = this.model?.generation_defaults ?? {};
+    this.#restore(false);
+  }
+
+  #restore(tell = true) {
+    this.touched.clear();
+    for (const [name, input] of Object.entries(this.inputs)) {
+      input.value = this.defaults[name] ?? "";
+      input.placeholder = "model’s own";
+    }
+    this.#show(tell);
+  }
+
+  #show(tell = true) {
+    const sent = Object.entries(parametersOfLength(this.length, this.defaults))
+      .filter(([name]) => !this.touched.has(name));
+    this.lengthHint.textContent = this.length === "medium"
+      ? "As the model was trained."
+      : `Asks for ${sent.map(([name, value]) => `${name} ${value}`).join(", ") || "nothing more"}.`;
+    this.reset.hidden = this.touched.size === 0;
+    for (const [name, input] of Object.entries(this.inputs)) {
+      input.classList.toggle("touched", this.touched.has(name));
+    }
+    if (tell) {
+      this.changed();
+    }
+  }
+}
