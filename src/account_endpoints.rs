@@ -71,9 +71,7 @@ impl Endpoints for AccountEndpoints {
             })
         };
         result.map_err(|error| match error {
-            Error::Model { status, message, .. } => {
-                EndpointError { status: Some(status), message }
-            }
+            Error::Model { status, message, .. } => EndpointError { status: Some(status), message },
             error => failed(error.to_string()),
         })
     }

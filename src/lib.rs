@@ -1,6 +1,8 @@
 //! The command line of epitome. The binary and other programs that offer it call [`main`].
 
 #[cfg(feature = "aws")]
+mod account_endpoints;
+#[cfg(feature = "aws")]
 mod aws;
 mod browser;
 mod commands;
@@ -16,8 +18,6 @@ mod model_choice;
 mod model_folder;
 mod output;
 mod progress;
-#[cfg(feature = "aws")]
-mod account_endpoints;
 #[cfg(feature = "aws")]
 mod s3_source;
 #[cfg(feature = "aws")]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use epitome_documents::isolated::Extractor;
+
 use crate::backend::Backend;
 use crate::context::Context;
-use crate::documents::ReadDocument;
 use crate::models::Registry;
 
 /// The server's state.
@@ -15,5 +16,5 @@ pub(crate) struct App {
     /// The models that come and go through `/models`, where they do.
     pub(crate) registry: Option<Arc<Registry>>,
     /// Reads files that the page sends, where it can.
-    pub(crate) documents: Option<Arc<dyn ReadDocument>>,
+    pub(crate) documents: Option<Extractor>,
 }

@@ -10,8 +10,8 @@ use epitome_runtime::Summary;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::context::Context;
 use crate::body;
+use crate::context::Context;
 use crate::contract::{self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules};
 use crate::error::ApiError;
 use crate::in_flight::Charge;
@@ -40,7 +40,8 @@ pub(crate) async fn invoke(
     let received = Instant::now();
     let (parts, body) = request.into_parts();
     let attributes = parts.headers.get(CUSTOM_ATTRIBUTES).cloned();
-    let call = Call { context, model, headers: parts.headers, received, deadline: context.deadline() };
+    let call =
+        Call { context, model, headers: parts.headers, received, deadline: context.deadline() };
     let mut response = call.answer(body).await.unwrap_or_else(IntoResponse::into_response);
     if let Some(attributes) = attributes {
         response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);

@@ -61,7 +61,6 @@ mod text;
 mod tokens;
 
 pub use deployed::{EndpointCall, EndpointError, Endpoints};
-pub use documents::{DocumentText, ReadDocument, SectionText};
 pub use listener::{ServeError, is_supervised};
 pub use media::Format;
 pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};

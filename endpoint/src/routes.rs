@@ -89,7 +89,8 @@ async fn execution_parameters(State(app): State<Arc<App>>) -> Json {
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], app.context.metrics.render(app.backend.waiting())).into_response()
+    ([(CONTENT_TYPE, content_type)], app.context.metrics.render(app.backend.waiting()))
+        .into_response()
 }
 
 /// What the page needs to know.

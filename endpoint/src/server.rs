@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use epitome_documents::isolated::Extractor;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -12,7 +13,6 @@ use crate::backend::Backend;
 use crate::connections::Connections;
 use crate::context::{Context, Shutdown};
 use crate::deployed::{Deployed, Endpoints};
-use crate::documents::ReadDocument;
 use crate::in_flight::Budget;
 use crate::listener::{ServeError, listen};
 use crate::local_models::{LocalModels, Models};
@@ -22,7 +22,7 @@ use crate::models::{
 };
 use crate::settings::{ServerSettings, Settings};
 use crate::signals::StopSignal;
-use crate::{allocator, off_sockets, routes};
+use crate::{allocator, documents, off_sockets, routes};
 
 /// Threads that read and write sockets: more would only take processors from the model.
 const SOCKET_THREADS: usize = 2;
@@ -44,7 +44,7 @@ pub enum Source {
 pub struct Server {
     settings: Settings,
     source: Source,
-    documents: Option<Arc<dyn ReadDocument>>,
+    documents: Option<Extractor>,
     listening: Box<dyn FnOnce(SocketAddr)>,
 }
 
@@ -56,8 +56,8 @@ impl Server {
 
     /// Reads files that the page sends.
     #[must_use]
-    pub fn with_documents(mut self, reader: Arc<dyn ReadDocument>) -> Self {
-        self.documents = Some(reader);
+    pub fn with_documents(mut self, extractor: Extractor) -> Self {
+        self.documents = Some(documents::bounded(extractor));
         self
     }
 
@@ -138,7 +138,7 @@ async fn run(server: Server) -> Result<(), ServeError> {
 fn app(
     settings: Settings,
     source: Source,
-    documents: Option<Arc<dyn ReadDocument>>,
+    documents: Option<Extractor>,
     shutdown: Shutdown,
 ) -> App {
     let in_flight = settings.contract.in_flight.unwrap_or_else(|| {

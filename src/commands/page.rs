@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use epitome_documents::isolated::Extractor;
 use epitome_endpoint::logging::{self, Level};
 use epitome_endpoint::settings::{
     ContractSettings, SchedulingSettings, ServerSettings, Settings, Task,
@@ -61,6 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let source = source(arguments)?;
     let opens = !arguments.no_browser;
     Server::new(settings(arguments), source)
+        .with_documents(Extractor::of_this_program()?)
         .when_listening(move |address| {
             let url = format!("http://{address}/");
             let opened = opens && browser::open(&url);

@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+#[cfg(feature = "documents")]
+use epitome_documents::isolated::Extractor;
 use epitome_endpoint::key::Key;
 use epitome_endpoint::logging::{self, Level};
 use epitome_endpoint::settings::{
@@ -266,7 +268,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.supervise {
         supervise(&settings)?;
     }
-    Ok(Server::new(settings, Source::Model(Arc::new(ModelFolder))).run()?)
+    let server = Server::new(settings, Source::Model(Arc::new(ModelFolder)));
+    // The image reads no files.
+    #[cfg(feature = "documents")]
+    let server = server.with_documents(Extractor::of_this_program()?);
+    Ok(server.run()?)
 }
 
 /// Runs the server in another process and ends with it; returns where this is that process.

@@ -40,8 +40,9 @@ const columns = () => (isComparing() ? COLUMNS : ["a"]);
 const target = (model) =>
   (server.backend === "deployed" || server.models.length > 1 ? model?.name : null);
 
+/** Marks the summaries that do not answer what is asked for now. */
 function markStale() {
-  COLUMNS.forEach((column) => results[column].markStale(true));
+  COLUMNS.forEach((column) => results[column].compareWith(question(column)));
 }
 
 /** Waits for the server's model, and shows what it is. */
@@ -147,6 +148,9 @@ function question(column) {
   const { model, parameters } = settings[column];
   if (readsParts()) {
     parameters.long = "parts";
+    if (settings[column].length !== "medium") {
+      parameters.length = settings[column].length;
+    }
   }
   return {
     backend: server.backend, model, parameters, several: server.models.length > 1,
@@ -201,8 +205,8 @@ async function measurePenalties(signal) {
   const { model, beams } = settings.a;
   const { length_penalty: _, ...parameters } = question("a").parameters;
   showResults();
-  say(await measure(
-    { model: target(model), text: source.text, parameters, beams, signal }, say));
+  await measure({ model: target(model), text: source.text, parameters, beams, signal }, say);
+  say("Measured.");
 }
 
 function remember() {
@@ -244,6 +248,7 @@ function recall(entry) {
     const asked = { ...question(column), parameters };
     results[column].show(result, asked);
   }
+  markStale();
   compare(results.a, results.b);
   say(`From ${new Date(entry.time).toLocaleString()}.` +
     (entry.cut ? " Of its text only the beginning was kept." : ""));

@@ -29,7 +29,6 @@ export async function measure({ model, text, parameters, beams, signal }, say) {
     }
     draw(points.filter(({ times }) => times.length), beams);
   }
-  return find("chart-words").textContent;
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];

@@ -62,7 +62,7 @@ export class Result {
       ["Asked for", parametersInWords(asked.parameters)],
     ];
     if (result.read) {
-      facts.push(["Read", result.read]);
+      facts.push(["Read", readInWords(result.read)]);
     }
     this.facts.replaceChildren(...facts.flatMap(([name, value]) =>
       [make("dt", {}, name), make("dd", {}, value)]));
@@ -83,8 +83,13 @@ export class Result {
     }
   }
 
-  markStale(isStale) {
-    const marked = isStale && this.shown !== null;
+  /** Marks a summary of something else than what is asked for now. */
+  compareWith(asked) {
+    const made = ({ text, parameters, model }) => JSON.stringify([text, parameters, model?.name]);
+    this.markStale(this.shown !== null && made(this.shown.asked) !== made(asked));
+  }
+
+  markStale(marked) {
     this.article.classList.toggle("stale", marked);
     this.stale.hidden = !marked;
   }
@@ -109,6 +114,11 @@ export class Result {
 function lengthOf({ tokens, summary }) {
   const words = plural(countWords(summary), "word");
   return tokens === null ? words : `${plural(tokens, "token")}, ${words}`;
+}
+
+function readInWords({ words, words_read: read, parts }) {
+  const all = `${read.toLocaleString("en")} of ${plural(words, "word")}`;
+  return parts > 1 ? `${all} in ${plural(parts, "part")}` : all;
 }
 
 function parametersInWords(parameters) {

@@ -125,7 +125,14 @@ function plain(response, body) {
     summary,
     tokens: tokens ? Number(tokens[1]) : null,
     truncated: response.headers.has("X-Epitome-Truncated"),
+    read: readHeader(response.headers.get("X-Epitome-Read")),
   };
+}
+
+/** What was read of a long text: {words, words_read, parts}. */
+function readHeader(header) {
+  const pairs = (header ?? "").split(",").map((pair) => pair.trim().split("="));
+  return header ? Object.fromEntries(pairs.map(([name, value]) => [name, Number(value)])) : undefined;
 }
 
 async function events(response, piece) {
@@ -136,8 +143,8 @@ async function events(response, piece) {
     }
     const summary = data.summary_text ?? data.generated_text;
     if (typeof summary === "string") {
-      const { generated_tokens: tokens = null, truncated = false } = data.details ?? {};
-      return { summary, tokens, truncated, details: data.details };
+      const { generated_tokens: tokens = null, truncated = false, read } = data.details ?? {};
+      return { summary, tokens, truncated, read };
     }
     text += data.token?.text ?? "";
     piece(text);

@@ -13,8 +13,8 @@ const LENGTHS = ["short", "medium", "long"];
 const FIELDS = [
   { name: "length_penalty", label: "length_penalty", step: 0.1 },
   { name: "num_beams", label: "Beams", step: 1, min: 1, max: 32 },
-  { name: "min_length", label: "Fewest tokens (min_length)", step: 1, min: 0 },
-  { name: "max_length", label: "Most tokens (max_length)", step: 1, min: 1 },
+  { name: "min_length", label: "Fewest tokens", step: 1, min: 0 },
+  { name: "max_length", label: "Most tokens", step: 1, min: 1 },
 ];
 
 /** What a length asks for, beside the model's own settings. Medium is the model's own. */
@@ -70,7 +70,8 @@ export class Settings {
       this.modelRow,
       this.lengths,
       this.lengthHint,
-      make("details", {}, make("summary", {}, "Settings"), ...rows,
+      make("details", {}, make("summary", {}, "Settings"),
+        make("div", { class: "fields" }, ...rows),
         make("p", { class: "hint" }, "What you change is sent; the rest is the model’s own."),
         this.reset),
     );
@@ -79,10 +80,11 @@ export class Settings {
       this.changed();
     });
     this.lengths.addEventListener("change", () => this.#show());
+    // A field that was emptied shows the model's own again.
+    this.fieldset.addEventListener("change", () => this.#show(false));
     for (const [name, input] of Object.entries(this.inputs)) {
       input.addEventListener("input", () => {
-        const isOwn = input.value === "" || input.value === String(this.defaults[name] ?? "");
-        this.touched[isOwn ? "delete" : "add"](name);
+        this.touched[input.value === "" ? "delete" : "add"](name);
         this.#show();
       });
     }
@@ -156,22 +158,23 @@ export class Settings {
 
   #restore(tell = true) {
     this.touched.clear();
-    for (const [name, input] of Object.entries(this.inputs)) {
-      input.value = this.defaults[name] ?? "";
-      input.placeholder = "model’s own";
-    }
     this.#show(tell);
   }
 
   #show(tell = true) {
-    const sent = Object.entries(parametersOfLength(this.length, this.defaults))
-      .filter(([name]) => !this.touched.has(name));
+    const asked = parametersOfLength(this.length, this.defaults);
+    const sent = Object.entries(asked).filter(([name]) => !this.touched.has(name));
     this.lengthHint.textContent = this.length === "medium"
-      ? "As the model was trained."
+      ? "The model’s own settings."
       : `Asks for ${sent.map(([name, value]) => `${name} ${value}`).join(", ") || "nothing more"}.`;
     this.reset.hidden = this.touched.size === 0;
     for (const [name, input] of Object.entries(this.inputs)) {
-      input.classList.toggle("touched", this.touched.has(name));
+      const isTouched = this.touched.has(name);
+      input.classList.toggle("touched", isTouched);
+      if (!isTouched && input !== document.activeElement) {
+        input.value = asked[name] ?? this.defaults[name] ?? "";
+        input.placeholder = "model’s own";
+      }
     }
     if (tell) {
       this.changed();

@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 use super::tests::{ask, ask_with, blocking, context, serve_app};
 use super::*;
 use crate::deployed::{EndpointCall, EndpointError};
-use crate::documents::{DocumentText, SectionText};
-use crate::models::BoxError;
 
 /// Echoes the body; fails at the endpoint `broken`, at once or in the middle.
 #[derive(Default)]
@@ -50,28 +48,14 @@ impl Endpoints for Echo {
     }
 }
 
-/// The text of a file is its bytes.
-struct Utf8;
-
-impl ReadDocument for Utf8 {
-    fn read(
-        &self,
-        file: &[u8],
-        name: Option<&str>,
-        _time: Duration,
-    ) -> Result<Vec<DocumentText>, BoxError> {
-        let text = std::str::from_utf8(file)?.to_owned();
-        let sections = vec![SectionText { text, ..Default::default() }];
-        Ok(vec![DocumentText { title: name.map(str::to_owned), sections }])
-    }
-}
-
 fn app(echo: &Arc<Echo>) -> App {
     let mut settings = Settings::default();
     settings.contract.max_body = 100;
     let context = context(settings);
+    // Plain text is read in this process.
+    let extractor = Extractor::new("/nowhere", Vec::new());
     let backend = Arc::new(Deployed::new(context.clone(), echo.clone()));
-    App { context, backend, registry: None, documents: Some(Arc::new(Utf8)) }
+    App { context, backend, registry: None, documents: Some(extractor) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +101,10 @@ async fn what_the_page_asks_besides() {
     let get = |path: &'static str| blocking(move || ask(address, "GET", path, ""));
     let (status, info) = get("/info").await;
     let info: Value = serde_json::from_str(&info).unwrap();
-    assert_eq!((status, &info["backend"], &info["documents"]), (200, &json!("deployed"), &true.into()));
+    assert_eq!(
+        (status, &info["backend"], &info["documents"]),
+        (200, &json!("deployed"), &true.into())
+    );
     assert_eq!(info["models"][1]["name"], "old");
     assert_eq!(get("/models").await.0, 404);
 
@@ -127,12 +114,11 @@ async fn what_the_page_asks_besides() {
     let upload = |headers: &'static str, body: &'static str| {
         blocking(move || ask_with(address, "POST", "/documents", headers, body))
     };
-    let (_, document) = upload("X-Epitome-File-Name: a%20b.txt\r\n", "The text.").await;
+    let (_, document) = upload("", "The text.").await;
     let document: Value = serde_json::from_str(&document).unwrap();
-    assert_eq!(document["documents"][0]["title"], "a b.txt");
     assert_eq!(document["documents"][0]["sections"][0]["text"], "The text.");
-    let (head, body) = upload("", "").await;
-    assert!(head.starts_with("HTTP/1.1 422 ") && body.contains("no text"), "{head} {body}");
+    let (head, body) = upload("X-Epitome-File-Name: a%20b.txt\r\n", "").await;
+    assert!(head.starts_with("HTTP/1.1 422 ") && body.contains("'a b.txt' is empty"), "{body}");
     let (head, _) = upload("Origin: https://evil.example\r\n", "a").await;
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     let long = "a".repeat(101);
