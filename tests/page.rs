@@ -21,8 +21,10 @@ struct Page {
 impl Page {
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
-            .args(["page", "--no-browser"])
+            .args(["page", "--no-browser", "--port", "0"])
             .args(arguments)
+            .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
+            .env("AWS_REGION", "us-east-1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

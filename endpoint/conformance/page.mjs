@@ -7,6 +7,8 @@
 //     node endpoint/conformance/page.mjs http://127.0.0.1:8081/ fixtures/articles/gpsbabel.txt \
 //         SCREENSHOTS
 //
+// The picture in the README is the `picture.png` of fixtures/articles/enigma.txt.
+//
 // It fails where the page asks another host for anything, scrolls sideways, breaks its own
 // Content-Security-Policy, or writes an error to the console.
 
@@ -125,6 +127,13 @@ async function drive(browser, screen) {
   assert.ok(await text("#difference-text"));
   await visit.look("compare");
   await page.click("fieldset[data-column=b] details button");
+  await page.click("fieldset[data-column=b] details summary");
+  if (screen.name === "desktop") {
+    await page.click("#summarize");
+    await visit.says("Done in");
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: join(folder, "picture.png") });
+  }
   assert.equal(await page.isVisible("fieldset[data-column=b] details button"), false);
 
   // The same twice: said, and not drawn as an effect.

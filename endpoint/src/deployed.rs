@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
@@ -19,9 +20,8 @@ use crate::body;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::media::{self, Format};
-use crate::models::BoxError;
 use crate::off_sockets::{self, Stop};
-use crate::path_name::is_endpoint_name;
+use crate::path_name::{EndpointName, is_endpoint_name};
 use crate::scheduler::Health;
 
 /// Calls under way at a time.
@@ -93,8 +93,11 @@ impl Deployed {
     }
 
     /// The endpoint that a request is for.
-    async fn target(&self, headers: &HeaderMap, deadline: Instant) -> Result<String, ApiError> {
-        match target(headers) {
+    async fn target(&self, parts: &Parts, deadline: Instant) -> Result<String, ApiError> {
+        if let Some(EndpointName(name)) = parts.extensions.get() {
+            return Ok(name.clone());
+        }
+        match target(&parts.headers) {
             Some(name) if is_endpoint_name(name) => Ok(name.to_owned()),
             Some(name) => Err(ApiError::NoSuchModel(name.into())),
             None => {
@@ -115,7 +118,7 @@ impl Deployed {
             return Err(ApiError::BadRequest("endpoints are asked in application/json".into()));
         }
         let stream = media::accepted(&parts.headers, Format::Json)? == Format::EventStream;
-        let endpoint = self.target(&parts.headers, deadline).await?;
+        let endpoint = self.target(&parts, deadline).await?;
         let turn = self.calls.clone().try_acquire_owned().map_err(|_| ApiError::TooManyClients)?;
         let call = EndpointCall { endpoint, body, stream };
         let endpoints = self.endpoints.clone();
@@ -145,12 +148,12 @@ impl Backend for Deployed {
     fn describe(&self) -> Later<'_, Map<String, Value>> {
         Box::pin(async move {
             let (names, problem) = self.names(self.context.deadline()).await?;
-            let models = names.iter().map(|name| json!({"name": name, "ready": true})).collect();
-            Ok(Map::from_iter([
-                ("backend".to_owned(), "deployed".into()),
-                ("models".into(), models),
-                ("problem".into(), problem.into()),
-            ]))
+            let models = names.iter().map(|name| json!({"name": name, "ready": true}));
+            let mut fields = Map::new();
+            fields.insert("backend".into(), "deployed".into());
+            fields.insert("models".into(), models.collect());
+            fields.insert("problem".into(), problem.into());
+            Ok(fields)
         })
     }
 
@@ -164,7 +167,7 @@ impl Backend for Deployed {
         _text: String,
         _deadline: Instant,
     ) -> Later<'_, Option<TokenCount>> {
-        Box::pin(async { Ok(None) })
+        Box::pin(std::future::ready(Ok(None)))
     }
 }
 

@@ -9,7 +9,6 @@ use epitome_documents::Options;
 use epitome_documents::isolated::Extractor;
 use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HeaderName};
-
 use serde_json::json;
 
 use crate::app::App;

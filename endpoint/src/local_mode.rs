@@ -16,7 +16,7 @@ use tokio_stream::StreamExt;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::path_name::{MAX_ENDPOINT_NAME, Name, is_endpoint_name};
+use crate::path_name::{EndpointName, MAX_ENDPOINT_NAME, Name, is_endpoint_name};
 
 /// The error's class, which SDKs read.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -73,15 +73,17 @@ pub(crate) async fn invocations_response_stream(
 async fn answer(
     app: &Arc<App>,
     name: Result<Name, ApiError>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response, Response> {
-    if !name.is_ok_and(|Name(name)| is_endpoint_name(&name)) {
+    let Some(Name(name)) = name.ok().filter(|Name(name)| is_endpoint_name(name)) else {
         let message = format!(
-            "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and hyphens"
+            "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and \
+             hyphens"
         );
         let body = json!({"Message": message});
         return Err(error(StatusCode::BAD_REQUEST, "ValidationError", &body));
-    }
+    };
+    request.extensions_mut().insert(EndpointName(name));
     let result = app.backend.invoke(request).await;
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if response.status().is_success() {

@@ -77,9 +77,11 @@ impl Backend for LocalModels {
     }
 
     fn describe(&self) -> Later<'_, Map<String, Value>> {
-        let models = self.all().iter().map(|model| describe(model)).collect();
-        let fields = [("backend".to_owned(), "local".into()), ("models".into(), models)];
-        Box::pin(async { Ok(Map::from_iter(fields)) })
+        let models: Vec<Value> = self.all().iter().map(|model| describe(model)).collect();
+        let mut fields = Map::new();
+        fields.insert("backend".into(), "local".into());
+        fields.insert("models".into(), models.into());
+        Box::pin(std::future::ready(Ok(fields)))
     }
 
     fn invoke(&self, request: Request<Body>) -> Later<'_, Response> {

@@ -8,6 +8,10 @@ use crate::error::ApiError;
 /// Characters of an endpoint's name.
 pub(crate) const MAX_ENDPOINT_NAME: usize = 63;
 
+/// The endpoint that the path of a request names.
+#[derive(Clone)]
+pub(crate) struct EndpointName(pub(crate) String);
+
 /// The name in a path, percent-encoded there.
 pub(crate) struct Name(pub(crate) String);
 

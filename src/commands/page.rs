@@ -1,6 +1,7 @@
 //! `epitome page`
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Write, stdout};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::browser;
 use crate::failure::Usage;
 use crate::model_folder::ModelFolder;
 
+/// Browsers keep what a page stores by its address, so that it should not change.
+const PORT: u16 = 8642;
 /// Nobody but the user waits, and they can stop.
 const DEADLINE: Duration = Duration::from_secs(3600);
 /// How long requests may go on after Ctrl-C.
@@ -35,9 +38,9 @@ pub(crate) struct Arguments {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     aws: AwsFlags,
-    /// Port to listen on, 0 for any free one
-    #[arg(long, default_value_t = 0)]
-    port: u16,
+    /// Port to listen on, 0 for any free one; without it, the same each time where it is free
+    #[arg(long)]
+    port: Option<u16>,
     /// Only print the address
     #[arg(long)]
     no_browser: bool,
@@ -67,7 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let url = format!("http://{address}/");
             let opened = opens && browser::open(&url);
             let hint = if opened { "" } else { "; open it in a browser" };
-            println!("The page is at {url}{hint}. Ctrl-C ends it.");
+            // Where the output is closed there is nobody to tell.
+            let _ = writeln!(stdout(), "The page is at {url}{hint}. Ctrl-C ends it.");
         })
         .run()?;
     Ok(())
@@ -93,7 +97,7 @@ fn settings(arguments: &Arguments) -> Settings {
     let defaults = ServerSettings::default();
     Settings {
         server: ServerSettings {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port.unwrap_or_else(port))),
             model: arguments.model.clone().unwrap_or(defaults.model.clone()),
             grace: GRACE,
             ..defaults
@@ -111,4 +115,9 @@ fn settings(arguments: &Arguments) -> Settings {
         },
         ..Settings::default()
     }
+}
+
+/// The usual port, or any where another program has it.
+fn port() -> u16 {
+    if TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok() { PORT } else { 0 }
 }

@@ -65,11 +65,11 @@ pub fn in_service(control_plane: &ControlPlane) -> Result<Vec<String>> {
         if !token.is_null() {
             body["NextToken"] = token;
         }
-        let mut answer = control_plane.call(Service::SageMaker, "ListEndpoints", &body)?;
+        let answer = control_plane.call(Service::SageMaker, "ListEndpoints", &body)?;
         let endpoints = answer["Endpoints"].as_array().into_iter().flatten();
         let found = endpoints.filter_map(|endpoint| endpoint["EndpointName"].as_str());
         names.extend(found.map(str::to_owned));
-        token = answer["NextToken"].take();
+        token = answer["NextToken"].clone();
         if token.is_null() {
             break;
         }

@@ -11,6 +11,7 @@ import { countWords, duration, plural, sleep } from "./words.js";
 
 /** How often a server that is not ready, or gone, is asked again. */
 const RETRY = 1000;
+const START_AGAIN = "Start it again where you started it, and this page goes on.";
 /** Below this width the summary stands under the text. */
 const NARROW = "(max-width: 62rem)";
 
@@ -55,7 +56,7 @@ async function meetServer() {
       }
       showNoModel(await notReady());
     } catch (error) {
-      trouble(error.message);
+      trouble(error instanceof Gone ? `${error.message} ${START_AGAIN}` : error.message);
     }
     await sleep(RETRY);
   }
@@ -117,7 +118,7 @@ async function work(task) {
     const stopped = error.name === "AbortError";
     say(stopped ? "Stopped." : error.message, !stopped);
     if (error instanceof Gone) {
-      trouble(error.message);
+      trouble(`${error.message} ${START_AGAIN}`);
       waitForServer();
     }
   } finally {
@@ -178,6 +179,7 @@ async function summarizeColumns(signal) {
     times.push(duration(result.milliseconds));
   }
   compare(results.a, results.b);
+  showResults();
   say(`Done in ${times.join(" and ")}.`);
   remember();
 }

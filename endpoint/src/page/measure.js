@@ -7,6 +7,8 @@ import { duration, plural } from "./words.js";
 
 const PENALTIES = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5];
 const ROUNDS = 3;
+/** What chi square of ten degrees of freedom exceeds in 1% of all cases. */
+const CHI_SQUARE = 23.21;
 
 /** Measures and draws; `say` tells how far it is. */
 export async function measure({ model, text, parameters, beams, signal }, say) {
@@ -35,10 +37,22 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 const least = (values) => Math.min(...values);
 const most = (values) => Math.max(...values);
 
-/** Whether some value takes longer in all its runs than another in all of its. */
+/**
+ * Whether the times differ by more than chance has it, by Friedman's test at 1%: within each round
+ * the values are ranked by their time, so that a slow round counts no more than others.
+ */
 export function timesDiffer(points) {
-  const slowest = most(points.map(({ times }) => least(times)));
-  return slowest > least(points.map(({ times }) => most(times)));
+  const rounds = Math.min(...points.map(({ times }) => times.length));
+  const sums = points.map(() => 0);
+  for (let round = 0; round < rounds; round += 1) {
+    const order = points.map((_, index) => index)
+      .sort((a, b) => points[a].times[round] - points[b].times[round]);
+    order.forEach((index, rank) => { sums[index] += rank + 1; });
+  }
+  const squares = sums.reduce((sum, ranks) => sum + ranks * ranks, 0);
+  const count = points.length;
+  const statistic = (12 * squares) / (rounds * count * (count + 1)) - 3 * rounds * (count + 1);
+  return statistic > CHI_SQUARE;
 }
 
 /** What was measured, in words. */

@@ -3,8 +3,6 @@
 import { readEvents } from "./events.js";
 
 const TARGET = "X-Amzn-SageMaker-Target-Model";
-const GONE = "The server does not answer any more. " +
-  "Start it again where you started it, and this page goes on.";
 
 /** The key of a server that asks for one, as long as the page is open. */
 let key = null;
@@ -12,7 +10,7 @@ let key = null;
 /** The server cannot be reached. */
 export class Gone extends Error {
   constructor() {
-    super(GONE);
+    super("The server does not answer any more.");
   }
 }
 
@@ -132,7 +130,8 @@ function plain(response, body) {
 /** What was read of a long text: {words, words_read, parts}. */
 function readHeader(header) {
   const pairs = (header ?? "").split(",").map((pair) => pair.trim().split("="));
-  return header ? Object.fromEntries(pairs.map(([name, value]) => [name, Number(value)])) : undefined;
+  const read = Object.fromEntries(pairs.map(([name, value]) => [name, Number(value)]));
+  return header ? read : undefined;
 }
 
 async function events(response, piece) {
