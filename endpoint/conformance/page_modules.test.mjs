@@ -54,7 +54,8 @@ test("noise is not an effect", () => {
   // Eleven values in three rounds; the second round is a slow one.
   const points = (time, summary = (index) => String(index > 5)) =>
     Array.from({ length: 11 }, (_, index) => ({
-      summary: summary(index), times: [0, 1, 2].map((round) => time(index, round) + 100 * (round % 2)),
+      summary: summary(index),
+      times: [0, 1, 2].map((round) => time(index, round) + 100 * (round % 2)),
     }));
   const noise = points((index, round) => 10 + ((7 * index + 5 * round * (index + 3)) % 11));
   assert.equal(timesDiffer(noise), false);
