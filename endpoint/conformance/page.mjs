@@ -4,10 +4,12 @@
 //
 //     npm install playwright-core axe-core
 //     epitome page --no-browser --port 8081 --model MODEL &
-//     node endpoint/conformance/page.mjs http://127.0.0.1:8081/ fixtures/articles/gpsbabel.txt \
+//     node endpoint/conformance/page.mjs http://127.0.0.1:8081/ fixtures/articles/enigma.txt \
 //         SCREENSHOTS
 //
-// The picture in the README is the `picture.png` of fixtures/articles/enigma.txt.
+// `endpoint/check-page` does this.
+//
+// The picture in the README is the `picture.png` of this article.
 //
 // It fails where the page asks another host for anything, scrolls sideways, breaks its own
 // Content-Security-Policy, or writes an error to the console.
