@@ -118,15 +118,17 @@ fn the_page_and_all_that_it_asks() {
 }
 
 #[test]
-fn a_call_without_a_model_says_what_to_give() {
+fn a_call_without_a_model_says_how_to_get_one() {
+    let store = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
         .args(["page", "--no-browser"])
         .env_remove("EPITOME_MODEL")
+        .env("EPITOME_HOME", store.path())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("--model") && said.contains("--endpoint"), "{said}");
+    assert!(said.contains("there is no model yet") && said.contains("epitome pull"), "{said}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::io::{Write, stdout};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+#[cfg(feature = "aws")]
+use anyhow::bail;
 use clap::Args;
 use epitome_documents::isolated::Extractor;
 use epitome_endpoint::logging::{self, Level};
@@ -16,8 +17,12 @@ use epitome_endpoint::settings::{
 };
 use epitome_endpoint::{Server, Source};
 
+#[cfg(feature = "aws")]
+use crate::account_endpoints::AccountEndpoints;
 use crate::browser;
+#[cfg(feature = "aws")]
 use crate::failure::Usage;
+use crate::model_choice::ModelFlag;
 use crate::model_folder::ModelFolder;
 
 /// Browsers keep what a page stores by its address, so that it should not change.
@@ -32,9 +37,8 @@ const MAX_FILE: usize = 100 << 20;
 /// Open a page in the browser, to summarize with a model of this machine or a deployed endpoint
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder of a bundle or of a checkpoint
-    #[arg(long, value_name = "DIR", env = "EPITOME_MODEL")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelFlag,
     #[cfg(feature = "aws")]
     #[command(flatten)]
     aws: AwsFlags,
@@ -52,8 +56,9 @@ pub(crate) struct Arguments {
 #[cfg(feature = "aws")]
 #[derive(Args)]
 struct AwsFlags {
-    /// Ask this endpoint of the AWS account; without a name, the newest. The page has a list of all
-    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with = "model")]
+    /// Ask this endpoint of the AWS account in place of a model; without a name, the newest. The
+    /// page has a list of all
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
     endpoint: Option<Option<String>>,
     /// Call this server, such as `epitome serve`, in place of AWS
     #[arg(long, value_name = "URL", requires = "endpoint")]
@@ -62,9 +67,21 @@ struct AwsFlags {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     logging::start(Level::WARN);
-    let source = source(arguments)?;
+    #[cfg(feature = "aws")]
+    if let Some(endpoints) = arguments.aws.endpoints()? {
+        let source = Source::Endpoints(Arc::new(endpoints));
+        return serve(arguments, settings(arguments), source);
+    }
+    // Kept until the server ends: it may hold an exported bundle.
+    let choice = arguments.model.choose()?;
+    let mut settings = settings(arguments);
+    settings.server.model = choice.bundle().into();
+    serve(arguments, settings, Source::Model(Arc::new(ModelFolder)))
+}
+
+fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()> {
     let opens = !arguments.no_browser;
-    Server::new(settings(arguments), source)
+    Server::new(settings, source)
         .with_documents(Extractor::of_this_program()?)
         .when_listening(move |address| {
             let url = format!("http://{address}/");
@@ -77,30 +94,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn source(arguments: &Arguments) -> Result<Source> {
-    #[cfg(feature = "aws")]
-    if let Some(endpoint) = &arguments.aws.endpoint {
-        use crate::account_endpoints::AccountEndpoints;
-        let url = arguments.aws.endpoint_url.clone();
-        if url.is_some() && endpoint.is_none() {
+#[cfg(feature = "aws")]
+impl AwsFlags {
+    /// The endpoints that are asked in place of a model.
+    fn endpoints(&self) -> Result<Option<AccountEndpoints>> {
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
+        if self.endpoint_url.is_some() && endpoint.is_none() {
             bail!(Usage("--endpoint-url needs a name: --endpoint NAME".into()));
         }
-        return Ok(Source::Endpoints(Arc::new(AccountEndpoints::new(endpoint.clone(), url))));
+        Ok(Some(AccountEndpoints::new(endpoint.clone(), self.endpoint_url.clone())))
     }
-    if arguments.model.is_none() {
-        bail!(Usage("there is no model: give --model DIR, or --endpoint for one in AWS".into()));
-    }
-    Ok(Source::Model(Arc::new(ModelFolder)))
 }
 
 fn settings(arguments: &Arguments) -> Settings {
-    let defaults = ServerSettings::default();
+    let port = arguments.port.unwrap_or_else(usual_port);
     Settings {
         server: ServerSettings {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port.unwrap_or_else(port))),
-            model: arguments.model.clone().unwrap_or(defaults.model.clone()),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             grace: GRACE,
-            ..defaults
+            ..ServerSettings::default()
         },
         contract: ContractSettings {
             task: Task::Summarization,
@@ -118,6 +132,6 @@ fn settings(arguments: &Arguments) -> Settings {
 }
 
 /// The usual port, or any where another program has it.
-fn port() -> u16 {
+fn usual_port() -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok() { PORT } else { 0 }
 }
