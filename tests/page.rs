@@ -1,6 +1,10 @@
 //! `epitome page`: the real binary, without a browser.
 
 mod common;
+#[cfg(feature = "aws")]
+#[path = "aws/fake.rs"]
+#[allow(dead_code, reason = "tests of the commands use the rest of it")]
+mod fake;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,11 +24,16 @@ struct Page {
 
 impl Page {
     fn start(arguments: &[&str]) -> Self {
+        Self::with(arguments, &[])
+    }
+
+    fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
             .args(["page", "--no-browser", "--port", "0"])
             .args(arguments)
-            .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
-            .env("AWS_REGION", "us-east-1")
+            .envs([("AWS_ACCESS_KEY_ID", "AKIDTEST"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+            .env("AWS_REGION", "eu-west-1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -159,4 +168,28 @@ fn an_endpoint_is_asked_over_the_sdk() {
     let (head, said) =
         page.ask("POST", "/invocations", "Content-Type: application/json\r\n", body.as_bytes());
     assert!(head.starts_with("HTTP/1.1 400 ") && said.contains("num_beams"), "{head} {said}");
+}
+
+#[test]
+#[cfg(feature = "aws")]
+fn the_accounts_endpoints_are_listed() {
+    let aws = fake::Aws::start();
+    for name in ["before", "news", "other"] {
+        aws.state().endpoints.insert(name.into(), json!({"EndpointConfigName": "c"}));
+    }
+    let environment = [("AWS_ENDPOINT_URL", aws.url())];
+    let environment = environment.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let page = Page::with(&["--endpoint", "news"], &environment);
+    let info = || serde_json::from_str::<Value>(&page.get("/info")).unwrap();
+    let names = |info: &Value| {
+        let models = info["models"].as_array().unwrap();
+        models.iter().map(|model| model["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&info()), ["news", "before", "other"]);
+    let denied = json!({"__type": "AccessDeniedException", "message": "not you"});
+    aws.state().faults.push_back(("ListEndpoints", 400, denied));
+    let refused = info();
+    assert_eq!(names(&refused), ["news"], "the named one can be asked all the same");
+    let problem = refused["problem"].as_str().unwrap();
+    assert!(problem.contains("cannot be listed") && problem.contains("not you"), "{problem}");
 }

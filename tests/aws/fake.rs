@@ -201,6 +201,13 @@ impl State {
                 }
                 ok
             }
+            "ListEndpoints" => {
+                // One a page.
+                let at: usize = body["NextToken"].as_str().map_or(0, |at| at.parse().unwrap());
+                let name = self.endpoints.keys().nth(at).map(|name| json!({"EndpointName": name}));
+                let next = (at + 1 < self.endpoints.len()).then(|| (at + 1).to_string());
+                (200, json!({"Endpoints": Vec::from_iter(name), "NextToken": next}))
+            }
             "DescribeEndpoint" => self.describe_endpoint(&name("EndpointName")),
             "DeleteEndpoint" => {
                 self.script.clear();
