@@ -24,7 +24,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Whether it can answer.
     fn health(&self) -> Health;
 
-    /// Fields of `GET /info`: `backend`, `models`. The model that answers by default is first.
+    /// Fields of `GET /info`: `backend`, `models` (the one that answers by default first), and
+    /// `named`: whether requests name one.
     fn describe(&self) -> Later<'_, Map<String, Value>>;
 
     /// Answers an invocation.

@@ -152,6 +152,7 @@ impl Backend for Deployed {
             let mut fields = Map::new();
             fields.insert("backend".into(), "deployed".into());
             fields.insert("models".into(), models.collect());
+            fields.insert("named".into(), true.into());
             fields.insert("problem".into(), problem.into());
             Ok(fields)
         })

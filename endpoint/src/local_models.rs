@@ -81,6 +81,8 @@ impl Backend for LocalModels {
         let mut fields = Map::new();
         fields.insert("backend".into(), "local".into());
         fields.insert("models".into(), models.into());
+        let many = matches!(self.models, Models::Many(_));
+        fields.insert("named".into(), many.into());
         Box::pin(std::future::ready(Ok(fields)))
     }
 

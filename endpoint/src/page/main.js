@@ -37,9 +37,8 @@ function trouble(...parts) {
 
 const isComparing = () => find("compare").checked;
 const columns = () => (isComparing() ? COLUMNS : ["a"]);
-/** The name that requests carry: where there is one model, none. */
-const target = (model) =>
-  (server.backend === "deployed" || server.models.length > 1 ? model?.name : null);
+/** The name that requests carry, where they carry one. */
+const target = (model) => (server.named ? model?.name : null);
 
 /** Marks the summaries that do not answer what is asked for now. */
 function markStale() {
