@@ -234,7 +234,8 @@ async function endpoints(browser) {
   const { page } = visit;
   const models = ["retrained", "before"].map((name) => ({ name, ready: true }));
   const asked = [];
-  await page.route("**/info", (route) => route.fulfill({ json: { backend: "deployed", named: true, models } }));
+  const info = { backend: "deployed", named: true, models };
+  await page.route("**/info", (route) => route.fulfill({ json: info }));
   await page.route("**/tokens", (route) => route.fulfill({ json: null }));
   await page.route("**/invocations", (route) => {
     const name = route.request().headers()["x-amzn-sagemaker-target-model"];
