@@ -105,6 +105,34 @@ fn an_archive_on_s3_makes_the_bundle_that_it_makes_on_the_disk() {
     }
 }
 
+/// An adapter on S3 or on the disk, and its base there too: an archive or a prefix.
+#[test]
+fn the_base_of_an_adapter_is_fetched() {
+    let server = Server::start();
+    put_tiny(&server);
+    let [adapter, base] = ["adapters/head", "tiny/pegasus-relu"].map(fixture);
+    for (folder, name) in [(&adapter, "adapter"), (&base, "base")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap().to_str().unwrap();
+            fs::copy(&path, server.object(&format!("job/{name}/{file}"))).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let merged = |source: &str, base: &str, output: &str| {
+        let output = folder.path().join(output);
+        works(export(&server, source, &output).args(["--base", base]));
+        manifest(&output)["files"].clone()
+    };
+    let [adapter, base] = [&adapter, &base].map(|path| path.to_str().unwrap());
+    let here = merged(adapter, base, "here");
+    assert_eq!(merged(adapter, &uri(KEY), "archive"), here);
+    assert_eq!(merged(adapter, &uri("job/base/"), "prefix"), here);
+    assert_eq!(merged(&uri("job/adapter/"), &uri("job/base/"), "both"), here);
+    let mut absent = export(&server, adapter, folder.path().join("absent"));
+    fails(absent.args(["--base", &uri("job/absent.tar.gz")]), 1, &["job/absent.tar.gz"]);
+}
+
 #[test]
 fn of_a_prefix_only_what_a_checkpoint_needs_is_fetched() {
     // S3 knows no folders; this server would answer for one as for an object.

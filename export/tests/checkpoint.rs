@@ -188,13 +188,64 @@ fn weights_of_another_kind_are_named() {
     }
 }
 
+/// Flax has its own names and its kernels transposed (`fixtures/make_flax.py`).
+#[test]
+fn flax_weights_are_the_same_tensors_as_pytorchs() {
+    for name in ["bart-gelu", "t5-relu"] {
+        let folder = TempDir::new().unwrap();
+        let file = "flax_model.msgpack";
+        let of_flax = fixtures().join("flax").join(name).join(file);
+        fs::copy(of_flax, folder.path().join(file)).unwrap();
+        let of_torch = fixtures().join("../tiny").join(name);
+        fs::copy(of_torch.join("config.json"), folder.path().join("config.json")).unwrap();
+        let [flax, torch] = [folder.path(), &*of_torch].map(|path| Checkpoint::open(path).unwrap());
+        assert_eq!(flax.weights_format(), "flax_model.msgpack");
+        let mut compared = 0;
+        for tensor in flax.names().filter(|name| *name != "final_logits_bias") {
+            let [of_flax, of_torch] =
+                [&flax, &torch].map(|of| of.tensor(tensor).unwrap_or_else(|| panic!("{tensor}")));
+            assert!(of_flax.same_values(&of_torch), "{name}: {tensor}");
+            compared += 1;
+        }
+        let all = torch.names().filter(|name| *name != "final_logits_bias").count();
+        assert_eq!(compared, all, "{name}");
+    }
+}
+
+#[test]
+fn flax_weights_that_lie_are_refused() {
+    let of = |bytes: &[u8]| refused(&[("flax_model.msgpack", bytes)]);
+    assert!(of(b"").contains("is empty"));
+    assert!(of(b"PK\x03\x04").contains("is not a whole file of Flax weights"));
+    assert!(of(b"\xdf\xff\xff\xff\xff").contains("is not a whole file"));
+    assert!(of(b"\x81\xa1a\xc0").contains("'a' is no array"));
+    let deep = [&b"\x81\xa1a".repeat(40)[..], b"\x80"].concat();
+    assert!(of(&deep).contains("has maps within maps"));
+    let array = |shape: &[u8], kind: &str, values: &[u8]| {
+        let kind = [&[0xa0 + kind.len() as u8][..], kind.as_bytes()].concat();
+        let values = [&[0xc4, values.len() as u8][..], values].concat();
+        let shape = [&[0x90 + shape.len() as u8][..], shape].concat();
+        let whole = [&[0x93][..], &shape, &kind, &values].concat();
+        [&b"\x81\xa1a\xc7"[..], &[whole.len() as u8, 1], &whole].concat()
+    };
+    let good = array(&[2], "float32", &[0; 8]);
+    assert!(of(&good[..good.len() - 1]).contains("is not a whole file"));
+    assert!(of(&array(&[3], "float32", &[0; 8])).contains("'a' has 8 bytes"));
+    assert!(of(&array(&[2], "complex64", &[0; 16])).contains("is of type \"complex64\""));
+    assert!(of(&array(&[0xff], "float32", &[0; 8])).contains("is not a whole file"));
+    assert!(of(b"\x81\xa1a\xc7\x01\x02\x00").contains("'a' is of type 2"));
+    let parts = b"\x81\xa1a\x81\xb9__msgpack_chunked_array__\xc3";
+    assert!(of(parts).contains("an array of more than 1 GiB in parts"));
+}
+
 #[test]
 fn what_a_folder_lacks_is_said() {
     let nothing = TempDir::new().unwrap();
     assert!(refusal(Checkpoint::open(nothing.path())).contains("holds no config.json"));
     assert!(refused(&[]).contains("holds no weights: pytorch_model.bin or model.safetensors"));
     assert!(refused(&[("tf_model.h5", b"")]).contains("holds only TensorFlow weights"));
-    assert!(refused(&[("flax_model.msgpack", b"")]).contains("holds only Flax weights"));
+    let shard = "flax_model-00001-of-00002.msgpack";
+    assert!(refused(&[(shard, b"")]).contains("holds only Flax weights in shards"));
     let gptq: &[(&str, &[u8])] =
         &[("config.json", br#"{"quantization_config": {"quant_method": "gptq"}}"#)];
     assert_eq!(

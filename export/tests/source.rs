@@ -406,7 +406,7 @@ fn weights_of_other_tools_are_named_with_what_to_do() {
         ("encoder_model.onnx", "optimum exported to ONNX"),
         ("shared_vocabulary.json", "CTranslate2"),
         ("tf_model.h5", "from_tf=True"),
-        ("flax_model.msgpack", "from_flax=True"),
+        ("flax_model-00001-of-00002.msgpack", "from_flax=True"),
     ] {
         let message = said(&[config.clone(), file(name, b"x")]);
         assert!(message.contains(part), "{name}: {message}");

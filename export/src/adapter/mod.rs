@@ -33,10 +33,11 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
     let config = AdapterConfig::read(folder)?;
     let file = adapter_weights(folder)?;
     let mut modules: BTreeMap<String, Parts> = BTreeMap::new();
-    let mut whole = Vec::new();
+    let (mut whole, mut copies) = (Vec::new(), Vec::new());
     for (name, stored) in checkpoint.map(folder, file)? {
         match names::parse(&name) {
             Some((module, Part::Whole)) => whole.push((module, stored)),
+            Some((module, Part::Copy)) => copies.push((format!("{module}.weight"), stored)),
             Some((_, Part::Unused)) => {}
             Some((module, part)) => {
                 modules.entry(module).or_default().insert(part, stored);
@@ -55,12 +56,31 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
     let mut merger = Merger { checkpoint, file, tables: Tables::default() };
     let changed = modules.keys().chain(whole.iter().map(|(name, _)| name));
     merger.tables = Tables::untie(merger.checkpoint, changed);
+    let mut whole: BTreeMap<String, Stored> = whole
+        .into_iter()
+        .map(|(name, stored)| (merger.find(&name, "").unwrap_or(name), stored))
+        .collect();
+    for (name, stored) in copies {
+        if let Some(name) = merger.find(&name, "")
+            && merger.tables.has(&name)
+            && merger.checkpoint.rows(&name) != stored.layout().shape().first().copied()
+        {
+            whole.entry(name).or_insert(stored);
+        }
+    }
+    merger.tables.resize(merger.checkpoint, &whole).map_err(|table| {
+        let problem = "is missing, and tokens were added to the tables before training: save the \
+                       adapter with save_pretrained(..., save_embedding_layers=True)";
+        merger.bad(&table, problem)
+    })?;
     for (name, stored) in whole {
-        let name = merger.find(&name, "").unwrap_or(name);
         merger.checkpoint.replace(name, stored);
     }
-    let with_tokens = modules.values().filter(|parts| parts.contains_key(&Part::Tokens));
-    let one_table_of_tokens = with_tokens.count() == 1;
+    let with_tokens: Vec<String> = modules
+        .iter()
+        .filter(|(_, parts)| parts.contains_key(&Part::Tokens))
+        .filter_map(|(module, _)| merger.find(module, ".weight"))
+        .collect();
     for (module, parts) in &modules {
         match &config.method {
             Method::Lora(lora) => merger.lora(lora, module, parts)?,
@@ -69,7 +89,7 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
         }
         if let Some(values) = parts.get(&Part::Tokens) {
             let indices = config.token_indices(module)?;
-            merger.tokens(module, indices, values, one_table_of_tokens)?;
+            merger.tokens(module, indices, values, &with_tokens)?;
         }
     }
     merger.checkpoint.note_adapter(file);
@@ -181,13 +201,13 @@ impl Merger<'_> {
     }
 
     /// Rows of an embedding table that were trained alone. They stand in every table that is tied to
-    /// it, unless each of those has rows of its own.
+    /// it and has no rows of its own: if it is the shared one, or the only one `with_tokens`.
     fn tokens(
         &mut self,
         module: &str,
         indices: &[usize],
         values: &Stored,
-        tied: bool,
+        with_tokens: &[String],
     ) -> Result<()> {
         let (target, shape) = self.target(module, "weight")?;
         let fits = match shape[..] {
@@ -209,8 +229,9 @@ impl Merger<'_> {
             ));
         }
         let mut targets = vec![target.clone()];
-        if tied {
-            targets.extend(self.tables.tied_to(self.checkpoint, &target));
+        if with_tokens.len() == 1 || self.tables.is_shared(&target) {
+            let tied = self.tables.tied_to(self.checkpoint, &target);
+            targets.extend(tied.into_iter().filter(|other| !with_tokens.contains(other)));
         }
         for target in targets {
             let change = Change::ReplaceRows { indices: indices.to_vec(), values: values.clone() };

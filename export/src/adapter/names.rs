@@ -13,7 +13,9 @@ pub(super) enum Part {
     Tokens,
     /// A whole tensor of the base, trained or saved along (`modules_to_save`, `bias`).
     Whole,
-    /// A copy of what the base has.
+    /// A copy of the base's tensor: what it had, unless tokens were added to a table.
+    Copy,
+    /// What only training needs.
     Unused,
 }
 
@@ -44,6 +46,7 @@ pub(super) fn parse(name: &str) -> Option<(String, Part)> {
         {
             Part::Tokens
         }
+        ("token_adapter" | "original_module", "weight") => Part::Copy,
         ("token_adapter" | "original_module", _) => Part::Unused,
         _ => return None,
     };
@@ -95,7 +98,9 @@ mod tests {
             (format!("{shared}.lora_embedding_A"), shared, Part::EmbeddingA),
             (format!("{shared}.token_adapter.trainable_tokens_delta"), shared, Part::Tokens),
             (format!("{shared}.trainable_tokens_delta"), shared, Part::Tokens),
-            (format!("{shared}.original_module.weight"), shared, Part::Unused),
+            (format!("{shared}.original_module.weight"), shared, Part::Copy),
+            (format!("{shared}.token_adapter.base_layer.weight"), shared, Part::Copy),
+            (format!("{shared}.token_adapter.trainable_tokens_original"), shared, Part::Unused),
         ] {
             assert_eq!(parse(&name), Some((module.to_owned(), part)), "{name}");
         }

@@ -1,10 +1,14 @@
 //! Embedding tables of a base, which are stored once and used under several names.
 
-use crate::checkpoint::Checkpoint;
+use std::collections::BTreeMap;
+
+use crate::checkpoint::{Checkpoint, Stored};
 
 /// The modules whose tables a model ties, below the prefix of all its names; the head has none.
 const INPUTS: [&str; 3] = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
 const HEAD: &str = "lm_head";
+/// What is added to the logits of some models, `[1, rows of the head]`.
+const LOGITS_BIAS: &str = "final_logits_bias";
 
 /// The names of the tables, as tensors of the base.
 #[derive(Default)]
@@ -57,6 +61,55 @@ impl Tables {
             }
         }
         tables
+    }
+
+    /// Whether this is the name of a table.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.inputs.iter().chain(&self.head).any(|table| table == name)
+    }
+
+    /// Whether this is the name of the table that others are tied to.
+    pub(super) fn is_shared(&self, name: &str) -> bool {
+        self.inputs.first().is_some_and(|shared| shared == name && name.contains(INPUTS[0]))
+    }
+
+    /// Where the adapter `brings` tables of another length than the base's, which were resized
+    /// before it was trained: gives all others the same length, as `resize_token_embeddings` does.
+    /// Those that are tied become what the adapter has for the shared one.
+    ///
+    /// Fails with the name of a table that the adapter should have brought.
+    pub(super) fn resize(
+        &self,
+        base: &mut Checkpoint,
+        brings: &BTreeMap<String, Stored>,
+    ) -> Result<(), String> {
+        let tables: Vec<&String> =
+            self.inputs.iter().chain(&self.head).filter(|name| base.has(name)).collect();
+        let resized = tables.iter().find_map(|name| {
+            let rows = brings.get(*name)?.layout().shape().first().copied();
+            rows.filter(|_| rows != base.rows(name))
+        });
+        let Some(rows) = resized else {
+            return Ok(());
+        };
+        let shared = self.inputs.first().and_then(|shared| brings.get(shared));
+        let untied = base.config().get("tie_word_embeddings") == Some(&false.into());
+        for name in tables {
+            if brings.contains_key(name) || base.rows(name) == Some(rows) {
+                continue;
+            }
+            match shared {
+                Some(shared) if !(untied && self.head.as_ref() == Some(name)) => {
+                    base.replace(name.clone(), shared.clone());
+                }
+                _ => return Err(name.clone()),
+            }
+        }
+        if base.has(LOGITS_BIAS) {
+            base.resize(LOGITS_BIAS, rows);
+        }
+        base.set_vocab_size(rows);
+        Ok(())
     }
 
     /// The other tables that PEFT changes along with `name`, when tokens were trained.

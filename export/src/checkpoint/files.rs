@@ -102,9 +102,9 @@ const FOREIGN: &[(&str, &str, &str)] = &[
          (from_pretrained(FOLDER, from_tf=True)) and save_pretrained them",
     ),
     (
-        "flax_model",
+        "flax_model-",
         ".msgpack",
-        "holds only Flax weights (flax_model.msgpack): load them with transformers 4 \
+        "holds only Flax weights in shards (flax_model-....msgpack): load them with transformers 4 \
          (from_pretrained(FOLDER, from_flax=True)) and save_pretrained them",
     ),
     (
@@ -135,6 +135,7 @@ fn foreign(name: &str) -> Option<&'static str> {
 pub(crate) enum Format {
     Safetensors,
     Torch,
+    Flax,
 }
 
 /// The file that weights are read from, or the index of the files.
@@ -145,12 +146,13 @@ pub(crate) struct Weights {
     pub(crate) sharded: bool,
 }
 
-/// The order in which transformers looks for weights.
+/// The order in which transformers looks for weights; it reads Flax's where it is told to.
 const WEIGHTS: &[Weights] = &[
     Weights { format: Format::Safetensors, file: "model.safetensors", sharded: false },
     Weights { format: Format::Safetensors, file: "model.safetensors.index.json", sharded: true },
     Weights { format: Format::Torch, file: "pytorch_model.bin", sharded: false },
     Weights { format: Format::Torch, file: "pytorch_model.bin.index.json", sharded: true },
+    Weights { format: Format::Flax, file: "flax_model.msgpack", sharded: false },
 ];
 
 impl Weights {
@@ -191,9 +193,10 @@ pub(crate) fn adapter_weights(folder: &Path) -> Result<&'static str> {
 
 /// The format of a weights file, by the end of its name.
 pub(super) fn format(name: &str) -> Format {
-    match name.ends_with(".safetensors") {
-        true => Format::Safetensors,
-        false => Format::Torch,
+    match name.rsplit_once('.') {
+        Some((_, "safetensors")) => Format::Safetensors,
+        Some((_, "msgpack")) => Format::Flax,
+        _ => Format::Torch,
     }
 }
 

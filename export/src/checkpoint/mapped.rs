@@ -10,8 +10,13 @@ use crate::{Error, Result};
 /// The first words of the small file that stands in for a large one in a Git clone without LFS.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec";
 
-/// A file mapped for reading.
-pub(super) struct Mapped(Mmap);
+/// A file mapped for reading, or what stands for one.
+pub(super) enum Mapped {
+    /// A file.
+    File(Mmap),
+    /// Numbers of our own.
+    Memory(Vec<u8>),
+}
 
 impl Mapped {
     /// Maps the file at `path`, called `name` in messages.
@@ -33,11 +38,19 @@ impl Mapped {
         if map.starts_with(LFS_POINTER) {
             return Err(weights("is a Git LFS pointer, not the weights: run 'git lfs pull'"));
         }
-        Ok(Self(map))
+        Ok(Self::File(map))
+    }
+
+    /// What a file of these numbers would hold.
+    pub(super) fn of(values: &[f32]) -> Self {
+        Self::Memory(values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
     /// The file's contents.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        match self {
+            Self::File(map) => map,
+            Self::Memory(bytes) => bytes,
+        }
     }
 }

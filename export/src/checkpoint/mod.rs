@@ -5,7 +5,8 @@
 //! 1. `model.safetensors`;
 //! 2. `model.safetensors.index.json` with its shards;
 //! 3. `pytorch_model.bin`, in either format of `torch.save`: since PyTorch 1.6, and before;
-//! 4. `pytorch_model.bin.index.json` with its shards.
+//! 4. `pytorch_model.bin.index.json` with its shards;
+//! 5. `flax_model.msgpack`, which transformers 4 reads where it is told to.
 //!
 //! Weights files are mapped, not read, so that opening costs little and a tensor only occupies
 //! memory that the system can take back. No code in a pickle is ever run.
@@ -13,6 +14,7 @@
 mod bitsandbytes;
 mod change;
 mod files;
+mod flax;
 mod mapped;
 mod python_json;
 mod safetensors;
@@ -208,6 +210,28 @@ impl Checkpoint {
         self.quantized.remove(&name);
         self.changes.remove(&name);
         self.tensors.insert(name, stored);
+    }
+
+    /// The size of a tensor's first axis.
+    pub(crate) fn rows(&self, name: &str) -> Option<usize> {
+        self.tensor(name)?.shape().first().copied()
+    }
+
+    /// Gives a small tensor of the shape `[1, _]` another length, with zeros where it grows.
+    pub(crate) fn resize(&mut self, name: &str, length: usize) {
+        let Some(tensor) = self.tensor(name).filter(|tensor| tensor.shape().first() == Some(&1))
+        else {
+            return;
+        };
+        let mut values = tensor.to_f32();
+        values.resize(length, 0.0);
+        let stored = self.files.add(name, vec![1, length], &values);
+        self.replace(name.to_owned(), stored);
+    }
+
+    /// Sets how many tokens the model knows.
+    pub(crate) fn set_vocab_size(&mut self, size: usize) {
+        self.config.insert("vocab_size".to_owned(), size.into());
     }
 
     /// Makes one more change of the tensor `name`. The operands' shapes must fit it.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::files::Format;
 use super::mapped::Mapped;
-use super::strided::{Layout, Located, StridedView};
-use super::{safetensors, torch};
+use super::strided::{DType, Layout, Located, StridedView};
+use super::{flax, safetensors, torch};
 use crate::{Error, Result};
 
 /// A tensor, and the one of the mapped files that it is in.
@@ -44,11 +44,19 @@ impl Files {
         let found = match format {
             Format::Safetensors => safetensors::read(name, mapped.bytes())?,
             Format::Torch => torch::read(name, mapped.bytes())?,
+            Format::Flax => flax::read(name, mapped.bytes())?,
         };
         let file = self.0.len();
         self.0.push((name.to_owned(), mapped));
         let stored = |located| Stored { file, located };
         Ok(found.into_iter().map(|(name, located)| (name, stored(located))).collect())
+    }
+
+    /// Adds a tensor of one's own.
+    pub(super) fn add(&mut self, name: &str, shape: Vec<usize>, values: &[f32]) -> Stored {
+        let layout = Layout::contiguous(DType::F32, shape).expect("a shape of values that exist");
+        self.0.push((name.to_owned(), Mapped::of(values)));
+        Stored { file: self.0.len() - 1, located: Located { layout, start: 0 } }
     }
 
     /// The tensor that lies there.

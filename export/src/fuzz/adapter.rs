@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{End, Random, fixture, run};
 use crate::source::Source;
 
-const ADAPTERS: [(&str, &str); 8] = [
+const ADAPTERS: [(&str, &str); 9] = [
     ("lora", "bart-gelu"),
     ("patterns", "pegasus-relu"),
     ("dora", "pegasus-relu"),
@@ -16,6 +16,7 @@ const ADAPTERS: [(&str, &str); 8] = [
     ("lora-bias", "pegasus-relu"),
     ("token-rows-tied", "bart-gelu"),
     ("ia3-bias", "bart-gelu"),
+    ("resized-tokens", "pegasus-gelu"),
 ];
 
 /// A value as `adapter_config.json` may have one.

@@ -1,4 +1,5 @@
-//! The readers of `pytorch_model.bin` and `model.safetensors`, through [`Checkpoint`].
+//! The readers of `pytorch_model.bin`, `model.safetensors` and `flax_model.msgpack`, through
+//! [`Checkpoint`].
 
 use std::fs;
 use std::path::Path;
@@ -117,6 +118,56 @@ fn safetensors(random: &mut Random) -> Vec<u8> {
     file
 }
 
+/// A number as MessagePack has it, in one of the sizes that may be said.
+fn number(random: &mut Random) -> Vec<u8> {
+    let number = random.size();
+    match random.below(4) {
+        0 => vec![(number % 128) as u8],
+        1 => vec![0xcc, number as u8],
+        2 => [&[0xce][..], &(number as u32).to_be_bytes()].concat(),
+        _ => [&[0xcf][..], &number.to_be_bytes()].concat(),
+    }
+}
+
+/// A map of arrays and maps, and sometimes of what else MessagePack has.
+fn flax(random: &mut Random, depth: usize) -> Vec<u8> {
+    let entries = random.below(5);
+    let mut map = vec![0x80 + entries as u8];
+    for _ in 0..entries {
+        let name = *random.pick(&["kernel", "scale", "embedding", "params", "a", "bias"]);
+        map.push(0xa0 + name.len() as u8);
+        map.extend(name.bytes());
+        if depth < 40 && random.chance(3) {
+            map.extend(flax(random, depth + 1));
+            continue;
+        }
+        let mut array = vec![0x93];
+        let axes = random.below(4);
+        array.push(0x90 + axes as u8);
+        let mut size: u64 = 1;
+        for _ in 0..axes {
+            let axis = 1 + random.below(4) as u8;
+            size *= u64::from(axis);
+            array.extend(if random.chance(8) { number(random) } else { vec![axis] });
+        }
+        let kind = *random.pick(&["float32", "bfloat16", "int64", "bool", "complex64"]);
+        let bytes = match kind {
+            "bfloat16" => 2,
+            "int64" | "complex64" => 8,
+            "bool" => 1,
+            _ => 4,
+        };
+        array.push(0xa0 + kind.len() as u8);
+        array.extend(kind.bytes());
+        array.extend([&[0xc6][..], &(size as u32 * bytes).to_be_bytes()].concat());
+        array.resize(array.len() + (size as u32 * bytes) as usize, random.below(256) as u8);
+        let claimed = if random.chance(20) { random.size() as u32 } else { array.len() as u32 };
+        map.extend([&[0xc9][..], &claimed.to_be_bytes(), &[u8::from(!random.chance(20))]].concat());
+        map.extend(array);
+    }
+    map
+}
+
 /// Opens a checkpoint of this file alone, and does everything with it that can be done.
 fn open(folder: &Path, name: &str, bytes: &[u8]) -> End {
     let path = folder.join(name);
@@ -224,5 +275,23 @@ fn safetensors_files() {
             }
         };
         open(folder.path(), "model.safetensors", &bytes)
+    });
+}
+
+#[test]
+fn flax_files() {
+    let (folder, seeds) = prepare(&[
+        "checkpoints/flax/bart-gelu/flax_model.msgpack",
+        "checkpoints/flax/t5-relu/flax_model.msgpack",
+    ]);
+    run(|random| {
+        let mut bytes = match random.chance(3) {
+            true => random.pick(&seeds).clone(),
+            false => flax(random, 0),
+        };
+        if random.chance(2) {
+            random.damage(&mut bytes);
+        }
+        open(folder.path(), "flax_model.msgpack", &bytes)
     });
 }
