@@ -71,6 +71,8 @@ macro_rules! parameters {
             /// Sets one parameter from JSON; `Ok(false)` where the name is none of those followed.
             /// The value of a parameter that only some searches use is checked by those.
             fn set(&mut self, name: &str, value: &Value) -> Result<bool, Fault> {
+                let off = Value::Bool(false);
+                let value = if is_not_true(name, value) { &off } else { value };
                 match name {
                     $( stringify!($name) => {
                         if value.is_null() {
@@ -233,6 +235,13 @@ fn sequences<'a>(sequences: impl Iterator<Item = &'a Vec<u32>> + Clone) -> bool 
     (1..=MAX_SEQUENCES).contains(&sequences.clone().count())
         && sequences.clone().all(|ids| !ids.is_empty())
         && sequences.map(Vec::len).sum::<usize>() <= MAX_IDS
+}
+
+/// Whether transformers takes a value that equals true for none: it asks for these parameters
+/// whether they are the constant `True` (`_get_logits_processor` in `generation/utils.py`).
+fn is_not_true(name: &str, value: &Value) -> bool {
+    let constant = ["remove_invalid_values", "renormalize_logits"].contains(&name);
+    constant && value.is_number() && bool::from_json(value).is_some()
 }
 
 /// A value as a message shows it. A message may be logged, and stop strings are text of a user.
@@ -505,7 +514,8 @@ mod tests {
         let read = read(json!({
             "max_length": 16.0, "num_beams": true, "do_sample": 1, "length_penalty": 2,
             "early_stopping": 1, "temperature": true, "eos_token_id": 1.0, "output_scores": 0.0,
-            "forced_bos_token_id": 2.0, "min_length": false,
+            "forced_bos_token_id": 2.0, "min_length": false, "remove_invalid_values": 1,
+            "renormalize_logits": 1.0,
         }))
         .expect("all are read");
         assert_eq!(read.max_length, Some(16));
@@ -518,6 +528,13 @@ mod tests {
         assert_eq!(read.output_scores, Some(false));
         assert_eq!(read.forced_bos_token_id, Some(2));
         assert_eq!(read.min_length, Some(0));
+        assert_eq!(read.remove_invalid_values, Some(false), "1 is not the constant True");
+        assert_eq!(read.renormalize_logits, Some(false), "nor is 1.0");
+        let constant = json!({"remove_invalid_values": true, "renormalize_logits": true});
+        let constant = GenerationParameters::from_json(constant.as_object().expect("map"));
+        let constant = constant.expect("both are read");
+        assert_eq!(constant.remove_invalid_values, Some(true));
+        assert_eq!(constant.renormalize_logits, Some(true));
     }
 
     #[test]
