@@ -329,6 +329,31 @@ fn added_tokens_must_have_the_ids_they_were_trained_with() {
     );
 }
 
+/// Before 4.34 transformers counted the rows that no token has, and saved no languages.
+#[test]
+fn an_old_added_token_of_m2m_100_keeps_its_row() {
+    let folder = copy("m2m_100");
+    let pieces = object(folder.path(), "vocab.json").unwrap().unwrap().len() as u32;
+    let settings = r#"{"tokenizer_class": "M2M100Tokenizer", "src_lang": "en"}"#;
+    for (name, text) in [
+        ("tokenizer_config.json", settings.to_owned()),
+        ("special_tokens_map.json", "{}".to_owned()),
+        ("added_tokens.json", json!({"<new>": pieces + 108}).to_string()),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let config = json!({"model_type": "m2m_100", "transformers_version": "4.6.1"});
+    let path = folder.path().join("tokenizer.json");
+    let rows = pieces as usize + 109;
+    convert(folder.path(), config.as_object().unwrap(), rows, &path).unwrap();
+    let (tokenizer, _) = from_json(&fs::read_to_string(&path).unwrap()).unwrap();
+    for (token, id) in [("<new>", pieces + 108), ("__af__", pieces), ("__zu__", pieces + 99)] {
+        assert_eq!(tokenizer.token_to_id(token), Some(id), "{token}");
+    }
+    let ids = tokenizer.encode("a <new> b", true).unwrap().get_ids().to_vec();
+    assert!(ids.contains(&(pieces + 108)), "{ids:?}");
+}
+
 #[test]
 fn the_limit_of_a_tokenizer_without_one_is_the_model_s() {
     let folder = fixtures();
