@@ -5,7 +5,7 @@
 //! Names and axes become PyTorch's as in `transformers/modeling_flax_pytorch_utils.py` (4.57.6).
 
 use rmp::Marker;
-use rmp::decode::{self, RmpRead};
+use rmp::decode;
 
 use super::strided::{DType, Layout, Located};
 use crate::{Error, Result};
