@@ -5,7 +5,7 @@ use crate::encoding;
 use crate::error::ErrorKind;
 
 /// How much of a file tells its format.
-pub(crate) const HEAD: usize = 1 << 16;
+const HEAD: usize = 1 << 16;
 
 /// What a file is.
 pub(crate) enum Found {

@@ -15,17 +15,41 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "zip")]
+mod archive;
 mod builder;
 mod detect;
 mod document;
+#[cfg(feature = "docx")]
+mod docx;
+#[cfg(feature = "email")]
+mod email;
 mod encoding;
+#[cfg(feature = "epub")]
+mod epub;
 mod error;
 #[cfg(feature = "html")]
 mod html;
 pub mod isolated;
+#[cfg(feature = "markdown")]
+mod markdown;
+#[cfg(feature = "odt")]
+mod odt;
 mod options;
+#[cfg(any(feature = "docx", feature = "odt", feature = "rtf"))]
+mod paragraphs;
+#[cfg(feature = "pdf")]
+mod pdf;
 mod plain;
 mod read;
+#[cfg(feature = "rtf")]
+mod rtf;
+#[cfg(feature = "subtitles")]
+mod subtitles;
+#[cfg(feature = "tables")]
+mod table;
+#[cfg(feature = "xml")]
+mod xml;
 
 pub use document::{Document, Format, Section};
 pub use error::{Error, ErrorKind};

@@ -27,6 +27,9 @@ pub(crate) fn read_kind(
     match detect(bytes, name) {
         Found::Format(format) => read_format(format, bytes, options),
         Found::Empty => Err(ErrorKind::Empty),
+        #[cfg(feature = "zip")]
+        Found::Zip => read_format(crate::archive::format(bytes)?, bytes, options),
+        #[cfg(not(feature = "zip"))]
         Found::Zip => Err(ErrorKind::NotADocument("a ZIP archive".into())),
         Found::Other(kind) => Err(kind),
     }
@@ -38,10 +41,32 @@ fn read_format(
     options: &Options,
 ) -> Result<Vec<Document>, ErrorKind> {
     let limit = options.max_text;
+    #[cfg(feature = "zip")]
+    let unpacked = options.max_unpacked;
     let (title, sections) = match format {
         Format::PlainText => (None, plain::read(&text_of(bytes, limit)?, limit)?),
+        #[cfg(feature = "markdown")]
+        Format::Markdown => crate::markdown::read(&text_of(bytes, limit)?, limit)?,
         #[cfg(feature = "html")]
         Format::Html => crate::html::read(bytes, limit)?,
+        #[cfg(feature = "pdf")]
+        Format::Pdf => crate::pdf::read(bytes, limit)?,
+        #[cfg(feature = "docx")]
+        Format::Docx => crate::docx::read(bytes, limit, unpacked)?,
+        #[cfg(feature = "odt")]
+        Format::Odt => crate::odt::read(bytes, limit, unpacked)?,
+        #[cfg(feature = "rtf")]
+        Format::Rtf => crate::rtf::read(bytes, limit)?,
+        #[cfg(feature = "epub")]
+        Format::Epub => crate::epub::read(bytes, limit, unpacked)?,
+        #[cfg(feature = "email")]
+        Format::Email => crate::email::read(bytes, limit)?,
+        #[cfg(feature = "subtitles")]
+        Format::Subtitles => (None, crate::subtitles::read(&text_of(bytes, limit)?, limit)?),
+        #[cfg(feature = "tables")]
+        Format::Csv => return crate::table::csv(&text_of(bytes, limit)?, options),
+        #[cfg(feature = "tables")]
+        Format::JsonLines => return crate::table::json(&text_of(bytes, limit)?, options),
         #[allow(unreachable_patterns, reason = "with all features, no format is left")]
         format => return Err(ErrorKind::NotBuilt(format)),
     };

@@ -49,6 +49,33 @@ pub(crate) fn title(page: &Document) -> Option<String> {
     elements.map(|element| single_spaced(&element.text())).find(|title| !title.is_empty())
 }
 
+/// The page with an end tag for every element of XHTML that ends within its own tag. A browser
+/// would take such a tag for one that has begun.
+#[cfg(feature = "epub")]
+pub(crate) fn with_end_tags(page: &str) -> String {
+    const VOID: [&str; 14] = [
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param",
+        "source", "track", "wbr",
+    ];
+    let mut out = String::with_capacity(page.len());
+    let mut rest = page;
+    while let Some(end) = rest.find("/>") {
+        let (before, after) = rest.split_at(end);
+        let tag = before.rfind('<').map(|at| &before[at + 1..]).unwrap_or_default();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b":-_".contains(byte);
+        let name = &tag[..tag.bytes().take_while(|byte| is_name(byte)).count()];
+        out.push_str(before);
+        if name.is_empty() || tag.contains('>') || VOID.contains(&name) {
+            out.push_str("/>");
+        } else {
+            out.extend(["></", name, ">"]);
+        }
+        rest = &after[2..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// The text of a page whose encoding may be said within.
 pub(crate) fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
     // Tags take more than text.
@@ -110,6 +137,15 @@ mod tests {
         page.extend_from_slice(&encoding_rs::KOI8_R.encode("мост").0);
         let (_, sections) = read(&page, 1 << 20).unwrap();
         assert_eq!(sections.unwrap()[0].text, "мост");
+    }
+
+    #[cfg(feature = "epub")]
+    #[test]
+    fn xhtml_gets_its_end_tags() {
+        assert_eq!(
+            super::with_end_tags("<title/><a id='x'/>b<br/>c <p>d/></p>"),
+            "<title></title><a id='x'></a>b<br/>c <p>d/></p>"
+        );
     }
 
     #[test]

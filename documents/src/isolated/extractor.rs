@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::request::{Answer, Limits, Request, longest_answer};
-use crate::detect::{Found, HEAD, detect};
+use crate::detect::{Found, detect};
 use crate::document::Document;
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
@@ -18,8 +18,8 @@ use crate::read::read;
 
 /// The subcommand that [`Extractor::of_this_program`] calls.
 const SUBCOMMAND: &str = "extract-document";
-/// Most bytes of a file that is read in this process.
-const LARGEST_HERE: u64 = 64 << 20;
+/// A larger file is read in a child whatever its format, so that this process stays small.
+const LARGEST_HERE: usize = 1 << 20;
 /// How much is kept of what a child writes on standard error.
 const LONGEST_COMPLAINT: u64 = 4096;
 
@@ -77,19 +77,17 @@ impl Extractor {
         let name = path.display().to_string();
         let fail = |error: io::Error| Error::new(Some(&name), ErrorKind::Io(error.to_string()));
         let mut file = File::open(path).map_err(fail)?;
-        let mut head = Vec::new();
-        (&file).take(HEAD as u64).read_to_end(&mut head).map_err(fail)?;
-        if is_isolated(&head, &name) && file.rewind().is_ok() {
-            return self.in_child(Stdio::from(file), &[], Some(&name));
+        let mut bytes = Vec::new();
+        (&file).take(LARGEST_HERE as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if is_isolated(&bytes, &name) {
+            // A pipe cannot be read twice.
+            if file.rewind().is_ok() {
+                return self.in_child(Stdio::from(file), &[], Some(&name));
+            }
+            let rest = self.limits.file.saturating_sub(bytes.len() as u64) + 1;
+            (&file).take(rest).read_to_end(&mut bytes).map_err(fail)?;
         }
-        // A pipe cannot be read twice.
-        let rest = LARGEST_HERE.saturating_sub(head.len() as u64) + 1;
-        (&file).take(rest).read_to_end(&mut head).map_err(fail)?;
-        if head.len() as u64 > LARGEST_HERE {
-            let kind = ErrorKind::TooLarge { what: "the file".into(), limit: LARGEST_HERE };
-            return Err(Error::new(Some(&name), kind));
-        }
-        self.read(&head, Some(&name))
+        self.read(&bytes, Some(&name))
     }
 
     /// Reads bytes. `name` is for messages, and decides where the content could be of two formats.
@@ -210,11 +208,12 @@ impl Drop for Running {
 }
 
 fn is_isolated(bytes: &[u8], name: &str) -> bool {
-    match detect(bytes, Some(name)) {
-        Found::Zip => true,
-        Found::Format(format) => format.is_isolated(),
-        Found::Empty | Found::Other(_) => false,
-    }
+    bytes.len() > LARGEST_HERE
+        || match detect(bytes, Some(name)) {
+            Found::Zip => true,
+            Found::Format(format) => format.is_isolated(),
+            Found::Empty | Found::Other(_) => false,
+        }
 }
 
 /// What a child writes, up to `limit` bytes.

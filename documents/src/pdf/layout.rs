@@ -1,0 +1,356 @@
+//! Lines to paragraphs and headings, without what repeats on every page.
+
+use std::collections::{HashMap, HashSet};
+
+use super::lines::Line;
+use crate::builder::Builder;
+use crate::error::ErrorKind;
+
+/// How many lines from the top and from the bottom may be headers and footers.
+const EDGE: usize = 3;
+/// On how many pages a line must be to be a header.
+const REPEATED: usize = 3;
+/// A heading is larger than the body by this.
+const LARGER: f64 = 1.12;
+const LONGEST_HEADING: usize = 200;
+
+/// Adds the text of the pages, and returns the largest heading of the first page that has text.
+pub(super) fn build(
+    pages: Vec<Vec<Line>>,
+    builder: &mut Builder,
+) -> Result<Option<String>, ErrorKind> {
+    let pages = without_furniture(pages);
+    let body = body_size(&pages);
+    let words = Words::of(&pages);
+    let mut title = None;
+    let mut writer = Writer { builder, words, open: None, body };
+    for (number, page) in (1_u32..).zip(&pages) {
+        if title.is_none() && !page.is_empty() {
+            title = Some(largest(page, body));
+        }
+        writer.page(number, page)?;
+    }
+    writer.close()?;
+    Ok(title.flatten())
+}
+
+/// The size of most letters.
+fn body_size(pages: &[Vec<Line>]) -> f64 {
+    let mut sizes: HashMap<i64, usize> = HashMap::new();
+    for line in pages.iter().flatten() {
+        *sizes.entry((line.size * 10.0).round() as i64).or_default() += line.text.len();
+    }
+    let most = sizes.into_iter().max_by_key(|(size, count)| (*count, *size));
+    most.map_or(0.0, |(size, _)| size as f64 / 10.0)
+}
+
+/// The lines in the largest letters of a page, where they are larger than the body.
+fn largest(page: &[Line], body: f64) -> Option<String> {
+    let is_word = |line: &&Line| line.text.chars().filter(|it| it.is_alphabetic()).count() > 2;
+    let size = page.iter().filter(is_word).map(|line| line.size).fold(0.0, f64::max);
+    if size < body * LARGER {
+        return None;
+    }
+    let of_size = |line: &&Line| line.size > size * 0.97;
+    let lines: Vec<&str> = page
+        .iter()
+        .skip_while(|line| !of_size(line))
+        .take_while(of_size)
+        .map(|line| line.text.as_str())
+        .collect();
+    Some(lines.join(" ")).filter(|title| title.len() <= LONGEST_HEADING)
+}
+
+/// Takes out headers, footers and page numbers: lines at the top or the bottom that are, but for
+/// their numbers, on several pages at the same height.
+fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
+    type Key = (String, i64);
+    let key = |line: &Line| -> Key { (pattern(&line.text), (line.base / 3.0).round() as i64) };
+    let edges: Vec<Vec<usize>> = pages.iter().map(|page| edge(page)).collect();
+    let mut counts: HashMap<Key, usize> = HashMap::new();
+    for (page, edge) in pages.iter().zip(&edges) {
+        let keys: HashSet<Key> = edge.iter().map(|at| key(&page[*at])).collect();
+        for (text, height) in keys {
+            // The height is rounded: the neighbours are as good.
+            for height in height - 1..=height + 1 {
+                *counts.entry((text.clone(), height)).or_default() += 1;
+            }
+        }
+    }
+    let enough = REPEATED.min(pages.len().max(2));
+    for (page, edge) in pages.iter_mut().zip(edges) {
+        let repeated: HashSet<usize> = edge
+            .into_iter()
+            .filter(|at| counts.get(&key(&page[*at])).is_some_and(|count| *count >= enough))
+            .collect();
+        let mut at = 0;
+        page.retain(|_| {
+            at += 1;
+            !repeated.contains(&(at - 1))
+        });
+    }
+    pages
+}
+
+/// The lines of a page that are highest and lowest.
+fn edge(page: &[Line]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..page.len()).collect();
+    order.sort_by(|a, b| page[*b].base.total_cmp(&page[*a].base));
+    // Parts of one line, as a title and a page number, count as one.
+    let mut levels: Vec<Vec<usize>> = Vec::new();
+    for at in order {
+        match levels.last_mut() {
+            Some(level) if (page[level[0]].base - page[at].base).abs() < 2.0 => level.push(at),
+            _ => levels.push(vec![at]),
+        }
+    }
+    let count = levels.len();
+    let is_edge = |at: usize| at < EDGE || at + EDGE >= count;
+    let edge = levels.into_iter().enumerate().filter(|(at, _)| is_edge(*at));
+    edge.flat_map(|(_, level)| level).collect()
+}
+
+/// A line without its numbers, Arabic or Roman.
+fn pattern(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| {
+        let is_roman = word.chars().all(|it| matches!(it, 'i' | 'v' | 'x' | 'l' | 'c'));
+        if is_roman {
+            return "#".to_owned();
+        }
+        let mut out = String::new();
+        for character in word.chars() {
+            if !character.is_numeric() {
+                out.extend(character.to_lowercase());
+            } else if !out.ends_with('#') {
+                out.push('#');
+            }
+        }
+        out
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Words as the document writes them within lines, which tells how to join those at their ends.
+struct Words(HashSet<String>);
+
+impl Words {
+    fn of(pages: &[Vec<Line>]) -> Self {
+        let words = pages.iter().flatten().flat_map(|line| {
+            let mut words: Vec<&str> = line.text.split_whitespace().collect();
+            // The last one may be cut.
+            words.pop();
+            words
+        });
+        let plain = words.map(|word| word.trim_matches(|it: char| !it.is_alphanumeric()));
+        let worth = plain.filter(|word| word.len() > 3);
+        Self(worth.map(str::to_lowercase).collect())
+    }
+
+    /// Joins a line that may end with a hyphen and the next one.
+    fn join(&self, text: &mut String, next: &str) {
+        let without = text.strip_suffix(['-', '\u{ad}', '\u{2010}']);
+        let Some(without) = without.filter(|text| text.ends_with(char::is_alphabetic)) else {
+            text.push(' ');
+            text.push_str(next);
+            return;
+        };
+        let is_soft = text.ends_with('\u{ad}');
+        let is_letter = |it: char| it.is_alphanumeric() || it == '-';
+        let first = without.rsplit(|it| !is_letter(it)).next().unwrap_or_default().to_lowercase();
+        let second = next.split(|it| !is_letter(it)).next().unwrap_or_default().to_lowercase();
+        let starts_small = next.starts_with(char::is_lowercase);
+        let is_compound = self.0.contains(&format!("{first}-{second}"));
+        let is_word = self.0.contains(&format!("{first}{second}"));
+        // A hyphen within a word that has one already, or before a name, is the word's own.
+        let keeps = !is_soft
+            && (!starts_small || (is_compound && !is_word) || (first.contains('-') && !is_word));
+        if !keeps {
+            let length = without.len();
+            text.truncate(length);
+        }
+        text.push_str(next);
+    }
+}
+
+/// Makes paragraphs and headings of lines.
+struct Writer<'b> {
+    builder: &'b mut Builder,
+    words: Words,
+    /// The paragraph that the next line may go on with.
+    open: Option<Open>,
+    body: f64,
+}
+
+/// A paragraph, or a heading, of which not all lines are there.
+struct Open {
+    text: String,
+    first: Line,
+    last: Line,
+    /// Farthest right of its lines.
+    right: f64,
+    lines: usize,
+    is_heading: bool,
+    /// The page after which it began, to be told once it is written.
+    page: Option<u32>,
+}
+
+impl Writer<'_> {
+    fn page(&mut self, number: u32, lines: &[Line]) -> Result<(), ErrorKind> {
+        let gap = usual_gap(lines);
+        let mut page = Some(number);
+        for (at, line) in lines.iter().enumerate() {
+            let next = lines.get(at + 1);
+            let is_heading =
+                self.is_heading(line, at.checked_sub(1).map(|at| &lines[at]), next, gap);
+            let is_same = self.open.as_ref().is_some_and(|open| {
+                open.is_heading == is_heading
+                    && if at == 0 {
+                        goes_on_over_page(open, line)
+                    } else {
+                        goes_on(open, line, gap)
+                    }
+            });
+            match self.open.as_mut().filter(|_| is_same) {
+                Some(open) => {
+                    self.words.join(&mut open.text, &line.text);
+                    open.right = open.right.max(line.right);
+                    open.last = line.clone();
+                    open.lines += 1;
+                }
+                None => {
+                    self.close()?;
+                    self.open = Some(Open {
+                        text: line.text.clone(),
+                        first: line.clone(),
+                        last: line.clone(),
+                        right: line.right,
+                        lines: 1,
+                        is_heading,
+                        page: page.take(),
+                    });
+                }
+            }
+        }
+        // All of the page goes on with a paragraph of an earlier one, or it is empty.
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), ErrorKind> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        if let Some(page) = open.page {
+            self.builder.page(page);
+        }
+        if open.is_heading && open.text.len() <= LONGEST_HEADING {
+            self.builder.heading(&open.text)
+        } else {
+            self.builder.paragraph(&open.text)
+        }
+    }
+
+    /// Whether a line is a heading: in larger letters, or bold and alone.
+    fn is_heading(
+        &self,
+        line: &Line,
+        before: Option<&Line>,
+        after: Option<&Line>,
+        gap: f64,
+    ) -> bool {
+        let letters = line.text.chars().filter(|it| it.is_alphabetic()).count();
+        if letters < 2 || line.text.ends_with([',', ';', ':']) {
+            return false;
+        }
+        if line.size >= self.body * LARGER {
+            return true;
+        }
+        let is_apart = |other: Option<&Line>| {
+            other.is_none_or(|it| {
+                (it.base - line.base).abs() > gap * 1.15 || it.base > line.base + 1.0
+            })
+        };
+        let begins = line.text.starts_with(|it: char| it.is_uppercase() || it.is_ascii_digit());
+        line.is_bold
+            && line.size >= self.body * 0.95
+            && begins
+            && !line.text.ends_with('.')
+            && line.text.len() < 120
+            && is_apart(before)
+            && after.is_some_and(|after| !after.is_bold)
+    }
+}
+
+/// The distance of most lines of a page from the next.
+fn usual_gap(lines: &[Line]) -> f64 {
+    let mut counts: HashMap<i64, usize> = HashMap::new();
+    for pair in lines.windows(2) {
+        let gap = pair[0].base - pair[1].base;
+        if gap > 1.0 && gap < 4.0 * pair[0].size.max(1.0) {
+            *counts.entry((gap * 2.0).round() as i64).or_default() += pair[1].text.len();
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(gap, count)| (*count, -*gap));
+    most.map_or(12.0, |(gap, _)| gap as f64 / 2.0)
+}
+
+/// Whether a line goes on with the paragraph before it on the same page.
+fn goes_on(open: &Open, line: &Line, gap: f64) -> bool {
+    let last = &open.last;
+    let size = last.size.max(line.size).max(1.0);
+    if (last.size - line.size).abs() > 0.12 * size {
+        return false;
+    }
+    let down = last.base - line.base;
+    // The other half of a line.
+    if down.abs() < 0.3 * size {
+        return true;
+    }
+    // The next column.
+    if down < 0.0 {
+        return !open.is_heading && goes_on_over_page(open, line);
+    }
+    if down > 1.3 * gap.max(size) && down > 1.35 * size {
+        return false;
+    }
+    if open.is_heading {
+        return true;
+    }
+    if is_item(&line.text) {
+        return false;
+    }
+    // A first line that is indented.
+    let start = if open.lines > 1 { last.left } else { open.first.left.min(last.left) };
+    if line.left > start + 0.7 * size && !(open.lines == 1 && is_item(&open.text)) {
+        return false;
+    }
+    // A line that ends early ends its paragraph, where it ends a sentence.
+    let is_short = last.right < open.right.max(line.right) - 4.0 * size;
+    !(is_short && ends_sentence(&last.text) && begins_sentence(&line.text))
+}
+
+/// Whether a line goes on with a paragraph of the page or the column before.
+fn goes_on_over_page(open: &Open, line: &Line) -> bool {
+    let is_alike = (open.last.size - line.size).abs() <= 0.12 * line.size.max(1.0);
+    is_alike && !ends_sentence(&open.text) && !begins_sentence(&line.text) && !open.is_heading
+}
+
+fn ends_sentence(text: &str) -> bool {
+    let text = text.trim_end_matches(['"', '\'', '”', '’', ')', ']', '»']);
+    text.ends_with(['.', '!', '?', ':', '。', '！', '？'])
+}
+
+fn begins_sentence(text: &str) -> bool {
+    !text.starts_with(|it: char| it.is_lowercase())
+}
+
+/// Whether a line begins with a bullet or with a number of a list.
+fn is_item(text: &str) -> bool {
+    let Some((first, rest)) = text.split_once(' ') else { return false };
+    let is_bullet =
+        matches!(first, "•" | "–" | "—" | "-" | "*" | "◦" | "▪" | "■" | "●" | "○" | "‣" | "·");
+    let number = first.trim_start_matches('(');
+    let is_number = number.strip_suffix(['.', ')']).is_some_and(|number| {
+        !number.is_empty() && number.len() < 4 && {
+            number.bytes().all(|it| it.is_ascii_digit()) || number.len() == 1
+        }
+    });
+    is_bullet || (is_number && rest.starts_with(|it: char| it.is_uppercase() || it.is_numeric()))
+}

@@ -1,0 +1,264 @@
+//! Letters to lines.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+
+use super::content::{Glyph, Glyphs};
+
+/// A line of a page, or what is left of it between columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) text: String,
+    /// From left to right, in the direction of the line.
+    pub(super) left: f64,
+    pub(super) right: f64,
+    /// Height of the base line. It grows upwards.
+    pub(super) base: f64,
+    /// The size of most of its letters.
+    pub(super) size: f64,
+    pub(super) is_bold: bool,
+}
+
+/// A gap that is a space, of the size of the font.
+const SPACE: f64 = 0.14;
+/// A gap that parts columns of a table or of a page.
+const COLUMN: f64 = 2.5;
+
+/// The lines of a page in the order in which they are drawn, those in the direction of most letters
+/// first.
+pub(super) fn lines(page: Glyphs) -> Vec<Line> {
+    // A page whose text is nothing but artifacts is one that a program marked carelessly.
+    let is_artifact = page.glyphs.iter().all(|glyph| glyph.is_artifact);
+    let mut groups: [Vec<Letter<'_>>; 4] = Default::default();
+    for glyph in page.glyphs.iter().filter(|glyph| is_artifact || !glyph.is_artifact) {
+        let (letter, direction) = Letter::new(glyph, &page.text);
+        groups[direction].push(letter);
+    }
+    let mut groups: Vec<Vec<Letter<'_>>> = groups.into();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups.into_iter().flat_map(|group| of_direction(&group)).collect()
+}
+
+/// A letter in the frame of its direction.
+struct Letter<'a> {
+    text: &'a str,
+    left: f64,
+    right: f64,
+    base: f64,
+    size: f64,
+    is_bold: bool,
+}
+
+impl<'a> Letter<'a> {
+    /// The letter, and its direction in quarters of a turn.
+    fn new(glyph: &Glyph, text: &'a str) -> (Self, usize) {
+        let ((x0, y0), (x1, y1)) = (glyph.start, glyph.end);
+        let (across, up) = (x1 - x0, y1 - y0);
+        let direction = match (across.abs() >= up.abs(), across >= 0.0, up >= 0.0) {
+            (true, true, _) => 0,
+            (true, false, _) => 2,
+            (false, _, true) => 1,
+            (false, _, false) => 3,
+        };
+        let (left, right, base) = match direction {
+            0 => (x0, x1, y0),
+            1 => (y0, y1, -x0),
+            2 => (-x0, -x1, -y0),
+            _ => (-y0, -y1, x0),
+        };
+        let text = text.get(glyph.text.clone()).unwrap_or_default();
+        (Self { text, left, right, base, size: glyph.size, is_bold: glyph.is_bold }, direction)
+    }
+
+    /// Whether nothing but white space is drawn.
+    fn is_blank(&self) -> bool {
+        self.text.chars().all(char::is_whitespace)
+    }
+}
+
+fn of_direction(letters: &[Letter<'_>]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = Growing::default();
+    for letter in letters {
+        if !letter.is_blank() && !line.takes(letter) {
+            lines.extend(std::mem::take(&mut line).finish());
+        }
+        line.push(letter);
+    }
+    lines.extend(line.finish());
+    lines
+}
+
+/// A line to which letters are added.
+#[derive(Default)]
+struct Growing<'a> {
+    text: String,
+    /// Letters that are seen; spaces count by their gap and by themselves.
+    count: usize,
+    bold: usize,
+    left: f64,
+    right: f64,
+    base: f64,
+    size: f64,
+    /// Letters by size, in tenths of a point.
+    sizes: Vec<(i64, usize)>,
+    last: Option<&'a str>,
+    last_left: f64,
+    has_space: bool,
+}
+
+impl<'a> Growing<'a> {
+    /// Whether a letter goes on in this line.
+    fn takes(&self, letter: &Letter<'_>) -> bool {
+        if self.count == 0 {
+            return true;
+        }
+        let size = self.size.max(letter.size);
+        // Superscripts and subscripts leave the base line a little.
+        let is_level = (letter.base - self.base).abs() < 0.55 * size;
+        let gap = letter.left - self.right;
+        is_level && gap > -0.9 * size && gap < COLUMN * size
+    }
+
+    fn push(&mut self, letter: &Letter<'a>) {
+        if letter.is_blank() {
+            self.has_space |= self.count > 0 && !letter.text.is_empty();
+            return;
+        }
+        let gap = letter.left - self.right;
+        if self.count == 0 {
+            (self.left, self.base, self.size) = (letter.left, letter.base, letter.size);
+        } else if self.has_space || gap > SPACE * letter.size.min(self.size).max(0.01) {
+            self.text.push(' ');
+        } else if self.last.is_some_and(|last| is_drawn_again(last, self.last_left, letter)) {
+            // Bold letters are made of two that are nearly on each other.
+            return;
+        } else if self.accent(letter) {
+            self.right = self.right.max(letter.right);
+            return;
+        }
+        self.text.push_str(letter.text);
+        self.count += 1;
+        self.bold += usize::from(letter.is_bold);
+        let key = (letter.size * 10.0).round() as i64;
+        match self.sizes.iter_mut().find(|(size, _)| *size == key) {
+            Some((_, count)) => *count += 1,
+            None => self.sizes.push((key, 1)),
+        }
+        // The base line is that of the larger letters.
+        if letter.size >= self.size * 0.95 {
+            (self.base, self.size) = (letter.base, letter.size);
+        }
+        self.right = if self.count == 1 { letter.right } else { self.right.max(letter.right) };
+        self.last = Some(letter.text);
+        self.last_left = letter.left;
+        self.has_space = false;
+    }
+
+    /// Puts an accent that is drawn over a letter, before or after it, on this letter.
+    fn accent(&mut self, letter: &Letter<'_>) -> bool {
+        let is_over = letter.left < self.right - 0.2 * letter.size;
+        let Some(last) = self.last.filter(|_| is_over) else { return false };
+        let (mark, base) = match (combining(last), combining(letter.text)) {
+            (Some(mark), None) => (mark, letter.text),
+            (None, Some(mark)) => (mark, last),
+            _ => return false,
+        };
+        if !base.chars().all(char::is_alphabetic) || !self.text.ends_with(last) {
+            return false;
+        }
+        self.text.truncate(self.text.len() - last.len());
+        let base = match base {
+            "ı" => "i",
+            "ȷ" => "j",
+            base => base,
+        };
+        self.text.extend(base.chars().chain([mark]).nfc());
+        self.last = None;
+        true
+    }
+
+    fn finish(self) -> Option<Line> {
+        let text = clean(&self.text);
+        if text.is_empty() {
+            return None;
+        }
+        let size = self.sizes.iter().max_by_key(|(_, count)| count).map_or(0, |(size, _)| *size);
+        Some(Line {
+            text,
+            left: self.left,
+            right: self.right,
+            base: self.base,
+            size: size as f64 / 10.0,
+            is_bold: self.bold * 10 >= self.count * 9,
+        })
+    }
+}
+
+fn is_drawn_again(last: &str, left: f64, letter: &Letter<'_>) -> bool {
+    last == letter.text && (letter.left - left).abs() < 0.1 * letter.size
+}
+
+/// The mark that an accent of its own is over a letter.
+fn combining(text: &str) -> Option<char> {
+    let mut characters = text.chars();
+    let first = characters.next()?;
+    if characters.next().is_some() {
+        return None;
+    }
+    Some(match first {
+        '`' | '\u{2cb}' => '\u{300}',
+        '´' | '\u{2ca}' => '\u{301}',
+        'ˆ' | '^' => '\u{302}',
+        '˜' | '~' => '\u{303}',
+        '¯' | '\u{2c9}' => '\u{304}',
+        '˘' => '\u{306}',
+        '˙' => '\u{307}',
+        '¨' => '\u{308}',
+        '˚' => '\u{30a}',
+        '˝' => '\u{30b}',
+        'ˇ' => '\u{30c}',
+        '¸' => '\u{327}',
+        '˛' => '\u{328}',
+        mark if canonical_combining_class(mark) > 0 => mark,
+        _ => return None,
+    })
+}
+
+/// Ligatures as letters, other forms of letters left alone, spaces single, leaders of points short.
+fn clean(text: &str) -> String {
+    let mut letters = String::with_capacity(text.len());
+    for character in text.nfc() {
+        match character {
+            // Latin ligatures, and the forms of Arabic letters.
+            '\u{fb00}'..='\u{fb06}' | '\u{fb50}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' => {
+                letters.extend(std::iter::once(character).nfkc());
+            }
+            // Private letters and what has no text.
+            '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '\u{feff}' | '\u{200b}' => {}
+            character if character.is_control() => letters.push(' '),
+            character => letters.push(character),
+        }
+    }
+    let mut out = String::with_capacity(letters.len());
+    let mut points = 0;
+    for word in letters.split_whitespace() {
+        let is_points = word.chars().all(|it| matches!(it, '.' | '…' | '·' | '_'));
+        points = if is_points { points + word.chars().count() } else { 0 };
+        // The points between a title and its page.
+        if points > 3 {
+            continue;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(leaders_off(word));
+    }
+    out
+}
+
+/// The word without the points that lead from it to the right.
+fn leaders_off(word: &str) -> &str {
+    let kept = word.trim_end_matches('.');
+    if word.len() - kept.len() > 3 { kept } else { word }
+}
