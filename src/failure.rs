@@ -14,12 +14,23 @@ const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// The user asked to stop; what was done by then.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Interrupted(pub(crate) String);
+
 /// Prints the error, and returns the code to exit with.
 pub(crate) fn report(error: &anyhow::Error) -> u8 {
     if is_closed_pipe(error) {
         // Whoever read our output has seen enough.
         return 0;
     }
+    tell(error);
+    code(error)
+}
+
+/// Prints the error.
+pub(crate) fn tell(error: &anyhow::Error) {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // An error may already quote its cause.
@@ -28,7 +39,6 @@ pub(crate) fn report(error: &anyhow::Error) -> u8 {
         }
     }
     eprintln!("epitome: {message}");
-    code(error)
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -60,7 +70,8 @@ fn is_interrupted(cause: &(dyn std::error::Error + 'static)) -> bool {
     if is(cause, epitome_aws::Error::is_interrupted) {
         return true;
     }
-    is(cause, epitome_export::Error::is_interrupted)
+    cause.is::<Interrupted>()
+        || is(cause, epitome_export::Error::is_interrupted)
         || is(cause, epitome_evaluation::Error::is_interrupted)
         || is(cause, epitome_hub::Error::is_interrupted)
 }

@@ -35,6 +35,11 @@ pub(crate) fn json(
                 "total": timing.total().as_secs_f64(),
             },
         });
+        if let Some(read) = summary.read {
+            line["words"] = read.words.into();
+            line["words_read"] = read.words_read.into();
+            line["parts"] = read.parts.into();
+        }
         if let Some(penalty) = length_penalty {
             line["length_penalty"] = penalty.into();
         }
@@ -44,11 +49,6 @@ pub(crate) fn json(
         writeln!(out, "{line}")?;
     }
     Ok(())
-}
-
-/// The summaries, a line each.
-pub(crate) fn text(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
-    summary.sequences.iter().try_for_each(|sequence| writeln!(out, "{}", sequence.text))
 }
 
 /// One document's summaries at one length penalty.

@@ -101,3 +101,62 @@ impl Progress for SummaryBar {
         interrupt::requested()
     }
 }
+
+/// Shows how many documents are done and how long the others take; of a single document, how many
+/// of its parts.
+pub(crate) struct DocumentBar {
+    bar: ProgressBar,
+    documents: u64,
+}
+
+impl DocumentBar {
+    /// A bar for so many documents.
+    pub(crate) fn new(documents: u64) -> Self {
+        let bar = ProgressBar::hidden();
+        let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
+        bar.set_style(style.expect("a sound template"));
+        let shown = Self { bar, documents };
+        if documents >= FEW {
+            shown.show("Summarizing", documents);
+        }
+        shown
+    }
+
+    fn show(&self, what: &'static str, length: u64) {
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.set_length(length);
+        self.bar.set_message(what);
+    }
+
+    /// A document is read in so many parts.
+    pub(crate) fn begin_parts(&self, parts: u64) {
+        if self.documents == 1 && parts >= FEW {
+            self.bar.reset();
+            self.show("Summarizing parts", parts);
+        }
+    }
+
+    /// So many more parts are done.
+    pub(crate) fn advance_parts(&self, parts: u64) {
+        if self.documents == 1 {
+            self.bar.inc(parts);
+        }
+    }
+
+    /// A document is done.
+    pub(crate) fn finish_one(&self) {
+        if self.documents > 1 {
+            self.bar.inc(1);
+        }
+    }
+
+    /// Writes other things while the bar is off the screen.
+    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

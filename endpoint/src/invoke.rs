@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use epitome_runtime::Summary;
+use epitome_runtime::long_document::Read;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -26,6 +27,8 @@ pub(crate) const CUSTOM_ATTRIBUTES: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 /// How many texts were longer than the model reads, where any was.
 pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-epitome-truncated");
+/// How many words were read in how many parts, where the request says how to read long texts.
+pub(crate) const READ: HeaderName = HeaderName::from_static("x-epitome-read");
 /// Names of the request's fields that mean nothing here.
 pub(crate) const IGNORED: HeaderName = HeaderName::from_static("x-epitome-ignored");
 /// Where the time went, as browsers show it.
@@ -255,6 +258,9 @@ fn render(
     if truncated > 0 {
         headers.insert(TRUNCATED, truncated.into());
     }
+    if let Some(read) = read(answers).and_then(|read| HeaderValue::from_str(&read).ok()) {
+        headers.insert(READ, read);
+    }
     let timing = server_timing(answers, waited, received.elapsed());
     if let Ok(timing) = HeaderValue::from_str(&timing) {
         headers.insert(SERVER_TIMING, timing);
@@ -269,6 +275,15 @@ fn ignored(names: &[String]) -> Option<HeaderValue> {
     };
     let names: Vec<String> = names.iter().map(|name| name.chars().map(visible).collect()).collect();
     HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty())
+}
+
+/// What was read of all texts together.
+fn read(answers: &Answers) -> Option<String> {
+    let reads: Vec<_> = answers.summaries().filter_map(|summary| summary.read).collect();
+    let sum = |of: fn(&Read) -> usize| reads.iter().map(of).sum::<usize>();
+    let (words, words_read) = (sum(|read| read.words), sum(|read| read.words_read));
+    let parts = sum(|read| read.parts);
+    (!reads.is_empty()).then(|| format!("words={words}, words_read={words_read}, parts={parts}"))
 }
 
 fn server_timing(answers: &Answers, waited: Duration, total: Duration) -> String {

@@ -24,12 +24,14 @@
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
 //! | [`tokenizer`] | text to tokens and back |
 //! | [`summarizer`], [`summary`] | all of it together, and what comes out |
+//! | [`long_document`] | documents longer than the window of a model |
 //! | [`progress`] | following long work, and stopping it |
 
 pub mod bundle;
 pub mod error;
 pub mod generation;
 pub mod library;
+pub mod long_document;
 pub mod operators;
 pub mod progress;
 pub mod session;
@@ -41,6 +43,7 @@ pub mod tokenizer;
 pub use epitome_kernels as kernels;
 pub use error::{Error, Result};
 pub use generation::GenerationParameters;
+pub use long_document::{Length, LongDocument, LongOptions, Reading};
 pub use progress::Progress;
 pub use session::SessionOptions;
 pub use summarizer::{ModelSettings, Summarizer};

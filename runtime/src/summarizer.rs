@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::bundle::{Bundle, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{
-    Generated, GenerationConfig, GenerationParameters, Limits, Source, generate,
+    Generated, GenerationConfig, GenerationParameters, Limits, Source, StopReason, generate,
 };
 use crate::progress::Progress;
 use crate::session::{self, Decoder, Encoder, SessionOptions};
@@ -128,19 +128,26 @@ impl Summarizer {
         let documents = texts
             .iter()
             .enumerate()
-            .map(|(index, text)| self.tokenize(index, text.as_ref()))
+            .map(|(index, text)| {
+                let mut stop = || progress.document_cancelled(index);
+                self.tokenize(index, text.as_ref(), &mut stop)
+            })
             .collect::<Result<Vec<_>>>()?;
         // Documents of like length decode together, so that none pays for another's padding.
         let mut order: Vec<usize> = (0..documents.len()).collect();
         order.sort_by_key(|&index| documents[index].tokens.ids.len());
-        let together = match config.drafts() {
+        order
+            .chunks(self.documents_together(&config))
+            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, progress))
+    }
+
+    /// How many documents are decoded together.
+    pub fn documents_together(&self, config: &GenerationConfig) -> usize {
+        match config.drafts() {
             // Drafts turn out right to different lengths, and documents together advance in step.
             true => 1,
             false => (self.rows_together / config.rows_per_document()).max(1),
-        };
-        order
-            .chunks(together)
-            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, progress))
+        }
     }
 
     /// The settings that these parameters come to with this model's defaults.
@@ -173,12 +180,17 @@ impl Summarizer {
         (&mut self.encoder, &mut self.decoder)
     }
 
-    fn tokenize(&self, index: usize, text: &str) -> Result<Document> {
+    fn tokenize(
+        &self,
+        index: usize,
+        text: &str,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Document> {
         if text.trim().is_empty() {
             return Err(Error::EmptyText { index });
         }
         let start = Instant::now();
-        let tokens = self.tokenizer.encode(text)?;
+        let tokens = self.tokenizer.encode_until(text, stop)?;
         let shape = &self.bundle.manifest().shape;
         let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
         match tokens.ids.iter().find(|id| **id as usize >= vocab_size) {
@@ -199,16 +211,27 @@ impl Summarizer {
     ) -> Result<()> {
         let mut timings = Vec::with_capacity(batch.len());
         let mut memories = Vec::with_capacity(batch.len());
-        for document in batch.iter().map(|&index| &documents[index]) {
+        let mut wanted = Vec::with_capacity(batch.len());
+        for &index in batch {
+            let document = &documents[index];
+            if progress.document_cancelled(index) {
+                progress.summarized(index, document.cancelled());
+                continue;
+            }
             let start = Instant::now();
             let ids = &document.tokens.ids;
             memories.push(self.encoder.encode_with(ids, config.global_attention_mask())?);
+            wanted.push(index);
             timings.push(Timing {
                 tokenize: document.tokenize,
                 encode: start.elapsed(),
                 decode: Duration::ZERO,
             });
         }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let batch = wanted.as_slice();
         let start = Instant::now();
         let sources: Vec<_> =
             batch.iter().map(|&index| Source::new(&documents[index].tokens.ids)).collect();
@@ -232,6 +255,21 @@ impl Summarizer {
 struct Document {
     tokens: SourceTokens,
     tokenize: Duration,
+}
+
+impl Document {
+    /// The summary of a document that nobody waited for before it was read.
+    fn cancelled(&self) -> Summary {
+        Summary {
+            sequences: Vec::new(),
+            input_tokens: self.tokens.ids.len(),
+            truncated: self.tokens.truncated,
+            steps: 0,
+            stopped: StopReason::Cancelled,
+            timing: Timing { tokenize: self.tokenize, ..Timing::default() },
+            read: None,
+        }
+    }
 }
 
 /// Makes summaries of a batch's documents as they finish, numbered as in the whole call.
@@ -277,6 +315,7 @@ impl BatchProgress<'_> {
             steps: generated.steps,
             stopped: generated.stopped,
             timing,
+            read: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::generation::StopReason;
+use crate::long_document::Read;
 
 /// What was made of one document.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Summary {
     pub stopped: StopReason,
     /// Where the time went.
     pub timing: Timing,
+    /// How much of a [`LongDocument`](crate::long_document::LongDocument) was read.
+    pub read: Option<Read>,
 }
 
 impl Summary {

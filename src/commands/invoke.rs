@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .iter()
             .map(|parameters| {
                 let start = Instant::now();
-                let texts = invoker.summarize(&document.text, parameters)?;
+                let texts = invoker.summarize(document.text.text(), parameters)?;
                 Ok(Answer { texts, time: start.elapsed() })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -143,7 +143,7 @@ fn stream(
 ) -> Result<()> {
     let start = Instant::now();
     let mut printed = Ok(());
-    invoker.stream(&document.text, parameters, &mut |piece| {
+    invoker.stream(document.text.text(), parameters, &mut |piece| {
         if printed.is_ok() {
             printed = out.write_all(piece).and_then(|()| out.flush());
         }

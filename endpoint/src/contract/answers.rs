@@ -138,6 +138,7 @@ mod tests {
             steps: 2,
             stopped: StopReason::Finished,
             timing: Default::default(),
+            read: None,
         }
     }
 

@@ -3,10 +3,10 @@
 //! Read field by field, so that a body of commas takes no memory.
 
 use csv_core::{ReadFieldResult, Reader};
-use epitome_runtime::GenerationParameters;
 
 use super::invocation::{INPUTS, Reading, bad};
 use crate::error::ApiError;
+use crate::scheduler::JobParameters;
 
 /// Bytes of a field that are read at a time.
 const PIECE: usize = 16 << 10;
@@ -30,7 +30,7 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
         bad(format!("the CSV body needs a header row with the column `{INPUTS}`"))
     })?;
     rows(&mut fields, columns, column, reading)?;
-    reading.inputs(GenerationParameters::default(), true)
+    reading.inputs(JobParameters::default(), true)
 }
 
 fn rows(

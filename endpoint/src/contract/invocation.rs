@@ -7,7 +7,7 @@ use epitome_runtime::GenerationParameters;
 
 use crate::error::ApiError;
 use crate::off_sockets::Stop;
-use crate::scheduler::{Document, Job, key};
+use crate::scheduler::{Document, Job, JobParameters, key};
 use crate::text::Text;
 
 /// The column of a CSV body that holds the texts, and the field of a JSON one.
@@ -124,7 +124,7 @@ impl<'a> Reading<'a> {
     /// Ends the inputs whose documents were taken.
     pub(super) fn inputs(
         &mut self,
-        parameters: GenerationParameters,
+        parameters: JobParameters,
         is_list: bool,
     ) -> Result<(), ApiError> {
         self.rules.stop.check()?;
@@ -140,7 +140,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The job with these parameters.
-    fn job(&mut self, parameters: GenerationParameters) -> Result<usize, ApiError> {
+    fn job(&mut self, parameters: JobParameters) -> Result<usize, ApiError> {
         let jobs = &mut self.invocation.jobs;
         // Lines mostly ask for what the line before asked for.
         if jobs.last().is_some_and(|last| last.parameters == parameters) {
@@ -157,7 +157,7 @@ impl<'a> Reading<'a> {
                 "one request takes at most {MAX_JOBS} different `parameters`: send fewer lines"
             )));
         }
-        let rows_per_document = (self.rules.rows_per_document)(&parameters)?;
+        let rows_per_document = (self.rules.rows_per_document)(&parameters.generation)?;
         jobs.push(Job::new(parameters, rows_per_document));
         self.jobs_by_key.insert(key, jobs.len() - 1);
         Ok(jobs.len() - 1)

@@ -7,13 +7,14 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use epitome_runtime::GenerationParameters;
+use epitome_runtime::{GenerationParameters, LongOptions};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::bounded_value::BoundedValue;
 use super::invocation::{INPUTS, Layout, Reading, bad};
 use crate::error::ApiError;
+use crate::scheduler::JobParameters;
 use crate::text::Text;
 
 /// JSON values in the `parameters` of one `inputs`: lists of token ids are far shorter.
@@ -182,15 +183,11 @@ impl Request<'_, '_, '_> {
 
     fn text<E: serde::de::Error>(&self, text: Text) -> Result<bool, E> {
         self.0.document(text, None)?;
-        self.end(GenerationParameters::default(), false)?;
+        self.end(JobParameters::default(), false)?;
         Ok(false)
     }
 
-    fn end<E: serde::de::Error>(
-        &self,
-        parameters: GenerationParameters,
-        is_list: bool,
-    ) -> Result<(), E> {
+    fn end<E: serde::de::Error>(&self, parameters: JobParameters, is_list: bool) -> Result<(), E> {
         let taken = self.0.reading.borrow_mut().inputs(parameters, is_list);
         taken.map_err(|error| self.0.refuse(error))
     }
@@ -377,10 +374,10 @@ impl<'de> Visitor<'de> for Stream<'_, '_, '_> {
     refuse!(number, text, list, object);
 }
 
-/// The generation parameters.
+/// The generation parameters, and how to read a long text.
 struct Parameters<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
-seed!(Parameters, GenerationParameters);
+seed!(Parameters, JobParameters);
 
 impl Parameters<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
@@ -390,14 +387,14 @@ impl Parameters<'_, '_, '_> {
 }
 
 impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
-    type Value = GenerationParameters;
+    type Value = JobParameters;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Ok(GenerationParameters::default())
+        Ok(JobParameters::default())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
@@ -415,9 +412,34 @@ impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
             ))));
         }
         read?;
-        GenerationParameters::from_json(&parameters)
-            .map_err(|error| self.0.refuse(ApiError::BadParameter { line: None, error }))
+        let long = long(&mut parameters).map_err(|error| self.0.refuse(error))?;
+        let generation = GenerationParameters::from_json(&parameters)
+            .map_err(|error| self.0.refuse(ApiError::BadParameter { line: None, error }))?;
+        Ok(JobParameters { generation, long })
     }
 
     refuse!(boolean, number, text, list);
+}
+
+/// Takes `long` and `length` out of the parameters.
+fn long(parameters: &mut Map<String, Value>) -> Result<Option<LongOptions>, ApiError> {
+    /// The value of a name, which must be a text that can be read.
+    fn take<T: std::str::FromStr>(
+        parameters: &mut Map<String, Value>,
+        name: &str,
+        right: &str,
+    ) -> Result<Option<T>, ApiError> {
+        let value = parameters.shift_remove(name).filter(|value| !value.is_null());
+        let read = |value: Value| value.as_str().and_then(|text| text.parse().ok());
+        let wrong = || bad(format!("`{name}` must be {right}"));
+        value.map(|value| read(value).ok_or_else(wrong)).transpose()
+    }
+    let reading = take(parameters, "long", "\"parts\", \"first\" or \"lexrank\"")?;
+    let right = "\"short\", \"medium\", \"long\", or as \"120 words\" or \"10%\"";
+    let length = take(parameters, "length", right)?;
+    match (reading, length) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(bad("`length` goes with `long`: give \"long\": \"parts\" too")),
+        (Some(reading), length) => Ok(Some(LongOptions { reading, length })),
+    }
 }

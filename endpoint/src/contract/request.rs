@@ -1,12 +1,12 @@
 //! Reading a body in the format that its headers name.
 
 use bytes::Bytes;
-use epitome_runtime::GenerationParameters;
 
 use super::invocation::{Invocation, Reading, Rules, bad};
 use super::{csv, json};
 use crate::error::ApiError;
 use crate::media::Format;
+use crate::scheduler::JobParameters;
 
 /// Reads a body, in time and memory linear in its size.
 pub(crate) fn parse(
@@ -27,7 +27,7 @@ pub(crate) fn parse(
         Format::Csv => csv::read(text, &mut reading)?,
         Format::Text | Format::EventStream => {
             reading.document(reading.part(text), None)?;
-            reading.inputs(GenerationParameters::default(), false)?;
+            reading.inputs(JobParameters::default(), false)?;
         }
     }
     Ok(reading.invocation)
@@ -35,6 +35,8 @@ pub(crate) fn parse(
 
 #[cfg(test)]
 mod tests {
+    use epitome_runtime::{Length, LongOptions, Reading};
+
     use super::*;
     use crate::contract::Layout;
     use crate::contract::invocation::MAX_JOBS;
@@ -73,7 +75,7 @@ mod tests {
         let one =
             read(Format::Json, r#"{"inputs":"a","parameters":{"num_beams":2},"stream":true}"#);
         assert_eq!(texts(&one), ["a"]);
-        assert_eq!(one.jobs[0].parameters.num_beams, Some(2));
+        assert_eq!(one.jobs[0].parameters.generation.num_beams, Some(2));
         assert!(one.stream && !one.inputs[0].is_list);
         let list = read(Format::Json, "\u{feff}{\"inputs\":[\"a\",\"b\\n\"],\"extra\":1}");
         assert!(list.inputs[0].is_list);
@@ -149,6 +151,33 @@ mod tests {
         let body = br#"{"inputs":"a","options":{"use_cache":true},"id":7,"tags":[1,{"x":null}]}"#;
         let read = read(Format::Json, body).unwrap();
         assert_eq!(read.ignored, ["id", "tags"]);
+    }
+
+    #[test]
+    fn long_texts_are_read_as_asked() {
+        let long = |parameters: &str| {
+            let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
+            read(Format::Json, body.as_bytes()).unwrap().jobs[0].parameters.long
+        };
+        assert_eq!(long("{}"), None);
+        assert_eq!(long("{\"long\":null}"), None);
+        let options = LongOptions { reading: Reading::Parts, length: None };
+        assert_eq!(long("{\"long\":\"parts\",\"num_beams\":2}"), Some(options));
+        let options = LongOptions { reading: Reading::Lexrank, length: Some(Length::Words(90)) };
+        assert_eq!(long("{\"long\":\"lexrank\",\"length\":\"90 words\"}"), Some(options));
+        for (parameters, part) in [
+            ("{\"long\":\"secret\"}", "`long` must be \"parts\", \"first\" or \"lexrank\""),
+            ("{\"long\":true}", "`long` must be"),
+            ("{\"long\":\"parts\",\"length\":9}", "`length` must be"),
+            ("{\"length\":\"short\"}", "`length` goes with `long`"),
+        ] {
+            let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
+            let said = message(Format::Json, body.as_bytes());
+            assert!(said.contains(part) && !said.contains("secret"), "{said}");
+        }
+        // Lines that differ in it are not decoded together.
+        let lines = "{\"inputs\":\"a\"}\n{\"inputs\":\"b\",\"parameters\":{\"long\":\"parts\"}}\n";
+        assert_eq!(read(Format::JsonLines, lines.as_bytes()).unwrap().jobs.len(), 2);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a worker drives: the [`Summarizer`], or a fake of the tests.
 
 use epitome_runtime::tokenizer::Tokenizer;
-use epitome_runtime::{GenerationParameters, Progress, Summarizer};
+use epitome_runtime::{LongDocument, Progress, Summarizer};
+
+use super::request::JobParameters;
 
 /// Summarizes documents; owned by one worker.
 pub(crate) trait Engine {
@@ -9,7 +11,7 @@ pub(crate) trait Engine {
     fn run(
         &mut self,
         texts: &[&str],
-        parameters: &GenerationParameters,
+        parameters: &JobParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()>;
 
@@ -21,10 +23,14 @@ impl Engine for Summarizer {
     fn run(
         &mut self,
         texts: &[&str],
-        parameters: &GenerationParameters,
+        parameters: &JobParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
-        self.summarize_each(texts, parameters, progress)
+        let Some(options) = &parameters.long else {
+            return self.summarize_each(texts, &parameters.generation, progress);
+        };
+        let documents: Vec<_> = texts.iter().map(|text| LongDocument::new(*text)).collect();
+        self.summarize_long_each(&documents, options, &parameters.generation, progress)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {

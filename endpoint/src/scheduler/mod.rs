@@ -29,7 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 pub(crate) use engine::{Engine, OpenEngine};
 use queue::Queue;
 use request::QueuedRequest;
-pub(crate) use request::{Document, Event, Job, Request, Token, key};
+pub(crate) use request::{Document, Event, Job, JobParameters, Request, Token, key};
 pub(crate) use state::Health;
 use state::State;
 pub(crate) use worker::panic_message;

@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use epitome_runtime::GenerationParameters;
-
 use super::latency_model::{LatencyModel, Sample};
-use super::request::{Job, QueuedRequest, Request, TakenDocument};
+use super::request::{Job, JobParameters, QueuedRequest, Request, TakenDocument};
 use crate::error::ApiError;
 use crate::settings::SchedulingSettings;
 
@@ -39,7 +37,7 @@ struct State {
 
 /// Documents with the same parameters that a worker decodes together.
 pub(super) struct Batch {
-    pub(super) parameters: GenerationParameters,
+    pub(super) parameters: JobParameters,
     pub(super) rows_per_document: usize,
     pub(super) documents: Vec<TakenDocument>,
 }

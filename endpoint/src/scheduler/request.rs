@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use epitome_runtime::{GenerationParameters, Summary};
+use epitome_runtime::{GenerationParameters, LongOptions, Summary};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::ApiError;
@@ -39,14 +39,29 @@ impl Request {
 /// Documents to summarize with the same parameters.
 #[derive(Debug)]
 pub(crate) struct Job {
-    /// How to generate; checked against the model.
-    pub(crate) parameters: GenerationParameters,
+    /// How to summarize; checked against the model.
+    pub(crate) parameters: JobParameters,
     /// Decoder rows (beams, or sampled sequences) of each document.
     pub(crate) rows_per_document: usize,
     /// The documents that no worker has taken.
     pub(crate) documents: Vec<Document>,
     /// Equal for equal parameters.
     key: u64,
+}
+
+/// How the documents of a job are summarized.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct JobParameters {
+    /// How to generate.
+    pub(crate) generation: GenerationParameters,
+    /// How to read what is longer than the window. Without, it is truncated as by transformers.
+    pub(crate) long: Option<LongOptions>,
+}
+
+impl From<GenerationParameters> for JobParameters {
+    fn from(generation: GenerationParameters) -> Self {
+        Self { generation, long: None }
+    }
 }
 
 /// One text to summarize.
@@ -60,7 +75,8 @@ pub(crate) struct Document {
 
 impl Job {
     /// A job without documents.
-    pub(crate) fn new(parameters: GenerationParameters, rows_per_document: usize) -> Self {
+    pub(crate) fn new(parameters: impl Into<JobParameters>, rows_per_document: usize) -> Self {
+        let parameters = parameters.into();
         Self {
             key: key(&parameters),
             parameters,
@@ -83,7 +99,7 @@ impl Job {
 }
 
 /// A number that equal parameters share, and that nobody outside the process can foresee.
-pub(crate) fn key(parameters: &GenerationParameters) -> u64 {
+pub(crate) fn key(parameters: &JobParameters) -> u64 {
     struct Feed<H>(H);
     impl<H: Hasher> Write for Feed<H> {
         fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -32,7 +32,7 @@ impl Engine for Fake {
     fn run(
         &mut self,
         texts: &[&str],
-        _parameters: &GenerationParameters,
+        _parameters: &JobParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
         let texts_owned = texts.iter().map(ToString::to_string).collect();
@@ -77,6 +77,7 @@ fn summary(text: &str, stopped: StopReason, decode: Duration) -> Summary {
         steps: 1,
         stopped,
         timing: Timing { decode, ..Default::default() },
+        read: None,
     }
 }
 

@@ -182,7 +182,10 @@ impl Progress for Running<'_> {
     fn summarized(&mut self, document: usize, summary: Summary) {
         let place = self.call[document];
         let TakenDocument { document, reply } = &self.documents[place];
-        self.samples.push(Sample::from(&summary));
+        // A long document takes the time of many, and one that was cancelled early none.
+        if summary.read.is_none() && summary.steps > 0 {
+            self.samples.push(Sample::from(&summary));
+        }
         if summary.stopped == StopReason::Cancelled {
             self.state.metrics.cancelled();
             return self.fail(place, ApiError::Deadline(reply.deadline - reply.queued));

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use epitome_runtime::Progress;
 use epitome_runtime::tokenizer::Tokenizer;
-use epitome_runtime::{GenerationParameters, Progress};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::models::{BoxError, PreparedModel};
-use crate::scheduler::Engine;
+use crate::scheduler::{Engine, JobParameters};
 use crate::settings::{Check, SchedulingSettings};
 
 /// Longest time that anything may take here.
@@ -27,7 +27,7 @@ impl Engine for Fragile {
     fn run(
         &mut self,
         texts: &[&str],
-        parameters: &GenerationParameters,
+        parameters: &JobParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
         assert!(!texts.contains(&PANIC), "asked to panic");

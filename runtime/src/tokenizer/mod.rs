@@ -99,10 +99,20 @@ impl Tokenizer {
 
     /// Tokens of a document, the source prefix before it.
     pub fn encode(&self, text: &str) -> Result<SourceTokens> {
+        self.encode_until(text, &mut || false)
+    }
+
+    /// The same, where `stop` ends the text early: a long one takes seconds.
+    pub(crate) fn encode_until(
+        &self,
+        text: &str,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<SourceTokens> {
         let texts = [self.source_prefix.as_str(), text];
+        let (pipeline, limit) = (&self.pipeline, self.max_tokens);
         let (tokens, truncated) = self.guarded(|| match self.behaviour.truncation_side {
-            TruncationDirection::Right => pieces::first(&self.pipeline, texts, self.max_tokens),
-            TruncationDirection::Left => pieces::last(&self.pipeline, texts, self.max_tokens),
+            TruncationDirection::Right => pieces::first(pipeline, texts, limit, stop),
+            TruncationDirection::Left => pieces::last(pipeline, texts, limit, stop),
         })?;
         let ends = self.behaviour.end_token_once && tokens.last() == self.after.first();
         let after = if ends { &[] } else { self.after.as_slice() };
@@ -119,8 +129,25 @@ impl Tokenizer {
     /// whether there are more. No more than `limit` are counted.
     pub fn count_source(&self, text: &str, limit: usize) -> Result<(usize, bool)> {
         let texts = [self.source_prefix.as_str(), text];
-        let (tokens, more) = self.guarded(|| pieces::first(&self.pipeline, texts, limit))?;
+        let first = || pieces::first(&self.pipeline, texts, limit, &mut || false);
+        let (tokens, more) = self.guarded(first)?;
         Ok((tokens.len() + self.before.len() + self.after.len(), more))
+    }
+
+    /// Tokens of a text by itself, up to `limit`.
+    pub(crate) fn count(&self, text: &str, limit: usize) -> Result<usize> {
+        let count = || pieces::first(&self.pipeline, ["", text], limit, &mut || false);
+        Ok(self.guarded(count)?.0.len())
+    }
+
+    /// Tokens of a document that a source has room for, beside the source prefix.
+    pub(crate) fn room(&self) -> Result<usize> {
+        Ok(self.max_tokens - self.count(&self.source_prefix, self.max_tokens)?)
+    }
+
+    /// Whether a text that is too long loses its beginning.
+    pub(crate) fn keeps_end(&self) -> bool {
+        self.behaviour.truncation_side == TruncationDirection::Left
     }
 
     /// Text of generated tokens, special tokens left out.

@@ -4,8 +4,11 @@
 //! The `tokenizers` library keeps more than a hundred bytes for each byte of a text. A long text is
 //! therefore cut between two words, where the tokens on both sides are those of the whole: this is
 //! tried on the words around each cut. Stretches that become one token or none (blanks that are
-//! joined, characters that are all unknown) are shortened, where that changes no token. What has
+//! joined, characters that are all unknown) are shortened, where that changes no token. Where such
+//! a stretch goes on with the same few bytes, these are passed over and not tokenized. What has
 //! neither, a single word of many tokens, is read only as far as its first tokens are certain.
+//!
+//! Between two pieces the caller is asked whether to stop, as a text may take seconds.
 
 use tokenizers::Result;
 
@@ -23,14 +26,20 @@ const UNCERTAIN: usize = 2 << 10;
 const UNCERTAIN_TOKENS: usize = 256;
 /// Bytes that stay of each end of a stretch that becomes one token or none.
 const STRETCH_END: usize = 1 << 10;
+/// Bytes that are looked for over and over at the end of a stretch.
+const LONGEST_PERIOD: usize = 64;
+
+/// Whether to read no further.
+pub(super) type Stop<'a> = &'a mut dyn FnMut() -> bool;
 
 /// The first `limit` tokens of the joined `texts`, and whether there are more.
 pub(super) fn first(
     pipeline: &Pipeline,
     texts: [&str; 2],
     limit: usize,
+    stop: Stop<'_>,
 ) -> Result<(Vec<u32>, bool)> {
-    let mut pieces = Pieces::new(pipeline, texts);
+    let mut pieces = Pieces::new(pipeline, texts, stop);
     let mut ids = Vec::new();
     while let Some(piece) = pieces.next(limit.saturating_sub(ids.len()))? {
         ids.extend(piece);
@@ -39,7 +48,7 @@ pub(super) fn first(
             return Ok((ids, true));
         }
     }
-    Ok((ids, false))
+    Ok((ids, pieces.is_stopped()))
 }
 
 /// The last `limit` tokens of the joined `texts`, and whether there are more.
@@ -50,6 +59,7 @@ pub(super) fn last(
     pipeline: &Pipeline,
     texts: [&str; 2],
     limit: usize,
+    stop: Stop<'_>,
 ) -> Result<(Vec<u32>, bool)> {
     let [_, text] = texts;
     let wanted = limit.saturating_add(UNCERTAIN_TOKENS);
@@ -58,18 +68,24 @@ pub(super) fn last(
         let start = text.ceil_char_boundary(text.len() - tail);
         let region = &text[start..text.ceil_char_boundary(start + PIECE)];
         let start = start + cut(pipeline, region)?.unwrap_or(0);
-        let (mut ids, more) = last_of(pipeline, ["", &text[start..]], wanted)?;
+        let (mut ids, more) = last_of(pipeline, ["", &text[start..]], wanted, stop)?;
         if more {
-            return Ok((ids.split_off(UNCERTAIN_TOKENS), true));
+            // Fewer tokens than that were read where the caller stopped.
+            return Ok((ids.split_off(UNCERTAIN_TOKENS.min(ids.len())), true));
         }
         tail = tail.saturating_mul(4);
     }
-    last_of(pipeline, texts, limit)
+    last_of(pipeline, texts, limit, stop)
 }
 
 /// The last `limit` tokens, all of the text being read.
-fn last_of(pipeline: &Pipeline, texts: [&str; 2], limit: usize) -> Result<(Vec<u32>, bool)> {
-    let mut pieces = Pieces::new(pipeline, texts);
+fn last_of(
+    pipeline: &Pipeline,
+    texts: [&str; 2],
+    limit: usize,
+    stop: Stop<'_>,
+) -> Result<(Vec<u32>, bool)> {
+    let mut pieces = Pieces::new(pipeline, texts, stop);
     let mut ids = Vec::new();
     let mut more = false;
     while let Some(piece) = pieces.next(usize::MAX)? {
@@ -78,12 +94,13 @@ fn last_of(pipeline: &Pipeline, texts: [&str; 2], limit: usize) -> Result<(Vec<u
         ids.drain(..surplus);
         more |= surplus > 0;
     }
-    Ok((ids, more))
+    Ok((ids, more || pieces.is_stopped()))
 }
 
 /// A text that is read piece by piece.
-struct Pieces<'a> {
+struct Pieces<'a, 's> {
     pipeline: &'a Pipeline,
+    stop: Stop<'s>,
     /// What was taken from `rest` and has no tokens yet.
     pending: String,
     rest: [&'a str; 2],
@@ -92,15 +109,20 @@ struct Pieces<'a> {
     done: bool,
 }
 
-impl<'a> Pieces<'a> {
-    fn new(pipeline: &'a Pipeline, rest: [&'a str; 2]) -> Self {
-        Self { pipeline, pending: String::new(), rest, size: PIECE, done: false }
+impl<'a, 's> Pieces<'a, 's> {
+    fn new(pipeline: &'a Pipeline, rest: [&'a str; 2], stop: Stop<'s>) -> Self {
+        Self { pipeline, stop, pending: String::new(), rest, size: PIECE, done: false }
     }
 
-    /// Tokens of the next piece; none at the end. Where no more than `wanted` tokens are wanted, more
-    /// than that end the text: the last of them are not certain.
+    /// Whether the caller ended the text before its end.
+    fn is_stopped(&self) -> bool {
+        !self.done
+    }
+
+    /// Tokens of the next piece; none at the end, or where the caller stops. Where no more than
+    /// `wanted` tokens are wanted, more than that end the text: the last of them are not certain.
     fn next(&mut self, wanted: usize) -> Result<Option<Vec<u32>>> {
-        while !self.done {
+        while !self.done && !(self.stop)() {
             self.fill();
             if self.rest.iter().all(|text| text.is_empty()) {
                 self.done = true;
@@ -119,11 +141,14 @@ impl<'a> Pieces<'a> {
                 self.done = true;
                 return Ok(Some(whole.get_ids().into()));
             }
-            let shorter = without_stretches(&self.pending, whole.get_offsets());
+            let (shorter, ends_in_stretch) = without_stretches(&self.pending, whole.get_offsets());
             if shorter.len() <= self.pending.len() - PIECE / 4
                 && encode(self.pipeline, &shorter)? == whole.get_ids()
             {
                 self.pending = shorter;
+                if ends_in_stretch {
+                    self.pass_over_repetition();
+                }
             } else {
                 self.size = self.pending.len().saturating_mul(2);
             }
@@ -142,6 +167,20 @@ impl<'a> Pieces<'a> {
                 return;
             }
         }
+    }
+
+    /// Passes over the bytes with which the stretch at the end goes on as it was: all but the last
+    /// of them, so that what follows still meets its end.
+    fn pass_over_repetition(&mut self) {
+        let Some(text) = self.rest.iter_mut().find(|text| !text.is_empty()) else { return };
+        let end = &self.pending.as_bytes()[self.pending.len() - STRETCH_END..];
+        let repeats = |period: &usize| end[*period..] == end[..STRETCH_END - period];
+        let Some(period) = (1..=LONGEST_PERIOD).find(repeats) else { return };
+        let unit = &end[STRETCH_END - period..];
+        let same = text.bytes().zip(unit.iter().cycle()).take_while(|(a, b)| a == *b).count();
+        let surplus = same.saturating_sub(STRETCH_END);
+        // Whole units: the text goes on where a character begins.
+        *text = &text[surplus - surplus % period..];
     }
 }
 
@@ -176,8 +215,9 @@ fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
     Ok(None)
 }
 
-/// The text with only the ends of each long stretch in which no token begins or ends.
-fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> String {
+/// The text with only the ends of each long stretch in which no token begins or ends, and whether
+/// it ends in such a stretch.
+fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> (String, bool) {
     let mut borders: Vec<usize> = offsets
         .iter()
         .flat_map(|&(start, end)| [start, end])
@@ -186,8 +226,13 @@ fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> String {
         .collect();
     borders.sort_unstable();
     let mut shorter = String::new();
+    let mut ends_in_stretch = false;
     for stretch in borders.windows(2).map(|border| &text[border[0]..border[1]]) {
-        if stretch.len() <= 4 * STRETCH_END {
+        if stretch.is_empty() {
+            continue;
+        }
+        ends_in_stretch = stretch.len() > 4 * STRETCH_END;
+        if !ends_in_stretch {
             shorter.push_str(stretch);
         } else {
             let end = stretch.len() - STRETCH_END;
@@ -195,7 +240,7 @@ fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> String {
             shorter.push_str(&stretch[stretch.floor_char_boundary(end)..]);
         }
     }
-    shorter
+    (shorter, ends_in_stretch)
 }
 
 #[cfg(test)]
@@ -306,12 +351,14 @@ mod tests {
             for (kind, text) in texts() {
                 let whole = encode(&pipeline, &format!("sum: {text}")).unwrap();
                 for limit in [1, 1024, 1 << 20] {
-                    let (ids, more) = first(&pipeline, ["sum: ", &text], limit).unwrap();
+                    let (ids, more) =
+                        first(&pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
                     let kept = limit.min(whole.len());
                     let label = format!("{name}, {kind}, {limit}: {} of {}", ids.len(), kept);
                     assert!(ids == whole[..kept], "{label}");
                     assert_eq!(more, whole.len() > limit, "{label}");
-                    let (ids, more) = last(&pipeline, ["sum: ", &text], limit).unwrap();
+                    let (ids, more) =
+                        last(&pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
                     let label = format!("{name}, {kind}, last {limit}: {} of {}", ids.len(), kept);
                     // Where blanks are tokens, a run of them is cut anywhere, as a word is.
                     let exact = (name, kind) != ("BART", "blanks");
@@ -327,7 +374,8 @@ mod tests {
     fn no_more_is_read_than_needed() {
         let (_, pipeline) = pipelines().swap_remove(0);
         for text in ["word ".repeat(400_000), "aord".repeat(500_000)] {
-            let mut pieces = Pieces::new(&pipeline, ["", &text]);
+            let mut stop = || false;
+            let mut pieces = Pieces::new(&pipeline, ["", &text], &mut stop);
             let mut found = 0;
             while found <= 100 {
                 found += pieces.next(100 - found.min(100)).unwrap().unwrap().len();
@@ -336,11 +384,48 @@ mod tests {
         }
         // What becomes few tokens is read to the end, in little memory.
         for text in [" ".repeat(2_000_000), "🙂".repeat(500_000)] {
-            let mut pieces = Pieces::new(&pipeline, ["a", &text]);
+            let mut stop = || false;
+            let mut pieces = Pieces::new(&pipeline, ["a", &text], &mut stop);
             while pieces.next(100).unwrap().is_some() {
                 assert!(pieces.pending.len() <= 2 * PIECE);
             }
             assert_eq!(pieces.rest, ["", ""]);
+        }
+    }
+
+    #[test]
+    fn what_repeats_in_a_stretch_is_passed_over() {
+        let (_, pipeline) = pipelines().swap_remove(0);
+        for unit in [" ", "\n \t", "🙂", "🙂🙃"] {
+            let mut asked = 0;
+            let mut count = || {
+                asked += 1;
+                false
+            };
+            let text = format!("word{} word", unit.repeat(1_000_000));
+            let (ids, more) = first(&pipeline, ["", &text], 100, &mut count).unwrap();
+            let short = format!("word{} word", unit.repeat(1_000));
+            assert_eq!(ids, encode(&pipeline, &short).unwrap(), "{unit:?}");
+            assert!(!more && asked < 10, "{unit:?}: {asked} pieces");
+        }
+    }
+
+    #[test]
+    fn reading_stops_where_nobody_waits() {
+        for (name, pipeline) in pipelines() {
+            for text in [random_words().repeat(10), "🙂🙃🙂".repeat(100_000)] {
+                let mut left = 3;
+                let mut stop = || {
+                    left -= 1;
+                    left == 0
+                };
+                let mut pieces = Pieces::new(&pipeline, ["", &text], &mut stop);
+                while pieces.next(usize::MAX).unwrap().is_some() {}
+                assert!(pieces.is_stopped(), "{name}");
+                let mut stopped = || true;
+                assert!(first(&pipeline, ["", &text], 100, &mut stopped).unwrap().1, "{name}");
+                assert!(last(&pipeline, ["", &text], 100, &mut stopped).unwrap().1, "{name}");
+            }
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Cutting a document into parts that fit the window of a model.
+
+use std::ops::Range;
+
+use super::sentences::{Border, Sentences};
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+
+/// A unit shorter than this takes the next sentence in: a heading stays with what follows.
+const SMALL_BYTES: usize = 24;
+/// Tokens of a part, against what it should have, at least.
+const LEAST_SHARE: f64 = 0.6;
+/// How far from its best length a part may end for the sake of a better border, as a share of that
+/// length.
+const SECTION_WORTH: f64 = 0.4;
+const PARAGRAPH_WORTH: f64 = 0.1;
+
+/// A sentence, or a piece of one that is too long.
+#[derive(Debug)]
+pub(super) struct Unit {
+    /// Its place in the text, in bytes.
+    pub(super) range: Range<usize>,
+    /// Its tokens, by itself.
+    pub(super) tokens: usize,
+    /// What stands before it.
+    border: Border,
+}
+
+/// The units of a text, each of at most half of the tokens that a part has room for. Ends early
+/// where `stop` says so.
+pub(super) fn units(
+    tokenizer: &Tokenizer,
+    text: &str,
+    sections: &[usize],
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Vec<Unit>> {
+    let limit = (tokenizer.room()? / 2).max(1);
+    let mut units: Vec<Unit> = Vec::new();
+    for (sentence, mut border) in Sentences::new(text, sections) {
+        if stop() {
+            break;
+        }
+        let mut pieces = vec![sentence];
+        while let Some(range) = pieces.pop() {
+            let tokens = tokenizer.count(&text[range.clone()], limit + 1)?;
+            if tokens > limit
+                && let Some(middle) = middle(text, &range)
+            {
+                pieces.extend([middle..range.end, range.start..middle]);
+                continue;
+            }
+            match units.last_mut() {
+                Some(last)
+                    if border != Border::Section
+                        && last.range.len() < SMALL_BYTES
+                        && last.tokens + tokens <= limit =>
+                {
+                    last.range.end = range.end;
+                    last.tokens += tokens;
+                }
+                _ => units.push(Unit { range, tokens, border }),
+            }
+            border = Border::Sentence;
+        }
+    }
+    Ok(units)
+}
+
+/// Where to cut a sentence in two: at a blank before its middle, else at its middle.
+fn middle(text: &str, range: &Range<usize>) -> Option<usize> {
+    let middle = text.ceil_char_boundary(range.start + range.len() / 2);
+    let quarter = text.ceil_char_boundary(range.start + range.len() / 4);
+    let blank = text[quarter..middle].rfind(char::is_whitespace).map(|at| quarter + at);
+    let middle = blank.filter(|at| *at > range.start).unwrap_or(middle);
+    (range.start < middle && middle < range.end).then_some(middle)
+}
+
+/// How to cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cutting {
+    /// Sentences of a part that the next part has again.
+    pub(super) overlap: usize,
+    /// How many parts to make at least.
+    pub(super) at_least: usize,
+}
+
+/// The parts of a text: about equally long, none above the window of the model, ending at sections
+/// where it can be, else at paragraphs and sentences. Together they hold all units.
+pub(super) fn split(
+    tokenizer: &Tokenizer,
+    text: &str,
+    units: &[Unit],
+    cutting: Cutting,
+) -> Result<Vec<Range<usize>>> {
+    let room = tokenizer.room()?.max(1);
+    let tokens = |units: &[Unit]| units.iter().map(|unit| unit.tokens).sum::<usize>();
+    let mut left = tokens(units);
+    let mut parts = Vec::new();
+    let mut next = 0;
+    while next < units.len() {
+        let mut start = next - repeated(&units[..next + 1], cutting.overlap, room / 4);
+        let all = tokens(&units[start..next]) + left;
+        let wanted = all.div_ceil(room).max(cutting.at_least.saturating_sub(parts.len())).max(1);
+        let mut end = end(units, start, next, all.div_ceil(wanted), room);
+        // Sentences together may have more tokens than each alone.
+        let mut step = 1;
+        loop {
+            let range = units[start].range.start..units[end - 1].range.end;
+            if end == next + 1 && start == next
+                || !tokenizer.encode(&text[range.clone()])?.truncated
+            {
+                parts.push(range);
+                break;
+            }
+            if end == next + 1 {
+                start = next;
+            }
+            end = end.saturating_sub(step).max(next + 1);
+            step *= 2;
+        }
+        left -= tokens(&units[next..end]);
+        next = end;
+    }
+    Ok(parts)
+}
+
+/// How many units before the last of these come again in the part that the last one begins.
+fn repeated(units: &[Unit], overlap: usize, room: usize) -> usize {
+    let Some((last, before)) = units.split_last() else { return 0 };
+    if last.border == Border::Section {
+        return 0;
+    }
+    let mut tokens = 0;
+    let fit = |unit: &&Unit| {
+        tokens += unit.tokens;
+        tokens <= room
+    };
+    before.iter().rev().take(overlap).take_while(fit).count()
+}
+
+/// Where the part from `start` ends, that has to reach beyond `next`.
+fn end(units: &[Unit], start: usize, next: usize, target: usize, room: usize) -> usize {
+    let target = target.max(1) as f64;
+    let mut tokens: usize = units[start..next].iter().map(|unit| unit.tokens).sum();
+    let mut best = (f64::INFINITY, next + 1);
+    for at in next..units.len() {
+        tokens += units[at].tokens;
+        let share = tokens as f64 / target;
+        if tokens > room || share > 1.0 + SECTION_WORTH && best.0.is_finite() {
+            break;
+        }
+        let worth = match units.get(at + 1).map(|unit| unit.border) {
+            None | Some(Border::Section) => SECTION_WORTH,
+            Some(Border::Paragraph) => PARAGRAPH_WORTH,
+            Some(Border::Sentence) => 0.0,
+        };
+        // Far too short is the last resort.
+        let short = if share < LEAST_SHARE { 10.0 } else { 0.0 };
+        let cost = (share - 1.0).abs() - worth + short;
+        if cost <= best.0 {
+            best = (cost, at + 1);
+        }
+    }
+    best.1
+}
