@@ -12,8 +12,8 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::backend::{Backend, Later, TokenCount, target};
 use crate::body;
@@ -26,8 +26,6 @@ use crate::scheduler::Health;
 
 /// Calls under way at a time.
 const MAX_CALLS: usize = 16;
-/// Pieces of an answer that wait for a slow client.
-const PIECES: usize = 16;
 
 /// Endpoints of an account. All calls block.
 pub trait Endpoints: Send + Sync {
@@ -122,7 +120,7 @@ impl Deployed {
         let turn = self.calls.clone().try_acquire_owned().map_err(|_| ApiError::TooManyClients)?;
         let call = EndpointCall { endpoint, body, stream };
         let endpoints = self.endpoints.clone();
-        let (pieces, mut answer) = channel(PIECES);
+        let (pieces, mut answer) = unbounded_channel();
         let run = move || {
             pass_on(&*endpoints, &call, &pieces);
             drop((turn, charge));
@@ -181,9 +179,10 @@ enum Piece {
 }
 
 /// Makes a call, and sends on what comes. Blocks.
-fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &Sender<Piece>) {
+fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &UnboundedSender<Piece>) {
     let mut started = false;
-    let send = |piece| pieces.blocking_send(piece).is_ok();
+    // Never blocks: a client of AWS may call from within a runtime of its own.
+    let send = |piece| pieces.send(piece).is_ok();
     let result = endpoints.invoke(call, &mut |content_type, bytes| {
         let has_head = std::mem::replace(&mut started, true);
         (has_head || send(Piece::Head(content_type.to_owned())))
@@ -194,11 +193,11 @@ fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &Sender<Piece
     }
 }
 
-fn response(content_type: &str, answer: Receiver<Piece>) -> Response {
+fn response(content_type: &str, answer: UnboundedReceiver<Piece>) -> Response {
     use tokio_stream::StreamExt;
     let format = Format::of(content_type.split(';').next().unwrap_or_default());
     let is_events = format == Some(Format::EventStream);
-    let pieces = ReceiverStream::new(answer).map(move |piece| match piece {
+    let pieces = UnboundedReceiverStream::new(answer).map(move |piece| match piece {
         Piece::Head(_) => Ok(Bytes::new()),
         Piece::Bytes(bytes) => Ok(bytes),
         // Text has no place for an error: the connection breaks off.
