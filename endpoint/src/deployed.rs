@@ -1,6 +1,6 @@
 //! Endpoints elsewhere, which the page asks in place of a model of this process.
 
-use std::io;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use hyper::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::backend::{Backend, Later, TokenCount, target};
@@ -131,7 +132,14 @@ impl Deployed {
             .map_err(|_| ApiError::WorkerFailed)?;
         // What fails before the first piece can still be told by the status code.
         match self.context.before(deadline, answer.recv()).await? {
-            Some(Piece::Head(content_type)) => Ok(response(&content_type, answer)),
+            Some(Piece::Head(content_type)) => {
+                let format = Format::of(content_type.split(';').next().unwrap_or_default());
+                let body = match format {
+                    Some(Format::EventStream) => events(answer),
+                    _ => Body::from(self.context.before(deadline, whole(answer)).await??),
+                };
+                Ok(response(format, body))
+            }
             Some(Piece::Failed(error)) => Err(error),
             Some(Piece::Bytes(_)) | None => Err(ApiError::WorkerFailed),
         }
@@ -193,20 +201,31 @@ fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &UnboundedSen
     }
 }
 
-fn response(content_type: &str, answer: UnboundedReceiver<Piece>) -> Response {
-    use tokio_stream::StreamExt;
-    let format = Format::of(content_type.split(';').next().unwrap_or_default());
-    let is_events = format == Some(Format::EventStream);
-    let pieces = UnboundedReceiverStream::new(answer).map(move |piece| match piece {
-        Piece::Head(_) => Ok(Bytes::new()),
-        Piece::Bytes(bytes) => Ok(bytes),
-        // Text has no place for an error: the connection breaks off.
-        Piece::Failed(error) if is_events => {
-            Ok(format!("event: error\ndata: {}\n\n", error.body()).into())
-        }
-        Piece::Failed(error) => Err(io::Error::other(error.to_string())),
+/// An answer that is sent on as it comes.
+fn events(answer: UnboundedReceiver<Piece>) -> Body {
+    let pieces = UnboundedReceiverStream::new(answer).map(|piece| match piece {
+        Piece::Head(_) => Bytes::new(),
+        Piece::Bytes(bytes) => bytes,
+        Piece::Failed(error) => format!("event: error\ndata: {}\n\n", error.body()).into(),
     });
-    let mut response = Response::new(Body::from_stream(pieces));
+    Body::from_stream(pieces.map(Ok::<_, Infallible>))
+}
+
+/// An answer that is of use as a whole only.
+async fn whole(mut answer: UnboundedReceiver<Piece>) -> Result<Vec<u8>, ApiError> {
+    let mut all = Vec::new();
+    while let Some(piece) = answer.recv().await {
+        match piece {
+            Piece::Head(_) => {}
+            Piece::Bytes(bytes) => all.extend_from_slice(&bytes),
+            Piece::Failed(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn response(format: Option<Format>, body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     // What an endpoint answers is data, never a page.
     let content_type = format.map_or("application/octet-stream", Format::content_type);
