@@ -5,15 +5,16 @@ use std::path::Path;
 use anyhow::Result;
 #[cfg(feature = "aws")]
 use epitome_aws::S3Uri;
+#[cfg(feature = "hub")]
 use epitome_export::hub_cache::ModelId;
 
-use crate::failure::Usage;
-
 /// How addresses on S3 begin.
+#[cfg(not(feature = "aws"))]
 const S3: &str = "s3://";
 /// How addresses of models of the hub begin.
 const HUB: &str = "hf://";
-/// How the page of a model begins, and what may follow its name there.
+/// How the address of a model's page begins.
+#[cfg(feature = "hub")]
 const PAGE: &str = "https://huggingface.co/";
 
 /// Where a model comes from, or a bundle goes to.
@@ -34,18 +35,25 @@ impl<'a> Location<'a> {
     pub(crate) fn parse(text: &'a Path) -> Result<Self> {
         match text.to_str() {
             #[cfg(feature = "aws")]
-            Some(uri) if uri.starts_with(S3) => Ok(Self::S3(uri.parse()?)),
+            Some(uri) if uri.starts_with(S3Uri::SCHEME) => Ok(Self::S3(uri.parse()?)),
             #[cfg(feature = "hub")]
             Some(uri) if uri.starts_with(HUB) || uri.starts_with(PAGE) => {
                 Ok(Self::Hub(hub_id(uri)?))
             }
-            Some(uri) if [S3, HUB].iter().any(|scheme| uri.starts_with(scheme)) => {
-                Err(Usage(format!("{uri} cannot be reached: this epitome was built without that"))
-                    .into())
-            }
+            #[cfg(not(feature = "aws"))]
+            Some(uri) if uri.starts_with(S3) => Err(left_out(uri, "aws")),
+            #[cfg(not(feature = "hub"))]
+            Some(uri) if uri.starts_with(HUB) => Err(left_out(uri, "hub")),
             _ => Ok(Self::Path(text)),
         }
     }
+}
+
+#[cfg(not(all(feature = "aws", feature = "hub")))]
+fn left_out(uri: &str, feature: &str) -> anyhow::Error {
+    let message =
+        format!("{uri} cannot be reached: this epitome was built without the feature '{feature}'");
+    crate::failure::Usage(message).into()
 }
 
 /// A model of the hub, by its name, as `hf://NAME`, or by the address of its page.

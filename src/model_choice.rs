@@ -76,6 +76,11 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     let Some((name, store)) = model.to_str().zip(Store::from_env().ok()) else {
         bail!(Usage(format!("'{}' does not exist", model.display())));
     };
+    if name.starts_with("s3://") {
+        bail!(Usage(format!(
+            "{name} is on S3: 'epitome export {name} --output FOLDER' makes a model of it here"
+        )));
+    }
     if is_path(name) {
         bail!(Usage(format!("'{name}' does not exist: give a folder with a model, or a name")));
     }

@@ -57,7 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Whether the user says yes.
 fn agreed() -> Result<bool> {
     if !stdin().is_terminal() {
-        bail!(Usage("nothing was removed: say --yes, for there is nobody to ask".into()));
+        bail!(Usage(
+            "nothing was removed: standard input is not a terminal to ask on, so confirm with --yes"
+                .into()
+        ));
     }
     write!(stderr(), "Remove all of this? [y/N] ")?;
     let mut answer = String::new();

@@ -31,7 +31,9 @@ impl Removal {
     /// Where a call fails, or the endpoint was not deployed by this program.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         if !is_endpoint_name(name) {
-            return Err(Error::Invalid(format!("'{name}' cannot name an endpoint")));
+            return Err(Error::Invalid(format!(
+                "'{name}' cannot name an endpoint: it has letters, digits and hyphens inside"
+            )));
         }
         let found = endpoint::describe(control_plane, name)?;
         if let Some(endpoint) = &found
