@@ -33,6 +33,7 @@ fn succeeds(command: &mut Command) -> (String, String) {
 fn bart() -> Repository {
     let mut repository = Repository::of(&fixture("tiny/bart-gelu"));
     repository.card = json!({"license": "apache-2.0"});
+    repository.files.insert("LICENSE".into(), b"Do as you like.".to_vec());
     repository
 }
 
@@ -517,6 +518,8 @@ fn settings_name_the_cache_and_the_store() {
     assert_eq!(record["id"], "a/b");
     assert_eq!(record["commit"], json!(bart().commit));
     assert_eq!(record["license"]["id"], "apache-2.0");
+    let license = fs::read_to_string(hub.home("epitome/models/a--b/LICENSE")).unwrap();
+    assert_eq!(license, "Do as you like.");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `epitome deploy`
 
 use std::io::{Write, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::key_values::key_value;
 use super::seconds::Seconds;
 use crate::state_lines::StateLines;
-use crate::{aws, interrupt, s3_upload};
+use crate::{aws, interrupt, model_choice, s3_upload};
 
 /// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
 ///
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// A model.tar.gz on S3; with --upload, the folder of a bundle
+    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store
     #[arg(short, long, value_name = "MODEL")]
     model: String,
     /// Send the bundle to S3 first, into a folder below this one that is named after what it holds
@@ -88,9 +88,12 @@ struct HostingFlags {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
-    let folder = Path::new(&arguments.model);
+    let folder = match arguments.model.starts_with(S3Uri::SCHEME) || arguments.upload.is_none() {
+        true => PathBuf::from(&arguments.model),
+        false => model_choice::locate(Path::new(&arguments.model))?,
+    };
     let address = arguments.upload.as_ref();
-    let address = address.map(|prefix| s3_upload::address(folder, prefix)).transpose()?;
+    let address = address.map(|prefix| s3_upload::address(&folder, prefix)).transpose()?;
     let spec = DeploymentSpec {
         endpoint: arguments.endpoint.clone(),
         image: arguments.image.clone(),
@@ -115,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let control_plane = aws::control_plane()?;
     if let Some(address) = &address {
-        s3_upload::bundle(folder, address)?;
+        s3_upload::bundle(&folder, address)?;
     }
     let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
     let outcome = interrupt::during(|| deploy(&control_plane, &spec, polling))?;

@@ -113,7 +113,7 @@ fn pull(
         base: wanted.base.clone(),
         license,
     };
-    store.keep(name, &record)?;
+    store.keep(name, &record, fetched.license_text().as_deref())?;
     let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
     eprintln!(
         "{name} is in the store ({}, {}, {:.0} MB, {:.1} s)",

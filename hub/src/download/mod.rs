@@ -53,6 +53,14 @@ pub struct Fetched {
     pub license: Option<License>,
 }
 
+impl Fetched {
+    /// The file with the text of the licence, where the model has one.
+    pub fn license_text(&self) -> Option<PathBuf> {
+        let paths = LICENSES.iter().map(|name| self.folder.join(name));
+        paths.into_iter().find(|path| path.is_file())
+    }
+}
+
 impl Hub {
     /// The hub as the environment describes it.
     ///

@@ -1,7 +1,8 @@
 //! The exported models of this machine, each under its name.
 //!
 //! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of where it
-//! came from. `default` holds the name of the model that is taken where none is named.
+//! came from; `LICENSE` is the text of its licence. `default` holds the name of the model that is
+//! taken where none is named.
 
 mod record;
 
@@ -26,6 +27,8 @@ const MODELS: &str = "models";
 const BUNDLE: &str = "bundle";
 /// The record of a model.
 const RECORD: &str = "model.json";
+/// The text of a model's licence.
+const LICENSE: &str = "LICENSE";
 /// The name of the default model.
 const DEFAULT: &str = "default";
 /// Stands for the `/` of a name in the name of a folder, as in the hub's cache.
@@ -147,14 +150,19 @@ impl Store {
         Ok(self.folder(name)?.join(BUNDLE))
     }
 
-    /// Keeps the record of a model.
+    /// Keeps the record of a model, and the text of its licence where it is in a file.
     ///
     /// # Errors
     ///
-    /// Why it cannot be written.
-    pub fn keep(&self, name: &str, record: &Record) -> Result<()> {
+    /// Why they cannot be written.
+    pub fn keep(&self, name: &str, record: &Record, license: Option<&Path>) -> Result<()> {
+        let folder = self.folder(name)?;
+        if let Some(license) = license {
+            let text = fs::read(license).map_err(|error| Error::io(license, error))?;
+            write(&folder.join(LICENSE), &text)?;
+        }
         let text = serde_json::to_string_pretty(record).expect("plain values become JSON");
-        write(&self.folder(name)?.join(RECORD), &format!("{text}\n"))
+        write(&folder.join(RECORD), format!("{text}\n").as_bytes())
     }
 
     /// Removes a model. The cache of the hub keeps its checkpoint.
@@ -198,7 +206,7 @@ impl Store {
     /// [`Error::NoSuchModel`], or why it cannot be written down.
     pub fn set_default(&self, name: &str) -> Result<StoredModel> {
         let model = self.get(name)?;
-        write(&self.root.join(DEFAULT), &format!("{}\n", model.name))?;
+        write(&self.root.join(DEFAULT), format!("{}\n", model.name).as_bytes())?;
         Ok(model)
     }
 
@@ -244,12 +252,12 @@ fn read_small(path: &Path) -> Option<String> {
 }
 
 /// Writes a file beside, and puts it in its place when it is whole.
-fn write(path: &Path, text: &str) -> Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |error| Error::io(path, error);
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(io)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(io)?;
+    io::Write::write_all(&mut file, bytes).map_err(io)?;
     file.persist(path).map(drop).map_err(|error| io(error.error))
 }
 
