@@ -11,6 +11,7 @@
 #[cfg(feature = "download")]
 pub mod download;
 pub mod error;
+mod files;
 pub mod folders;
 mod license;
 #[cfg(feature = "download")]

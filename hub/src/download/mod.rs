@@ -11,7 +11,6 @@ mod origin;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use epitome_export::hub_cache::ModelId;
@@ -20,6 +19,7 @@ use epitome_export::{Error as ExportError, check_supported};
 use epitome_runtime::progress::{Progress, Total};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::license::License;
 use crate::settings::Settings;
 use blob::Repository;
@@ -28,6 +28,8 @@ use listing::Listing;
 
 pub use origin::HubModel;
 
+/// Names the folder of the cache.
+const VARIABLE: &str = "HF_HOME";
 /// The configuration, which is looked at before the weights are fetched.
 const CONFIG: &str = "config.json";
 /// Files with the text of a licence.
@@ -207,19 +209,13 @@ fn list(folder: &Path, inside: &str, files: &mut BTreeMap<String, u64>) {
     }
 }
 
-/// Writes a file beside, and puts it in its place when it is whole.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let io = |error| in_cache(path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(text.as_bytes()).map_err(io)?;
-    file.persist(path).map(drop).map_err(|error| io(error.error))
+    files::write(path, text.as_bytes(), VARIABLE)
 }
 
 /// An error of the operating system in the cache of the hub.
 fn in_cache(path: &Path, error: std::io::Error) -> Error {
-    Error::io_in(path, error, "HF_HOME")
+    Error::io_in(path, error, VARIABLE)
 }
 
 impl From<Error> for ExportError {

@@ -17,7 +17,7 @@ use epitome_runtime::bundle::{Bundle, FORMAT, MANIFEST, Manifest};
 pub use record::Record;
 
 use crate::error::{Error, Result};
-use crate::folders;
+use crate::{files, folders};
 
 /// Names the folder of the store.
 const VARIABLE: &str = "EPITOME_HOME";
@@ -251,14 +251,8 @@ fn read_small(path: &Path) -> Option<String> {
     small.then(|| fs::read_to_string(path).ok()).flatten()
 }
 
-/// Writes a file beside, and puts it in its place when it is whole.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |error| Error::io(path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    io::Write::write_all(&mut file, bytes).map_err(io)?;
-    file.persist(path).map(drop).map_err(|error| io(error.error))
+    files::write(path, bytes, VARIABLE)
 }
 
 #[cfg(test)]
