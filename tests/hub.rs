@@ -348,7 +348,28 @@ fn offline_and_without_a_network_the_cache_does() {
 }
 
 #[test]
-fn models_of_another_format_are_found_named_and_exported_again_offline() {
+fn a_part_of_a_model_in_the_cache_is_not_taken_for_the_whole() {
+    let mut repository = sharded();
+    let index = json!({"weight_map": {
+        "a": "model-00001-of-00002.safetensors",
+        "b": "model-00002-of-00002.safetensors",
+    }});
+    let index = index.to_string().into_bytes();
+    repository.files.insert("model.safetensors.index.json".into(), index);
+    let commit = repository.commit.clone();
+    let hub = Hub::start([("a/b", repository)]);
+    let fetched = fetch(&hub, "a/b").unwrap();
+    let of_commit = format!("a/b@{commit}");
+    hub.requests();
+    fetch(&hub, &of_commit).unwrap();
+    assert!(hub.requests().is_empty(), "a commit that is there needs no question");
+    fs::remove_file(fetched.folder.join("model-00002-of-00002.safetensors")).unwrap();
+    fetch(&hub, &of_commit).unwrap();
+    assert!(fetched.folder.join("model-00002-of-00002.safetensors").is_file());
+}
+
+#[test]
+fn models_of_another_format_are_found_named_and_exported_again_from_the_cache() {
     let hub = Hub::start([("a/b", bart())]);
     succeeds(hub.epitome().args(["pull", "a/b"]));
     let manifest = hub.home("epitome/models/a--b/bundle/manifest.json");
@@ -359,8 +380,10 @@ fn models_of_another_format_are_found_named_and_exported_again_offline() {
     fails(hub.epitome().arg("summarize").arg(fixture(ARTICLE)), 1, &words);
     let (list, _) = succeeds(hub.epitome().arg("models"));
     assert!(list.contains("format 0"), "{list}");
+    // The cache has the commit, even where the hub has lost the model.
+    hub.harm(|_| Some(Harmed::Answer(refusal(404, "RepoNotFound", "Repository not found"))));
     hub.requests();
-    succeeds(hub.epitome().args(["models", "update"]).env("HF_HUB_OFFLINE", "1"));
+    succeeds(hub.epitome().args(["models", "update"]));
     assert!(hub.requests().is_empty());
     succeeds(hub.epitome().arg("summarize").arg(fixture(ARTICLE)));
     let (list, _) = succeeds(hub.epitome().arg("models"));

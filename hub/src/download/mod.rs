@@ -17,6 +17,7 @@ use epitome_export::hub_cache::ModelId;
 use epitome_export::source::files_read;
 use epitome_export::{Error as ExportError, check_supported};
 use epitome_runtime::progress::{Progress, Total};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -32,6 +33,8 @@ pub use origin::HubModel;
 const VARIABLE: &str = "HF_HOME";
 /// The configuration, which is looked at before the weights are fetched.
 const CONFIG: &str = "config.json";
+/// How the index of a model in shards ends.
+const INDEX: &str = ".index.json";
 /// Files with the text of a licence.
 const LICENSES: [&str; 4] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE"];
 /// The longest such file that is fetched.
@@ -111,6 +114,10 @@ impl Hub {
             };
             return self.cached(id).ok_or_else(offline);
         }
+        // A commit never changes.
+        if let Some(cached) = self.cached(id).filter(|cached| cached.commit == id.revision()) {
+            return Ok(cached);
+        }
         match self.client.list(id) {
             Ok(listing) => self.fetch_listed(id, listing, progress),
             Err(error) if error.is_passing() => match self.cached(id) {
@@ -130,7 +137,12 @@ impl Hub {
         let folder = self.settings.cache.find(id)?;
         let mut files = BTreeMap::new();
         list(&folder, "", &mut files);
-        files_read(Path::new(id.name()), &files).ok()?;
+        let read = files_read(Path::new(id.name()), &files).ok()?;
+        let indices = read.iter().filter(|name| name.ends_with(INDEX));
+        let mut shards = indices.flat_map(|name| shards(&folder, name));
+        if !shards.all(|shard| files.contains_key(&shard)) {
+            return None;
+        }
         let commit = folder.file_name()?.to_str()?.to_owned();
         Some(Fetched { folder, commit, license: None })
     }
@@ -172,6 +184,15 @@ impl Hub {
         let folder = repository.snapshot();
         Ok(Fetched { folder, commit, license })
     }
+}
+
+/// The shards that an index of a model names, by their paths below `folder`.
+fn shards(folder: &Path, index: &str) -> Vec<String> {
+    let text = fs::read(folder.join(index)).unwrap_or_default();
+    let index_of: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let beside = index.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let shards = index_of["weight_map"].as_object().into_iter().flat_map(|map| map.values());
+    shards.filter_map(|shard| Some(format!("{beside}{}", shard.as_str()?))).collect()
 }
 
 /// Room on the disk of a folder; unknown where the system does not say.
