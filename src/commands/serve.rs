@@ -19,6 +19,7 @@ use epitome_endpoint::settings::{
     MultiModelSettings, SchedulingSettings, ServerSettings, Settings, Task,
 };
 use epitome_endpoint::{Format, Server, Source};
+use epitome_hub::Store;
 
 use super::seconds::Seconds;
 use crate::failure::Usage;
@@ -343,6 +344,8 @@ fn model(arguments: &Arguments) -> Result<PathBuf> {
         }
         Some(model) => model_choice::locate(model),
         None if arguments.sagemaker.multi_model || container.exists() => Ok(container.into()),
+        // A user without a home is one of a container.
+        None if Store::from_env().is_err() => Ok(container.into()),
         None => model_choice::default_bundle(),
     }
 }
