@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LENGTH")]
     length: Option<Length>,
     /// How to write summaries; by the name of --output, markdown in --output-dir, else text
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, default_value_if("stream", "true", None))]
     format: Option<Format>,
     /// Write all summaries to this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "output_dir")]
