@@ -259,7 +259,11 @@ impl Shared {
             ];
             return (302, headers, Vec::new());
         }
-        refusal(401, "", "Invalid username or password.")
+        // Whoever shows no token is not told whether there is such a model.
+        match path.contains("/resolve/") {
+            true => refusal(401, "RepoNotFound", "Repository not found"),
+            false => refusal(401, "", "Invalid username or password."),
+        }
     }
 }
 
