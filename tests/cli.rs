@@ -339,6 +339,38 @@ fn a_damaged_bundle_is_noticed() {
     fails(&mut summarize(), 1, &["manifest.json"]);
 }
 
+/// Which tokens have global attention is a flag of the export, and of each summary.
+#[test]
+fn global_attention_is_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("bundle");
+    for (asked, kept) in [(None, "\"first\""), (Some("none"), "\"none\""), (Some("0,1"), "[")] {
+        let mut export = epitome();
+        export.args(["export", "--no-verify"]).arg(fixture("tiny/led-one"));
+        export.arg("--output").arg(&output);
+        export.args(asked.map(|mask| format!("--global-attention-mask={mask}")));
+        let export = run(&mut export);
+        let stderr = text(&export.stderr);
+        assert!(export.status.success(), "{stderr}");
+        assert_eq!(stderr.contains("--global-attention-mask none"), asked.is_none(), "{stderr}");
+        let config = fs::read_to_string(output.join("generation_config.json")).unwrap();
+        let kept = format!("\"global_attention_mask\": {kept}");
+        assert!(config.contains(&kept), "{config}");
+    }
+    let summarize = |model: &Path, mask: &str| {
+        let mut command = epitome();
+        command.arg("summarize").arg("--model").arg(model);
+        command.args(["--global-attention-mask", mask]).arg(fixture("articles/enigma.txt"));
+        command
+    };
+    for mask in ["first", "none", "1,0,0,1"] {
+        let output = run(&mut summarize(&output, mask));
+        assert!(output.status.success(), "{mask}: {}", text(&output.stderr));
+    }
+    fails(&mut summarize(&bundle(), "first"), 2, &["global_attention_mask", "only models of LED"]);
+    assert_eq!(run(&mut summarize(&output, "last")).status.code(), Some(2));
+}
+
 #[test]
 fn a_missing_or_broken_library_is_one_sentence() {
     let summarize = |library: &Path| {

@@ -140,6 +140,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.output.display(),
         start.elapsed().as_secs_f64()
     );
+    if manifest.shape.global_attention && arguments.global_attention_mask.is_none() {
+        eprintln!(
+            "The first token has global attention. If the model was trained without, as by \
+             run_summarization.py, export it with --global-attention-mask none"
+        );
+    }
     if !manifest.source.left_out.is_empty() {
         eprintln!(
             "Left out tensors that {} has no use for: {}",
