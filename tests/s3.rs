@@ -130,7 +130,7 @@ fn the_base_of_an_adapter_is_fetched() {
     assert_eq!(merged(adapter, &uri("job/base/"), "prefix"), here);
     assert_eq!(merged(&uri("job/adapter/"), &uri("job/base/"), "both"), here);
     let mut absent = export(&server, adapter, folder.path().join("absent"));
-    fails(absent.args(["--base", &uri("job/absent.tar.gz")]), 1, &["job/absent.tar.gz"]);
+    fails(absent.args(["--base", &uri("job/absent.tar.gz")]), 2, &["job/absent.tar.gz"]);
 }
 
 #[test]
