@@ -202,7 +202,7 @@ impl Client {
                     };
                 }
                 "RepoNotFound" => return Error::NoSuchRepository { model, page },
-                "" if status == StatusCode::UNAUTHORIZED => {
+                "" if [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND].contains(&status) => {
                     return Error::NoSuchRepository { model, page };
                 }
                 _ => {}
@@ -260,7 +260,11 @@ pub(super) fn not_the_hub(url: &str, problem: &str) -> Error {
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> Error {
-    Error::Unreachable { host: site(url).to_owned(), problem: shown(&error.to_string()) }
+    let problem = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    Error::Unreachable { host: site(url).to_owned(), problem: shown(&problem) }
 }
 
 /// An address without its query, which may hold a signature.
