@@ -441,6 +441,8 @@ fn refusals_say_what_to_do() {
         Some(Harmed::Answer(refusal(401, "", "Invalid credentials in Authorization header")))
     });
     fails(pull("a/b").env("HF_TOKEN", "hf_old"), 1, &["refuses the token of HF_TOKEN"]);
+    hub.harm(|_| Some(Harmed::Answer((404, Vec::new(), Vec::new()))));
+    fails(&mut pull("a/b"), 1, &["no model 'a/b'"]);
     hub.harm(|_| Some(Harmed::Answer((500, Vec::new(), Vec::new()))));
     fails(&mut pull("a/b"), 1, &["answers 500"]);
     hub.harm(|_| {
