@@ -62,9 +62,6 @@ enum Command {
     Prepare(commands::prepare::Arguments),
     #[command(hide = true)]
     ExtractDocument(commands::extract_document::Arguments),
-    Doctor(commands::doctor::Arguments),
-    Completions(commands::completions::Arguments),
-    Man(commands::man::Arguments),
     #[cfg(feature = "aws")]
     Train(Box<commands::train::Arguments>),
     #[cfg(feature = "aws")]
@@ -75,6 +72,9 @@ enum Command {
     Autoscale(commands::autoscale::Arguments),
     #[cfg(feature = "aws")]
     Invoke(commands::invoke::Arguments),
+    Doctor(commands::doctor::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
 }
 
 /// Runs the command that the arguments name, the first of which is the program's own name, and

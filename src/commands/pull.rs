@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
     /// commit of it
     #[arg(value_name = "ID[@REVISION]")]
     id: String,
-    /// Precision of the weights. int8 takes a quarter of the room of fp32, is faster, and its
-    /// summaries score the same but for a few hundredths of a point (docs/precisions.md)
+    /// Precision of the weights: int8 takes a quarter of the room of fp32, is faster, and loses
+    /// hardly anything (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Int8, value_parser = precisions())]
     precision: Precision,
     /// Name in the store, in place of the model's own
