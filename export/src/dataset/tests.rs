@@ -123,7 +123,7 @@ fn what_cannot_be_data_is_refused_and_leaves_nothing() {
     for (source, words) in [
         (folder.join("gone.csv"), "does not exist"),
         (folder.join("empty"), "holds no file NAME.summary"),
-        (file(folder, "a.parquet", "PAR1"), "no known kind"),
+        (file(folder, "a.parquet", "PAR1"), "unknown kind"),
         (file(folder, "a.csv", "text,other\na,b\n"), "no column 'summary': it has text, other"),
         (file(folder, "b.csv", "text,summary\na,b\nc\n"), "cannot be read as CSV"),
         (file(folder, "c.csv", "text,summary\na,b\n"), "1 rows"),

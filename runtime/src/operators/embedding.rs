@@ -102,7 +102,7 @@ impl<F: EmbeddingFormat> Kernel for EmbeddingKernel<F> {
             || columns.len() != F::COLUMNS * panels(self.vocab_size) * PANEL
         {
             return Err(ort::Error::new(format!(
-                "packed weights of {packed_shape:?} and {} column values are no table of \
+                "packed weights of {packed_shape:?} and {} column values are not a table of \
                  {} rows of {}",
                 columns.len(),
                 self.vocab_size,
