@@ -34,14 +34,19 @@ pub enum Error {
     Interrupted,
 
     /// There is nothing at the path given.
-    #[error("{} does not exist: give a checkpoint folder, a model.tar.gz, or hf://OWNER/NAME for a model of the Hugging Face hub", path.display())]
+    #[error(
+        "{} does not exist: give a checkpoint folder, a model.tar.gz, or hf://OWNER/NAME for a \
+         model of the Hugging Face hub",
+        path.display()
+    )]
     NoSuchSource {
         /// The path given.
         path: PathBuf,
     },
     /// The hub can have no model of this name.
     #[error(
-        "'{text}' is not the name of a model on the Hugging Face hub: write OWNER/NAME, as facebook/bart-large-cnn, and @REVISION behind it for one of its versions"
+        "'{text}' is not the name of a model on the Hugging Face hub: write OWNER/NAME, as \
+         facebook/bart-large-cnn, and @REVISION behind it for one of its versions"
     )]
     ModelId {
         /// The name given.

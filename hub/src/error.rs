@@ -19,7 +19,11 @@ pub enum Error {
         source: io::Error,
     },
     /// The disk has no room left.
-    #[error("no room is left on the disk while writing {}: free some, or choose another with {variable}", path.display())]
+    #[error(
+        "no room is left on the disk while writing {}: free some, or choose another with \
+         {variable}",
+        path.display()
+    )]
     DiskFull {
         /// The file that was being written.
         path: PathBuf,
@@ -46,7 +50,8 @@ pub enum Error {
     },
     /// No model can have this name.
     #[error(
-        "'{name}' cannot be the name of a model: write letters, digits, '.', '_' and '-', with one '/' at most"
+        "'{name}' cannot be the name of a model: write letters, digits, '.', '_' and '-', with \
+         one '/' at most"
     )]
     BadName {
         /// The name given.
@@ -54,7 +59,11 @@ pub enum Error {
     },
 
     /// `HF_HUB_OFFLINE` is set, and the cache lacks the model.
-    #[error("{model} is not in the cache ({}), and HF_HUB_OFFLINE forbids to fetch it: unset it while you are online", cache.display())]
+    #[error(
+        "{model} is not in the cache ({}), and HF_HUB_OFFLINE forbids to fetch it: unset it while \
+         you are online",
+        cache.display()
+    )]
     Offline {
         /// The model, with its revision.
         model: String,
@@ -63,7 +72,8 @@ pub enum Error {
     },
     /// The hub has no such model, or does not show it.
     #[error(
-        "the hub has no model '{model}', or it is private: look for it at {page}, and set HF_TOKEN for a private one"
+        "the hub has no model '{model}', or it is private: look for it at {page}, and set HF_TOKEN \
+         for a private one"
     )]
     NoSuchRepository {
         /// The model's name.
@@ -83,7 +93,8 @@ pub enum Error {
     },
     /// The owners want their conditions to be accepted first.
     #[error(
-        "{model} is gated: accept its conditions at {page}, then set HF_TOKEN to a token of your account"
+        "{model} is gated: accept its conditions at {page}, then set HF_TOKEN to a token of your \
+         account"
     )]
     Gated {
         /// The model's name.
@@ -111,7 +122,8 @@ pub enum Error {
     },
     /// The answer is not one of the hub's.
     #[error(
-        "{url} does not answer as the hub does ({problem}): is HF_ENDPOINT right, and is no proxy's login page in the way?"
+        "{url} does not answer as the hub does ({problem}): is HF_ENDPOINT right, and is no \
+         proxy's login page in the way?"
     )]
     NotTheHub {
         /// The address.
@@ -166,7 +178,11 @@ pub enum Error {
         problem: String,
     },
     /// The disk has less room than the files need.
-    #[error("{model} needs {needed} in {}, and {free} are free: free some, or set HF_HOME to a folder elsewhere", folder.display())]
+    #[error(
+        "{model} needs {needed} in {}, and {free} are free: free some, or set HF_HOME to a folder \
+         elsewhere",
+        folder.display()
+    )]
     NoRoom {
         /// The model's name.
         model: String,

@@ -21,8 +21,8 @@ use crate::locations::Location;
 /// Write a fine-tuned checkpoint as an ONNX bundle
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder; either may be s3://BUCKET/KEY.
-    /// Or hf://OWNER/NAME[@REVISION], a model of the Hugging Face hub
+    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder, either of them here or at
+    /// s3://BUCKET/KEY; or hf://OWNER/NAME[@REVISION], a model of the Hugging Face hub
     #[cfg_attr(
         feature = "aws",
         arg(required_unless_present = "training_job", conflicts_with = "training_job")

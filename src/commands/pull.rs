@@ -31,7 +31,12 @@ pub(crate) struct Arguments {
     id: String,
     /// Precision of the weights: int8 takes a quarter of the room of fp32, is faster, and loses
     /// hardly anything (docs/precisions.md)
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Int8, value_parser = precisions())]
+    #[arg(
+        long,
+        value_name = "PRECISION",
+        default_value_t = Precision::Int8,
+        value_parser = precisions()
+    )]
     precision: Precision,
     /// Name in the store, in place of the model's own
     #[arg(long)]

@@ -1,8 +1,8 @@
 //! The exported models of this machine, each under its name.
 //!
-//! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of where it
-//! came from; `LICENSE` is the text of its licence. `default` holds the name of the model that is
-//! taken where none is named.
+//! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of where
+//! it came from; `LICENSE` is the text of its licence. `default` holds the name of the model that
+//! is taken where none is named.
 
 mod record;
 
