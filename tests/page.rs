@@ -117,6 +117,15 @@ fn the_page_and_all_that_it_asks() {
     let long = page.post("/tokens", TEXT.repeat(1000).as_bytes());
     assert!(long["tokens"].as_u64() > Some(10_000), "{long}");
 
+    // A long text is read in parts, and a stream says so.
+    assert!(info["long"].as_array().unwrap().contains(&json!("parts")), "{info}");
+    let parameters = json!({"long": "parts", "num_beams": 1, "max_new_tokens": 8});
+    let body =
+        json!({"inputs": format!("{TEXT} ").repeat(40), "parameters": parameters, "stream": true});
+    let accept = "Content-Type: application/json\r\nAccept: text/event-stream\r\n";
+    let (_, events) = page.ask("POST", "/invocations", accept, body.to_string().as_bytes());
+    assert!(events.contains(r#""words_read":"#) && events.contains(r#""parts":"#), "{events}");
+
     let documents = page.post("/documents", b"<html><body><p>Caf\xc3\xa9</p></body></html>");
     let text = &documents["documents"][0]["sections"][0]["text"];
     assert_eq!(text, "Caf\u{e9}", "{documents}");

@@ -116,6 +116,16 @@ async function drive(browser, screen) {
   await page.fill("#text", TEXT);
   assert.equal(await page.isVisible("#results [data-column=a] .stale-note"), false);
 
+  // A text of many parts.
+  await page.fill("#text", `${TEXT}\n\n`.repeat(12));
+  const isInParts = () => /parts/.test(document.getElementById("size").textContent);
+  await page.waitForFunction(isInParts, null, PATIENCE);
+  await page.click("#summarize");
+  await visit.says("Done in");
+  assert.match(await text("#results [data-column=a] dl"), /words in \d+ parts/);
+  await visit.look("parts");
+  await page.fill("#text", TEXT);
+
   // Two summaries, their settings, and what is different.
   await page.check("#compare");
   await page.check("#short-a");

@@ -24,8 +24,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Whether it can answer.
     fn health(&self) -> Health;
 
-    /// Fields of `GET /info`: `backend`, `models` (the one that answers by default first), and
-    /// `named`: whether requests name one.
+    /// Fields of `GET /info`: `backend`; `models`, the one that answers by default first; `named`,
+    /// whether requests name one; `long`, what that parameter may be, where it is known.
     fn describe(&self) -> Later<'_, Map<String, Value>>;
 
     /// Answers an invocation.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
+use epitome_runtime::Reading;
 use hyper::Request;
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -83,6 +84,8 @@ impl Backend for LocalModels {
         fields.insert("models".into(), models.into());
         let many = matches!(self.models, Models::Many(_));
         fields.insert("named".into(), many.into());
+        let readings = Reading::ALL.map(Reading::name);
+        fields.insert("long".into(), readings.as_slice().into());
         Box::pin(std::future::ready(Ok(fields)))
     }
 

@@ -114,10 +114,13 @@ impl Encoder {
             .sequences
             .first()
             .map_or(0, |sequence| sequence.token_ids.len().saturating_sub(1));
-        self.frame(&json!({
-            self.field: summary.text(),
-            "details": {"generated_tokens": generated, "truncated": summary.truncated},
-        }))
+        let mut details = json!({"generated_tokens": generated, "truncated": summary.truncated});
+        // Only where the request says how to read long texts.
+        if let Some(read) = &summary.read {
+            details["read"] =
+                json!({"words": read.words, "words_read": read.words_read, "parts": read.parts});
+        }
+        self.frame(&json!({self.field: summary.text(), "details": details}))
     }
 
     /// Text has no place for an error: the connection breaks off, so that nobody takes a part for the

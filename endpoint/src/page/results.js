@@ -122,7 +122,9 @@ function readInWords({ words, words_read: read, parts }) {
 }
 
 function parametersInWords(parameters) {
-  const set = Object.entries(parameters).map(([name, value]) => `${name} ${value}`);
+  // How a long text is read is said apart.
+  const set = Object.entries(parameters).filter(([name]) => name !== "long")
+    .map(([name, value]) => `${name} ${value}`);
   return set.join(", ") || "the model’s own settings";
 }
 
