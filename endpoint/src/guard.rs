@@ -27,8 +27,8 @@ use crate::page;
 /// What pages of allowed origins may send and read.
 const HEADERS: &str = "accept, authorization, content-type, x-amzn-sagemaker-custom-attributes, \
                        x-amzn-sagemaker-target-model";
-const EXPOSED: &str = "server-timing, x-epitome-ignored, x-epitome-read, x-epitome-truncated, x-amzn-requestid, \
-                       x-amzn-sagemaker-custom-attributes, retry-after";
+const EXPOSED: &str = "server-timing, x-epitome-ignored, x-epitome-read, x-epitome-truncated, \
+                       x-amzn-requestid, x-amzn-sagemaker-custom-attributes, retry-after";
 
 /// Refuses who may not ask.
 pub(crate) async fn check(
