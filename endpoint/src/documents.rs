@@ -10,6 +10,7 @@ use epitome_documents::isolated::Extractor;
 use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::body;
@@ -20,6 +21,9 @@ use crate::off_sockets::{self, Stop};
 const FILE_NAME: HeaderName = HeaderName::from_static("x-epitome-file-name");
 /// Bytes of a file's text: more than a page can show.
 const MAX_TEXT: usize = 8 << 20;
+
+/// Where files wait for each other.
+static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
 
 /// Reads no more text than a page can show.
 pub(crate) fn bounded(extractor: Extractor) -> Extractor {
@@ -41,7 +45,11 @@ pub(crate) async fn read(
     let (parts, body) = request.into_parts();
     let name = parts.headers.get(FILE_NAME).and_then(|name| decode(name.as_bytes()));
     let file = body::read(body, limit, deadline, &mut charge).await?;
+    // A file may take a minute, even where nobody waits for it any more. Many of them must not keep
+    // other requests from their threads.
+    let turn = app.context.before(deadline, ONE_AT_A_TIME.acquire()).await?;
     let read = move |stop: &Stop| {
+        let _turn = turn;
         let documents = extractor.read(&file, name.as_deref());
         drop((file, charge));
         stop.check()?;
@@ -50,8 +58,7 @@ pub(crate) async fn read(
         serde_json::to_string(&json!({"documents": documents}))
             .map_err(|error| unreadable(error.to_string()))
     };
-    // Formats are unpacked: the work grows with more than the file.
-    let answer = off_sockets::run(usize::MAX, deadline, read).await?;
+    let answer = off_sockets::run(0, deadline, read).await?;
     Ok(([(CONTENT_TYPE, "application/json")], answer).into_response())
 }
 

@@ -105,11 +105,13 @@ impl Backend for LocalModels {
         Box::pin(async move {
             let model = self.target(&headers).await?;
             let loaded = self.context.before(deadline, model.loaded()).await??;
-            let count = move |_: &Stop| {
+            let count = move |stop: &Stop| {
                 let Some(tokenizer) = loaded.tokenizer() else {
                     return Ok(None);
                 };
-                let (tokens, more) = tokenizer.count_source(&text, MAX_COUNTED)?;
+                let mut given_up = || stop.check().is_err();
+                let (tokens, more) = tokenizer.count_source(&text, MAX_COUNTED, &mut given_up)?;
+                stop.check()?;
                 let window = loaded.manifest.max_source_tokens;
                 Ok(Some(TokenCount { tokens, more, window }))
             };

@@ -127,9 +127,14 @@ impl Tokenizer {
 
     /// Tokens of a document of any length, the source prefix and special ones included, and
     /// whether there are more. No more than `limit` are counted.
-    pub fn count_source(&self, text: &str, limit: usize) -> Result<(usize, bool)> {
+    pub fn count_source(
+        &self,
+        text: &str,
+        limit: usize,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<(usize, bool)> {
         let texts = [self.source_prefix.as_str(), text];
-        let first = || pieces::first(&self.pipeline, texts, limit, &mut || false);
+        let first = || pieces::first(&self.pipeline, texts, limit, stop);
         let (tokens, more) = self.guarded(first)?;
         Ok((tokens.len() + self.before.len() + self.after.len(), more))
     }
@@ -245,8 +250,8 @@ mod tests {
         let one = tokenizer(true, 3, &json!({})).unwrap();
         assert_eq!(encode(&one, "a b"), (vec![2, 3, 1], false));
         assert_eq!(encode(&one, "a b c"), (vec![2, 3, 1], true));
-        assert_eq!(one.count_source("a b c d", 9).unwrap(), (5, false));
-        assert_eq!(one.count_source("a b c d", 2).unwrap(), (3, true));
+        let count = |limit| one.count_source("a b c d", limit, &mut || false).unwrap();
+        assert_eq!((count(9), count(2)), ((5, false), (3, true)));
         assert!(tokenizer(true, 1, &json!({})).is_err());
     }
 
