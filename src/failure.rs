@@ -6,6 +6,10 @@ use std::io;
 const USAGE: u8 = 2;
 /// The command tried, and failed.
 const FAILURE: u8 = 1;
+/// What was measured does not keep a limit that the user set.
+const WORSE: u8 = 3;
+/// What was measured scatters too much to tell.
+const TOO_NOISY: u8 = 4;
 /// The user pressed Ctrl-C: 128 and the number of the signal, as shells count.
 const INTERRUPTED: u8 = 130;
 
@@ -46,6 +50,10 @@ fn code(error: &anyhow::Error) -> u8 {
         INTERRUPTED
     } else if error.chain().any(is_usage) {
         USAGE
+    } else if error.chain().any(|cause| is(cause, epitome_evaluation::Error::is_worse)) {
+        WORSE
+    } else if error.chain().any(|cause| is(cause, epitome_evaluation::Error::is_noise)) {
+        TOO_NOISY
     } else {
         FAILURE
     }

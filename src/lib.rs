@@ -5,6 +5,7 @@ mod account_endpoints;
 #[cfg(feature = "aws")]
 mod aws;
 mod browser;
+mod column_flags;
 mod commands;
 mod configuration;
 mod exporting;
@@ -54,7 +55,9 @@ enum Command {
     #[command(alias = "summarise")]
     Summarize(commands::summarize::Arguments),
     Inspect(commands::inspect::Arguments),
-    Bench(commands::bench::Arguments),
+    Bench(Box<commands::bench::Arguments>),
+    #[command(hide = true)]
+    BenchWorker(commands::bench_worker::Arguments),
     Compare(commands::compare::Arguments),
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
@@ -78,8 +81,8 @@ enum Command {
 }
 
 /// Runs the command that the arguments name, the first of which is the program's own name, and
-/// returns the code to exit with: 0 for success, 1 for a failure, 2 for a wrong call, 130 for an
-/// interruption.
+/// returns the code to exit with: 0 for success, 1 for a failure, 2 for a wrong call, 3 for a limit
+/// that is not kept, 4 for a machine too noisy to tell, 130 for an interruption.
 ///
 /// Arguments that are no command end the process, as `--help` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -104,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Summarize(arguments) => commands::summarize::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::BenchWorker(arguments) => commands::bench_worker::run(&arguments),
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),

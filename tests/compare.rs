@@ -106,6 +106,55 @@ fn other_vocabularies_leave_token_ids_and_logits_out() {
     assert!(found["rouge"]["means"][1].is_object());
 }
 
+/// A copy of a bundle with other generation defaults.
+fn with_defaults(bundle: &Path, copy: &Path, defaults: &[(&str, Value)]) {
+    fs::create_dir(copy).unwrap();
+    for entry in fs::read_dir(bundle).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(copy.join(name)).unwrap()).unwrap()
+    };
+    let mut config = read("generation_config.json");
+    for (name, value) in defaults {
+        config[*name] = value.clone();
+    }
+    let config = serde_json::to_vec(&config).unwrap();
+    let mut manifest = read("manifest.json");
+    let record = &mut manifest["files"]["generation_config.json"];
+    record["bytes"] = config.len().into();
+    record["sha256"] = epitome_runtime::bundle::digest::bytes(&config).into();
+    fs::write(copy.join("generation_config.json"), config).unwrap();
+    fs::write(copy.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+}
+
+#[test]
+fn both_search_with_the_defaults_of_the_first_unless_told_otherwise() {
+    let trained = Exported::of("pegasus-debian.tar.gz");
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    with_defaults(&trained.path(), &other, &[("num_beams", 1.into()), ("max_length", 6.into())]);
+    let run = |more: &[&str]| {
+        let limit = ["--limit", "3", "--format", "json"];
+        let output = compare(&trained.path(), &other, &held_out(), &[&limit[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        (found, text(&output.stderr))
+    };
+    let (found, note) = run(&[]);
+    assert_eq!(found["agreement"]["equal"], 1.0);
+    assert_eq!(found["default_differences"][0]["name"], "max_length");
+    assert!(note.contains("max_length 48 and 6, num_beams 8 and 1"), "{note}");
+    assert!(note.contains("both search with those of A"), "{note}");
+    let (found, note) = run(&["--own-defaults"]);
+    assert!(found["agreement"]["equal"].as_f64().unwrap() < 1.0);
+    assert!(note.contains("different defaults"), "{note}");
+    // What the user names counts for both.
+    let (found, _) = run(&["--own-defaults", "--num-beams", "2", "--max-length", "20"]);
+    assert_eq!(found["agreement"]["equal"], 1.0);
+}
+
 #[test]
 fn documents_without_references_are_compared_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +175,7 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     fails(&compare(&path, &nothing, &held_out(), &[]), 2, &["nothing' does not exist"]);
     fails(&compare(&path, &path, &nothing, &[]), 1, &["nothing'"]);
     let data = folder.path().join("data.csv");
-    fs::write(&data, "title,body\na,b\n").unwrap();
+    fs::write(&data, "title,lines\na,b\n").unwrap();
     fails(&compare(&path, &path, &data, &[]), 1, &["has no column 'text'"]);
     let several = compare(&path, &path, &held_out(), &["--length-penalty", "0.5,1"]);
     fails(&several, 2, &["--length-penalty"]);

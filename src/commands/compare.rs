@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use epitome_evaluation::compare::{ComparisonRecord, compare, table};
+use epitome_evaluation::compare::{
+    ComparisonRecord, compare, default_differences, shared_defaults, table,
+};
 use epitome_evaluation::data::Dataset;
+use epitome_runtime::bundle::Bundle;
 use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 
+use crate::column_flags::ColumnFlags;
 use crate::generation_flags::GenerationFlags;
 use crate::interrupt;
 use crate::model_choice;
@@ -23,9 +27,14 @@ pub(crate) struct Arguments {
     a: PathBuf,
     /// Name or folder of the second model, B
     b: PathBuf,
-    /// CSV file with a column `text`, and `summary` where quality is to be measured
+    /// CSV file with a column of texts, and one of summaries where quality is to be measured
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    columns: ColumnFlags,
+    /// Let each model search with its own generation defaults; without this both have those of A
+    #[arg(long)]
+    own_defaults: bool,
     /// Compare at most this many documents
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
@@ -48,10 +57,15 @@ enum Format {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let parameters = arguments.generation.single()?;
-    let data = Dataset::read(&arguments.data, arguments.limit.map(NonZeroUsize::get))?;
+    let limit = arguments.limit.map(NonZeroUsize::get);
+    let data = arguments.columns.read(&arguments.data, limit)?;
     let options = arguments.session.options();
     let [a, b] = [model_choice::choose(&arguments.a)?, model_choice::choose(&arguments.b)?];
-    let record = measure([a.bundle(), b.bundle()], &data, &parameters, &options)?;
+    let bundles = [Bundle::open(a.bundle())?, Bundle::open(b.bundle())?];
+    let of_b = parameters_of_b(&bundles, &parameters, arguments.own_defaults)?;
+    let folders = [a.bundle(), b.bundle()];
+    let mut record = measure(folders, &data, [&parameters, &of_b], &options)?;
+    record.default_differences = default_differences(&bundles[0], &bundles[1])?;
     match arguments.format {
         Format::Text => show(&record),
         Format::Json => {
@@ -59,6 +73,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             ended(&record)
         }
     }
+}
+
+/// What B searches with. Where the defaults of both differ, a note says so.
+fn parameters_of_b(
+    [a, b]: &[Bundle; 2],
+    parameters: &GenerationParameters,
+    own_defaults: bool,
+) -> Result<GenerationParameters> {
+    let differences = default_differences(a, b)?;
+    if differences.is_empty() {
+        return Ok(parameters.clone());
+    }
+    let shown: Vec<String> = differences
+        .iter()
+        .map(|one| format!("{} {} and {}", one.name, one.values[0], one.values[1]))
+        .collect();
+    let shown = shown.join(", ");
+    if own_defaults {
+        eprintln!("epitome: note: A and B search with different defaults ({shown})");
+        return Ok(parameters.clone());
+    }
+    eprintln!(
+        "epitome: note: the defaults of A and B differ ({shown}): both search with those of A; \
+         --own-defaults leaves each its own"
+    );
+    let shared = GenerationParameters::from_json(&shared_defaults(a, b)?)?;
+    Ok(parameters.overlaid_on(&shared))
 }
 
 /// Prints the table; an error when the user ended the comparison early.
@@ -78,7 +119,7 @@ fn ended(record: &ComparisonRecord) -> Result<()> {
 pub(super) fn measure(
     bundles: [&Path; 2],
     data: &Dataset,
-    parameters: &GenerationParameters,
+    parameters: [&GenerationParameters; 2],
     options: &SessionOptions,
 ) -> Result<ComparisonRecord> {
     interrupt::watch();

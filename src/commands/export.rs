@@ -203,7 +203,7 @@ fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<
     };
     export(source, arguments.base.as_deref(), &reference, unverified)?;
     let (parameters, options) = (GenerationParameters::default(), SessionOptions::default());
-    let mut record = compare::measure([&reference, output], data, &parameters, &options)?;
+    let mut record = compare::measure([&reference, output], data, [&parameters; 2], &options)?;
     record.bundles[0].path = source.display().to_string();
     compare::show(&record)
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 pub(crate) mod autoscale;
 pub(crate) mod bench;
+pub(crate) mod bench_worker;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod demo;

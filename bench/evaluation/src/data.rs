@@ -1,17 +1,41 @@
-//! Documents to measure on: a CSV file with the column `text` and, to measure quality, `summary`.
+//! Documents to measure on: a CSV file with a column of texts and, to measure quality, a column of
+//! reference summaries.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use csv::{ErrorKind, StringRecord};
+use epitome_runtime::bundle::digest;
 
 use crate::error::{Error, Result};
 
-/// The column of the documents.
-const TEXT: &str = "text";
-/// The column of the reference summaries.
-const SUMMARY: &str = "summary";
+/// Names of the columns of texts and summaries in well-known data sets, the most specific first.
+const KNOWN: [(&str, &str); 14] = [
+    ("text", "summary"),
+    ("article", "highlights"),
+    ("document", "summary"),
+    ("dialogue", "summary"),
+    ("article", "summary"),
+    ("article", "abstract"),
+    ("report", "summary"),
+    ("description", "abstract"),
+    ("transcript", "summary"),
+    ("content", "summary"),
+    ("source", "target"),
+    ("input", "target"),
+    ("text", "headline"),
+    ("text", "target"),
+];
+
+/// Which columns hold the texts and the reference summaries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The column of the texts; without it, that of a well-known data set.
+    pub text: Option<String>,
+    /// The column of the summaries; without it, that of a well-known data set, if it is there.
+    pub summary: Option<String>,
+}
 
 /// A document, and the summary that a person wrote for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +58,22 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads at most `limit` documents of a CSV file with a header.
+    /// Reads at most `limit` documents of a CSV file whose header names the columns of a
+    /// well-known data set, such as `text` and `summary`.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::Data`], naming the file and the line.
     pub fn read(path: &Path, limit: Option<usize>) -> Result<Self> {
+        Self::read_columns(path, limit, &Columns::default())
+    }
+
+    /// The same with columns of any names.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn read_columns(path: &Path, limit: Option<usize>, columns: &Columns) -> Result<Self> {
         let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
         // Spreadsheets begin a file with a byte order mark, which is not part of a column's name.
         if file.fill_buf().map_err(Error::io(path))?.starts_with(b"\xef\xbb\xbf") {
@@ -47,12 +81,9 @@ impl Dataset {
         }
         let mut reader = csv::Reader::from_reader(file);
         let wrong = |error: csv::Error| refused(path, error);
-        let columns = reader.headers().map_err(wrong)?.clone();
-        let find = |name: &str| columns.iter().position(|column| column.trim() == name);
-        let Some(text) = find(TEXT) else {
-            return Err(Error::data(path, missing_column(&columns)));
-        };
-        let summary = find(SUMMARY);
+        let header = reader.headers().map_err(wrong)?.clone();
+        let (text, summary) =
+            columns.find(&header).map_err(|problem| Error::data(path, problem))?;
         let mut dataset = Self::default();
         let limit = limit.unwrap_or(usize::MAX);
         for (index, record) in reader.records().enumerate() {
@@ -76,15 +107,65 @@ impl Dataset {
         }
         Ok(dataset)
     }
+
+    /// The digest of all texts and summaries: two files with the same one hold the same documents.
+    pub fn digest(&self) -> String {
+        let mut bytes = Vec::new();
+        for document in &self.documents {
+            for text in [&document.text, document.summary.as_deref().unwrap_or_default()] {
+                bytes.extend((text.len() as u64).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }
+        }
+        format!("sha256:{}", digest::bytes(&bytes))
+    }
 }
 
-fn missing_column(columns: &StringRecord) -> String {
-    let found: Vec<String> = columns.iter().take(8).map(|name| format!("'{name}'")).collect();
-    format!(
-        "has no column '{TEXT}' (its columns are {}): name the documents' column '{TEXT}' and \
-         that of the reference summaries '{SUMMARY}'",
-        found.join(", ")
-    )
+impl Columns {
+    /// Positions of the columns in a header, or what is wrong.
+    fn find(&self, header: &StringRecord) -> std::result::Result<(usize, Option<usize>), String> {
+        let find = |name: &str| {
+            let exact = header.iter().position(|column| column.trim() == name);
+            exact.or_else(|| header.iter().position(|one| one.trim().eq_ignore_ascii_case(name)))
+        };
+        let named = |name: &str, flag: &str| {
+            find(name).ok_or_else(|| {
+                format!("has no column '{name}' ({}): correct {flag}", names(header))
+            })
+        };
+        let text = self.text.as_deref().map(|name| named(name, "--text-column")).transpose()?;
+        let summary =
+            self.summary.as_deref().map(|name| named(name, "--summary-column")).transpose()?;
+        // Pairs that are there come before texts without summaries.
+        let fits = |pair: &&(&str, &str)| text.is_none_or(|text| find(pair.0) == Some(text));
+        let known = KNOWN.iter().filter(fits);
+        let pairs = known.clone().filter_map(|pair| Some((find(pair.0)?, find(pair.1)?)));
+        let texts = known.filter_map(|pair| find(pair.0));
+        match (text, summary) {
+            (Some(text), Some(summary)) => Ok((text, Some(summary))),
+            (Some(text), None) => Ok((text, pairs.map(|pair| pair.1).next())),
+            (None, summary) => {
+                let pair = pairs.map(|(text, summary)| (text, Some(summary))).next();
+                let found = pair.or_else(|| texts.map(|text| (text, None)).next());
+                let (text, other) = found.ok_or_else(|| {
+                    let known: Vec<String> =
+                        KNOWN.iter().take(4).map(|pair| format!("{}/{}", pair.0, pair.1)).collect();
+                    format!(
+                        "has no column 'text' nor those of a well-known data set such as {} ({}): \
+                         name yours with --text-column and --summary-column",
+                        known.join(", "),
+                        names(header)
+                    )
+                })?;
+                Ok((text, summary.or(other)))
+            }
+        }
+    }
+}
+
+fn names(header: &StringRecord) -> String {
+    let found: Vec<String> = header.iter().take(8).map(|name| format!("'{name}'")).collect();
+    format!("its columns are {}", found.join(", "))
 }
 
 fn refused(path: &Path, error: csv::Error) -> Error {
@@ -137,11 +218,39 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_well_known_data_sets_are_found_and_others_can_be_named() {
+        let pick = |header: &str, text: Option<&str>, summary: Option<&str>| {
+            let columns = Columns { text: text.map(Into::into), summary: summary.map(Into::into) };
+            columns.find(&StringRecord::from(header.split(',').collect::<Vec<_>>()))
+        };
+        assert_eq!(pick("id,article,highlights", None, None), Ok((1, Some(2))));
+        assert_eq!(pick("summary,document", None, None), Ok((1, Some(0))));
+        assert_eq!(pick("id,Dialogue,Summary", None, None), Ok((1, Some(2))));
+        // A pair comes before a text alone.
+        assert_eq!(pick("text,article,highlights", None, None), Ok((1, Some(2))));
+        assert_eq!(pick("text,label", None, None), Ok((0, None)));
+        assert_eq!(pick("a,b", Some("b"), Some("a")), Ok((1, Some(0))));
+        assert_eq!(pick("a,b", Some("b"), None), Ok((1, None)));
+        assert_eq!(pick("article,highlights", Some("article"), None), Ok((0, Some(1))));
+        assert_eq!(pick("text,teaser", None, Some("teaser")), Ok((0, Some(1))));
+        let wrong = pick("a,b", Some("c"), None).expect_err("no such column");
+        assert_eq!(wrong, "has no column 'c' (its columns are 'a', 'b'): correct --text-column");
+    }
+
+    #[test]
+    fn a_digest_is_of_texts_and_summaries() {
+        let digest = |bytes: &[u8]| read(bytes).expect("read").digest();
+        let one = digest(b"text,summary\na,b\n");
+        assert_eq!(one, digest(b"id,article,highlights\n7,a,b\n"));
+        assert_ne!(one, digest(b"text,summary\nab,\n"));
+        assert_ne!(one, digest(b"text,summary\na,c\n"));
+    }
+
+    #[test]
     fn bad_files_are_refused_in_one_sentence() {
-        assert!(
-            problem(b"title,body\na,b\n")
-                .starts_with("has no column 'text' (its columns are 'title', 'body')")
-        );
+        let unknown = problem(b"title,lines\na,b\n");
+        assert!(unknown.starts_with("has no column 'text' nor"), "{unknown}");
+        assert!(unknown.contains("(its columns are 'title', 'lines')"), "{unknown}");
         assert!(problem(b"").starts_with("has no column 'text'"));
         assert_eq!(problem(b"text\n \n"), "has no row with a text: nothing to measure");
         assert_eq!(problem(b"text\n"), "has no row with a text: nothing to measure");

@@ -35,6 +35,20 @@ pub enum Error {
     /// The user stopped the measurement; the results until then have been reported.
     #[error("stopped early; what was measured until then is kept")]
     StoppedEarly,
+    /// Something is slower or worse than allowed, in a sentence.
+    #[error("{0}")]
+    Worse(String),
+    /// The machine is too noisy to tell, in a sentence.
+    #[error("{0}")]
+    TooNoisy(String),
+    /// A process that runs a model failed.
+    #[error("the process that ran '{}' failed: {problem}", model.display())]
+    Worker {
+        /// The model.
+        model: PathBuf,
+        /// What it said.
+        problem: String,
+    },
     /// The model could not be loaded or run.
     #[error(transparent)]
     Runtime(#[from] epitome_runtime::Error),
@@ -44,6 +58,16 @@ impl Error {
     /// Whether the user asked to stop.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted | Self::StoppedEarly)
+    }
+
+    /// Whether a limit that the user set is not kept.
+    pub fn is_worse(&self) -> bool {
+        matches!(self, Self::Worse(_))
+    }
+
+    /// Whether the machine was too noisy to tell.
+    pub fn is_noise(&self) -> bool {
+        matches!(self, Self::TooNoisy(_))
     }
 
     /// Whether the command was called wrongly: the same call can never succeed.

@@ -34,13 +34,21 @@
 //! | [`compare`] | two bundles on the same documents: quality, agreement, logits |
 //! | [`statistics`] | quantiles, means and their intervals |
 //! | [`sequential_test`] | tells a slowdown from noise with a stated false-alarm rate |
+//! | [`regression`], [`worker`] | whether a model got slower or worse, in interleaved processes |
+//! | [`holdout`] | how often the setting for a budget was right on other documents |
+//! | [`history`] | results over time on one page |
+//! | [`origin`], [`machine`] | when, by what and on what a measurement was made |
 
 pub mod compare;
 pub mod data;
 mod error;
+pub mod history;
+pub mod holdout;
 pub mod machine;
+pub mod origin;
 mod pareto;
 pub mod plot;
+pub mod regression;
 pub mod report;
 pub mod results;
 pub mod rouge;
@@ -48,5 +56,6 @@ pub mod sequential_test;
 pub mod settings;
 pub mod statistics;
 pub mod sweep;
+pub mod worker;
 
 pub use error::{Error, Result};

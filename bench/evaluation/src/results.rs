@@ -1,24 +1,40 @@
 //! The figures of a sweep for each setting: the content of `results.json`.
 
-use epitome_runtime::bundle::Bundle;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use epitome_runtime::bundle::{Bundle, digest};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Document};
+use crate::error::{Error, Result};
+use crate::holdout::Holdout;
 use crate::machine::{Machine, Versions};
+use crate::origin::Origin;
 use crate::pareto::{self, Choice};
 use crate::rouge::Rouge;
 use crate::settings::Setting;
-use crate::statistics::{Spread, mean};
+use crate::statistics::{Spread, mean, mean_interval};
 use crate::sweep::{Sample, Samples};
 
 /// Version of the format of `results.json`.
 pub const FORMAT: u32 = 1;
+/// Documents with a reference below which ROUGE says little.
+pub const FEW_DOCUMENTS: usize = 30;
+/// Documents whose summaries are shown.
+const EXAMPLES: usize = 6;
+/// Characters of a document that are shown.
+const EXCERPT: usize = 300;
 
 /// The results of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     /// Version of the format: [`FORMAT`].
     pub format: u32,
+    /// When and by what they were made.
+    #[serde(default)]
+    pub origin: Origin,
     /// The model.
     pub model: ModelRecord,
     /// The documents.
@@ -27,13 +43,54 @@ pub struct Results {
     pub machine: Machine,
     /// The program versions.
     pub versions: Versions,
+    /// Milliseconds to load the model, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub load_ms: Option<f64>,
+    /// The most memory that the process used, in bytes, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_bytes: Option<u64>,
     /// Whether the user ended the sweep early.
     pub interrupted: bool,
     /// The latency budget, if one was given: the most that the 90th percentile may be.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub budget_ms: Option<f64>,
+    /// How good the choice for the budget is on documents that did not help to choose.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holdout: Option<Holdout>,
     /// The figures of each setting.
     pub points: Vec<Point>,
+    /// Mean ROUGE-L of each document with a reference over all settings.
+    #[serde(default)]
+    pub by_document: Vec<DocumentRecord>,
+    /// Some documents and their summaries.
+    #[serde(default)]
+    pub examples: Vec<Example>,
+}
+
+/// The quality of one document's summaries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRecord {
+    /// Row of the document in its file.
+    pub row: usize,
+    /// Mean ROUGE-L over all settings.
+    #[serde(rename = "rougeL")]
+    pub rouge_l: f64,
+}
+
+/// A document and its summary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Row of the document in its file.
+    pub row: usize,
+    /// The setting.
+    pub setting: Setting,
+    /// The start of the document.
+    pub text: String,
+    /// The reference summary, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reference: Option<String>,
+    /// The model's summary.
+    pub summary: String,
 }
 
 /// A model.
@@ -41,6 +98,9 @@ pub struct Results {
 pub struct ModelRecord {
     /// The checkpoint it was exported from.
     pub name: String,
+    /// Digest over all files of the bundle.
+    #[serde(default)]
+    pub digest: String,
     /// `model_type`
     pub architecture: String,
     /// Precision of its weights.
@@ -60,6 +120,9 @@ pub struct ModelRecord {
 pub struct DataRecord {
     /// File name.
     pub name: String,
+    /// Digest over texts and summaries.
+    #[serde(default)]
+    pub digest: String,
     /// Documents measured.
     pub documents: usize,
     /// Documents with a reference summary.
@@ -95,6 +158,9 @@ pub struct Point {
     /// Mean ROUGE, if there are references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rouge: Option<Rouge>,
+    /// The 95% interval of the mean ROUGE-L, by a bootstrap over the documents.
+    #[serde(rename = "rougeL_interval", skip_serializing_if = "Option::is_none", default)]
+    pub rouge_l_interval: Option<[f64; 2]>,
     /// Whether the setting is on the Pareto front: no other is both faster and better.
     pub pareto: bool,
     /// Whether the setting was picked for the budget.
@@ -115,19 +181,93 @@ impl Results {
         });
         let mut results = Self {
             format: FORMAT,
+            origin: Origin::default(),
             model,
             data,
             machine: Machine::this(),
             versions: Versions::current(),
+            load_ms: None,
+            memory_bytes: None,
             interrupted: samples.interrupted,
             budget_ms: None,
+            holdout: None,
             points: points.collect(),
+            by_document: by_document(samples),
+            examples: Vec::new(),
         };
         let (measured, choices) = results.choices();
         for on_front in pareto::front(&choices) {
             results.points[measured[on_front]].pareto = true;
         }
         results
+    }
+
+    /// Reads a file that `epitome bench` wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Data`], naming the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let wrong = |error: serde_json::Error| {
+            Error::data(path, format!("is no results.json of 'epitome bench' ({error})"))
+        };
+        let results: Self = serde_json::from_slice(&bytes).map_err(wrong)?;
+        if results.format != FORMAT || results.points.is_empty() {
+            let problem = "is of another version of 'epitome bench': make it again";
+            return Err(Error::data(path, problem));
+        }
+        Ok(results)
+    }
+
+    /// Whether no setting is fast enough for the budget.
+    pub fn is_beyond_budget(&self) -> bool {
+        let fastest = self.points.iter().map(|point| point.latency_ms.p90).reduce(f64::min);
+        self.budget_ms.is_some_and(|budget| fastest.is_some_and(|fastest| fastest > budget))
+    }
+
+    /// The settings that were measured.
+    pub fn settings(&self) -> Vec<Setting> {
+        self.points.iter().map(|point| point.setting).collect()
+    }
+
+    /// Adds summaries of some documents, spread over the data: those of the setting that was
+    /// picked, or else of the last one.
+    #[must_use]
+    pub fn with_examples(
+        mut self,
+        data: &Dataset,
+        settings: &[Setting],
+        samples: &Samples,
+    ) -> Self {
+        let picked = self.picked().or(self.points.last()).map(|point| point.setting);
+        let place = settings.iter().position(|&setting| Some(setting) == picked);
+        let mut own: Vec<&Sample> =
+            samples.list.iter().filter(|sample| Some(sample.setting) == place).collect();
+        own.sort_by_key(|sample| sample.row);
+        own.dedup_by_key(|sample| sample.row);
+        let step = own.len().div_ceil(EXAMPLES).max(1);
+        let document = |row| data.documents.iter().find(|document| document.row == row);
+        self.examples = own
+            .into_iter()
+            .step_by(step)
+            .filter_map(|sample| {
+                let document = document(sample.row)?;
+                Some(Example::of(document, settings[sample.setting], &sample.summary))
+            })
+            .collect();
+        self
+    }
+
+    /// What a reader should know before believing the quality; none if there is nothing to say.
+    pub fn warning(&self) -> Option<String> {
+        let count = self.data.references;
+        (1..FEW_DOCUMENTS).contains(&count).then(|| {
+            format!(
+                "Only {count} of the documents have a reference summary: under {FEW_DOCUMENTS} \
+                 ROUGE says little, see its intervals"
+            )
+        })
     }
 
     /// Picks the best setting within a budget.
@@ -159,7 +299,7 @@ impl Results {
                 point.latency_ms.p90,
                 100.0 * point.rouge.unwrap_or_default().rouge_l
             ),
-            None if self.points.iter().all(|point| point.rouge.is_none()) => format!(
+            None if !self.is_beyond_budget() => format!(
                 "For {budget} ms: no setting can be picked, since no document has a reference \
                  summary to measure quality"
             ),
@@ -185,8 +325,11 @@ impl ModelRecord {
     pub fn of(bundle: &Bundle, threads: usize) -> Self {
         let manifest = bundle.manifest();
         let shape = &manifest.shape;
+        let files: String =
+            manifest.files.iter().map(|(name, file)| format!("{name} {}\n", file.sha256)).collect();
         Self {
             name: manifest.source.name.clone(),
+            digest: format!("sha256:{}", digest::bytes(files.as_bytes())),
             architecture: manifest.architecture.clone(),
             precision: manifest.precision.to_string(),
             hidden_size: shape.hidden_size,
@@ -207,6 +350,7 @@ impl DataRecord {
         let measured = |row: usize| rows.iter().any(|(other, _)| *other == row);
         Self {
             name: name.into(),
+            digest: data.digest(),
             documents: rows.len(),
             references: data
                 .documents
@@ -225,19 +369,46 @@ fn point(setting: Setting, samples: &[&Sample]) -> Point {
     };
     let latency = each(&|sample| sample.milliseconds.total());
     let tokens = each(&|sample| sample.tokens as f64);
+    // A document that was summarized again tells nothing new of quality.
+    let quality: BTreeMap<usize, f64> =
+        samples.iter().filter_map(|sample| Some((sample.row, sample.rouge?.rouge_l))).collect();
+    let quality: Vec<f64> = quality.into_values().collect();
     Point {
         setting,
         samples: samples.len(),
         encode_ms: mean(&each(&|sample| sample.milliseconds.encode)),
         decode_ms: mean(&each(&|sample| sample.milliseconds.decode)),
         steps: Spread::of(&each(&|sample| sample.steps as f64)),
-        characters: mean(&each(&|sample| sample.characters as f64)),
+        characters: mean(&each(&|sample| sample.summary.chars().count() as f64)),
         tokens_per_second: 1e3 * tokens.iter().sum::<f64>() / latency.iter().sum::<f64>(),
         latency_ms: Spread::of(&latency),
         tokens: Spread::of(&tokens),
         rouge: Rouge::mean(samples.iter().filter_map(|sample| sample.rouge)),
+        rouge_l_interval: (!quality.is_empty()).then(|| mean_interval(&quality)),
         pareto: false,
         picked: false,
+    }
+}
+
+fn by_document(samples: &Samples) -> Vec<DocumentRecord> {
+    let mut scores: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for sample in &samples.list {
+        if let Some(rouge) = sample.rouge {
+            scores.entry(sample.row).or_default().push(rouge.rouge_l);
+        }
+    }
+    let record = |(row, scores): (usize, Vec<f64>)| DocumentRecord { row, rouge_l: mean(&scores) };
+    scores.into_iter().map(record).collect()
+}
+
+impl Example {
+    fn of(document: &Document, setting: Setting, summary: &str) -> Self {
+        let mut text: String = document.text.chars().take(EXCERPT).collect();
+        if text.len() < document.text.len() {
+            text.push_str(" ...");
+        }
+        let reference = document.summary.clone();
+        Self { row: document.row, setting, text, reference, summary: summary.to_owned() }
     }
 }
 
@@ -266,7 +437,7 @@ pub(crate) mod tests {
                     truncated: i >= 3,
                     steps: 8,
                     tokens: 7,
-                    characters: 30,
+                    summary: format!("summary {setting}"),
                     rouge: references.then_some(Rouge {
                         rouge1: rouge,
                         rouge2: rouge,
@@ -276,7 +447,12 @@ pub(crate) mod tests {
             })
             .collect();
         let samples = Samples { list, interrupted: false };
-        let data = DataRecord { name: "data.csv".into(), documents: 2, ..Default::default() };
+        let data = DataRecord {
+            name: "data.csv".into(),
+            documents: 2,
+            references: if references { 2 } else { 0 },
+            ..Default::default()
+        };
         Results::new(ModelRecord::default(), data, &settings, &samples)
     }
 
@@ -302,6 +478,61 @@ pub(crate) mod tests {
         ));
         assert!(verdict(results(false), 25.0).contains("no document has a reference"));
         assert_eq!(results(true).verdict(), None);
+    }
+
+    #[test]
+    fn a_budget_that_nothing_meets_is_told_without_references_too() {
+        for references in [false, true] {
+            let results = results(references);
+            assert!(!results.is_beyond_budget());
+            assert!(!results.clone().within(25.0).is_beyond_budget());
+            let beyond = results.within(5.0);
+            assert!(beyond.is_beyond_budget());
+            assert!(beyond.verdict().expect("a verdict").contains("no setting is fast enough"));
+        }
+    }
+
+    #[test]
+    fn examples_are_spread_over_the_documents() {
+        let document =
+            |row| Document { row, text: "a ".repeat(400), summary: Some("a reference".into()) };
+        let data = Dataset { documents: (1..=20).map(document).collect(), empty_rows: 0 };
+        let settings = [1, 2].map(|beams| Setting::new(beams, 1.0, Stopping::False));
+        let sample = |row, setting| Sample {
+            row,
+            setting,
+            milliseconds: Milliseconds::default(),
+            input_tokens: 1,
+            truncated: false,
+            steps: 1,
+            tokens: 1,
+            summary: format!("summary {row} {setting}"),
+            rouge: None,
+        };
+        let list = (1..=20).flat_map(|row| [sample(row, 0), sample(row, 1)]).collect();
+        let samples = Samples { list, interrupted: false };
+        let record = DataRecord::new("data.csv", &data, &samples);
+        let results = Results::new(ModelRecord::default(), record, &settings, &samples)
+            .with_examples(&data, &settings, &samples);
+        let rows: Vec<usize> = results.examples.iter().map(|example| example.row).collect();
+        assert_eq!(rows, [1, 5, 9, 13, 17]);
+        let first = &results.examples[0];
+        assert_eq!(first.summary, "summary 1 1");
+        assert!(first.text.len() < 310 && first.text.ends_with(" ..."));
+        assert_eq!(first.reference.as_deref(), Some("a reference"));
+    }
+
+    #[test]
+    fn files_that_are_no_results_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("results.json");
+        let message = || Results::read(&path).expect_err("refused").to_string();
+        assert!(message().contains("results.json'"));
+        fs::write(&path, "{}").expect("written");
+        assert!(message().contains("is no results.json of 'epitome bench'"), "{}", message());
+        let other = Results { format: 0, ..results(true) };
+        fs::write(&path, serde_json::to_vec(&other).expect("JSON")).expect("written");
+        assert!(message().contains("make it again"), "{}", message());
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! * Evidence above `ln((1 - `[`MISS_RATE`]`) / `[`FALSE_ALARM_RATE`]`)` means slower, but never
 //!   before [`MIN_SAMPLES_FOR_ALARM`] samples, and only if their median is nearer to `d` than to 0.
 //! * After [`MAX_SAMPLES`] samples the answer is unchanged.
+//! * Tests that are made at once share the false-alarm rate: the bound grows with their number.
 //!
 //! Samples that scatter more than the reference's count for less: `s` is the greater of both.
 //!
@@ -86,8 +87,9 @@ impl Reference {
         slowdown.max((RESOLUTION * self.deviation).exp_m1())
     }
 
-    /// Decides between "unchanged" and "slower by `slowdown`", a fraction.
-    pub fn verdict(&self, samples: &[f64], slowdown: f64) -> Verdict {
+    /// Decides between "unchanged" and "slower by `slowdown`", a fraction. `tests` is how many such
+    /// tests are made at once: they share the false-alarm rate.
+    pub fn verdict(&self, samples: &[f64], slowdown: f64, tests: usize) -> Verdict {
         if samples.is_empty() {
             return Verdict::Undecided;
         }
@@ -105,7 +107,7 @@ impl Reference {
         let evidence: f64 = samples.iter().map(evidence).sum();
         if evidence <= MISS_RATE.ln() {
             Verdict::Unchanged
-        } else if evidence >= ((1.0 - MISS_RATE) / FALSE_ALARM_RATE).ln()
+        } else if evidence >= ((1.0 - MISS_RATE) * tests.max(1) as f64 / FALSE_ALARM_RATE).ln()
             && samples.len() >= MIN_SAMPLES_FOR_ALARM
             && median(samples) - self.center > difference / 2.0
         {
@@ -120,7 +122,7 @@ impl Reference {
 
 /// The standard deviation, computed from the distances and not from their squares, so that a single
 /// wild sample does not make the test blind.
-fn deviation(samples: &[f64]) -> f64 {
+pub(crate) fn deviation(samples: &[f64]) -> f64 {
     let center = median(samples);
     let distances: Vec<f64> = samples.iter().map(|sample| (sample - center).abs()).collect();
     let bessel = samples.len() as f64 / (samples.len() - 1) as f64;
@@ -161,7 +163,7 @@ mod tests {
             let mut samples = Vec::new();
             let verdict = loop {
                 samples.push(sample(&mut random, center + slowdown.ln_1p(), deviation));
-                match reference.verdict(&samples, SLOWDOWN) {
+                match reference.verdict(&samples, SLOWDOWN, 1) {
                     Verdict::Undecided => {}
                     verdict => break verdict,
                 }
@@ -203,15 +205,15 @@ mod tests {
     fn too_few_samples_decide_nothing() {
         assert_eq!(Reference::of(&[1.0; MIN_REFERENCE_SAMPLES - 1]), None);
         let calm = Reference::of(&[1.0; MIN_REFERENCE_SAMPLES]).expect("enough samples");
-        assert_eq!(calm.verdict(&[], SLOWDOWN), Verdict::Undecided);
+        assert_eq!(calm.verdict(&[], SLOWDOWN, 1), Verdict::Undecided);
     }
 
     #[test]
     fn one_wild_sample_is_no_alarm() {
         let calm = Reference::of(&[1.0; MIN_REFERENCE_SAMPLES]).expect("enough samples");
-        assert_eq!(calm.verdict(&[9.0], SLOWDOWN), Verdict::Undecided);
-        assert_eq!(calm.verdict(&[9.0, 1.0], SLOWDOWN), Verdict::Undecided);
-        assert_eq!(calm.verdict(&[1.015], SLOWDOWN), Verdict::Unchanged);
-        assert_eq!(calm.verdict(&[1.06; 4], SLOWDOWN), Verdict::Slower);
+        assert_eq!(calm.verdict(&[9.0], SLOWDOWN, 1), Verdict::Undecided);
+        assert_eq!(calm.verdict(&[9.0, 1.0], SLOWDOWN, 1), Verdict::Undecided);
+        assert_eq!(calm.verdict(&[1.015], SLOWDOWN, 1), Verdict::Unchanged);
+        assert_eq!(calm.verdict(&[1.06; 4], SLOWDOWN, 1), Verdict::Slower);
     }
 }

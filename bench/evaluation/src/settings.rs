@@ -5,6 +5,7 @@ use std::fmt;
 use epitome_runtime::GenerationParameters;
 use epitome_runtime::generation::EarlyStopping;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
@@ -89,6 +90,34 @@ impl Setting {
         }
     }
 
+    /// The search that a model's generation defaults name, under transformers' names.
+    pub fn of_defaults(defaults: &Map<String, Value>) -> Self {
+        let number = |name: &str| defaults.get(name).and_then(Value::as_f64);
+        let stopping = match defaults.get("early_stopping") {
+            Some(Value::Bool(true)) => Stopping::True,
+            Some(Value::String(text)) if text == "never" => Stopping::Never,
+            _ => Stopping::False,
+        };
+        let beams = number("num_beams").map_or(1, |beams| beams as usize);
+        Self::new(beams.max(1), number("length_penalty").unwrap_or(1.0), stopping)
+    }
+
+    /// The parameters of the search as JSON, under transformers' names.
+    pub(crate) fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("num_beams".into(), self.num_beams.into());
+        if let Some(beam) = self.beam {
+            fields.insert("length_penalty".into(), beam.length_penalty.into());
+            let stopping = match beam.early_stopping {
+                Stopping::True => true.into(),
+                Stopping::False => false.into(),
+                Stopping::Never => "never".into(),
+            };
+            fields.insert("early_stopping".into(), stopping);
+        }
+        fields
+    }
+
     /// The parameters of the search. All others keep the model's defaults.
     pub fn parameters(&self) -> GenerationParameters {
         GenerationParameters {
@@ -168,6 +197,17 @@ mod tests {
             early_stopping: vec![Stopping::True],
         };
         assert_eq!(repeated.settings().len(), 1);
+    }
+
+    #[test]
+    fn fields_are_the_parameters_and_defaults_name_a_setting() {
+        for setting in Grid::default().settings() {
+            let fields = setting.fields();
+            let parsed = GenerationParameters::from_json(&fields).expect("parameters");
+            assert_eq!(parsed, setting.parameters());
+            assert_eq!(Setting::of_defaults(&fields), setting);
+        }
+        assert_eq!(Setting::of_defaults(&Map::new()), Setting::new(1, 1.0, Stopping::False));
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
 /// the same documents this is the paired bootstrap. Two runs give the same interval; NaN of no
 /// values.
 pub(crate) fn mean_interval(values: &[f64]) -> [f64; 2] {
+    mean_quantiles(values, [0.025, 0.975])
+}
+
+/// Quantiles of the mean, by the bootstrap.
+pub(crate) fn mean_quantiles<const N: usize>(values: &[f64], quantiles: [f64; N]) -> [f64; N] {
     let mut random = Rng::with_seed(0);
     let mut resampled =
         || -> f64 { values.iter().map(|_| values[random.usize(..values.len())]).sum() };
@@ -40,7 +45,7 @@ pub(crate) fn mean_interval(values: &[f64]) -> [f64; 2] {
         0 => Vec::new(),
         count => (0..RESAMPLES).map(|_| resampled() / count as f64).collect(),
     };
-    [0.025, 0.975].map(|q| quantile(&means, q))
+    quantiles.map(|q| quantile(&means, q))
 }
 
 /// Percentiles and the mean.

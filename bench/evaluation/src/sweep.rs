@@ -2,6 +2,7 @@
 
 use epitome_runtime::progress::{Progress, Total};
 use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
+use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Document};
 use crate::error::{Error, Result};
@@ -25,14 +26,14 @@ pub struct Sample {
     pub steps: usize,
     /// Tokens of the summary, the end token included.
     pub tokens: usize,
-    /// Characters of the summary.
-    pub characters: usize,
+    /// The summary.
+    pub summary: String,
     /// ROUGE against the document's reference summary, if there is one.
     pub rouge: Option<Rouge>,
 }
 
 /// Milliseconds of each stage of a summary.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Milliseconds {
     /// Text to tokens.
     pub tokenize: f64,
@@ -57,6 +58,31 @@ impl Milliseconds {
     /// The sum of all stages.
     pub fn total(&self) -> f64 {
         self.tokenize + self.encode + self.decode
+    }
+}
+
+/// A summary as it was made, in this process or another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) milliseconds: Milliseconds,
+    pub(crate) input_tokens: usize,
+    pub(crate) truncated: bool,
+    pub(crate) steps: usize,
+    pub(crate) tokens: usize,
+    pub(crate) summary: String,
+}
+
+impl From<&Summary> for Made {
+    fn from(summary: &Summary) -> Self {
+        let best = summary.sequences.first();
+        Self {
+            milliseconds: summary.timing.into(),
+            input_tokens: summary.input_tokens,
+            truncated: summary.truncated,
+            steps: summary.steps,
+            tokens: best.map_or(0, |best| best.token_ids.len().saturating_sub(1)),
+            summary: summary.text().to_owned(),
+        }
     }
 }
 
@@ -106,7 +132,7 @@ pub fn sweep(
                 samples.interrupted = true;
                 break 'rounds;
             };
-            samples.list.push(sample(document, index, &summary, &scorer));
+            samples.list.push(Sample::of(document, index, Made::from(&summary), &scorer));
             progress.advance(1);
         }
     }
@@ -141,16 +167,20 @@ impl Progress for Stop<'_> {
     }
 }
 
-fn sample(document: &Document, setting: usize, summary: &Summary, scorer: &Scorer) -> Sample {
-    Sample {
-        row: document.row,
-        setting,
-        milliseconds: summary.timing.into(),
-        input_tokens: summary.input_tokens,
-        truncated: summary.truncated,
-        steps: summary.steps,
-        tokens: summary.sequences.first().map_or(0, |best| best.token_ids.len().saturating_sub(1)),
-        characters: summary.text().chars().count(),
-        rouge: document.summary.as_deref().map(|reference| scorer.score(reference, summary.text())),
+impl Sample {
+    /// The figures of a summary of this document at the setting with this position.
+    pub(crate) fn of(document: &Document, setting: usize, made: Made, scorer: &Scorer) -> Self {
+        let reference = document.summary.as_deref();
+        Self {
+            row: document.row,
+            setting,
+            milliseconds: made.milliseconds,
+            input_tokens: made.input_tokens,
+            truncated: made.truncated,
+            steps: made.steps,
+            tokens: made.tokens,
+            rouge: reference.map(|reference| scorer.score(reference, &made.summary)),
+            summary: made.summary,
+        }
     }
 }

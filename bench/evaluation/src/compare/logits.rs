@@ -76,7 +76,8 @@ impl LogitError {
 /// token beside the decoder start.
 pub(super) fn along(
     bundles: [&mut Summarizer; 2],
-    (text, parameters): (&str, &GenerationParameters),
+    text: &str,
+    parameters: [&GenerationParameters; 2],
     summary: &[u32],
 ) -> Result<Option<LogitError>> {
     // The logits after the last token score a token that does not exist.
@@ -84,7 +85,7 @@ pub(super) fn along(
         return Ok(None);
     };
     let [a, b] = bundles;
-    let [memory_a, memory_b] = [encode(a, text, parameters)?, encode(b, text, parameters)?];
+    let [memory_a, memory_b] = [encode(a, text, parameters[0])?, encode(b, text, parameters[1])?];
     let ((_, decoder_a), (_, decoder_b)) = (a.sessions(), b.sessions());
     let mut a = decoder_a.start(vec![memory_a], 1, read.len())?;
     let mut b = decoder_b.start(vec![memory_b], 1, read.len())?;

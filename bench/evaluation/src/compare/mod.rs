@@ -15,7 +15,7 @@
 //! let found: Comparison = compare(
 //!     [&mut a, &mut b],
 //!     &data,
-//!     &GenerationParameters::default(),
+//!     [&GenerationParameters::default(), &GenerationParameters::default()],
 //!     &(),
 //! )?;
 //! let record = ComparisonRecord::new([a.bundle(), b.bundle()], &found);
@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod defaults;
 mod logits;
 mod record;
 mod table;
@@ -32,6 +33,7 @@ use epitome_runtime::bundle::{Bundle, TOKENIZER};
 use epitome_runtime::progress::{Progress, Total};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
+pub use defaults::{DefaultDifference, default_differences, shared_defaults};
 pub use logits::{Difference, LogitError};
 pub use record::{
     Agreement, BundleRecord, ComparisonRecord, Interval, LogitRecord, RougeDifference, RougeRecord,
@@ -74,7 +76,7 @@ pub struct Comparison {
     pub interrupted: bool,
 }
 
-/// Summarizes every document with both bundles, each document alone, and the bundles take turns at
+/// Summarizes every document with both bundles, each with its own parameters, each document alone, and the bundles take turns at
 /// going first. Then runs both decoders over A's summary, token by token, and compares their
 /// logits. That is left out if the bundles have different vocabularies ([`same_vocabulary`]).
 ///
@@ -86,10 +88,10 @@ pub struct Comparison {
 pub fn compare(
     mut bundles: [&mut Summarizer; 2],
     data: &Dataset,
-    parameters: &GenerationParameters,
+    parameters: [&GenerationParameters; 2],
     progress: &dyn Progress,
 ) -> Result<Comparison> {
-    for bundle in &bundles {
+    for (bundle, parameters) in bundles.iter().zip(parameters) {
         bundle.configure(parameters)?;
     }
     let with_logits = same_vocabulary(bundles[0].bundle(), bundles[1].bundle());
@@ -98,7 +100,7 @@ pub fn compare(
     progress.start("Comparing", Total::Items(data.documents.len() as u64));
     // The first run of a session initializes buffers, so it is not measured.
     if let Some(document) = data.documents.first() {
-        for bundle in &mut bundles {
+        for (bundle, parameters) in bundles.iter_mut().zip(parameters) {
             summarize(bundle, document, parameters, progress)?;
         }
     }
@@ -106,7 +108,7 @@ pub fn compare(
         let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
         let mut made = [None, None];
         for index in order {
-            made[index] = make(bundles[index], document, parameters, &scorer, progress)?;
+            made[index] = make(bundles[index], document, parameters[index], &scorer, progress)?;
         }
         let ([Some(a), Some(b)], [first, second]) = (made, &mut bundles) else {
             found.interrupted = true;
@@ -114,7 +116,7 @@ pub fn compare(
         };
         let logits = if with_logits {
             let bundles = [&mut **first, &mut **second];
-            logits::along(bundles, (&document.text, parameters), &a.token_ids)?
+            logits::along(bundles, &document.text, parameters, &a.token_ids)?
         } else {
             None
         };

@@ -3,7 +3,7 @@
 use epitome_runtime::bundle::Bundle;
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, LogitError, Made, same_vocabulary};
+use super::{Comparison, DefaultDifference, LogitError, Made, same_vocabulary};
 use crate::machine::{Machine, Versions};
 use crate::rouge::Rouge;
 use crate::statistics::{Spread, mean, mean_interval};
@@ -13,6 +13,9 @@ use crate::statistics::{Spread, mean, mean_interval};
 pub struct ComparisonRecord {
     /// The bundles.
     pub bundles: [BundleRecord; 2],
+    /// Generation defaults in which the bundles differ.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub default_differences: Vec<DefaultDifference>,
     /// Documents that were compared.
     pub documents: usize,
     /// Documents with a reference summary.
@@ -130,6 +133,7 @@ impl ComparisonRecord {
         let truncated = |made: &Made| made.truncated;
         Self {
             bundles: bundles.map(BundleRecord::of),
+            default_differences: Vec::new(),
             documents: pairs.len(),
             references: scores.len(),
             truncated: pairs.iter().filter(|pair| pair.made.iter().any(truncated)).count(),
@@ -249,6 +253,7 @@ pub(super) mod tests {
         };
         ComparisonRecord {
             bundles: [bundle("fp32", 4_000_000), bundle("int8", 1_000_000)],
+            default_differences: Vec::new(),
             documents: 2,
             references: scores.len(),
             truncated: 0,

@@ -35,6 +35,8 @@ pub struct Panel {
     pub y_range: Option<(f64, f64)>,
     /// The data.
     pub series: Vec<Series>,
+    /// Positions and texts of the ticks of the horizontal axis, where they are not numbers.
+    pub x_ticks: Vec<(f64, String)>,
     /// Position and label of a vertical line.
     pub limit: Option<(f64, String)>,
 }

@@ -221,14 +221,19 @@ impl<'a> Plot<'a> {
                 label(tick)
             );
         }
-        for tick in ticks(self.x_range) {
+        let numbers = || ticks(self.x_range).into_iter().map(|tick| (tick, label(tick))).collect();
+        let x_ticks: Vec<(f64, String)> = match self.panel.x_ticks.is_empty() {
+            true => numbers(),
+            false => self.panel.x_ticks.clone(),
+        };
+        for (tick, text) in x_ticks {
             let x = self.x(tick);
             let _ = write!(
                 out,
                 "<path class=\"axis\" d=\"M{x:.1} {height:.1}v4\"/>\
                  <text class=\"small\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
                 height + 16.0,
-                label(tick)
+                escape(&text)
             );
         }
         let _ = write!(

@@ -10,6 +10,8 @@ const PENALTY: &str = "length_penalty";
 const GREEDY: usize = 4;
 /// Style of the setting picked for the budget: a ring around its point.
 const RING: usize = 5;
+/// So many points can have a number each.
+const FEW: usize = 24;
 
 /// A figure of merit to plot against `length_penalty`.
 pub(super) struct Measure {
@@ -188,16 +190,22 @@ fn share_range(panels: &mut [Panel]) {
 pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     let place = |point: &Point| Some((point.latency_ms.p90, 100.0 * point.rouge?.rouge_l));
     let mut series: Vec<Series> = Vec::new();
-    for point in &results.points {
+    // Numbers of many points would cover one another.
+    let all = results.points.len() <= FEW;
+    for (row, point) in results.points.iter().enumerate() {
         let Some(at) = place(point) else { continue };
+        let number = (point.pareto || all).then(|| (row + 1).to_string());
         let name = format!("num_beams {}", point.setting.num_beams);
         if let Some(known) = series.iter_mut().find(|series| series.name == name) {
+            known.labels.extend(number.map(|number| (known.points.len(), number)));
             known.points.push(at);
             continue;
         }
         // The ring is for the picked setting.
         let style = series.len() % RING;
-        series.push(Series { name, style, markers: true, points: vec![at], ..Default::default() });
+        let labels = number.map(|number| (0, number)).into_iter().collect();
+        let points = vec![at];
+        series.push(Series { name, style, markers: true, points, labels, ..Default::default() });
     }
     if series.is_empty() {
         return None;
@@ -218,13 +226,12 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
         points: stairs,
         ..Default::default()
     });
-    if let Some((point, at)) = results.picked().and_then(|point| Some((point, place(point)?))) {
+    if let Some(at) = results.picked().and_then(place) {
         series.push(Series {
             name: "picked for the budget".into(),
             style: RING,
             markers: true,
             points: vec![at],
-            labels: vec![(0, short(point))],
             ..Default::default()
         });
     }
@@ -239,17 +246,59 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     Some(Figure {
         description: "ROUGE-L of every setting against its latency, with the Pareto front".into(),
         panels: vec![panel],
-        panel_width: 760.0,
-        panel_height: 320.0,
+        panel_width: 560.0,
+        panel_height: 300.0,
     })
 }
 
-fn short(point: &Point) -> String {
-    match point.setting.beam {
-        None => "greedy".into(),
-        Some(beam) => format!(
-            "{} beams, {}, {}",
-            point.setting.num_beams, beam.length_penalty, beam.early_stopping
+/// The old and the new model at each setting, which has the number of its row in the table. Without
+/// references there is no quality.
+pub(super) fn old_and_new(old: &Results, new: &Results) -> Figure {
+    let panel = |title: &str, label: &str, values: &[(&str, usize, Value)]| {
+        let series = values.iter().flat_map(|&(name, style, value)| {
+            let side = |side: &str, style: usize, place: f64, results: &Results| {
+                let at = |(row, point): (usize, &Point)| {
+                    let same = results.points.iter().find(|one| one.setting == point.setting)?;
+                    Some((row as f64 + 1.0 + place, value(same)?))
+                };
+                let points = new.points.iter().enumerate().filter_map(at).collect();
+                let name = format!("{side}{name}");
+                Series { name, style, markers: true, points, ..Default::default() }
+            };
+            [side("old", style, -0.1, old), side("new", style + 1, 0.1, new)]
+        });
+        let step = new.points.len().div_ceil(10);
+        Panel {
+            title: title.into(),
+            x_label: "setting: its row in the table".into(),
+            y_label: label.into(),
+            y_from_zero: title != "ROUGE-L",
+            x_ticks: (1..=new.points.len())
+                .step_by(step.max(1))
+                .map(|row| (row as f64, row.to_string()))
+                .collect(),
+            series: series.filter(|series| !series.points.is_empty()).collect(),
+            ..Default::default()
+        }
+    };
+    let panels = [
+        panel(
+            "Latency",
+            "milliseconds a summary",
+            &[
+                (", median", 0, |point| Some(point.latency_ms.p50)),
+                (", 9 of 10 within", 2, |point| Some(point.latency_ms.p90)),
+            ],
         ),
+        panel("Summary length", "tokens", &[("", 0, |point| Some(point.tokens.mean))]),
+        panel("ROUGE-L", "ROUGE-L", &[("", 0, |point| Some(100.0 * point.rouge?.rouge_l))]),
+    ];
+    Figure {
+        description: "Latency, summary length and ROUGE-L of the old and the new model".into(),
+        panels: panels.into_iter().filter(|panel| !panel.series.is_empty()).collect(),
+        panel_width: 300.0,
+        panel_height: 210.0,
     }
 }
+
+type Value = fn(&Point) -> Option<f64>;

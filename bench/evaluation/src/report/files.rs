@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::html::page;
 use super::table::beam_cells;
+use serde::Serialize;
+
 use crate::error::{Error, Result};
+use crate::regression::Regression;
 use crate::results::Results;
 use crate::settings::Setting;
 use crate::sweep::{Sample, Samples};
 
-/// Writes `report.html`, `results.json`, `settings.csv` (a line for each setting) and `samples.csv`
-/// (a line for each summary) into a folder, which is made if it is missing. Returns their paths.
+/// Writes `report.html`, `results.json`, `settings.csv` (a line for each setting), `samples.csv` (a
+/// line for each summary) and, if there is a comparison with an old model, `regression.json` into a
+/// folder, which is made if it is missing. Returns their paths.
 ///
 /// # Errors
 ///
@@ -22,22 +26,28 @@ pub fn write(
     results: &Results,
     settings: &[Setting],
     samples: &Samples,
+    regression: Option<&Regression>,
 ) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut json = serde_json::to_vec_pretty(results).expect("plain values become JSON");
-    json.push(b'\n');
-    let files = [
-        ("report.html", page(results).into_bytes()),
-        ("results.json", json),
+    let mut files = vec![
+        ("report.html", page(results, regression).into_bytes()),
+        ("results.json", json(results)),
         ("settings.csv", settings_csv(results)),
         ("samples.csv", samples_csv(settings, samples)),
     ];
+    files.extend(regression.map(|regression| ("regression.json", json(regression))));
     let put = |(name, bytes): (&str, Vec<u8>)| {
         let path = folder.join(name);
         replace(&path, &bytes)?;
         Ok(path)
     };
     files.into_iter().map(put).collect()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(value).expect("plain values become JSON");
+    json.push(b'\n');
+    json
 }
 
 /// Writes a file beside its place and renames it.
@@ -78,10 +88,10 @@ impl PlainFile for tempfile::Builder<'_, '_> {
 }
 
 fn settings_csv(results: &Results) -> Vec<u8> {
-    let header = "num_beams,early_stopping,length_penalty,samples,p10_ms,p50_ms,p90_ms,mean_ms,\
+    let header = "setting,num_beams,early_stopping,length_penalty,samples,p10_ms,p50_ms,p90_ms,mean_ms,\
                   encode_ms,decode_ms,steps,tokens,characters,tokens_per_second,\
-                  rouge1,rouge2,rougeL,pareto,picked";
-    let rows = results.points.iter().map(|point| {
+                  rouge1,rouge2,rougeL,rougeL_low,rougeL_high,pareto,picked";
+    let rows = results.points.iter().enumerate().map(|(index, point)| {
         let (stopping, penalty) = beam_cells(point);
         let latency = &point.latency_ms;
         let numbers = [
@@ -96,10 +106,17 @@ fn settings_csv(results: &Results) -> Vec<u8> {
             point.characters,
             point.tokens_per_second,
         ];
-        let mut row =
-            vec![point.setting.num_beams.to_string(), stopping, penalty, point.samples.to_string()];
+        let mut row = vec![
+            (index + 1).to_string(),
+            point.setting.num_beams.to_string(),
+            stopping,
+            penalty,
+            point.samples.to_string(),
+        ];
         row.extend(numbers.map(|number| format!("{number:.4}")));
         row.extend(rouge_cells(point.rouge));
+        let interval = point.rouge_l_interval.map(|ends| ends.map(|end| format!("{end:.6}")));
+        row.extend(interval.unwrap_or_default());
         row.extend([point.pareto.to_string(), point.picked.to_string()]);
         row
     });
@@ -109,7 +126,7 @@ fn settings_csv(results: &Results) -> Vec<u8> {
 fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
     let header = "row,num_beams,early_stopping,length_penalty,\
                   tokenize_ms,encode_ms,decode_ms,total_ms,input_tokens,truncated,\
-                  steps,tokens,characters,rouge1,rouge2,rougeL";
+                  steps,tokens,characters,rouge1,rouge2,rougeL,summary";
     let rows = samples.list.iter().map(|sample: &Sample| {
         let setting = settings[sample.setting];
         let (stopping, penalty) = setting.beam.map_or_else(
@@ -124,8 +141,10 @@ fn samples_csv(settings: &[Setting], samples: &Samples) -> Vec<u8> {
         );
         row.push(sample.input_tokens.to_string());
         row.push(sample.truncated.to_string());
-        row.extend([sample.steps, sample.tokens, sample.characters].map(|count| count.to_string()));
+        let characters = sample.summary.chars().count();
+        row.extend([sample.steps, sample.tokens, characters].map(|count| count.to_string()));
         row.extend(rouge_cells(sample.rouge));
+        row.push(sample.summary.clone());
         row
     });
     csv(header, rows)
@@ -140,14 +159,13 @@ fn rouge_cells(rouge: Option<crate::rouge::Rouge>) -> [String; 3] {
     }
 }
 
-/// No cell needs quoting: all are numbers and words.
 fn csv(header: &str, rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
-    let mut text = format!("{header}\n");
-    for row in rows {
-        text.push_str(&row.join(","));
-        text.push('\n');
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = header.split(',').map(str::to_owned).collect();
+    for row in std::iter::once(header).chain(rows) {
+        writer.write_record(row).expect("as many cells as columns");
     }
-    text.into_bytes()
+    writer.into_inner().expect("memory takes all")
 }
 
 #[cfg(test)]
@@ -166,7 +184,7 @@ mod tests {
             truncated: false,
             steps: 8,
             tokens: 7,
-            characters: 30,
+            summary: "a \"summary\", quoted".into(),
             rouge: None,
         };
         Samples { list: vec![sample], interrupted: false }
@@ -179,7 +197,7 @@ mod tests {
         let settings = [1, 4].map(|beams| Setting::new(beams, 0.5, Stopping::Never));
         for references in [false, true] {
             let paths =
-                write(&output, &results(references), &settings, &samples()).expect("written");
+                write(&output, &results(references), &settings, &samples(), None).expect("written");
             assert_eq!(paths.len(), 4);
         }
         let read = |name: &str| fs::read_to_string(output.join(name)).expect(name);
@@ -188,7 +206,10 @@ mod tests {
         assert_eq!(read("settings.csv").lines().count(), 4);
         let samples = read("samples.csv");
         assert!(
-            samples.contains("\n3,4,never,0.5,0.5000,1.0000,2.0000,3.5000,9,false,8,7,30,,,\n"),
+            samples.contains(
+                "\n3,4,never,0.5,0.5000,1.0000,2.0000,3.5000,9,false,8,7,19,,,,\
+                 \"a \"\"summary\"\", quoted\"\n"
+            ),
             "{samples}"
         );
         for line in samples.lines().chain(read("settings.csv").lines()) {
@@ -203,7 +224,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
-        let error = write(&file, &results(true), &[], &Samples::default()).expect_err("refused");
+        let error =
+            write(&file, &results(true), &[], &Samples::default(), None).expect_err("refused");
         assert!(error.to_string().contains("file'"), "{error}");
     }
 }

@@ -1,11 +1,14 @@
-//! `report.html`: one file without scripts or links to other files, which can be printed.
+//! `report.html`: one file without scripts or links to other files, which can be read on a phone
+//! and printed.
 
 use std::fmt::Write;
 
 use super::figures::{MEASURES, by_beams, tradeoff};
-use super::table::beam_cells;
-use crate::plot::{escape, render};
-use crate::results::{Point, Results};
+use super::regression;
+use super::table::{beam_cells, sentences};
+use crate::plot::{Figure, escape, render};
+use crate::regression::Regression;
+use crate::results::{Example, Point, Results};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -13,51 +16,99 @@ body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:1040p
 margin:2em auto;padding:0 1em;color:#1f2328;background:#fff}\
 h1{font-size:1.6em;margin-bottom:.2em}h2{font-size:1.2em;margin-top:2em}\
 .note{color:#59636e}.verdict{border-left:4px solid #0072b2;padding:.4em .8em;margin:1em 0}\
-.wide{overflow-x:auto}svg{max-width:100%;height:auto}\
+.bad{border-color:#d55e00}.warn{border-left:4px solid #e69f00;padding:.4em .8em;margin:1em 0}\
+.wide{overflow-x:auto}.panels{display:flex;flex-wrap:wrap}svg{max-width:100%;height:auto}\
+code{overflow-wrap:anywhere}\
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}\
 th,td{padding:.15em .55em;text-align:right;border-bottom:1px solid #d1d9e0}\
 th{text-align:right;vertical-align:bottom}\
-tr.picked{font-weight:600}td.mark{text-align:center}\
+tr.picked{font-weight:600}td.mark{text-align:center}.text{text-align:left;vertical-align:top}\
+.example{break-inside:avoid;border-top:1px solid #d1d9e0;padding:.6em 0}\
+.sides{display:flex;flex-wrap:wrap;gap:0 2em}.sides>div{flex:1 1 14em}\
+.sides b{display:block;font-size:13px;color:#59636e}\
+@media(max-width:640px){body{margin:1em auto}.wide>svg{max-width:none}}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}\
-.note{color:#9198a1}th,td{border-color:#3d444d}}\
+.note,.sides b{color:#9198a1}th,td,.example{border-color:#3d444d}}\
 @media print{body{color:#000;background:#fff;max-width:none;margin:0}\
-h2,svg,figure{break-inside:avoid}.wide{overflow:visible}table{font-size:10px}}";
+h2{break-after:avoid}svg,figure,tr{break-inside:avoid}.wide{overflow:visible}\
+.wide>svg{max-width:100%}table{font-size:10px}}";
 
-/// The page.
-pub(super) fn page(results: &Results) -> String {
-    let title = format!("{}: latency against length_penalty", results.model.name);
+/// A page with a heading; `write` adds what follows.
+pub(super) fn shell(title: &str, write: impl FnOnce(&mut String)) -> String {
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{0}</title><style>{STYLE}</style></head><body>\n<h1>{0}</h1>\n",
-        escape(&title)
+        escape(title)
     );
-    origin(&mut out, results);
-    if let Some(verdict) = results.verdict() {
-        let _ = writeln!(out, "<p class=\"verdict\">{}.</p>", escape(&verdict));
-    }
-    for measure in &MEASURES {
-        if let Some(figure) = by_beams(results, measure) {
+    write(&mut out);
+    out.push_str("</body></html>\n");
+    out
+}
+
+/// A figure whose panels stand below each other where there is little room.
+pub(super) fn panels(figure: Figure) -> String {
+    let Figure { description, panels, panel_width, panel_height } = figure;
+    let panels = panels.into_iter().map(|panel| {
+        let description = format!("{description}: {}", panel.title);
+        render(&Figure { description, panels: vec![panel], panel_width, panel_height })
+    });
+    format!("<div class=\"panels\">{}</div>", panels.collect::<String>())
+}
+
+/// A sentence in a box of a class.
+pub(super) fn sentence(out: &mut String, class: &str, text: &str) {
+    let _ = writeln!(out, "<p class=\"{class}\">{}.</p>", escape(text));
+}
+
+/// The page of a sweep, and of its comparison with an old model.
+pub(super) fn page(results: &Results, regression: Option<&Regression>) -> String {
+    let title = match regression {
+        None => format!("{}: latency against length_penalty", results.model.name),
+        Some(regression) => {
+            format!("{} against {}", results.model.name, regression.old.model.name)
+        }
+    };
+    shell(&title, |out| {
+        if let Some(regression) = regression {
+            regression::part(out, regression, results);
+        }
+        for text in sentences(results) {
+            let class = match results.warning().as_ref() == Some(&text) {
+                true => "warn",
+                false => "verdict",
+            };
+            // A comparison has told its warnings.
+            if class == "verdict" || regression.is_none() {
+                sentence(out, class, &text);
+            }
+        }
+        origin(out, results);
+        for measure in &MEASURES {
+            if let Some(figure) = by_beams(results, measure) {
+                let _ = writeln!(
+                    out,
+                    "<h2>{}</h2>\n<p class=\"note\">{}</p>\n{}",
+                    measure.title,
+                    caption(measure.title),
+                    panels(figure)
+                );
+            }
+        }
+        if let Some(figure) = tradeoff(results) {
             let _ = writeln!(
                 out,
-                "<h2>{}</h2>\n<p class=\"note\">{}</p>\n<div class=\"wide\">{}</div>",
-                measure.title,
-                caption(measure.title),
+                "<h2>Quality against latency</h2>\n<p class=\"note\">No other setting is both \
+                 faster and better than one on the Pareto front. Numbers are rows of the table \
+                 below.</p>\n<div class=\"wide\">{}</div>",
                 render(&figure)
             );
         }
-    }
-    if let Some(figure) = tradeoff(results) {
-        let _ = writeln!(
-            out,
-            "<h2>Quality against latency</h2>\n<p class=\"note\">No other setting is both \
-             faster and better than one on the Pareto front.</p>\n<div class=\"wide\">{}</div>",
-            render(&figure)
-        );
-    }
-    settings(&mut out, results);
-    out.push_str("</body></html>\n");
-    out
+        settings(out, results);
+        if regression.is_none() {
+            examples(out, &results.examples);
+        }
+    })
 }
 
 fn caption(title: &str) -> &'static str {
@@ -95,6 +146,10 @@ fn origin(out: &mut String, results: &Results) {
             results.versions.onnxruntime.as_deref().unwrap_or("unknown")
         ),
     ];
+    sentences.extend(results.load_ms.map(|load| format!("Loaded in {load:.0} ms.")));
+    sentences.extend(
+        results.memory_bytes.map(|bytes| format!("Peak memory {:.0} MB.", bytes as f64 / 1e6)),
+    );
     if data.truncated > 0 {
         sentences.push(format!(
             "{} longer than the model reads, and cut.",
@@ -108,9 +163,21 @@ fn origin(out: &mut String, results: &Results) {
         sentences.push("The sweep was ended early: these are the results until then.".into());
     }
     let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&sentences.join(" ")));
+    let origin = &results.origin;
+    if !origin.command.is_empty() {
+        let commit = origin.commit.as_deref().map(|commit| format!(", commit {commit}"));
+        let _ = writeln!(
+            out,
+            "<p class=\"note\">{}{}:<br><code>{}</code></p>",
+            escape(&origin.date),
+            escape(&commit.unwrap_or_default()),
+            escape(&origin.command)
+        );
+    }
 }
 
-fn count(number: usize, what: &str) -> String {
+/// A number of things.
+pub(super) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
@@ -120,25 +187,28 @@ fn count(number: usize, what: &str) -> String {
 fn settings(out: &mut String, results: &Results) {
     let quality = results.points.iter().any(|point| point.rouge.is_some());
     out.push_str(
-        "<h2>Every setting</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>num_beams</th>\
-         <th>early_stopping</th><th>length_penalty</th>\
+        "<h2>Every setting</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>row</th>\
+         <th>num_beams</th><th>early_stopping</th><th>length_penalty</th>\
          <th>p10 ms</th><th>p50 ms</th><th>p90 ms</th>\
          <th>steps</th><th>tokens</th><th>tokens/s</th>",
     );
     if quality {
-        out.push_str("<th>ROUGE-1</th><th>ROUGE-2</th><th>ROUGE-L</th>");
+        out.push_str("<th>ROUGE-1</th><th>ROUGE-2</th><th>ROUGE-L</th><th>95% interval</th>");
     }
     out.push_str("</tr></thead><tbody>\n");
-    results.points.iter().for_each(|point| row(out, point));
+    for (index, point) in results.points.iter().enumerate() {
+        row(out, index + 1, point);
+    }
     out.push_str("</tbody></table></div>\n");
     if quality {
         out.push_str(
-            "<p class=\"note\">\u{2605} on the Pareto front; \u{25b6} picked for the budget.</p>\n",
+            "<p class=\"note\">\u{2605} on the Pareto front; \u{25b6} picked for the budget. The \
+             interval is of ROUGE-L, by a bootstrap over the documents.</p>\n",
         );
     }
 }
 
-fn row(out: &mut String, point: &Point) {
+fn row(out: &mut String, number: usize, point: &Point) {
     let (stopping, penalty) = beam_cells(point);
     let mark = match (point.picked, point.pareto) {
         (true, _) => "\u{25b6}",
@@ -148,7 +218,8 @@ fn row(out: &mut String, point: &Point) {
     let class = if point.picked { " class=\"picked\"" } else { "" };
     let _ = write!(
         out,
-        "<tr{class}><td class=\"mark\">{mark}</td><td>{}</td><td>{stopping}</td><td>{penalty}</td>\
+        "<tr{class}><td class=\"mark\">{mark}</td><td>{number}</td><td>{}</td>\
+         <td>{stopping}</td><td>{penalty}</td>\
          <td>{:.1}</td><td>{:.1}</td><td>{:.1}</td><td>{:.1}</td><td>{:.1}</td><td>{:.0}</td>",
         point.setting.num_beams,
         point.latency_ms.p10,
@@ -163,11 +234,42 @@ fn row(out: &mut String, point: &Point) {
             let _ = write!(out, "<td>{:.2}</td>", 100.0 * value);
         }
     }
+    if let Some([low, high]) = point.rouge_l_interval {
+        let _ = write!(out, "<td>{:.1} to {:.1}</td>", 100.0 * low, 100.0 * high);
+    }
     out.push_str("</tr>\n");
+}
+
+fn examples(out: &mut String, examples: &[Example]) {
+    let Some(first) = examples.first() else { return };
+    let _ = writeln!(
+        out,
+        "<h2>Some summaries</h2>\n<p class=\"note\">At {}.</p>",
+        escape(&first.setting.to_string())
+    );
+    for example in examples {
+        sides(out, example, &[("summary", &example.summary)]);
+    }
+}
+
+/// A document with its reference and summaries side by side.
+pub(super) fn sides(out: &mut String, example: &Example, summaries: &[(&str, &str)]) {
+    let _ = write!(
+        out,
+        "<div class=\"example\"><p class=\"note\">Row {}: {}</p><div class=\"sides\">",
+        example.row,
+        escape(&example.text)
+    );
+    let reference = example.reference.as_deref().map(|reference| ("reference", reference));
+    for (name, text) in reference.into_iter().chain(summaries.iter().copied()) {
+        let _ = write!(out, "<div><b>{name}</b>{}</div>", escape(text));
+    }
+    out.push_str("</div></div>\n");
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::results::tests::results;
 
     #[test]
@@ -175,22 +277,33 @@ mod tests {
         let mut results = results(true).within(25.0);
         results.model.name = "<model & co>".into();
         results.interrupted = true;
-        let page = super::page(&results);
+        results.origin.command = "epitome bench --model '<new>'".into();
+        results.examples = vec![Example {
+            row: 7,
+            setting: results.points[0].setting,
+            text: "a long <text>".into(),
+            reference: Some("a reference".into()),
+            summary: "a summary".into(),
+        }];
+        let page = page(&results, None);
         for foreign in ["<script", "<link", "src=", "url(", "@import"] {
             assert!(!page.contains(foreign), "{foreign}");
         }
         assert!(page.contains("&lt;model &amp; co&gt;") && !page.contains("<model"));
         assert!(page.contains("ended early") && page.contains("For 25 ms: num_beams 2"));
-        // Latency, steps, length, ROUGE, and quality against latency.
-        assert_eq!(page.matches("<svg").count(), 5);
+        assert!(page.contains("<code>epitome bench --model '&lt;new&gt;'</code>"));
+        assert!(page.contains("class=\"warn\">Only 2 of the documents"));
+        assert!(page.contains("Row 7: a long &lt;text&gt;") && page.contains("a summary"));
+        // Latency, steps, length and ROUGE at two numbers of beams, and quality against latency.
+        assert_eq!(page.matches("<svg").count(), 9);
         assert_eq!(page.matches("<tr").count(), 4);
         assert!(!page.contains("NaN"));
     }
 
     #[test]
     fn without_references_there_is_no_quality() {
-        let page = super::page(&results(false));
-        assert_eq!(page.matches("<svg").count(), 3);
+        let page = page(&results(false), None);
+        assert_eq!(page.matches("<svg").count(), 6);
         assert!(!page.contains("ROUGE-1"));
     }
 }

@@ -2,9 +2,12 @@
 
 mod figures;
 mod files;
+mod history;
 mod html;
+mod regression;
 mod table;
 
 pub use figures::overview;
 pub use files::{replace, write};
+pub(crate) use history::history;
 pub use table::table;

@@ -44,10 +44,16 @@ pub fn table(results: &Results) -> String {
         out.push_str("* no other setting is both faster (p90) and better (ROUGE-L)");
         out.push_str(if results.picked().is_some() { "; > picked for the budget\n" } else { "\n" });
     }
-    if let Some(verdict) = results.verdict() {
-        let _ = writeln!(out, "{verdict}");
+    for sentence in sentences(results) {
+        let _ = writeln!(out, "{sentence}");
     }
     out
+}
+
+/// What the figures come to, a sentence each.
+pub(super) fn sentences(results: &Results) -> Vec<String> {
+    let holdout = results.holdout.map(|holdout| holdout.sentence());
+    results.verdict().into_iter().chain(holdout).chain(results.warning()).collect()
 }
 
 /// `early_stopping` and `length_penalty`; dashes for greedy search.
@@ -69,7 +75,8 @@ mod tests {
         assert!(lines[2].starts_with("*      1               -               - |    12.0"));
         assert!(lines[3].starts_with(">      2           false               1 |"));
         assert_eq!(lines[2].find('|'), lines[0].find('|'));
-        assert!(text.ends_with("ROUGE-L 20.0)\n"), "{text}");
+        assert!(text.contains("ROUGE-L 20.0)\n"), "{text}");
+        assert!(text.contains("\nOnly 2 of the documents have a reference summary"), "{text}");
         let without = super::table(&results(false));
         assert!(!without.contains("ROUGE") && !without.contains('*'), "{without}");
     }

@@ -1,0 +1,42 @@
+//! `epitome bench-worker`, by which `bench` runs a model in a process of its own.
+
+use std::ffi::OsString;
+use std::io::{stdin, stdout};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use epitome_evaluation::worker::{Program, serve};
+use epitome_runtime::SessionOptions;
+
+use crate::session_flags::SessionFlags;
+
+const SUBCOMMAND: &str = "bench-worker";
+
+/// Summarize what standard input asks for, a JSON object a line
+#[derive(Args)]
+#[command(name = SUBCOMMAND)]
+pub(crate) struct Arguments {
+    bundle: PathBuf,
+    #[command(flatten)]
+    session: SessionFlags,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let options = arguments.session.options();
+    Ok(serve(&arguments.bundle, &options, 0.0, stdin().lock(), stdout().lock())?)
+}
+
+/// This program, to run the bundle in a process of its own.
+pub(super) fn program(bundle: &Path, options: &SessionOptions) -> Result<Program> {
+    let arguments = [
+        OsString::from(SUBCOMMAND),
+        bundle.into(),
+        "--threads".into(),
+        options.threads.to_string().into(),
+    ];
+    // The link leads to the program that runs, even after its file was replaced.
+    let link = Path::new("/proc/self/exe");
+    let path = if link.exists() { link.into() } else { std::env::current_exe()? };
+    Ok(Program { path, arguments: arguments.into(), model: bundle.to_owned() })
+}
