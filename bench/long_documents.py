@@ -23,6 +23,7 @@ import pathlib
 import random
 import re
 import subprocess
+import sys
 import tempfile
 
 from rouge_score import rouge_scorer
@@ -153,14 +154,15 @@ def main():
     parser.add_argument("--half", choices=("first", "second"), default="second")
     parser.add_argument("--words", type=int)
     parser.add_argument("--ways", default="parts,first,lexrank,lead")
-    parser.add_argument("arguments", nargs="*", help="more arguments of summarize, after --")
-    options = parser.parse_args()
+    given = sys.argv[1:]
+    at = given.index("--") if "--" in given else len(given)
+    options, arguments = parser.parse_args(given[:at]), given[at + 1 :]
     half = {"first": 0, "second": 1}[options.half]
     studies = [("joined", list(joined_documents()))]
     if options.aclsum:
         studies.append(("aclsum", list(papers(options.aclsum))))
     for title, pairs in studies:
-        study(title, pairs[half::2][: options.documents], options, options.arguments)
+        study(title, pairs[half::2][: options.documents], options, arguments)
 
 
 main()

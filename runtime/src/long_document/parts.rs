@@ -163,3 +163,60 @@ fn end(units: &[Unit], start: usize, next: usize, target: usize, room: usize) ->
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Border::{Paragraph, Section, Sentence};
+    use super::*;
+
+    /// Units of 10 tokens with these borders before them.
+    fn units(borders: &[Border]) -> Vec<Unit> {
+        borders.iter().map(|border| Unit { range: 0..1, tokens: 10, border: *border }).collect()
+    }
+
+    #[test]
+    fn a_part_ends_at_the_best_border_near_its_length() {
+        let plain = units(&[Sentence; 20]);
+        assert_eq!(end(&plain, 0, 0, 100, 120), 10);
+        // Never above the room, and always beyond what was read.
+        assert_eq!(end(&plain, 0, 0, 500, 120), 12);
+        assert_eq!(end(&plain, 0, 1, 100, 15), 2);
+        let mut sections = units(&[Sentence; 20]);
+        sections[8].border = Section;
+        assert_eq!(end(&sections, 0, 0, 100, 120), 8);
+        // Too far away.
+        sections[8].border = Sentence;
+        sections[3].border = Section;
+        assert_eq!(end(&sections, 0, 0, 100, 120), 10);
+        // A paragraph is worth less: it ends a part that is a little off.
+        let mut paragraphs = units(&[Sentence; 40]);
+        paragraphs[19].border = Paragraph;
+        paragraphs[15].border = Paragraph;
+        assert_eq!(end(&paragraphs, 0, 0, 200, 240), 19);
+        // The end of the document is as good as that of a section.
+        assert_eq!(end(&plain[..12], 0, 0, 100, 120), 12);
+    }
+
+    #[test]
+    fn sentences_come_again_within_a_section() {
+        let mut units = units(&[Sentence; 6]);
+        assert_eq!(repeated(&units, 1, 25), 1);
+        assert_eq!(repeated(&units, 3, 25), 2);
+        assert_eq!(repeated(&units, 3, 5), 0);
+        assert_eq!(repeated(&units[..1], 3, 25), 0);
+        units[5].border = Section;
+        assert_eq!(repeated(&units, 1, 25), 0);
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut_at_a_blank() {
+        let text = "many and more words here";
+        let middle = middle(text, &(0..text.len())).unwrap();
+        assert_eq!(&text[middle..], " more words here");
+        for text in ["abcdef", "\u{1f642}\u{1f642}\u{1f642}"] {
+            let middle = super::middle(text, &(0..text.len())).unwrap();
+            assert!(middle > 0 && middle < text.len() && text.is_char_boundary(middle));
+        }
+        assert_eq!(super::middle("\u{1f642}", &(0..4)), None);
+    }
+}
