@@ -237,6 +237,11 @@ fn adapters_that_lie_are_refused() {
     assert!(message.contains("has matrices of the shapes"), "{message}");
     let message = refused(&json!({}), |tensors| tensors[0].2[2..4].copy_from_slice(&[0xc0, 0x7f]));
     assert!(message.contains("holds a NaN or an infinity"), "{message}");
+    let message = refused(&json!({}), |tensors| {
+        let name = "base_model.model.lm_head.weight";
+        tensors.push((name.to_owned(), vec![1 << 40, 0], vec![]));
+    });
+    assert!(message.contains("'lm_head.weight' has shape [1099511627776, 0]"), "{message}");
     let message = refused(&json!({"trainable_token_indices": [1, 9_999_999]}), |tensors| {
         let name = "base_model.model.model.shared.token_adapter.trainable_tokens_delta";
         tensors.push((name.to_owned(), vec![2, 16], vec![0; 128]));

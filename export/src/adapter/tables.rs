@@ -85,9 +85,16 @@ impl Tables {
     ) -> Result<(), String> {
         let tables: Vec<&String> =
             self.inputs.iter().chain(&self.head).filter(|name| base.has(name)).collect();
+        // Rows of the base's width, so that there are no more than the adapter's file holds.
         let resized = tables.iter().find_map(|name| {
-            let rows = brings.get(*name)?.layout().shape().first().copied();
-            rows.filter(|_| rows != base.rows(name))
+            match (brings.get(*name)?.layout().shape(), base.tensor(name)?.shape()) {
+                (&[rows, width], &[own, of_base])
+                    if width == of_base && width > 0 && rows != own =>
+                {
+                    Some(rows)
+                }
+                _ => None,
+            }
         });
         let Some(rows) = resized else {
             return Ok(());

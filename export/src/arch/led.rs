@@ -250,7 +250,7 @@ impl Global {
         inputs: &EncoderInputs,
     ) -> Result<Value> {
         let heads = attention.heads;
-        // Computed outside of the branches, which all layers share it from.
+        // Made before the branch, so that all layers share it.
         let mask = inputs.score_mask(b);
         let shape = inputs.with_size(b, attention.hidden);
         let outside = b.graph.begin_branch("global");
