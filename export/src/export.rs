@@ -133,10 +133,11 @@ fn write(
         &folder.join(TOKENIZER),
     )?;
     let mut defaults = GenerationDefaults::of(checkpoint, family);
-    match (options.layout, &model.global_attention_mask) {
-        (Layout::Bundle, Some(mask)) => defaults.set_global_attention_mask(mask),
-        // The graph has it in the portable layout.
-        _ => {}
+    // In the portable layout the graph has it.
+    if options.layout == Layout::Bundle
+        && let Some(mask) = &model.global_attention_mask
+    {
+        defaults.set_global_attention_mask(mask);
     }
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
