@@ -1,6 +1,5 @@
 //! E-mail: the body of a message.
 
-use dom_query::Document;
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 
 use crate::builder::Builder;
@@ -39,7 +38,7 @@ pub(crate) fn read(
                 let text = encoding::decode(text.as_bytes()).unwrap_or_default();
                 builder.paragraph(without_signature(&text))?;
             }
-            PartType::Html(page) => html::blocks(&Document::from(&**page).root(), &mut builder)?,
+            PartType::Html(page) => html::blocks(&html::parse(page)?.root(), &mut builder)?,
             _ => {}
         }
     }

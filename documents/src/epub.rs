@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use dom_query::Document;
-
 use crate::archive::Archive;
 use crate::builder::Builder;
 use crate::document::{Format, Section};
@@ -30,7 +28,7 @@ pub(crate) fn read(
         // What is missing or broken costs its chapter, not the book.
         let Some(page) = archive.file_if_there(&resolve(folder, &chapter))? else { continue };
         let page = html::text_of(&page, limit)?;
-        let page = Document::from(html::with_end_tags(&page).as_str());
+        let page = html::parse(&html::with_end_tags(&page))?;
         html::blocks(&page.root(), &mut builder)?;
     }
     Ok((title, builder.finish()))

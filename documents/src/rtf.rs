@@ -326,7 +326,8 @@ impl<'b> Reader<'b> {
             }
             None => vec![unit],
         };
-        let text: String = char::decode_utf16(units).filter_map(Result::ok).collect();
+        let text = char::decode_utf16(units).filter_map(Result::ok);
+        let text: String = text.filter(|character| !character.is_control()).collect();
         self.text(&text);
     }
 

@@ -57,16 +57,16 @@ def reference(path):
             else:
                 kept.append(line)
     cut = re.compile(r"(\w*[^\W\d_])[-\u2010\u00ad]$")
-    out, joined = "", []
+    out, joined = [""], []
     for line in kept:
-        match = cut.search(out)
+        match = cut.search(out[-1])
         if match and line[:1].islower():
             rest = re.match(r"\w*", line).group()
             joined.append((match.group(1) + rest).lower())
-            out = out[:-1] + line
+            out[-1] = out[-1][:-1] + line
         else:
-            out += "\n" + line
-    return words(out), joined, furniture
+            out.append(line)
+    return words("\n".join(out)), joined, furniture
 
 
 def run(command, path):

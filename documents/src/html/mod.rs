@@ -6,14 +6,18 @@ use dom_query::Document;
 use dom_smoothie::Readability;
 
 use crate::builder::{Builder, single_spaced};
-use crate::document::Section;
+use crate::document::{Format, Section};
 use crate::encoding;
 use crate::error::ErrorKind;
 
 pub(crate) use blocks::blocks;
 
+/// Elements within elements.
+const DEEPEST: usize = 5000;
 /// What is less is no article: a cookie banner, or the teaser of a page that is a list.
 const SHORTEST_ARTICLE: usize = 250;
+/// Words of a paragraph that is neither a menu nor a caption.
+const PROSE: usize = 25;
 
 /// Title and sections of a page: of its article where there is one, else of all that is shown.
 pub(crate) fn read(
@@ -21,14 +25,17 @@ pub(crate) fn read(
     limit: usize,
 ) -> Result<(Option<String>, Option<Vec<Section>>), ErrorKind> {
     let html = text_of(bytes, limit)?;
-    let page = Document::from(html.as_str());
+    let page = parse(&html)?;
     let title = title(&page);
-    if let Some((article_title, sections)) = article(&html, limit)? {
-        return Ok((article_title.or(title), Some(sections)));
-    }
     let mut builder = Builder::new(limit);
     blocks(&page.root(), &mut builder)?;
-    Ok((title, builder.finish()))
+    let Some(sections) = builder.finish() else { return Ok((title, None)) };
+    match article(&html, limit)? {
+        Some((article_title, article)) if is_enough(&article, &sections) => {
+            Ok((article_title.or(title), Some(article)))
+        }
+        _ => Ok((title, Some(sections))),
+    }
 }
 
 fn article(html: &str, limit: usize) -> Result<Option<(Option<String>, Vec<Section>)>, ErrorKind> {
@@ -37,10 +44,52 @@ fn article(html: &str, limit: usize) -> Result<Option<(Option<String>, Vec<Secti
     let content = Document::fragment(article.content);
     let mut builder = Builder::new(limit);
     blocks(&content.root(), &mut builder)?;
-    let Some(sections) = builder.finish() else { return Ok(None) };
-    let length: usize = sections.iter().map(|section| section.text.len()).sum();
     let title = Some(single_spaced(&article.title)).filter(|title| !title.is_empty());
-    Ok((length >= SHORTEST_ARTICLE).then_some((title, sections)))
+    Ok(builder.finish().map(|sections| (title, sections)))
+}
+
+/// Whether an article has most of the prose of its page. A manual is one page of many parts, of
+/// which the longest is not the article.
+fn is_enough(article: &[Section], page: &[Section]) -> bool {
+    let prose = |sections: &[Section]| -> usize {
+        let paragraphs = sections.iter().flat_map(|section| section.text.split("\n\n"));
+        let words = paragraphs.map(|paragraph| paragraph.split_whitespace().count());
+        words.filter(|words| *words >= PROSE).sum()
+    };
+    let length: usize = article.iter().map(|section| section.text.len()).sum();
+    length >= SHORTEST_ARTICLE && prose(article) * 10 >= prose(page) * 6
+}
+
+/// The tree of a page.
+///
+/// A parser looks through all open elements at many tags, so that a page that nests without end
+/// would take hours. Browsers stop at some hundred.
+pub(crate) fn parse(html: &str) -> Result<Document, ErrorKind> {
+    if depth(html) > DEEPEST {
+        return Err(ErrorKind::damaged(Format::Html, "its elements nest too deeply"));
+    }
+    Ok(Document::from(html))
+}
+
+/// How deep elements nest at most, but for those that end by themselves.
+fn depth(html: &str) -> usize {
+    const ENDING: [&str; 27] = [
+        "area", "base", "br", "col", "colgroup", "dd", "dt", "embed", "hr", "img", "input", "li",
+        "link", "meta", "option", "p", "param", "rp", "rt", "source", "tbody", "td", "th", "thead",
+        "tr", "track", "wbr",
+    ];
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for tag in html.split('<').skip(1) {
+        let (is_end, tag) = tag.strip_prefix('/').map_or((false, tag), |tag| (true, tag));
+        let length = tag.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let name = &tag[..length];
+        if name.is_empty() || ENDING.iter().any(|ending| ending.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        depth = if is_end { depth.saturating_sub(1) } else { depth + 1 };
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// The text of a title element, or of the first heading.
@@ -106,6 +155,7 @@ fn declared(head: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::read;
+    use crate::document::Section;
 
     fn text(html: &str) -> String {
         let (_, sections) = read(html.as_bytes(), 1 << 20).unwrap();
@@ -146,6 +196,23 @@ mod tests {
             super::with_end_tags("<title/><a id='x'/>b<br/>c <p>d/></p>"),
             "<title></title><a id='x'></a>b<br/>c <p>d/></p>"
         );
+    }
+
+    #[test]
+    fn elements_that_never_end_are_refused() {
+        assert_eq!(super::depth("<html><p>a<p>b<br><b>c</b><i><u>d</u></i>"), 3);
+        assert!(read("<html><p>a".repeat(6000).as_bytes(), 1 << 20).is_err());
+        assert!(read("<html><p><b>a</b>".repeat(4000).as_bytes(), 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn an_article_has_most_of_the_prose_of_its_page() {
+        let section = |text: String| Section { text, ..Section::default() };
+        let prose = "word ".repeat(60);
+        let page = [section(prose.clone()), section(prose.clone()), section("menu".repeat(900))];
+        assert!(super::is_enough(&page[..2], &page));
+        assert!(!super::is_enough(&page[..1], &page));
+        assert!(!super::is_enough(&[section("short".into())], &page[2..]));
     }
 
     #[test]

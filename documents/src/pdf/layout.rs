@@ -62,38 +62,61 @@ fn largest(page: &[Line], body: f64) -> Option<String> {
 }
 
 /// Takes out headers, footers and page numbers: lines at the top or the bottom that are, but for
-/// their numbers, on several pages at the same height.
+/// their numbers, on several pages at the same height, and what else is at a height where most
+/// pages have such a line, as the name of a chapter of two pages.
 fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
-    type Key = (String, i64);
-    let key = |line: &Line| -> Key { (pattern(&line.text), (line.base / 3.0).round() as i64) };
-    let edges: Vec<Vec<usize>> = pages.iter().map(|page| edge(page)).collect();
-    let mut counts: HashMap<Key, usize> = HashMap::new();
-    for (page, edge) in pages.iter().zip(&edges) {
-        let keys: HashSet<Key> = edge.iter().map(|at| key(&page[*at])).collect();
-        for (text, height) in keys {
+    let edges: Vec<Vec<Edge>> = pages.iter().map(|page| edges(page)).collect();
+    let mut counts: HashMap<(&str, i64), usize> = HashMap::new();
+    for page in &edges {
+        let keys: HashSet<(&str, i64)> =
+            page.iter().map(|edge| (edge.pattern.as_str(), edge.height)).collect();
+        for (pattern, height) in keys {
             // The height is rounded: the neighbours are as good.
             for height in height - 1..=height + 1 {
-                *counts.entry((text.clone(), height)).or_default() += 1;
+                *counts.entry((pattern, height)).or_default() += 1;
             }
         }
     }
     let enough = REPEATED.min(pages.len().max(2));
-    for (page, edge) in pages.iter_mut().zip(edges) {
-        let repeated: HashSet<usize> = edge
-            .into_iter()
-            .filter(|at| counts.get(&key(&page[*at])).is_some_and(|count| *count >= enough))
-            .collect();
+    let is_repeated = |edge: &Edge| {
+        counts.get(&(edge.pattern.as_str(), edge.height)).is_some_and(|count| *count >= enough)
+    };
+    // Of the lines that are the outermost at a height, how many repeat, and how many there are.
+    let mut heights: HashMap<i64, (usize, usize)> = HashMap::new();
+    for edge in edges.iter().flatten().filter(|edge| edge.is_outermost) {
+        let (repeated, all) = heights.entry(edge.height).or_default();
+        *repeated += usize::from(is_repeated(edge));
+        *all += 1;
+    }
+    let is_of_header = |edge: &Edge| {
+        let (repeated, all) = heights.get(&edge.height).copied().unwrap_or_default();
+        edge.is_outermost && repeated >= enough && repeated * 2 >= all
+    };
+    for (page, edges) in pages.iter_mut().zip(&edges) {
+        let is_out = |edge: &&Edge| is_repeated(edge) || is_of_header(edge);
+        let out: HashSet<usize> = edges.iter().filter(is_out).map(|edge| edge.line).collect();
         let mut at = 0;
         page.retain(|_| {
             at += 1;
-            !repeated.contains(&(at - 1))
+            !out.contains(&(at - 1))
         });
     }
     pages
 }
 
-/// The lines of a page that are highest and lowest.
-fn edge(page: &[Line]) -> Vec<usize> {
+/// A line that is among the highest or the lowest of its page.
+struct Edge {
+    /// Its place in the page.
+    line: usize,
+    /// Its text without numbers.
+    pattern: String,
+    /// Its height, rounded.
+    height: i64,
+    /// Whether it is the highest or the lowest.
+    is_outermost: bool,
+}
+
+fn edges(page: &[Line]) -> Vec<Edge> {
     let mut order: Vec<usize> = (0..page.len()).collect();
     order.sort_by(|a, b| page[*b].base.total_cmp(&page[*a].base));
     // Parts of one line, as a title and a page number, count as one.
@@ -105,9 +128,19 @@ fn edge(page: &[Line]) -> Vec<usize> {
         }
     }
     let count = levels.len();
-    let is_edge = |at: usize| at < EDGE || at + EDGE >= count;
-    let edge = levels.into_iter().enumerate().filter(|(at, _)| is_edge(*at));
-    edge.flat_map(|(_, level)| level).collect()
+    let mut edges = Vec::new();
+    for (at, level) in levels.into_iter().enumerate() {
+        if at >= EDGE && at + EDGE < count {
+            continue;
+        }
+        edges.extend(level.into_iter().map(|line| Edge {
+            line,
+            pattern: pattern(&page[line].text),
+            height: (page[line].base / 3.0).round() as i64,
+            is_outermost: at == 0 || at + 1 == count,
+        }));
+    }
+    edges
 }
 
 /// A line without its numbers, Arabic or Roman.
@@ -353,4 +386,90 @@ fn is_item(text: &str) -> bool {
         }
     });
     is_bullet || (is_number && rest.starts_with(|it: char| it.is_uppercase() || it.is_numeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build;
+    use crate::builder::Builder;
+    use crate::document::Section;
+    use crate::pdf::lines::Line;
+
+    fn line(text: &str, base: f64, size: f64) -> Line {
+        let right = 50.0 + text.len() as f64 * size / 2.0;
+        Line { text: text.into(), left: 50.0, right, base, size, is_bold: false }
+    }
+
+    fn sections(pages: Vec<Vec<Line>>) -> Vec<Section> {
+        let mut builder = Builder::new(1 << 20);
+        build(pages, &mut builder).unwrap();
+        builder.finish().unwrap()
+    }
+
+    /// A page whose lines are 12 points apart.
+    fn page(lines: &[&str]) -> Vec<Line> {
+        (0..).zip(lines).map(|(at, text)| line(text, 700.0 - 12.0 * f64::from(at), 10.0)).collect()
+    }
+
+    #[test]
+    fn words_that_a_line_cuts_are_joined() {
+        let lines = [
+            "the whole bridge is well-known and the bridge is north-",
+            "ern and well-",
+            "known, say New-",
+            "York and the soft\u{ad}",
+            "ware",
+        ];
+        assert_eq!(
+            sections(vec![page(&lines)])[0].text,
+            "the whole bridge is well-known and the bridge is northern and well-known, say New-York \
+             and the software"
+        );
+    }
+
+    #[test]
+    fn headers_and_numbers_are_left_out() {
+        let text = ["Sentences of this page are all their own, and end here.", "One more."];
+        let pages = (1..=6).map(|number| {
+            let mut page = page(
+                &text
+                    .map(|text| format!("{text} {}", "y".repeat(number)))
+                    .each_ref()
+                    .map(String::as_str),
+            );
+            let chapter = ["One", "Two", "Three", "Four", "Five", "Six"][number - 1];
+            let header = if number < 5 { "The Gazette" } else { chapter };
+            page.insert(0, line(header, 760.0, 10.0));
+            page.push(line(&format!("{number}"), 40.0, 10.0));
+            page
+        });
+        let text: Vec<String> =
+            sections(pages.collect()).into_iter().map(|section| section.text).collect();
+        let text = text.join(" ");
+        assert!(!text.contains("Gazette") && !text.contains("Five"), "{text}");
+        assert!(!text.contains(|it: char| it.is_ascii_digit()), "{text}");
+        assert_eq!(text.matches("One more.").count(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_paragraph_goes_on_over_the_page() {
+        let sections = sections(vec![
+            page(&["A first paragraph ends here.", "The second one goes"]),
+            page(&["on here.", "The third."]),
+            page(&["Alone."]),
+        ]);
+        let found: Vec<_> = sections.iter().map(|it| (it.page, it.text.as_str())).collect();
+        assert_eq!(found[0].0, Some(1));
+        assert!(found[0].1.ends_with("The second one goes on here."), "{found:?}");
+        assert_eq!(found.last().unwrap(), &(Some(3), "Alone."));
+    }
+
+    #[test]
+    fn larger_lines_are_headings() {
+        let mut lines = page(&["Body text of the page, long enough to be the body of it all."; 4]);
+        lines.insert(0, line("A heading", 720.0, 14.0));
+        let sections = sections(vec![lines]);
+        assert_eq!(sections[0].heading.as_deref(), Some("A heading"));
+        assert_eq!(sections[0].page, Some(1));
+    }
 }

@@ -240,25 +240,100 @@ fn clean(text: &str) -> String {
             character => letters.push(character),
         }
     }
-    let mut out = String::with_capacity(letters.len());
-    let mut points = 0;
-    for word in letters.split_whitespace() {
-        let is_points = word.chars().all(|it| matches!(it, '.' | '…' | '·' | '_'));
-        points = if is_points { points + word.chars().count() } else { 0 };
-        // The points between a title and its page.
-        if points > 3 {
-            continue;
+    without_leaders(&letters)
+}
+
+/// The text with single spaces, without the points that lead from a title to its page.
+fn without_leaders(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // How long the text was before points that may be leaders, and how many they are.
+    let (mut before, mut points) = (0, 0);
+    for word in text.split_whitespace() {
+        if word.chars().all(|it| matches!(it, '.' | '…' | '·' | '_')) {
+            if points == 0 {
+                before = out.len();
+            }
+            points += word.chars().count();
+        } else {
+            if points > 3 {
+                out.truncate(before);
+            }
+            points = 0;
         }
         if !out.is_empty() {
             out.push(' ');
         }
         out.push_str(leaders_off(word));
     }
-    out
+    if points > 3 {
+        out.truncate(before);
+    }
+    out.trim_end().to_owned()
 }
 
 /// The word without the points that lead from it to the right.
 fn leaders_off(word: &str) -> &str {
     let kept = word.trim_end_matches('.');
     if word.len() - kept.len() > 3 { kept } else { word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, lines};
+    use crate::pdf::content::{Glyph, Glyphs};
+
+    /// Letters of half their height, from left to right; `_` is a gap of a space, and `|` one
+    /// between columns.
+    fn page(text: &str, at: f64) -> Glyphs {
+        let mut page = Glyphs::default();
+        let mut x = 0.0;
+        for letter in text.chars() {
+            x += match letter {
+                '_' => 3.0,
+                '|' => 40.0,
+                letter => {
+                    let from = page.text.len();
+                    page.text.push(letter);
+                    page.glyphs.push(Glyph {
+                        text: from..page.text.len(),
+                        start: (x, at),
+                        end: (x + 5.0, at),
+                        size: 10.0,
+                        is_bold: false,
+                        is_artifact: false,
+                    });
+                    5.0
+                }
+            };
+        }
+        page
+    }
+
+    fn texts(page: Glyphs) -> Vec<String> {
+        lines(page).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn gaps_are_spaces_and_columns() {
+        assert_eq!(texts(page("one_two|three", 0.0)), ["one two", "three"]);
+    }
+
+    #[test]
+    fn accents_go_on_their_letters() {
+        let mut page = page("M¨uller", 0.0);
+        // The accent is over the letter that follows it.
+        for glyph in &mut page.glyphs[2..] {
+            glyph.start.0 -= 5.0;
+            glyph.end.0 -= 5.0;
+        }
+        assert_eq!(texts(page), ["Müller"]);
+    }
+
+    #[test]
+    fn ligatures_and_leaders() {
+        assert_eq!(clean("e\u{fb03}cient o\u{fb00}er x² ½"), "efficient offer x² ½");
+        assert_eq!(clean("Arrays . . . . . . 20"), "Arrays 20");
+        assert_eq!(clean("Arrays........ 20"), "Arrays 20");
+        assert_eq!(clean("wait . . . what"), "wait . . . what");
+    }
 }
