@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_endpoint::settings::{SchedulingSettings, ServerSettings, Settings};
-use epitome_endpoint::{BoxError, PrepareModel, PreparedModel, serve};
+use epitome_endpoint::{BoxError, PrepareModel, PreparedModel, Server, Source};
 use serde_json::json;
 
 /// The model is a bundle already.
@@ -36,7 +36,8 @@ fn start(bundle: &Path) -> Client {
         scheduling: SchedulingSettings { threads: Some(NonZeroUsize::MIN), ..Default::default() },
         ..Default::default()
     };
-    thread::spawn(move || serve(settings, Arc::new(Ready)).expect("the server"));
+    let source = || Source::Model(Arc::new(Ready));
+    thread::spawn(move || Server::new(settings, source()).run().expect("the server"));
     loop {
         thread::sleep(Duration::from_millis(20));
         let Ok(stream) = TcpStream::connect(address) else {
