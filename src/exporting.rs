@@ -1,4 +1,4 @@
-//! Exports as the commands make them: sources by path or address, a progress bar, Ctrl-C.
+//! Exports as the commands make them: sources and outputs by path or address.
 
 use std::path::Path;
 
@@ -23,21 +23,28 @@ pub(crate) fn export(
     output: &Path,
     options: ExportOptions<'_>,
 ) -> Result<Manifest> {
+    with_bar(|progress| export_quietly(source, base, output, ExportOptions { progress, ..options }))
+}
+
+/// Exports with nothing to see but what the options' progress shows.
+pub(crate) fn export_quietly(
+    source: &Path,
+    base: Option<&Path>,
+    output: &Path,
+    options: ExportOptions<'_>,
+) -> Result<Manifest> {
     let source = origin(source)?;
     let base = base.map(base_origin).transpose()?;
-    let output = Location::parse(output)?;
-    with_bar(|progress| {
-        let options = ExportOptions { base: base.as_deref(), progress, ..options };
-        match output {
-            Location::Path(folder) => Ok(epitome_export::export(&*source, folder, &options)?),
-            #[cfg(feature = "aws")]
-            Location::S3(uri) => export_to_s3(&*source, &uri, &options),
-            #[cfg(feature = "hub")]
-            Location::Hub(id) => bail!(Usage(format!(
-                "nothing is written to the hub: give a folder in place of hf://{id}"
-            ))),
-        }
-    })
+    let options = ExportOptions { base: base.as_deref(), ..options };
+    match Location::parse(output)? {
+        Location::Path(folder) => Ok(epitome_export::export(&*source, folder, &options)?),
+        #[cfg(feature = "aws")]
+        Location::S3(uri) => export_to_s3(&*source, &uri, &options),
+        #[cfg(feature = "hub")]
+        Location::Hub(id) => bail!(Usage(format!(
+            "nothing is written to the hub: give a folder in place of hf://{id}"
+        ))),
+    }
 }
 
 /// What a path or an address is opened as.

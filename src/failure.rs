@@ -11,7 +11,7 @@ const WORSE: u8 = 3;
 /// What was measured scatters too much to tell.
 const TOO_NOISY: u8 = 4;
 /// The user pressed Ctrl-C: 128 and the number of the signal, as shells count.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// An error in how the command was called.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,11 @@ pub(crate) fn report(error: &anyhow::Error) -> u8 {
 
 /// Prints the error.
 pub(crate) fn tell(error: &anyhow::Error) {
+    eprintln!("epitome: {}", sentence(error));
+}
+
+/// The error and its causes in one sentence.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // An error may already quote its cause.
@@ -42,10 +47,11 @@ pub(crate) fn tell(error: &anyhow::Error) {
             message = if message.is_empty() { cause } else { format!("{message}: {cause}") };
         }
     }
-    eprintln!("epitome: {message}");
+    message
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+/// The code to exit with.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(is_interrupted) {
         INTERRUPTED
     } else if error.chain().any(is_usage) {

@@ -12,6 +12,7 @@ use epitome_runtime::LongDocument;
 use ignore::WalkBuilder;
 
 use crate::failure::Usage;
+use crate::this_program;
 
 /// A document, and where it came from.
 pub(crate) struct Document {
@@ -35,7 +36,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    fn named(path: &Path) -> Self {
+    pub(crate) fn named(path: &Path) -> Self {
         let below = path.file_name().map_or_else(|| path.to_owned(), PathBuf::from);
         Self { path: path.to_owned(), below, is_found: false }
     }
@@ -113,7 +114,7 @@ impl Reader {
     pub(crate) fn new(text_column: Option<&str>) -> Result<Self> {
         let mut options = Options::default();
         options.text_column = text_column.map(str::to_owned);
-        let extractor = Extractor::of_this_program().context("this program cannot be found")?;
+        let extractor = this_program::extractor().context("this program cannot be found")?;
         Ok(Self { extractor: extractor.with_options(options) })
     }
 

@@ -1,4 +1,5 @@
-//! The command line of epitome. The binary and other programs that offer it call [`main`].
+//! The command line of epitome. The binary and other programs that offer it call [`main`];
+//! [`operations`] has parts of it for those that have no terminal.
 
 #[cfg(feature = "aws")]
 mod account_endpoints;
@@ -17,6 +18,7 @@ mod interrupt;
 mod locations;
 mod model_choice;
 mod model_folder;
+pub mod operations;
 mod output;
 mod progress;
 #[cfg(feature = "aws")]
@@ -26,6 +28,7 @@ mod s3_upload;
 mod session_flags;
 #[cfg(feature = "aws")]
 mod state_lines;
+pub mod this_program;
 #[cfg(feature = "aws")]
 mod training_artifact;
 
@@ -86,6 +89,8 @@ enum Command {
 ///
 /// Arguments that are no command end the process, as `--help` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    this_program::note_arguments(arguments.get(1..).unwrap_or_default());
     let command = flags::each(Cli::command(), flags::without_empty_variables);
     let command = flags::each(command, flags::with_underscores);
     let (configuration, mistake) = match Configuration::read() {

@@ -9,8 +9,16 @@ fn root() -> &'static Path {
 
 /// Every page: the Markdown files of the root, of `docs/` and beside code.
 fn pages() -> Vec<PathBuf> {
-    let folders =
-        ["", "docs", "runtime/kernels", "bench", "endpoint", "fixtures", "fixtures/train"];
+    let folders = [
+        "",
+        "docs",
+        "runtime/kernels",
+        "bench",
+        "endpoint",
+        "fixtures",
+        "fixtures/train",
+        "python",
+    ];
     let files = folders.map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect()

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,20 +23,23 @@ use crate::listener::{INHERITED, ServeError, bind};
 /// A pause before the next start, so that a server that dies at once does not fill the machine.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens, and runs this program with these arguments as the server until it ends by itself.
+/// Listens, and runs a program with these arguments as the server until it ends by itself.
 ///
 /// The first signal to stop is passed on.
 ///
 /// # Errors
 /// Where the address is taken, or the system starts no process.
-pub fn supervise(address: SocketAddr, arguments: &[OsString]) -> Result<ExitStatus, ServeError> {
+pub fn supervise(
+    address: SocketAddr,
+    program: &Path,
+    arguments: &[OsString],
+) -> Result<ExitStatus, ServeError> {
     let listener = bind(address)?;
-    let program = std::env::current_exe()?;
     let child = Arc::new(Child::default());
     let handler = child.clone();
     ctrlc::set_handler(move || handler.stop()).map_err(io::Error::other)?;
     loop {
-        let mut server = Command::new(&program)
+        let mut server = Command::new(program)
             .args(arguments)
             .env(INHERITED, "1")
             .stdin(Stdio::from(OwnedFd::from(listener.try_clone()?)))

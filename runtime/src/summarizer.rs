@@ -18,7 +18,7 @@ use crate::tokenizer::{SourceTokens, Tokenizer};
 
 /// Rows (documents times beams) that are decoded together at most: more of them share one reading
 /// of the weights, but each adds its caches to memory.
-const ROWS_TOGETHER: usize = 16;
+pub const ROWS_TOGETHER: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 
 /// A bundle, loaded and ready.
 pub struct Summarizer {
@@ -79,7 +79,14 @@ impl Summarizer {
             (tokenizer, sessions.join().expect("loading does not panic"))
         });
         let (tokenizer, (encoder, decoder)) = (tokenizer?, sessions?);
-        Ok(Self { bundle, tokenizer, encoder, decoder, settings, rows_together: ROWS_TOGETHER })
+        Ok(Self {
+            bundle,
+            tokenizer,
+            encoder,
+            decoder,
+            settings,
+            rows_together: ROWS_TOGETHER.get(),
+        })
     }
 
     /// Puts `prefix` before every document, instead of what the manifest records.
@@ -87,8 +94,8 @@ impl Summarizer {
         self.tokenizer.set_source_prefix(prefix);
     }
 
-    /// Decodes at most so many rows (documents times beams) together instead of 16, and never less
-    /// than one document.
+    /// Decodes at most so many rows (documents times beams) together instead of [`ROWS_TOGETHER`],
+    /// and never less than one document.
     pub fn set_rows_together(&mut self, rows: NonZeroUsize) {
         self.rows_together = rows.get();
     }
@@ -103,7 +110,7 @@ impl Summarizer {
     }
 
     /// Summarizes documents, followed by `progress`: tokens as they become final, and a way to
-    /// stop.
+    /// stop. Documents that were not begun when it stopped have no summary.
     pub fn summarize_observed<T: AsRef<str>>(
         &mut self,
         texts: &[T],
@@ -117,7 +124,7 @@ impl Summarizer {
     }
 
     /// Summarizes documents and hands each summary to `progress` as soon as it is finished, while
-    /// other documents go on.
+    /// other documents go on. None is begun after `progress` says that all is cancelled.
     pub fn summarize_each<T: AsRef<str>>(
         &mut self,
         texts: &[T],
@@ -136,9 +143,13 @@ impl Summarizer {
         // Documents of like length decode together, so that none pays for another's padding.
         let mut order: Vec<usize> = (0..documents.len()).collect();
         order.sort_by_key(|&index| documents[index].tokens.ids.len());
-        order
-            .chunks(self.documents_together(&config))
-            .try_for_each(|batch| self.summarize_batch(&documents, batch, &config, progress))
+        for batch in order.chunks(self.documents_together(&config)) {
+            if progress.cancelled() {
+                break;
+            }
+            self.summarize_batch(&documents, batch, &config, progress)?;
+        }
+        Ok(())
     }
 
     /// How many documents are decoded together.
@@ -345,6 +356,10 @@ struct Collector<'a> {
 }
 
 impl Progress for Collector<'_> {
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+
     fn document_cancelled(&mut self, document: usize) -> bool {
         self.progress.document_cancelled(document)
     }

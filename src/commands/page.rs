@@ -10,7 +10,6 @@ use anyhow::Result;
 #[cfg(feature = "aws")]
 use anyhow::bail;
 use clap::Args;
-use epitome_documents::isolated::Extractor;
 use epitome_endpoint::logging::{self, Level};
 use epitome_endpoint::settings::{
     ContractSettings, SchedulingSettings, ServerSettings, Settings, Task,
@@ -24,6 +23,7 @@ use crate::browser;
 use crate::failure::Usage;
 use crate::model_choice::ModelFlag;
 use crate::model_folder::ModelFolder;
+use crate::this_program;
 
 /// Browsers keep what a page stores by its address, so that it should not change.
 const PORT: u16 = 8642;
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()> {
     let opens = !arguments.no_browser;
     Server::new(settings, source)
-        .with_documents(Extractor::of_this_program()?)
+        .with_documents(this_program::extractor()?)
         .when_listening(move |address| {
             let url = format!("http://{address}/");
             let opened = opens && browser::open(&url);

@@ -58,24 +58,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     store.bundle(name)?;
     let base = arguments.base.as_ref().map(|base| base.to_string_lossy().into_owned());
     let wanted = Wanted { precision: arguments.precision, base, verify: !arguments.no_verify };
-    pull(&store, name, &id, &wanted, None)
+    pull_with_bar(&store, name, &id, &wanted, None)
 }
 
 /// Exports a model of the store again, of the commit that it was made from.
 pub(super) fn again(store: &Store, name: &str, id: &ModelId, record: &Record) -> Result<()> {
     let wanted = Wanted { precision: record.precision, base: record.base.clone(), verify: true };
-    pull(store, name, id, &wanted, Some(record))
+    pull_with_bar(store, name, id, &wanted, Some(record))
 }
 
 /// How a model is exported.
-struct Wanted {
-    precision: Precision,
-    base: Option<String>,
-    verify: bool,
+pub(crate) struct Wanted {
+    pub(crate) precision: Precision,
+    pub(crate) base: Option<String>,
+    pub(crate) verify: bool,
 }
 
-/// Fetches and exports a model. `earlier` is the record of the same model, where there is one.
-fn pull(
+/// Pulls a model in a terminal. `earlier` is the record of the same model, where there is one.
+fn pull_with_bar(
     store: &Store,
     name: &str,
     id: &ModelId,
@@ -83,42 +83,7 @@ fn pull(
     earlier: Option<&Record>,
 ) -> Result<()> {
     let start = Instant::now();
-    let bundle = store.bundle(name)?;
-    let hub = Hub::from_env()?;
-    let model = HubModel { hub: hub.clone(), id: id.clone(), with_base: wanted.base.is_none() };
-    let fetched = with_bar(|progress| hub.fetch(id, progress))?;
-    let earlier_license = || {
-        let known = earlier.cloned().or_else(|| store.find(name).ok()??.record);
-        known.filter(|record| record.id == id.name())?.license
-    };
-    let license = fetched.license.clone().or_else(earlier_license);
-    match &license {
-        Some(license) => eprintln!("Licence of {}: {license}", id.name()),
-        None => {
-            eprintln!("The hub names no licence for {}: see its page before you use it", id.name())
-        }
-    }
-    let base = wanted.base.as_ref().map(Path::new).map(base_origin).transpose()?;
-    let manifest: Manifest = with_bar(|progress| {
-        let options = ExportOptions {
-            precision: wanted.precision,
-            verify: wanted.verify,
-            base: base.as_deref(),
-            progress,
-            ..ExportOptions::default()
-        };
-        epitome_export::export(&Opened { model: &model, fetched: &fetched }, &bundle, &options)
-    })?;
-    let record = Record {
-        id: id.name().to_owned(),
-        revision: earlier
-            .map_or_else(|| id.revision().to_owned(), |earlier| earlier.revision.clone()),
-        commit: fetched.commit.clone(),
-        precision: wanted.precision,
-        base: wanted.base.clone(),
-        license,
-    };
-    store.keep(name, &record, fetched.license_text().as_deref())?;
+    let manifest = with_bar(|progress| pull(store, name, id, wanted, earlier, progress))?;
     let bytes: u64 = manifest.files.values().map(|file| file.bytes).sum();
     eprintln!(
         "{name} is in the store ({}, {}, {:.0} MB, {:.1} s)",
@@ -137,6 +102,53 @@ fn pull(
     let flag = if is_default { String::new() } else { format!(" --model {name}") };
     eprintln!("Now: epitome summarize{flag} FILE");
     Ok(())
+}
+
+/// Fetches and exports a model. `earlier` is the record of the same model, where there is one.
+pub(crate) fn pull(
+    store: &Store,
+    name: &str,
+    id: &ModelId,
+    wanted: &Wanted,
+    earlier: Option<&Record>,
+    progress: &dyn Progress,
+) -> Result<Manifest> {
+    let bundle = store.bundle(name)?;
+    let hub = Hub::from_env()?;
+    let model = HubModel { hub: hub.clone(), id: id.clone(), with_base: wanted.base.is_none() };
+    let fetched = hub.fetch(id, progress)?;
+    let earlier_license = || {
+        let known = earlier.cloned().or_else(|| store.find(name).ok()??.record);
+        known.filter(|record| record.id == id.name())?.license
+    };
+    let license = fetched.license.clone().or_else(earlier_license);
+    progress.note(&match &license {
+        Some(license) => format!("Licence of {}: {license}", id.name()),
+        None => {
+            format!("The hub names no licence for {}: see its page before you use it", id.name())
+        }
+    });
+    let base = wanted.base.as_ref().map(Path::new).map(base_origin).transpose()?;
+    let options = ExportOptions {
+        precision: wanted.precision,
+        verify: wanted.verify,
+        base: base.as_deref(),
+        progress,
+        ..ExportOptions::default()
+    };
+    let opened = Opened { model: &model, fetched: &fetched };
+    let manifest = epitome_export::export(&opened, &bundle, &options)?;
+    let record = Record {
+        id: id.name().to_owned(),
+        revision: earlier
+            .map_or_else(|| id.revision().to_owned(), |earlier| earlier.revision.clone()),
+        commit: fetched.commit.clone(),
+        precision: wanted.precision,
+        base: wanted.base.clone(),
+        license,
+    };
+    store.keep(name, &record, fetched.license_text().as_deref())?;
+    Ok(manifest)
 }
 
 /// A model that was fetched already.

@@ -10,8 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-#[cfg(feature = "documents")]
-use epitome_documents::isolated::Extractor;
 use epitome_endpoint::key::Key;
 use epitome_endpoint::logging::{self, Level};
 use epitome_endpoint::settings::{
@@ -272,7 +270,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let server = Server::new(settings, Source::Model(Arc::new(ModelFolder)));
     // The image reads no files.
     #[cfg(feature = "documents")]
-    let server = server.with_documents(Extractor::of_this_program()?);
+    let server = server.with_documents(crate::this_program::extractor()?);
     Ok(server.run()?)
 }
 
@@ -282,9 +280,9 @@ fn supervise(settings: &Settings) -> Result<()> {
     if epitome_endpoint::is_supervised() {
         return Ok(());
     }
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let (program, arguments) = crate::this_program::again()?;
     let listen = settings.server.listen;
-    let status = epitome_endpoint::supervisor::supervise(listen, &arguments)?;
+    let status = epitome_endpoint::supervisor::supervise(listen, &program, &arguments)?;
     std::process::exit(status.code().unwrap_or(1))
 }
 

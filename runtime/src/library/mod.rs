@@ -1,7 +1,8 @@
 //! Finding, fetching and loading the ONNX Runtime library.
 //!
-//! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; beside the executable, or
-//! in a folder `lib` there or beside that; the cache folder (`EPITOME_CACHE`, or the user's cache
+//! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; the file that the program
+//! [prefers](prefer); beside the executable, or in a folder `lib` there or beside that; the cache
+//! folder (`EPITOME_CACHE`, or the user's cache
 //! folder of the platform). Where there is none, the pinned wheel is fetched once with pip, checked
 //! by its digest, and its library kept in the cache folder (feature `fetch`). Nothing is run or
 //! loaded from the current folder.
@@ -15,7 +16,7 @@ pub mod platform;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -29,6 +30,15 @@ const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
 /// The loaded library. There is one a process, and it stays loaded.
 static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
 
+/// What [`prefer`] was given.
+static PREFERRED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Loads the library from this file where there is one, unless `ORT_DYLIB_PATH` names another: for
+/// programs that are installed with it, as in Python.
+pub fn prefer(path: impl Into<PathBuf>) {
+    *PREFERRED.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+}
+
 /// A loaded ONNX Runtime library.
 #[derive(Clone, Debug)]
 pub struct OnnxRuntime {
@@ -40,7 +50,7 @@ pub struct OnnxRuntime {
 impl OnnxRuntime {
     /// Loads the library, or returns the one this process has loaded before.
     pub fn load() -> Result<Self, LibraryError> {
-        let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return Ok(runtime.clone());
         }
@@ -127,6 +137,10 @@ fn search() -> Result<Search, LibraryError> {
             Ok(whole) if whole.is_file() => Ok(Search::Found(installed(whole))),
             _ => Err(LibraryError::NotAFile { path }),
         };
+    }
+    let preferred = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(path) = preferred.filter(|path| path.is_file()) {
+        return Ok(installed(path));
     }
     let wheel = platform::current();
     if let Some(path) = beside_executable(wheel) {

@@ -161,6 +161,29 @@ impl GenerationConfig {
         &self.lengths.prompt
     }
 
+    /// The token of padding, which the end token stands in for where there is none.
+    #[must_use]
+    pub fn pad_token_id(&self) -> Option<i64> {
+        self.parameters.pad_token_id.or(self.first_end())
+    }
+
+    /// What transformers' `generate` fills rows with behind sequences that are shorter than others:
+    /// padding, and after beam search the end token where padding is token 0.
+    #[must_use]
+    pub fn fill_token_id(&self) -> i64 {
+        let pad = self.pad_token_id();
+        match (&self.strategy, self.first_end()) {
+            (Strategy::Beam { .. }, None) => -1,
+            (Strategy::Beam { .. }, Some(end)) => pad.filter(|pad| *pad != 0).unwrap_or(end),
+            _ => pad.unwrap_or(0),
+        }
+    }
+
+    /// The first end token, as it was given.
+    fn first_end(&self) -> Option<i64> {
+        self.parameters.eos_token_id.as_deref().unwrap_or_default().first().copied()
+    }
+
     /// The token that stands where no sequence was found.
     pub(crate) fn pad(&self) -> u32 {
         self.tokens.pad
@@ -410,6 +433,24 @@ mod tests {
         let config = resolve(json!({"eos_token_id": [1, -1, 100]}), json!({})).expect("fine");
         assert_eq!(config.tokens.eos, [1]);
         assert_eq!(config.tokens.candidates_per_beam(), 4);
+    }
+
+    #[test]
+    fn rows_are_filled_as_transformers_fills_them() {
+        let fill = |model: Value, parameters: Value| {
+            let mut defaults = json!({"decoder_start_token_id": 0, "max_length": 9});
+            let map = defaults.as_object_mut().expect("map");
+            map.extend(model.as_object().expect("map").clone());
+            let parameters = parameters.as_object().expect("map");
+            let parameters = GenerationParameters::from_json(parameters).expect("valid");
+            GenerationConfig::resolve(map, &parameters, LIMITS).expect("fine").fill_token_id()
+        };
+        let beams = || json!({"num_beams": 2});
+        assert_eq!(fill(json!({"pad_token_id": 0, "eos_token_id": 1}), json!({})), 0);
+        assert_eq!(fill(json!({"pad_token_id": 0, "eos_token_id": 1}), beams()), 1);
+        assert_eq!(fill(json!({"pad_token_id": 3, "eos_token_id": 1}), beams()), 3);
+        assert_eq!(fill(json!({"eos_token_id": [2, 1]}), json!({})), 2);
+        assert_eq!(fill(json!({"pad_token_id": 3}), beams()), -1);
     }
 
     #[test]

@@ -1,0 +1,44 @@
+"""What can go wrong, each in one sentence that says where, and what would be right."""
+
+__all__ = [
+    "DocumentError",
+    "EpitomeError",
+    "ExportError",
+    "GenerationError",
+    "LibraryError",
+    "ModelError",
+    "ParameterError",
+    "TextError",
+]
+
+
+class EpitomeError(Exception):
+    """Every error of this package."""
+
+
+class ParameterError(EpitomeError, ValueError):
+    """A parameter is unknown, out of range, or contradicts another."""
+
+
+class TextError(EpitomeError, ValueError):
+    """A text, or the token ids in its place, cannot be read by the model."""
+
+
+class ModelError(EpitomeError, OSError):
+    """There is no model at the place given, or a damaged one."""
+
+
+class LibraryError(EpitomeError, OSError):
+    """ONNX Runtime cannot be found or loaded."""
+
+
+class ExportError(EpitomeError, ValueError):
+    """A checkpoint cannot be exported."""
+
+
+class DocumentError(EpitomeError, ValueError):
+    """A document cannot be read."""
+
+
+class GenerationError(EpitomeError, RuntimeError):
+    """The model failed while it generated."""

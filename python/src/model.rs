@@ -1,0 +1,243 @@
+//! An open bundle.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use epitome::operations;
+use epitome_runtime::generation::{GenerationConfig, StopReason};
+use epitome_runtime::summarizer::ROWS_TOGETHER;
+use epitome_runtime::{
+    Length, LongOptions, Progress, Reading, SessionOptions, Summarizer, Summary,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::{Class, exception, of_runtime};
+use crate::generate::{self, Rows};
+use crate::parameters;
+use crate::signals::Signals;
+use crate::stream::Pieces;
+
+/// Text, token ids, score, scores of the tokens.
+type SequenceFields = (String, Vec<u32>, Option<f32>, Option<Vec<f32>>);
+/// Words of a document, words that were read, in how many parts.
+type ReadFields = (usize, usize, usize);
+/// Sequences, tokens of the source, whether it was cut, decoder steps, what ended the generation,
+/// and what was read of a document.
+type SummaryFields = (Vec<SequenceFields>, usize, bool, usize, &'static str, Option<ReadFields>);
+
+/// An open bundle. Threads may share it: one works at a time, and Python runs on meanwhile.
+#[pyclass(frozen, module = "epitome_onnx._epitome")]
+pub(crate) struct Model {
+    summarizer: Arc<Mutex<Summarizer>>,
+    threads: usize,
+    process: u32,
+}
+
+impl Drop for Model {
+    /// In a forked process the threads that closing would wait for are not there.
+    fn drop(&mut self) {
+        if std::process::id() != self.process {
+            std::mem::forget(self.summarizer.clone());
+        }
+    }
+}
+
+impl Model {
+    /// Works with the bundle while other threads of Python run.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Summarizer) -> epitome_runtime::Result<T> + Send,
+    ) -> PyResult<T> {
+        py.detach(|| work(&mut lock(&self.summarizer))).map_err(|error| of_runtime(py, &error))
+    }
+}
+
+/// The bundle; a call that panicked has left nothing in it.
+pub(crate) fn lock(summarizer: &Mutex<Summarizer>) -> MutexGuard<'_, Summarizer> {
+    summarizer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[pymethods]
+impl Model {
+    /// Opens the bundle in this folder.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        threads: Option<NonZeroUsize>,
+        source_prefix: Option<&str>,
+    ) -> PyResult<Self> {
+        let mut options = SessionOptions::default();
+        options.threads = threads.unwrap_or(options.threads);
+        let opened = py.detach(|| Summarizer::open_with(path, &options));
+        let mut summarizer = opened.map_err(|error| of_runtime(py, &error))?;
+        if let Some(prefix) = source_prefix {
+            summarizer.set_source_prefix(prefix);
+        }
+        Ok(Self {
+            summarizer: Arc::new(summarizer.into()),
+            threads: options.threads.get(),
+            process: std::process::id(),
+        })
+    }
+
+    /// Threads that work on one operator.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// `manifest.json` of the bundle.
+    fn manifest(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |summarizer| {
+            let manifest = summarizer.bundle().manifest();
+            Ok(serde_json::to_string(manifest).expect("plain values become JSON"))
+        })
+    }
+
+    /// The model's generation defaults, as JSON.
+    fn generation_config(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |summarizer| {
+            let defaults = summarizer.settings().defaults();
+            Ok(serde_json::to_string(defaults).expect("plain values become JSON"))
+        })
+    }
+
+    /// Token ids of texts, and whether each was cut.
+    fn encode(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<(Vec<u32>, bool)>> {
+        self.with(py, |summarizer| {
+            let encode = |text: &String| {
+                let tokens = summarizer.tokenizer().encode(text)?;
+                Ok((tokens.ids, tokens.truncated))
+            };
+            texts.iter().map(encode).collect()
+        })
+    }
+
+    /// The text of token ids, special tokens left out.
+    fn decode(&self, py: Python<'_>, token_ids: Vec<u32>) -> PyResult<String> {
+        self.with(py, |summarizer| summarizer.tokenizer().decode(&token_ids))
+    }
+
+    /// Checks generation parameters, and returns what `generate` fills rows with.
+    fn fill_token_id(&self, py: Python<'_>, parameters: &Bound<'_, PyDict>) -> PyResult<i64> {
+        let parameters = parameters::read(parameters)?;
+        self.with(py, |summarizer| Ok(summarizer.configure(&parameters)?.fill_token_id()))
+    }
+
+    /// Summarizes texts, this many together.
+    fn summarize(
+        &self,
+        py: Python<'_>,
+        texts: Vec<String>,
+        parameters: &Bound<'_, PyDict>,
+        batch_size: Option<NonZeroUsize>,
+    ) -> PyResult<Vec<SummaryFields>> {
+        let parameters = parameters::read(parameters)?;
+        let mut signals = Signals::new(py)?;
+        let summaries = self.with(py, |summarizer| {
+            let config = summarizer.configure(&parameters)?;
+            summarizer.set_rows_together(rows_together(&config, batch_size));
+            summarizer.summarize_observed(&texts, &parameters, &mut signals)
+        });
+        let summaries = signals.or(summaries)??;
+        Ok(summaries.into_iter().map(fields).collect())
+    }
+
+    /// Summarizes the document in a file, whatever its length.
+    fn summarize_document(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        length: Option<&str>,
+        reading: &str,
+        parameters: &Bound<'_, PyDict>,
+    ) -> PyResult<SummaryFields> {
+        let wrong = |error: String| exception(py, Class::Parameter, error);
+        let length = length.map(|length| length.parse::<Length>()).transpose();
+        let length = length.map_err(|error| wrong(error.to_string()))?;
+        let reading = reading.parse::<Reading>().map_err(|error| wrong(error.to_string()))?;
+        let parameters = parameters::read(parameters)?;
+        let document = py
+            .detach(|| operations::read_document(&path))
+            .map_err(|failure| exception(py, Class::Document, failure))?;
+        let mut following = Following { signals: Signals::new(py)?, summary: None };
+        let result = self.with(py, |summarizer| {
+            summarizer.set_rows_together(ROWS_TOGETHER);
+            let options = LongOptions { reading, length };
+            summarizer.summarize_long_each(&[document], &options, &parameters, &mut following)
+        });
+        following.signals.or(result)??;
+        let missing = || exception(py, Class::Generation, "the document has no summary");
+        following.summary.map(fields).ok_or_else(missing)
+    }
+
+    /// Pieces of the summaries of texts, as they become final.
+    fn stream(
+        &self,
+        py: Python<'_>,
+        texts: Vec<String>,
+        parameters: &Bound<'_, PyDict>,
+    ) -> PyResult<Pieces> {
+        let parameters = parameters::read(parameters)?;
+        self.with(py, |summarizer| summarizer.configure(&parameters).map(drop))?;
+        Pieces::start(self.summarizer.clone(), texts, parameters)
+    }
+
+    /// Generates as transformers' `generate`: rows of token ids, padded to one length, and their
+    /// scores.
+    fn generate(
+        &self,
+        py: Python<'_>,
+        input_ids: Rows,
+        attention_mask: Option<Rows>,
+        parameters: &Bound<'_, PyDict>,
+    ) -> PyResult<(Rows, Vec<Option<f32>>)> {
+        let parameters = parameters::read(parameters)?;
+        let mut signals = Signals::new(py)?;
+        let generated = py.detach(|| {
+            let summarizer = &mut lock(&self.summarizer);
+            generate::generate(summarizer, &input_ids, attention_mask, &parameters, &mut signals)
+        });
+        signals.or(generated)?.map_err(|fault| fault.exception(py))
+    }
+}
+
+/// Keeps the summary of the only document, and lets Python handle signals.
+struct Following {
+    signals: Signals,
+    summary: Option<Summary>,
+}
+
+impl Progress for Following {
+    fn cancelled(&self) -> bool {
+        self.signals.cancelled()
+    }
+
+    fn summarized(&mut self, _document: usize, summary: Summary) {
+        self.summary = Some(summary);
+    }
+}
+
+/// Rows to decode together: those of so many documents, or the runtime's own choice.
+fn rows_together(config: &GenerationConfig, batch_size: Option<NonZeroUsize>) -> NonZeroUsize {
+    let rows = batch_size.map(|documents| documents.get() * config.rows_per_document());
+    rows.and_then(NonZeroUsize::new).unwrap_or(ROWS_TOGETHER)
+}
+
+fn fields(summary: Summary) -> SummaryFields {
+    let sequences = summary.sequences.into_iter();
+    let sequences = sequences
+        .map(|sequence| (sequence.text, sequence.token_ids, sequence.score, sequence.token_scores));
+    let stopped = match summary.stopped {
+        StopReason::Finished => "finished",
+        StopReason::MaxLength => "max_length",
+        StopReason::Deadline => "max_time",
+        _ => "cancelled",
+    };
+    let read = summary.read.map(|read| (read.words, read.words_read, read.parts));
+    (sequences.collect(), summary.input_tokens, summary.truncated, summary.steps, stopped, read)
+}

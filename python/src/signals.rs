@@ -1,0 +1,54 @@
+//! Ctrl-C while Python waits for long work.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use epitome_runtime::Progress;
+use pyo3::prelude::*;
+
+/// How often Python is asked whether a signal came. Asking takes the interpreter's lock.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets Python handle signals while it waits, and stops the work where a handler raises an
+/// exception, as that of Ctrl-C does.
+pub(crate) struct Signals {
+    /// Python runs handlers in its main thread alone: work of others need not ask.
+    in_main_thread: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    next: Instant,
+    raised: Option<PyErr>,
+}
+
+impl Signals {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let threading = py.import("threading")?;
+        let main = threading.call_method0("main_thread")?;
+        Ok(Self {
+            in_main_thread: threading.call_method0("current_thread")?.is(&main),
+            state: Mutex::new(State { next: Instant::now() + PAUSE, raised: None }),
+        })
+    }
+
+    /// The exception of a handler, or else the result of the work.
+    pub(crate) fn or<T>(self, result: T) -> PyResult<T> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.raised.map_or(Ok(result), Err)
+    }
+}
+
+impl Progress for Signals {
+    fn cancelled(&self) -> bool {
+        if !self.in_main_thread {
+            return false;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.raised.is_none() && Instant::now() >= state.next {
+            state.raised = Python::attach(|py| py.check_signals()).err();
+            state.next = Instant::now() + PAUSE;
+        }
+        state.raised.is_some()
+    }
+}

@@ -1,0 +1,55 @@
+"""Bundles of the tiny checkpoints, each exported once."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import epitome_onnx
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "fixtures"
+
+TEXTS = [
+    "The tool compares two folders.",
+    "The server accepts requests over the network, keeps them in.",
+    "The compiler translates the language into machine code for ten kinds of processors.",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the user's models."""
+    os.environ["EPITOME_HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    folder = tmp_path_factory.mktemp("bundles")
+
+    def exported(name: str, precision: str = "fp32") -> Path:
+        output = folder / f"{name}-{precision}"
+        if not output.exists():
+            epitome_onnx.export(FIXTURES / "tiny" / name, output, precision=precision)
+        return output
+
+    return exported
+
+
+@pytest.fixture(scope="session")
+def model(bundle: Callable[..., Path]) -> Path:
+    """A small PEGASUS, whose generation defaults are 4 beams."""
+    return bundle("pegasus-gelu")
+
+
+@pytest.fixture(scope="session")
+def summarizer(model: Path) -> epitome_onnx.Summarizer:
+    return epitome_onnx.Summarizer(model, threads=1)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model of the repository: 16 MB of weights."""
+    output = tmp_path_factory.mktemp("demo") / "bundle"
+    return epitome_onnx.export(FIXTURES / "pegasus-debian.tar.gz", output)

@@ -1,0 +1,104 @@
+"""`generate` against the arrays of transformers' `generate`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FIXTURES
+
+from epitome_onnx import GenerateOutput, Summarizer
+from epitome_onnx.errors import ParameterError, TextError
+
+CASES = [json.loads(line) for line in (FIXTURES / "goldens" / "batches.jsonl").open()]
+
+
+def test_arrays_are_those_of_transformers_on_100_random_settings(
+    bundle: Callable[..., Path],
+) -> None:
+    assert len(CASES) == 100
+    models: dict[str, Summarizer] = {}
+    wrong = []
+    for case in CASES:
+        name = case["model"]
+        if name not in models:
+            models[name] = Summarizer(bundle(name))
+        mask = case.get("attention_mask")
+        found = models[name].generate(
+            np.array(case["input_ids"]), None if mask is None else np.array(mask), **case["p"]
+        )
+        assert found.dtype == np.int64
+        if found.tolist() != case["o"]:
+            wrong.append((case, found.tolist()))
+    assert not wrong, f"{len(wrong)} of {len(CASES)}, first {wrong[0]}"
+
+
+def test_lists_tensors_and_numbers_of_numpy_are_taken(summarizer: Summarizer) -> None:
+    class Tensor:
+        """Looks like a tensor of PyTorch."""
+
+        def __init__(self, values: Any) -> None:
+            self.values = values
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.array(self.values, dtype)
+
+        def tolist(self) -> Any:
+            return self.values
+
+    ids = [summarizer.tokenize("The tool compares two folders.")]
+    plain = summarizer.generate(ids, num_beams=2, decoder_input_ids=[0, 5])
+    same = summarizer.generate(
+        Tensor(ids), num_beams=np.int64(2), decoder_input_ids=Tensor([[0, 5]])
+    )
+    assert plain.tolist() == same.tolist()
+    assert plain[0, :2].tolist() == [0, 5]
+
+
+def test_a_sequence_bias_may_be_a_dictionary(summarizer: Summarizer) -> None:
+    ids = [summarizer.tokenize("The tool compares two folders.")]
+    as_pairs = summarizer.generate(ids, sequence_bias=[[[20, 21], 4.0], [[22], -3.0]])
+    as_keys = summarizer.generate(ids, sequence_bias={(20, 21): 4.0, (22,): -3.0})
+    assert as_pairs.tolist() == as_keys.tolist()
+
+
+def test_scores_come_where_a_dictionary_is_asked_for(summarizer: Summarizer) -> None:
+    ids = [summarizer.tokenize("The tool compares two folders.")]
+    beams = summarizer.generate(
+        ids, return_dict_in_generate=True, num_beams=3, num_return_sequences=3
+    )
+    assert isinstance(beams, GenerateOutput)
+    assert beams.sequences.shape[0] == 3
+    assert beams.sequences_scores is not None
+    assert sorted(beams.sequences_scores, reverse=True) == beams.sequences_scores.tolist()
+    greedy = summarizer.generate(ids, return_dict_in_generate=True, num_beams=1)
+    assert greedy.sequences_scores is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "said"),
+    [
+        ([1, 2], None, "shape [2]"),
+        ([[1.5]], None, "float64"),
+        ([[]], None, "shape [1, 0]"),
+        ([[5, 100_000]], None, "holds a token that the model does not have"),
+        ([[5, -1]], None, "holds a token that the model does not have"),
+        ([[5, 1]], [[1]], "another shape"),
+        ([[5, 1]], [[0, 1]], "pad on the right"),
+        ([[5, 1]], [[0, 0]], "no token that counts"),
+        ([[5] * 5000], None, "truncate it"),
+    ],
+)
+def test_arrays_that_no_model_reads_are_refused(
+    summarizer: Summarizer, ids: Any, mask: Any, said: str
+) -> None:
+    with pytest.raises(TextError) as error:
+        summarizer.generate(ids, mask)
+    assert said in str(error.value)
+
+
+def test_rows_must_start_alike(summarizer: Summarizer) -> None:
+    with pytest.raises(ParameterError, match="the same for every row"):
+        summarizer.generate([[5, 1], [6, 1]], decoder_input_ids=[[0, 5], [0, 6]])
