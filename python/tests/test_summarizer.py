@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,50 @@ def test_errors_are_classes_with_sentences(
         assert isinstance(error.value, errors.EpitomeError)
     assert issubclass(errors.ParameterError, ValueError)
     assert issubclass(errors.ModelError, OSError)
+
+
+def docx(path: Path, *paragraphs: str) -> None:
+    """A document as word processors write it."""
+    name = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        document = f'<w:document xmlns:w="{name}"><w:body>{body}</w:body></w:document>'
+        archive.writestr("word/document.xml", document)
+
+
+def test_a_document_is_summarized_whatever_its_length(
+    summarizer: Summarizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The file is read by another process, which imports nothing from where it runs.
+    (tmp_path / "signal.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    docx(tmp_path / "short.docx", TEXTS[0])
+    short = summarizer.summarize_document(tmp_path / "short.docx")
+    assert short.text == summarizer(TEXTS[0]).text
+    assert short.read == epitome_onnx.Read(words=5, words_read=5, parts=1)
+    (tmp_path / "long.md").write_text("# Title\n\n" + " ".join(TEXTS * 20))
+    long = summarizer.summarize_document("long.md", length=12, num_beams=1)
+    assert long.read is not None
+    assert long.read.parts > 1
+    assert long.read.words_read == long.read.words
+    assert 0 < len(long.text.split()) <= 60
+    first = summarizer.summarize_document("long.md", reading="first")
+    assert first.truncated
+
+
+def test_a_document_that_cannot_be_read_is_told(summarizer: Summarizer, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("id,text\n1,a text\n2,another text\n")
+    (tmp_path / "broken.docx").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "text.txt").write_text(TEXTS[0])
+    for name, said in [
+        ("missing.pdf", "does not exist"),
+        ("table.csv", "holds 2 documents"),
+        ("broken.docx", "broken.docx"),
+    ]:
+        with pytest.raises(errors.DocumentError) as error:
+            summarizer.summarize_document(tmp_path / name)
+        assert said in str(error.value)
+    for arguments in ({"length": "huge"}, {"reading": "backwards"}, {"num_beam": 1}):
+        with pytest.raises(errors.ParameterError):
+            summarizer.summarize_document(tmp_path / "text.txt", **arguments)  # type: ignore[arg-type]
