@@ -1,4 +1,4 @@
-"""Summaries of many documents with Dask: a model for each worker.
+"""Summaries of many documents with Dask: each partition opens the model.
 
     pip install 'dask[distributed]' pandas pyarrow epitome-onnx
     python examples/many-machines/with_dask.py SCHEDULER MODEL documents.parquet summaries
@@ -8,32 +8,25 @@ one thread each (`dask worker SCHEDULER --nthreads 1`): the model has threads of
 """
 
 import sys
-from functools import lru_cache
 
 import dask.dataframe
 import pandas
 from dask.distributed import Client
 
-
-@lru_cache(1)
-def summarizer(model):
-    """Opened once in a worker."""
-    from epitome_onnx import Summarizer
-
-    return Summarizer(model)
+from epitome_onnx import Summarizer
 
 
-def part(table, model):
-    summaries = summarizer(model)(table["text"].tolist()) if len(table) else []
-    texts = [summary.text for summary in summaries]
+def part(table, summarizer):
+    texts = [summary.text for summary in summarizer(table["text"].tolist())]
     return pandas.DataFrame({"id": table["id"], "summary": texts}, index=table.index)
 
 
 def summarize(documents, model):
-    """A table of summaries. Dask gives the parts of a worker that dies to others."""
-    like = pandas.DataFrame({"id": documents.dtypes["id"].type([]), "summary": []})
-    like = like.astype({"id": documents.dtypes["id"], "summary": "string"})
-    return documents.map_partitions(part, model, meta=like)
+    """A table of summaries. Dask gives the partitions of a worker that dies to others."""
+    columns = {"id": documents.dtypes["id"], "summary": "str"}
+    like = pandas.DataFrame({name: pandas.Series(dtype=kind) for name, kind in columns.items()})
+    # Only its path and options go to the workers.
+    return documents.map_partitions(part, Summarizer(model), meta=like)
 
 
 def main(scheduler, model, source, output):

@@ -1,4 +1,4 @@
-"""Summaries of many documents with Spark: a model for each task.
+"""Summaries of many documents with Spark: each task opens the model.
 
     pip install pyspark pandas pyarrow epitome-onnx
     spark-submit examples/many-machines/with_spark.py MODEL documents.parquet summaries
@@ -8,26 +8,21 @@ The documents have columns `id` and `text`; the summaries get `id` and `summary`
 """
 
 import sys
-from functools import lru_cache
 
 import pandas
 from pyspark.sql import SparkSession
 
-
-@lru_cache(1)
-def summarizer(model, threads):
-    """Opened once in a Python worker, which Spark keeps for many tasks."""
-    from epitome_onnx import Summarizer
-
-    return Summarizer(model, threads=threads)
+from epitome_onnx import Summarizer
 
 
 def summarize(documents, model, threads):
     """A table of summaries. Spark runs a task whose worker dies again."""
+    # Only its path and options go to the workers.
+    summarizer = Summarizer(model, threads=threads)
 
     def batches(tables):
         for table in tables:
-            summaries = summarizer(model, threads)(table["text"].tolist())
+            summaries = summarizer(table["text"].tolist())
             texts = [summary.text for summary in summaries]
             yield pandas.DataFrame({"id": table["id"], "summary": texts})
 
