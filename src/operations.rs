@@ -51,7 +51,7 @@ pub fn read_document(path: &Path) -> Result<LongDocument<'static>, Failure> {
         };
         let count = documents.len();
         match documents.into_iter().next() {
-            Some(document) if count == 1 => Ok(document.text),
+            Some(document) if count == 1 => anyhow::Ok(document.text),
             _ => anyhow::bail!(Usage(format!(
                 "'{}' holds {count} documents: give a file that holds one",
                 path.display()

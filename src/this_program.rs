@@ -25,18 +25,18 @@ pub(crate) fn note_arguments(arguments: &[OsString]) {
 }
 
 /// The program, and all the arguments that start it with these.
-pub(crate) fn with(arguments: &[OsString]) -> io::Result<(PathBuf, Vec<OsString>)> {
+fn with(arguments: &[OsString]) -> io::Result<(PathBuf, Vec<OsString>)> {
     let (program, before) = match PROGRAM.get() {
         Some(program) => program.clone(),
         None => (env::current_exe()?, Vec::new()),
     };
-    Ok((program, [&before, arguments].concat()))
+    Ok((program, [before.as_slice(), arguments].concat()))
 }
 
 /// The program, and the arguments that it was started with.
 #[cfg(unix)]
 pub(crate) fn again() -> io::Result<(PathBuf, Vec<OsString>)> {
-    with(ARGUMENTS.get().map_or(&[], Vec::as_slice))
+    with(ARGUMENTS.get().map(Vec::as_slice).unwrap_or_default())
 }
 
 /// Reads documents in processes of this program.

@@ -224,7 +224,8 @@ impl Progress for Following {
 
 /// Rows to decode together: those of so many documents, or the runtime's own choice.
 fn rows_together(config: &GenerationConfig, batch_size: Option<NonZeroUsize>) -> NonZeroUsize {
-    let rows = batch_size.map(|documents| documents.get() * config.rows_per_document());
+    let rows =
+        batch_size.map(|documents| documents.get().saturating_mul(config.rows_per_document()));
     rows.and_then(NonZeroUsize::new).unwrap_or(ROWS_TOGETHER)
 }
 
