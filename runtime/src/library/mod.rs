@@ -140,7 +140,7 @@ fn search() -> Result<Search, LibraryError> {
     }
     let preferred = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(path) = preferred.filter(|path| path.is_file()) {
-        return Ok(installed(path));
+        return Ok(Search::Found(installed(path)));
     }
     let wheel = platform::current();
     if let Some(path) = beside_executable(wheel) {
