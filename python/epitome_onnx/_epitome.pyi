@@ -40,7 +40,7 @@ class Model:
     def generate(
         self,
         input_ids: list[list[int]],
-        attention_mask: list[list[int]] | None,
+        attention_mask: list[list[int]],
         parameters: Mapping[str, Any],
     ) -> tuple[list[list[int]], list[float | None]]: ...
 

@@ -5,6 +5,8 @@ the fork stay locked there. So a child opens its models again, when it first use
 touches those of its parent.
 """
 
+import atexit
+import ctypes
 import os
 import threading
 from typing import Protocol
@@ -34,6 +36,17 @@ def _in_child() -> None:
     opening = threading.RLock()
     for model in _alive:
         model.forget()
+    if _alive:
+        _leave_without_destructors()
+
+
+def _leave_without_destructors() -> None:
+    """ONNX Runtime would look at exit for threads that only the parent has, and abort."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):
+        # Called with the status of the process, before what was registered earlier.
+        libc.on_exit(libc._exit, None)
+        atexit.register(libc.fflush, None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -183,8 +183,8 @@ class Summarizer:
 
         Args:
             input_ids: Token ids, `[batch, length]`, padded on the right.
-            attention_mask: 1 for what counts and 0 for padding, of the same shape. Without one, the
-                token of padding is masked, as in transformers.
+            attention_mask: 1 for what counts and 0 for padding, of the same shape. Without one, all
+                counts, as in transformers.
             parameters: Generation parameters of transformers.
 
         Returns:
@@ -193,13 +193,14 @@ class Summarizer:
             `GenerateOutput`.
         """
         ids = _matrix("input_ids", input_ids)
-        mask = None if attention_mask is None else _matrix("attention_mask", attention_mask)
+        given = np.ones_like(ids) if attention_mask is None else attention_mask
+        mask = _matrix("attention_mask", given)
         as_dict = bool(parameters.pop("return_dict_in_generate", False))
         start = parameters.get("decoder_input_ids")
         if start is not None:
             parameters["decoder_input_ids"] = _same_row(start)
         rows, scores = self._ready().generate(
-            ids.tolist(), None if mask is None else mask.tolist(), parameters
+            ids.tolist(), mask.tolist(), parameters
         )
         sequences = np.array(rows, dtype=np.int64)
         if not as_dict:

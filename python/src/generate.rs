@@ -1,8 +1,6 @@
 //! Token ids to token ids, as transformers' `generate`.
 
-use epitome_runtime::generation::{
-    GenerateError, Generated, GenerationConfig, Source, generate as search,
-};
+use epitome_runtime::generation::{GenerateError, Generated, Source, generate as search};
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer};
 use pyo3::prelude::*;
@@ -52,14 +50,13 @@ struct Document {
 /// transformers pads them, with the scores of beam search.
 pub(crate) fn generate(
     summarizer: &mut Summarizer,
-    input_ids: &Rows,
-    attention_mask: Option<Rows>,
+    input_ids: &[Vec<i64>],
+    attention_mask: &[Vec<i64>],
     parameters: &GenerationParameters,
     progress: &mut dyn Progress,
 ) -> Result<(Rows, Vec<Option<f32>>), Fault> {
     let config = summarizer.configure(parameters)?;
-    let mask = attention_mask.unwrap_or_else(|| inferred_mask(input_ids, &config));
-    let documents = documents(summarizer, input_ids, &mask)?;
+    let documents = documents(summarizer, input_ids, attention_mask)?;
     let mut order: Vec<usize> = (0..documents.len()).collect();
     order.sort_by_key(|&index| documents[index].length);
     summarizer.set_rows_together(ROWS_TOGETHER);
@@ -87,21 +84,11 @@ pub(crate) fn generate(
     Ok(padded(results.into_iter().flatten().collect(), config.fill_token_id()))
 }
 
-/// transformers' mask where none is given: padding is masked, unless it is an end token as well.
-fn inferred_mask(input_ids: &Rows, config: &GenerationConfig) -> Rows {
-    let is_end =
-        |pad: &i64| u32::try_from(*pad).is_ok_and(|pad| config.eos_token_ids().contains(&pad));
-    let pad = config.pad_token_id().filter(|pad| !is_end(pad));
-    let masked =
-        |row: &Vec<i64>| row.iter().map(|id| i64::from(Some(*id) != pad)).collect::<Vec<_>>();
-    input_ids.iter().map(masked).collect()
-}
-
 /// Checks the arrays.
 fn documents(
     summarizer: &Summarizer,
-    input_ids: &Rows,
-    mask: &Rows,
+    input_ids: &[Vec<i64>],
+    mask: &[Vec<i64>],
 ) -> Result<Vec<Document>, Fault> {
     let shape = &summarizer.bundle().manifest().shape;
     let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);

@@ -193,14 +193,14 @@ impl Model {
         &self,
         py: Python<'_>,
         input_ids: Rows,
-        attention_mask: Option<Rows>,
+        attention_mask: Rows,
         parameters: &Bound<'_, PyDict>,
     ) -> PyResult<(Rows, Vec<Option<f32>>)> {
         let parameters = parameters::read(parameters)?;
         let mut signals = Signals::new(py)?;
         let generated = py.detach(|| {
             let summarizer = &mut lock(&self.summarizer);
-            generate::generate(summarizer, &input_ids, attention_mask, &parameters, &mut signals)
+            generate::generate(summarizer, &input_ids, &attention_mask, &parameters, &mut signals)
         });
         signals.or(generated)?.map_err(|fault| fault.exception(py))
     }
