@@ -257,7 +257,8 @@ fn a_host_that_knows_no_ranges_sends_the_whole_file_again() {
 
 #[test]
 fn a_file_that_is_not_what_the_hub_said_is_not_taken() {
-    let others: [(fn(server::Answer) -> server::Answer, &str); 2] = [
+    type Edit = fn(server::Answer) -> server::Answer;
+    let others: [(Edit, &str); 2] = [
         (|_| (200, Vec::new(), vec![9; 700_000]), "SHA-256"),
         (|_| (200, Vec::new(), vec![1; 700_001]), "longer than the hub said"),
     ];

@@ -96,10 +96,10 @@ fn body(
                     paragraphs.set_kind(*kind);
                 }
             }
-            Node::Start("outlineLvl", attributes) => {
-                if attributes.get("val").is_some_and(|level| level != "9") {
-                    paragraphs.set_kind(Kind::Heading);
-                }
+            Node::Start("outlineLvl", attributes)
+                if attributes.get("val").is_some_and(|level| level != "9") =>
+            {
+                paragraphs.set_kind(Kind::Heading);
             }
             Node::Start("t", _) => is_text = true,
             Node::End("t") => is_text = false,

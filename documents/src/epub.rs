@@ -78,10 +78,10 @@ fn chapters(package: &[u8]) -> Result<Vec<String>, ErrorKind> {
                     files.insert(id, file);
                 }
             }
-            Node::Start("itemref", attributes) => {
-                if attributes.get("linear").is_none_or(|linear| linear != "no") {
-                    chapters.extend(attributes.get("idref").and_then(|id| files.remove(&id)));
-                }
+            Node::Start("itemref", attributes)
+                if attributes.get("linear").is_none_or(|linear| linear != "no") =>
+            {
+                chapters.extend(attributes.get("idref").and_then(|id| files.remove(&id)));
             }
             _ => {}
         }

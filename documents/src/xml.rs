@@ -43,7 +43,7 @@ pub(crate) fn walk(
     loop {
         match reader.read_event().map_err(|error| damaged(&error))? {
             Event::Start(tag) => {
-                visit(Node::Start(name(tag.local_name().as_ref()), Attributes(&tag)))?
+                visit(Node::Start(name(tag.local_name().as_ref()), Attributes(&tag)))?;
             }
             Event::Empty(tag) => {
                 visit(Node::Start(name(tag.local_name().as_ref()), Attributes(&tag)))?;

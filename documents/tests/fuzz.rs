@@ -56,7 +56,7 @@ impl Random {
                     drop(bytes.splice(at..at, part.repeat(times)));
                 }
                 3 | 4 => {
-                    bytes[at..at + length].iter_mut().for_each(|it| *it = self.below(256) as u8)
+                    bytes[at..at + length].iter_mut().for_each(|it| *it = self.below(256) as u8);
                 }
                 5 => {
                     let number = format!("{}", self.0.next_u64() >> self.below(64));

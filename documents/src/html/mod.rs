@@ -38,7 +38,11 @@ pub(crate) fn read(
     }
 }
 
-fn article(html: &str, limit: usize) -> Result<Option<(Option<String>, Vec<Section>)>, ErrorKind> {
+/// A title and sections.
+type Article = (Option<String>, Vec<Section>);
+
+/// The article of a page, where it has one.
+fn article(html: &str, limit: usize) -> Result<Option<Article>, ErrorKind> {
     let article = Readability::new(html, None, None).and_then(|mut page| page.parse());
     let Ok(article) = article else { return Ok(None) };
     let content = Document::fragment(article.content);

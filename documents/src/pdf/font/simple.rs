@@ -49,7 +49,7 @@ fn glyph_names(dict: &Dict<'_>, descriptor: Option<&Dict<'_>>, font: &str) -> Ve
         base = encoding.get::<Name<'_>>(b"BaseEncoding").map(|name| name.as_ref().to_vec());
         let mut code = 0_i64;
         let entries = encoding.get::<Array<'_>>(b"Differences");
-        for entry in entries.iter().flat_map(|entries| entries.iter::<Object<'_>>()) {
+        for entry in entries.iter().flat_map(Array::iter::<Object<'_>>) {
             match entry {
                 Object::Number(number) => code = number.as_i64(),
                 Object::Name(name) => {
