@@ -157,7 +157,7 @@ impl Model {
         parameters: &Bound<'_, PyDict>,
     ) -> PyResult<SummaryFields> {
         let wrong = |error: String| exception(py, Class::Parameter, error);
-        let length = length.map(|length| length.parse::<Length>()).transpose();
+        let length = length.map(str::parse::<Length>).transpose();
         let length = length.map_err(|error| wrong(error.to_string()))?;
         let reading = reading.parse::<Reading>().map_err(|error| wrong(error.to_string()))?;
         let parameters = parameters::read(parameters)?;
