@@ -17,7 +17,7 @@ from conftest import ROOT, TEXTS
 
 from epitome_onnx import Summarizer
 
-COUNT = 48
+COUNT = 300
 
 
 @pytest.fixture(scope="session")
