@@ -13,6 +13,7 @@
 mod errors;
 mod export;
 mod generate;
+mod lock;
 mod model;
 mod parameters;
 mod signals;

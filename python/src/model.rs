@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use epitome::operations;
 use epitome_runtime::generation::{GenerationConfig, StopReason};
@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::{Class, exception, of_runtime};
 use crate::generate::{self, Rows};
+use crate::lock::lock;
 use crate::parameters;
 use crate::signals::Signals;
 use crate::stream::Pieces;
@@ -53,11 +54,6 @@ impl Model {
     ) -> PyResult<T> {
         py.detach(|| work(&mut lock(&self.summarizer))).map_err(|error| of_runtime(py, &error))
     }
-}
-
-/// The bundle; a call that panicked has left nothing in it.
-pub(crate) fn lock(summarizer: &Mutex<Summarizer>) -> MutexGuard<'_, Summarizer> {
-    summarizer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]

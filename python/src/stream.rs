@@ -10,7 +10,7 @@ use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer, Summary
 use pyo3::prelude::*;
 
 use crate::errors::{Class, exception, of_runtime};
-use crate::model::lock;
+use crate::lock::lock;
 use crate::signals::PAUSE;
 
 /// What comes out of a stream.

@@ -11,6 +11,7 @@ use hayro_syntax::page::{Page, Resources, Rotation};
 
 use super::font::Font;
 use super::matrix::Matrix;
+use super::text_string::text_string;
 
 /// Forms within forms. No program nests them so deep.
 const DEEPEST_FORM: usize = 16;
@@ -208,7 +209,7 @@ impl Interpreter {
                             .and_then(|dict| dict.get::<hayro_syntax::object::String<'_>>(ACTUAL)),
                         _ => None,
                     };
-                    let text = properties.map(|text| super::text_string(text.as_bytes()));
+                    let text = properties.map(|text| text_string(text.as_bytes()));
                     self.begin_marked(it.0, text);
                 }
                 Op::EndMarkedContent(_) => self.end_marked(),

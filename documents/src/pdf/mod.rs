@@ -9,6 +9,7 @@ mod font;
 mod layout;
 mod lines;
 mod matrix;
+mod text_string;
 
 use hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 
@@ -16,6 +17,7 @@ use crate::builder::{Builder, single_spaced, too_much_text};
 use crate::document::{Format, Section};
 use crate::error::ErrorKind;
 use content::Interpreter;
+use text_string::text_string;
 
 /// Title and sections.
 pub(crate) fn read(
@@ -48,15 +50,6 @@ pub(crate) fn read(
     let title = pdf.metadata().title.as_deref().map(text_string);
     let title = title.and_then(|title| meaningful(&title)).or(largest);
     Ok((title, builder.finish()))
-}
-
-/// A string outside of the content of pages: UTF-16 or UTF-8 with a byte order mark, else nearly
-/// Latin-1.
-fn text_string(bytes: &[u8]) -> String {
-    match encoding_rs::Encoding::for_bom(bytes) {
-        Some((encoding, _)) => encoding.decode_with_bom_removal(bytes).0.into_owned(),
-        None => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),
-    }
 }
 
 /// A title that a person wrote, and not the name of a file that a program put there.

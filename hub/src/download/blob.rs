@@ -12,7 +12,7 @@ use epitome_runtime::bundle::digest;
 use ureq::http::StatusCode;
 
 use super::client::{Answer, Client, Wanted, not_the_hub};
-use super::{in_cache, write};
+use super::disk::{in_cache, write};
 use crate::error::{Error, Result};
 
 /// Bytes that are read at a time.

@@ -6,6 +6,7 @@
 
 mod blob;
 mod client;
+mod disk;
 mod listing;
 mod origin;
 
@@ -20,7 +21,6 @@ use epitome_runtime::progress::{Progress, Total};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::files;
 use crate::license::License;
 use crate::settings::Settings;
 use blob::Repository;
@@ -29,8 +29,6 @@ use listing::Listing;
 
 pub use origin::HubModel;
 
-/// Names the folder of the cache.
-const VARIABLE: &str = "HF_HOME";
 /// The configuration, which is looked at before the weights are fetched.
 const CONFIG: &str = "config.json";
 /// How the index of a model in shards ends.
@@ -228,15 +226,6 @@ fn list(folder: &Path, inside: &str, files: &mut BTreeMap<String, u64>) {
             _ => {}
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    files::write(path, text.as_bytes(), VARIABLE)
-}
-
-/// An error of the operating system in the cache of the hub.
-fn in_cache(path: &Path, error: std::io::Error) -> Error {
-    Error::io_in(path, error, VARIABLE)
 }
 
 impl From<Error> for ExportError {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::html::{count, panels, shell};
+use super::elements::{panels, shell};
+use super::html::count;
 use crate::plot::{Figure, Panel, Series, escape};
 use crate::results::{Point, Results};
 use crate::settings::Setting;

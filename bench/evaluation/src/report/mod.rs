@@ -1,5 +1,6 @@
 //! Reports of a sweep: a table for the terminal, a page, and files for other programs.
 
+mod elements;
 mod figures;
 mod files;
 mod history;

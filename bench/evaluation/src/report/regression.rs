@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::elements::{panels, sentence, sides};
 use super::figures::old_and_new;
-use super::html::{panels, sentence, sides};
 use crate::plot::escape;
 use crate::regression::{FigureRecord, Method, Outcome, Regression};
 use crate::results::{Example, Results};

@@ -7,7 +7,7 @@ use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS, UTF_16BE};
 use hayro_cmap::{CMap, WritingMode};
 use hayro_syntax::object::{Array, Dict, Object, Stream};
 
-use super::{Code, lookup, to_unicode};
+use super::code::{Code, lookup, to_unicode};
 
 /// A font by the numbers of its characters (CID).
 pub(super) struct Composite {

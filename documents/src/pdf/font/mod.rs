@@ -1,5 +1,6 @@
 //! Fonts: which letters the bytes of a string are, and how wide.
 
+mod code;
 mod composite;
 mod encoding;
 mod names;
@@ -7,11 +8,9 @@ mod simple;
 mod standard;
 mod type1;
 
-use std::borrow::Cow;
+use hayro_syntax::object::{Dict, Name};
 
-use hayro_cmap::{BfString, CMap};
-use hayro_syntax::object::{Dict, Name, Stream};
-
+pub(super) use code::Code;
 use composite::Composite;
 use simple::Simple;
 
@@ -28,15 +27,6 @@ enum Kind {
     Simple(Box<Simple>),
     /// One to four bytes are a letter.
     Composite(Box<Composite>),
-}
-
-/// A letter of a string.
-pub(super) struct Code<'a> {
-    pub(super) text: Cow<'a, str>,
-    /// Width, in the font's size.
-    pub(super) width: f64,
-    /// Whether it is a space of one byte.
-    pub(super) is_space: bool,
 }
 
 impl Font {
@@ -109,19 +99,4 @@ fn is_bold(name: &str, descriptor: Option<&Dict<'_>>) -> bool {
         .iter()
         .any(|part| name.contains(part));
     is_named || flags & FORCE_BOLD != 0 || weight >= 600.0
-}
-
-/// The map to Unicode that a font may carry.
-fn to_unicode(dict: &Dict<'_>) -> Option<CMap> {
-    let stream = dict.get::<Stream<'_>>(b"ToUnicode")?;
-    CMap::parse(&stream.decoded_data().ok()?, |_| None)
-}
-
-/// The text of a code, unless it is none: some programs map to zero what they do not know.
-fn lookup(map: &CMap, code: u32) -> Option<String> {
-    let text = match map.lookup_bf_string(code)? {
-        BfString::Char(character) => character.to_string(),
-        BfString::String(text) => text,
-    };
-    text.chars().any(|it| it != '\0').then_some(text)
 }

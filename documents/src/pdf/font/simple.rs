@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use hayro_syntax::object::{Array, Dict, Name, Object, Stream};
 
-use super::{Code, encoding, lookup, names, standard, to_unicode, type1};
+use super::code::{Code, lookup, to_unicode};
+use super::{encoding, names, standard, type1};
 
 /// Text and width of every byte.
 pub(super) struct Simple {
