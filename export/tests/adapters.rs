@@ -229,7 +229,7 @@ fn adapters_that_lie_are_refused() {
     let message = refused(&json!({}), |tensors| drop(tensors.remove(0)));
     assert!(message.contains("has only one of the two matrices"), "{message}");
     let message = refused(&json!({}), |tensors| tensors[0].0 = "base_model.model.x.lora_E".into());
-    assert!(message.contains("is of no kind that LoRA"), "{message}");
+    assert!(message.contains("is not a tensor of LoRA"), "{message}");
     let message = refused(&json!({}), |tensors| {
         let (_, shape, data) = &mut tensors[0];
         (*shape, *data) = (vec![1 << 20, 0], vec![]);
