@@ -46,7 +46,7 @@ impl Progress for Signals {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.raised.is_none() && Instant::now() >= state.next {
-            state.raised = Python::attach(Python::check_signals).err();
+            state.raised = Python::attach(|py| py.check_signals().err());
             state.next = Instant::now() + PAUSE;
         }
         state.raised.is_some()
