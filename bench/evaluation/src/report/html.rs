@@ -7,7 +7,7 @@ use super::elements::{panels, sentence, shell, sides};
 use super::figures::{MEASURES, by_beams, tradeoff};
 use super::regression;
 use super::table::{beam_cells, sentences};
-use crate::plot::{Figure, escape, render};
+use crate::plot::{escape, render};
 use crate::regression::Regression;
 use crate::results::{Example, Point, Results};
 
