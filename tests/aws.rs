@@ -331,7 +331,8 @@ fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
     let server = Server::start(&exported.path(), &[]);
     let summarize = |more: &[&str]| {
         let mut command = epitome();
-        command.args(["summarize", "--model"]).arg(exported.path());
+        // As an endpoint reads.
+        command.args(["summarize", "--long", "first", "--model"]).arg(exported.path());
         text(&succeeds(command.arg(fixture("articles/neuron.txt")).args(more)).stdout)
     };
     // Without region or credentials: this machine asks for none.

@@ -56,14 +56,13 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
     }
 }
 
-/// Which documents were asked about before each step.
+/// The documents that tokens were made for, one after another.
 #[derive(Default)]
 struct Turns(Vec<usize>);
 
 impl Progress for Turns {
-    fn document_cancelled(&mut self, document: usize) -> bool {
+    fn token(&mut self, document: usize, _: usize, _: u32) {
         self.0.push(document);
-        false
     }
 }
 

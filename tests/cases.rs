@@ -44,7 +44,8 @@ fn check(name: &str) {
     if let Ok(parameters) = fs::read_to_string(case.join("parameters.json")) {
         summarize.arg("--parameters").arg(parameters);
     }
-    summarize.args(["--format", "json"]);
+    // As transformers reads.
+    summarize.args(["--format", "json", "--long", "first"]);
     let printed = succeed(summarize.arg(case.join("input.txt")));
     let rows: Vec<Row> = printed
         .lines()

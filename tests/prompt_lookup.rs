@@ -26,7 +26,7 @@ fn run(
 ) -> (Vec<u32>, usize) {
     let config = summarizer.configure(parameters).unwrap();
     let (encoder, decoder) = summarizer.sessions();
-    let memory = encoder.encode(source).unwrap();
+    let memory = encoder.encode_with(source, config.global_attention_mask()).unwrap();
     let mut decoding = decoder.start(vec![memory], 1, config.max_length()).unwrap();
     let mut generated = generate(&mut decoding, &[Source::new(source)], &config, &mut ()).unwrap();
     let generated = generated.remove(0);

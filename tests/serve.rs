@@ -365,10 +365,10 @@ fn the_page_needs_nothing_from_elsewhere() {
     let server = Server::tiny(&[]);
     let page = server.get("/");
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'self'"));
-    for name in ["/page.css", "/page.js"] {
-        let file = server.get(name);
-        assert_eq!(file.status, 200);
-        assert!(page.text().contains(&name[1..]));
+    for name in ["page/page.css", "page/main.js"] {
+        let file = server.get(&format!("/{name}"));
+        assert_eq!(file.status, 200, "{name}");
+        assert!(page.text().contains(name), "{name}");
         assert!(!file.text().contains("https://"), "{name}");
     }
 }

@@ -110,7 +110,7 @@ fn jobs_that_cannot_be_are_refused_by_name() {
         (json!({"output_path": "/tmp"}), "output_path must be an s3://BUCKET/PREFIX URL"),
         (json!({"inputs": {"train": "data"}}), "inputs.train must be an s3://"),
         (json!({"job_name": "a_b"}), "'a_b' cannot name a job"),
-        (json!({"transformers_version": "9.9"}), "no HuggingFace container of these versions"),
+        (json!({"transformers_version": "9.9"}), "no HuggingFace container of transformers 9.9"),
         (json!({"max_wait": 10}), "max_wait is for use_spot_instances"),
         (json!({"max_wait": 10, "use_spot_instances": true}), "make it at least max_run"),
     ] {

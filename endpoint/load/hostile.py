@@ -96,7 +96,7 @@ async def slow_bodies(port):
 
 
 async def slow_readers(port):
-    request = head("GET", "/page.js") * 200
+    request = head("GET", "/page/page.css") * 200
     writers = [await connect(port, request) for _ in range(20)]
     await asyncio.sleep(3)
     for writer in writers:
