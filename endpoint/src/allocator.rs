@@ -6,9 +6,9 @@ pub(crate) fn give_memory_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         /// Bytes from which an allocation is of pages of its own, and free memory is given back.
-        const LARGE: libc::c_int = 2 << 20;
-        /// Heaps that threads share. What is large needs none.
-        const HEAPS: libc::c_int = 2;
+        const LARGE: libc::c_int = 1 << 20;
+        /// Heaps: all threads share one. What is large needs none.
+        const HEAPS: libc::c_int = 1;
         for (parameter, value) in [
             (libc::M_MMAP_THRESHOLD, LARGE),
             (libc::M_TRIM_THRESHOLD, LARGE),
