@@ -19,6 +19,7 @@ impl Builder {
     }
 
     /// Begins a section with a heading. White space in it is made single.
+    #[cfg_attr(not(feature = "html"), allow(dead_code, reason = "plain text has no headings"))]
     pub(crate) fn heading(&mut self, heading: &str) -> Result<(), ErrorKind> {
         let heading = single_spaced(heading);
         if heading.is_empty() {
@@ -83,6 +84,7 @@ pub(crate) fn too_much_text(limit: usize) -> ErrorKind {
 }
 
 /// `text` with one space for each run of white space, and none at its ends.
+#[cfg_attr(not(feature = "html"), allow(dead_code, reason = "plain text has no headings"))]
 pub(crate) fn single_spaced(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split_whitespace() {
