@@ -18,7 +18,8 @@ pub(crate) struct AccountEndpoints {
 }
 
 impl AccountEndpoints {
-    /// Those of the account, this one first; or just this one, behind `url`.
+    /// The endpoints of the account, with the named one first. Where `url` is a server in place of
+    /// AWS, the named one is the only endpoint.
     pub(crate) fn new(named: Option<String>, url: Option<String>) -> Self {
         Self { named, url, invokers: Mutex::default() }
     }

@@ -8,9 +8,8 @@ mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use common::{fails, fixture, run, text};
+use common::{fails, fixture, run, succeeds, text};
 use epitome_export::hub_cache::{Cache, ModelId};
 use epitome_hub::Error;
 use epitome_hub::download::{Fetched, Hub as Client};
@@ -20,15 +19,6 @@ use serde_json::{Value, json};
 use server::{Harmed, Hub, Repository, Request, TOKEN, refusal};
 
 const ARTICLE: &str = "articles/neuron.txt";
-
-/// The command succeeds; what it printed.
-#[track_caller]
-fn succeeds(command: &mut Command) -> (String, String) {
-    let output = run(command);
-    let stderr = text(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    (text(&output.stdout), stderr)
-}
 
 fn bart() -> Repository {
     let mut repository = Repository::of(&fixture("tiny/bart-gelu"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{Exported, epitome, fails, fixture, run, text};
+use common::{Exported, epitome, fails, fixture, run, succeeds, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -35,14 +35,6 @@ fn folder() -> TempDir {
     fs::create_dir(path.join("more")).unwrap();
     fs::copy(article("perl"), path.join("more/perl.txt")).unwrap();
     folder
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> (String, String) {
-    let output = run(command);
-    let stderr = text(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    (text(&output.stdout), stderr)
 }
 
 fn long_text() -> String {

@@ -17,25 +17,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use epitome_documents::{Options, read};
-use proptest::prelude::Rng;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 
 /// No case takes a tenth of this, on a machine that has little else to do.
 const LONGEST: Duration = Duration::from_secs(60);
 /// The stack of a child.
 const STACK: usize = 64 << 20;
 
-struct Random(TestRng);
+struct Random(fastrand::Rng);
 
 impl Random {
     fn of(seed: u64) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.0.next_u64() % end.max(1) as u64) as usize
+        self.0.usize(..end.max(1))
     }
 
     fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
@@ -59,7 +55,7 @@ impl Random {
                     bytes[at..at + length].iter_mut().for_each(|it| *it = self.below(256) as u8);
                 }
                 5 => {
-                    let number = format!("{}", self.0.next_u64() >> self.below(64));
+                    let number = format!("{}", self.0.u64(..) >> self.below(64));
                     drop(bytes.splice(at..at + length.min(3), number.into_bytes()));
                 }
                 _ => {

@@ -105,6 +105,15 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+/// The command succeeds: what it printed on standard output and standard error.
+#[track_caller]
+pub(crate) fn succeeds(command: &mut Command) -> (String, String) {
+    let output = run(command);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    (text(&output.stdout), stderr)
+}
+
 /// The command fails with this exit code, prints nothing on standard output, and ends with one line
 /// on standard error that holds all of these.
 #[track_caller]

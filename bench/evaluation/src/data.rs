@@ -68,11 +68,11 @@ impl Dataset {
         Self::read_columns(path, limit, &Columns::default())
     }
 
-    /// The same with columns of any names.
+    /// Reads documents as [`Dataset::read`] does, from columns of any names.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// [`Error::Io`] or [`Error::Data`], naming the file and the line.
     pub fn read_columns(path: &Path, limit: Option<usize>, columns: &Columns) -> Result<Self> {
         let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
         // Spreadsheets begin a file with a byte order mark, which is not part of a column's name.

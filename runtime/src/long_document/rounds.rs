@@ -23,9 +23,9 @@ const SHRINKS: f64 = 0.9;
 impl Summarizer {
     /// Summarizes a document of any length.
     ///
-    /// Where it is longer than the model's window, it is read as `options` say. Summaries of several
-    /// parts are joined: a sequence of [`Summary::sequences`] then has the text of what was joined,
-    /// the token ids of all parts in a row, and no score.
+    /// Where it is longer than the model's window, it is read as `options` say. Summaries of
+    /// several parts are joined: a sequence of [`Summary::sequences`] then has the text of what was
+    /// joined, the token ids of all parts in a row, and no score.
     pub fn summarize_long(
         &mut self,
         document: &LongDocument<'_>,
@@ -38,11 +38,11 @@ impl Summarizer {
     }
 
     /// Summarizes documents of any length, and hands each summary to `progress` as soon as it is
-    /// finished. Parts of all documents are decoded together, and each document gets exactly what it
-    /// would get alone.
+    /// finished. Parts of all documents are decoded together, and each document gets exactly what
+    /// it would get alone.
     ///
-    /// `progress` hears of tokens only where a document is read at once. A round of several parts is
-    /// a stage, and each of its parts an item.
+    /// `progress` hears of tokens only where a document is read at once. A round of several parts
+    /// is a stage, and each of its parts an item.
     pub fn summarize_long_each(
         &mut self,
         documents: &[LongDocument<'_>],

@@ -33,7 +33,7 @@ pub fn default_differences(a: &Bundle, b: &Bundle) -> Result<Vec<DefaultDifferen
 ///
 /// # Errors
 ///
-/// The same.
+/// When a bundle's generation defaults cannot be read.
 pub fn shared_defaults(a: &Bundle, b: &Bundle) -> Result<Map<String, Value>> {
     let differences = default_differences(a, b)?;
     Ok(differences.into_iter().map(|one| (one.name, one.values[0].clone())).collect())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Names by code, from lines as `dup 65 /A put`, or `None` for the standard encoding.
 pub(super) fn encoding(program: &[u8]) -> Option<HashMap<u8, String>> {
-    // What follows is encrypted.
+    // The program is encrypted from `eexec` on.
     let end = program.windows(5).position(|window| window == b"eexec").unwrap_or(program.len());
     let text = String::from_utf8_lossy(&program[..end]);
     let (_, array) = text.split_once("/Encoding")?;
