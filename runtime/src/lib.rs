@@ -27,6 +27,7 @@
 //! | [`long_document`] | documents longer than the window of a model |
 //! | [`progress`] | following long work, and stopping it |
 
+pub mod beside;
 pub mod bundle;
 pub mod error;
 pub mod generation;

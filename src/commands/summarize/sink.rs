@@ -6,6 +6,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use epitome_runtime::beside;
 use tempfile::NamedTempFile;
 
 use super::render::{Finished, Format, Renderer};
@@ -38,7 +39,7 @@ impl Sink {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let named = extension.and_then(Format::of_extension);
         let format = format.or(named).unwrap_or(Format::Text);
-        let file = beside(path)?;
+        let file = create_beside(path)?;
         let renderer = Renderer::for_file(format, is_headed);
         Ok(Self::File { path: path.to_owned(), file, renderer })
     }
@@ -130,7 +131,7 @@ impl Sink {
             fs::create_dir_all(parent)
                 .with_context(|| format!("cannot make the folder '{}'", parent.display()))?;
         }
-        let mut file = beside(&path)?;
+        let mut file = create_beside(&path)?;
         file.write_all(text.as_bytes())
             .with_context(|| format!("cannot write '{}'", path.display()))?;
         put_in_place(file, &path)
@@ -159,16 +160,8 @@ fn target(folder: &Path, format: Format, input: &Input) -> PathBuf {
 }
 
 /// A new file beside this one.
-fn beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".epitome-");
-    // As any new file of the user; a temporary one is private otherwise.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("cannot write '{}'", path.display()))
+fn create_beside(path: &Path) -> Result<NamedTempFile> {
+    beside::create(path).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {

@@ -1,13 +1,13 @@
 //! The files of a report. Each is written beside its place and renamed, so it is never incomplete.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use epitome_runtime::beside;
+use serde::Serialize;
 
 use super::html::page;
 use super::table::beam_cells;
-use serde::Serialize;
-
 use crate::error::{Error, Result};
 use crate::regression::Regression;
 use crate::results::Results;
@@ -56,35 +56,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 ///
 /// [`Error::Io`], naming the file.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".epitome-")
-        .permissions_as_a_plain_file()
-        .tempfile_in(folder)
-        .map_err(Error::io(path))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are private by default; a report is not.
-trait PlainFile {
-    fn permissions_as_a_plain_file(&mut self) -> &mut Self;
-}
-
-impl PlainFile for tempfile::Builder<'_, '_> {
-    fn permissions_as_a_plain_file(&mut self) -> &mut Self {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The system removes what the user's umask forbids.
-            self.permissions(fs::Permissions::from_mode(0o666));
-        }
-        self
-    }
+    beside::replace(path, bytes).map_err(Error::io(path))
 }
 
 fn settings_csv(results: &Results) -> Vec<u8> {
