@@ -57,7 +57,9 @@ def papers(folder):
             for line in file:
                 paper = json.loads(line)
                 parts = (detokenized(" ".join(part)) for part in paper["sentences"].values())
-                reference = (detokenized(paper["summary"][k]) for k in ("challenge", "approach", "outcome"))
+                reference = (
+                    detokenized(paper["summary"][k]) for k in ("challenge", "approach", "outcome")
+                )
                 yield "\n\n".join(parts), " ".join(reference)
 
 
@@ -79,7 +81,9 @@ def words(text):
 
 
 def sentences(text):
-    return [set(words(sentence)) for sentence in re.split(r"(?<=[.!?])\s+", text) if words(sentence)]
+    return [
+        set(words(sentence)) for sentence in re.split(r"(?<=[.!?])\s+", text) if words(sentence)
+    ]
 
 
 def repeated(text):
@@ -126,7 +130,9 @@ def report(name, pairs, texts, seconds=None):
 def study(title, pairs, options, arguments):
     reference = sum(len(reference.split()) for _, reference in pairs) / len(pairs)
     length = sum(len(document.split()) for document, _ in pairs) / len(pairs)
-    print(f"\n{title}: {len(pairs)} documents of {length:.0f} words, references of {reference:.0f}\n")
+    print(
+        f"\n{title}: {len(pairs)} documents of {length:.0f} words, references of {reference:.0f}\n"
+    )
     print("| way | ROUGE-1 | ROUGE-2 | ROUGE-L | words | repeated | from quarters (%) | s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     budget = ["--length", f"{options.words or round(reference)} words"]

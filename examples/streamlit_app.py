@@ -39,7 +39,9 @@ def summarize(text, length_penalty, num_beams):
 def main():
     st.title("Summarize")
     text = st.text_area("Text", height=300)
-    length_penalty = st.slider("Length", 0.5, 1.5, 1.0, 0.1, help="length_penalty of the beam search")
+    length_penalty = st.slider(
+        "Length", 0.5, 1.5, 1.0, 0.1, help="length_penalty of the beam search"
+    )
     num_beams = st.select_slider("Beams", [1, 2, 4, 8], 4)
     if st.button("Summarize", disabled=not text.strip()):
         start = time.perf_counter()

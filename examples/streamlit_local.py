@@ -1,7 +1,7 @@
 """A Streamlit page on a model of this machine.
 
-    pip install streamlit epitome-onnx
-    streamlit run examples/streamlit_local.py -- models/mine
+pip install streamlit epitome-onnx
+streamlit run examples/streamlit_local.py -- models/mine
 """
 
 import sys
@@ -21,7 +21,9 @@ def summarizer(model):
 def main(model="models/demo"):
     st.title("Summarize")
     text = st.text_area("Text", height=300)
-    length_penalty = st.slider("Length", 0.5, 1.5, 1.0, 0.1, help="length_penalty of the beam search")
+    length_penalty = st.slider(
+        "Length", 0.5, 1.5, 1.0, 0.1, help="length_penalty of the beam search"
+    )
     num_beams = st.select_slider("Beams", [1, 2, 4, 8], 4)
     if st.button("Summarize", disabled=not text.strip()):
         start = time.perf_counter()

@@ -36,7 +36,9 @@ def words(text):
 
 def reference(path):
     """The words, those cut at line ends, and the lines that repeat at the edges of pages."""
-    text = subprocess.run(["pdftotext", "-enc", "UTF-8", path, "-"], capture_output=True, timeout=300)
+    text = subprocess.run(
+        ["pdftotext", "-enc", "UTF-8", path, "-"], capture_output=True, timeout=300
+    )
     pages = text.stdout.decode("utf-8", "replace").split("\f")
     pages = [[line.strip() for line in page.split("\n") if line.strip()] for page in pages]
     pages = [page for page in pages if page]
@@ -125,7 +127,9 @@ def main():
                 row["furniture"] = left / sum(long.values())
     for name in commands:
         of = [row for row in rows if row["reader"] == name]
-        mean = lambda key: sum(it[key] for it in of if key in it) / max(1, sum(key in it for it in of))
+        mean = lambda key: sum(it[key] for it in of if key in it) / max(
+            1, sum(key in it for it in of)
+        )
         low = sorted(it["f1"] for it in of if "f1" in it)
         print(
             f"{name}: files {len(of)}, F1 {mean('f1'):.4f} (lowest {low[0]:.3f}, median "

@@ -103,7 +103,11 @@ def check_stream(runtime):
         assert len(parts) > 1, "it came all at once"
         streamed = b"".join(parts).decode()
         if accept == "text/event-stream":
-            events = [json.loads(event.removeprefix("data: ")) for event in streamed.split("\n\n") if event]
+            events = [
+                json.loads(event.removeprefix("data: "))
+                for event in streamed.split("\n\n")
+                if event
+            ]
             streamed = text_of(events[-1])
         assert streamed == whole, f"{streamed!r} is not {whole!r}"
         print(f"{accept}: {len(parts)} parts")

@@ -1,9 +1,10 @@
-"""A server whose memory, disk and files fail: it says so, stays, and works again when they are whole.
+"""A server whose memory, disk and files fail: it says so, stays, and works again afterwards.
 
     python endpoint/load/faults.py target/release/epitome BUNDLE CHECKPOINT
 
-Each fault is injected into a server of its own, on loopback. What this machine cannot do (tmpfs and cgroups take root)
-is named and skipped. Writes a line for each fault, and fails where one was not survived.
+Each fault is injected into a server of its own, on loopback. What this machine cannot do (tmpfs and
+cgroups take root) is named and skipped. Writes a line for each fault, and fails where one was not
+survived.
 """
 
 import argparse
@@ -65,7 +66,13 @@ async def until(path, expected, part=b""):
 
 async def survives_hostile_bodies():
     """Every body is answered or refused, or ends with a process that is started again."""
-    bodies = [hostile.one_word, hostile.many_words, hostile.unused_field, hostile.bad_words, hostile.commas]
+    bodies = [
+        hostile.one_word,
+        hostile.many_words,
+        hostile.unused_field,
+        hostile.bad_words,
+        hostile.commas,
+    ]
     await asyncio.gather(*(kind(PORT) for kind in bodies))
     await wait_ready(PORT, PATIENCE)
     status, answer = await ask()
@@ -83,12 +90,16 @@ async def little_address_space(options):
 
 @contextlib.contextmanager
 def memory_cgroup(limit):
-    """A cgroup with a limit of memory: its folder, and how to read how often the system killed in it."""
+    """A cgroup with a limit of memory: its folder, and how to count what the system killed in it."""
     root = pathlib.Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         group, limit_file, events = root / "epitome-faults", "memory.max", "memory.events"
     else:
-        group, limit_file, events = root / "memory" / "epitome-faults", "memory.limit_in_bytes", "memory.oom_control"
+        group, limit_file, events = (
+            root / "memory" / "epitome-faults",
+            "memory.limit_in_bytes",
+            "memory.oom_control",
+        )
 
     def kills():
         return dict(line.split() for line in (group / events).read_text().splitlines())["oom_kill"]
@@ -164,7 +175,13 @@ async def removed_model(options):
             assert status == 200, answer
 
 
-FAULTS = [little_address_space, cgroup_of_a_gigabyte, full_temporary_folder, cut_file, removed_model]
+FAULTS = [
+    little_address_space,
+    cgroup_of_a_gigabyte,
+    full_temporary_folder,
+    cut_file,
+    removed_model,
+]
 
 
 def main():
@@ -181,7 +198,12 @@ def main():
             print(f"{name}: survived")
         except Skip as skip:
             print(f"{name}: skipped, {skip}")
-        except (AssertionError, TimeoutError, asyncio.TimeoutError, subprocess.TimeoutExpired) as error:
+        except (
+            AssertionError,
+            TimeoutError,
+            asyncio.TimeoutError,
+            subprocess.TimeoutExpired,
+        ) as error:
             failed = True
             print(f"{name}: FAILED, {error}")
     sys.exit(failed)

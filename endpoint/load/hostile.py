@@ -1,4 +1,4 @@
-"""What hostile clients do: each function is one of them, done once. All are bounded in size and time."""
+"""What hostile clients do, a function each. All are bounded in size and time."""
 
 import asyncio
 import functools
@@ -78,7 +78,9 @@ async def connect(port, request):
 
 
 async def half_heads(port):
-    writers = [await connect(port, b"POST /invocations HTTP/1.1\r\nHost: local") for _ in range(100)]
+    writers = [
+        await connect(port, b"POST /invocations HTTP/1.1\r\nHost: local") for _ in range(100)
+    ]
     await asyncio.sleep(3)
     for writer in writers:
         writer.close()

@@ -1,4 +1,4 @@
-"""A client that costs little beside the server: asyncio and kept connections, standard library only."""
+"""A client that costs little beside the server: asyncio, kept connections, no library."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ class Client:
         self.reader = self.writer = None
 
     async def request(self, method, path, body=b"", headers=()):
-        """Status, body and seconds; the error's name instead of a status where there is no answer."""
+        """Status, body and seconds; the error's name as status where there is no answer."""
         start = time.perf_counter()
         try:
             if self.writer is None:
@@ -25,7 +25,12 @@ class Client:
             if closes:
                 self.close()
             return status, answer, time.perf_counter() - start
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        except (
+            OSError,
+            ValueError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+        ) as error:
             self.close()
             return type(error).__name__, b"", time.perf_counter() - start
 

@@ -1,11 +1,14 @@
-"""Twice the load that the server can take, a tenth of it hostile: nothing lost, nothing wrong, health always told.
+"""Twice the load that the server can take, a tenth of it hostile: nothing lost, nothing wrong,
+health always told.
 
-    python endpoint/load/overload.py target/release/epitome MODEL fixtures/articles [--seconds 120] [--serve FLAGS ...]
+    python endpoint/load/overload.py target/release/epitome MODEL fixtures/articles \
+        [--seconds 120] [--serve FLAGS ...]
 
-Starts the server itself, on loopback. Takes every answer alone first, then measures its capacity with as many clients
-as fill a batch. Then 64 clients together ask twice as often for the given time, with different parameters, lengths and
-ways to answer; some hang up, and a tenth does what `hostile.py` holds. Every answer is compared with the answer alone.
-Writes one JSON object, and fails where something was lost or wrong, or /ping or SIGTERM took too long.
+Starts the server itself, on loopback. Takes every answer alone first, then measures its capacity
+with as many clients as fill a batch. Then 64 clients together ask twice as often for the given
+time, with different parameters, lengths and ways to answer; some hang up, and a tenth does what
+`hostile.py` holds. Every answer is compared with the answer alone. Writes one JSON object, and
+fails where something was lost or wrong, or /ping or SIGTERM took too long.
 """
 
 import argparse
@@ -50,7 +53,9 @@ def arguments():
     parser.add_argument("articles", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--port", type=int, default=18480)
-    parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="further flags of epitome serve")
+    parser.add_argument(
+        "--serve", nargs=argparse.REMAINDER, default=[], help="further flags of epitome serve"
+    )
     return parser.parse_args()
 
 
@@ -157,7 +162,9 @@ async def phase(server, port, asked, expected, clients, seconds, pause, attacked
         }
         for status, times in by_status.items()
     }
-    lost = sum(len(times) for status, times in by_status.items() if status not in REFUSED | {200, "wrong"})
+    lost = sum(
+        len(times) for status, times in by_status.items() if status not in REFUSED | {200, "wrong"}
+    )
     return {
         "clients": clients,
         "seconds": round(took, 1),
@@ -170,7 +177,11 @@ async def phase(server, port, asked, expected, clients, seconds, pause, attacked
         "hostile": counts,
         "ping_p99_ms": round(percentile(pings, 0.99) * 1e3, 1),
         "ping_max_ms": round(max(pings) * 1e3, 1),
-        "resident_mb": {"first": round(memory[0], 1), "last": round(memory[-1], 1), "most": round(max(memory), 1)},
+        "resident_mb": {
+            "first": round(memory[0], 1),
+            "last": round(memory[-1], 1),
+            "most": round(max(memory), 1),
+        },
     }
 
 
@@ -228,7 +239,16 @@ async def everything(options, server):
 
 def main():
     options = arguments()
-    command = [options.epitome, "serve", "--model", options.model, "--port", str(options.port), "--queue", str(QUEUE)]
+    command = [
+        options.epitome,
+        "serve",
+        "--model",
+        options.model,
+        "--port",
+        str(options.port),
+        "--queue",
+        str(QUEUE),
+    ]
     command += options.serve
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

@@ -3,10 +3,10 @@
     pip install fastapi uvicorn transformers torch ctranslate2
     python endpoint/load/peers.py target/release/epitome CHECKPOINT_FOLDER fixtures/articles
 
-All servers are started; then each is measured for a few seconds in turn, several rounds long, so that whatever else the
-machine does weighs on all of them. Every client asks again as soon as it is answered, for the articles in turn.
-`cpu_ms` is processor time a request, which does not depend on what else runs. Writes one JSON object; servers that
-cannot start on this machine are named there.
+All servers are started; then each is measured for a few seconds in turn, several rounds long, so
+that whatever else the machine does weighs on all of them. Every client asks again as soon as it is
+answered, for the articles in turn. `cpu_ms` is processor time a request, which does not depend on
+what else runs. Writes one JSON object; servers that cannot start on this machine are named there.
 """
 
 import argparse
@@ -63,7 +63,9 @@ class Server:
         part = self.slices[clients]
         cpu, start = processor_seconds(self.process.pid), time.perf_counter()
         end = start + seconds
-        asks = [ask_until(end, number, self.port, texts, part["times"]) for number in range(clients)]
+        asks = [
+            ask_until(end, number, self.port, texts, part["times"]) for number in range(clients)
+        ]
         await asyncio.gather(*asks)
         part["seconds"] += time.perf_counter() - start
         part["cpu"] += processor_seconds(self.process.pid) - cpu
@@ -123,7 +125,16 @@ def main():
     options = arguments()
     by_hand = [sys.executable, str(HERE / "stock_server.py")]
     port, threads = options.port, str(options.threads)
-    epitome = [options.epitome, "serve", "--model", options.checkpoint, "--port", str(port), "--threads", threads]
+    epitome = [
+        options.epitome,
+        "serve",
+        "--model",
+        options.checkpoint,
+        "--port",
+        str(port),
+        "--threads",
+        threads,
+    ]
     servers = {}
     try:
         servers["epitome"] = Server(epitome, port)

@@ -2,8 +2,8 @@
 
     python stock_server.py transformers|ctranslate2 MODEL PORT THREADS
 
-The handler is a plain function, so that FastAPI runs it on its thread pool; a lock keeps requests from sharing the
-threads of one generation, as the stock container's single worker does.
+The handler is a plain function, so that FastAPI runs it on its thread pool; a lock keeps requests
+from sharing the threads of one generation, as the stock container's single worker does.
 """
 
 import json
@@ -37,7 +37,9 @@ def with_transformers():
     def summarize(text, parameters):
         inputs = tokenizer(text, truncation=True, return_tensors="pt")
         with torch.inference_mode():
-            output = model.generate(inputs.input_ids, attention_mask=inputs.attention_mask, **parameters)
+            output = model.generate(
+                inputs.input_ids, attention_mask=inputs.attention_mask, **parameters
+            )
         return tokenizer.decode(output[0], skip_special_tokens=True)
 
     return summarize
