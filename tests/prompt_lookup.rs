@@ -1,4 +1,5 @@
-//! `prompt_lookup_num_tokens`: what greedy search gives, in fewer decoder steps where text is copied.
+//! `prompt_lookup_num_tokens`: what greedy search gives, in fewer decoder steps where text is
+//! copied.
 //!
 //! Several tokens of a step have the very bits that a step each gives them.
 
@@ -37,13 +38,14 @@ fn run(
 fn every_greedy_golden_is_the_same_with_drafts() {
     let (mut cases, mut steps, mut tokens) = (0, 0, 0);
     let mut failures = Vec::new();
-    for model in tiny_checkpoints("") {
+    for (number, model) in tiny_checkpoints("").into_iter().enumerate() {
         let (header, lines) = golden_lines(&format!("{model}.generate.jsonl"));
         let ids = |value: &Value| -> Vec<u32> {
             serde_json::from_value(value.clone()).expect("token ids")
         };
         let sources: Vec<_> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
-        for precision in Precision::ALL {
+        // The others take turns: every operator is there in a third of the checkpoints.
+        for precision in [Precision::Fp32, Precision::ALL[1 + number % 3]] {
             let source = format!("tiny/{model}");
             let exported = Exported::with_precision(source, precision).unwrap();
             let mut summarizer = Summarizer::open(exported.path()).unwrap();
@@ -85,8 +87,8 @@ fn every_greedy_golden_is_the_same_with_drafts() {
 /// Tokens whose logits are compared; every split of them into steps is tried.
 const TOKENS: [u32; 7] = [0, 9, 30, 11, 9, 30, 7];
 
-/// Whether the logits of [`TOKENS`] are the same, to the bit, with a step each and with `first` steps and the others in
-/// one.
+/// Whether the logits of [`TOKENS`] are the same, to the bit, with a step each and with `first`
+/// steps and the others in one.
 fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bool {
     let (encoder, decoder) = summarizer.sessions();
     let memory = encoder.encode(source).unwrap();

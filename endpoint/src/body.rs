@@ -27,9 +27,10 @@ pub(crate) async fn read(
         if length > limit as u64 {
             return Err(ApiError::TooLarge(limit));
         }
+        let length = usize::try_from(length).unwrap_or(limit);
+        charge.check(length)?;
         let mut bytes = Vec::new();
         // All at once, so that it never moves. Memory that nothing is written to costs nothing.
-        let length = usize::try_from(length).unwrap_or(limit);
         bytes.try_reserve_exact(length).map_err(|_| ApiError::MemoryInUse)?;
         while let Some(frame) = body.frame().await {
             let frame = frame
@@ -62,5 +63,50 @@ async fn drain(mut body: Body) {
             Some(rest) => left = rest,
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Frame, SizeHint};
+
+    use super::*;
+    use crate::in_flight::Budget;
+
+    /// A body that is announced and never comes.
+    struct Announced(u64);
+
+    impl hyper::body::Body for Announced {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(None)
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_fit_is_refused_before_it_is_read() {
+        const LIMIT: usize = 1 << 20;
+        let budget = Budget::new(0, LIMIT);
+        let mut charge = budget.open();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut ask =
+            async || read(Body::new(Announced(1 << 20)), LIMIT, deadline, &mut charge).await;
+        assert_eq!(ask().await, Ok(Bytes::new()));
+        let mut other = budget.open();
+        other.grow(LIMIT / 2).unwrap();
+        assert_eq!(ask().await, Err(ApiError::MemoryInUse));
     }
 }

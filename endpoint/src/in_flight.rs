@@ -50,18 +50,28 @@ impl Charge {
     /// # Errors
     /// [`ApiError::MemoryInUse`] where other requests hold what is missing.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let small = self.bytes + bytes <= SMALL_BODY;
-        let limit = if small { self.budget.limit } else { self.budget.limit / 4 * 3 };
         let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let cost = bytes.saturating_mul(COST_PER_BYTE);
-        let wanted = used.saturating_add(cost);
-        if wanted > limit {
-            return Err(ApiError::MemoryInUse);
-        }
-        *used = wanted;
+        *used = self.used_with(*used, bytes)?;
         self.bytes += bytes;
-        self.taken += cost;
+        self.taken += bytes.saturating_mul(COST_PER_BYTE);
         Ok(())
+    }
+
+    /// Whether so many bytes would fit now. A body that cannot fit is then refused before it is
+    /// read, and one that is announced and never sent takes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::grow`].
+    pub(crate) fn check(&self, bytes: usize) -> Result<(), ApiError> {
+        let used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.used_with(*used, bytes).map(drop)
+    }
+
+    fn used_with(&self, used: usize, bytes: usize) -> Result<usize, ApiError> {
+        let small = self.bytes.saturating_add(bytes) <= SMALL_BODY;
+        let limit = if small { self.budget.limit } else { self.budget.limit / 4 * 3 };
+        let wanted = used.saturating_add(bytes.saturating_mul(COST_PER_BYTE));
+        if wanted > limit { Err(ApiError::MemoryInUse) } else { Ok(wanted) }
     }
 
     /// Gives back what was needed to read the body: what is left of it are texts.
@@ -92,10 +102,12 @@ mod tests {
         let mut large = budget.open();
         large.grow(3 << 20).unwrap();
         let mut second = budget.open();
+        assert_eq!(second.check(1 << 20), Err(ApiError::MemoryInUse));
         assert_eq!(second.grow(1 << 20), Err(ApiError::MemoryInUse));
         let mut small = budget.open();
         small.grow(SMALL_BODY).unwrap();
         large.body_is_read();
+        second.check(1 << 20).unwrap();
         second.grow(1 << 20).unwrap();
         drop(large);
         drop((second, small));
