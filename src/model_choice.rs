@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use epitome_export::ExportOptions;
+#[cfg(feature = "hub")]
+use epitome_export::hub_cache::ModelId;
 use epitome_hub::{State, Store, StoredModel};
 use epitome_runtime::bundle::{FORMAT, MANIFEST};
 use tempfile::TempDir;
@@ -12,6 +14,8 @@ use tempfile::TempDir;
 use crate::configuration::Configuration;
 use crate::exporting::export;
 use crate::failure::Usage;
+#[cfg(feature = "hub")]
+use crate::locations::hub_id;
 
 /// The flag that names a model.
 #[derive(Args, Clone, Debug)]
@@ -91,6 +95,13 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The model of the hub that this is the name of, unless it is a path.
+#[cfg(feature = "hub")]
+pub(crate) fn id_of_hub(model: &Path) -> Option<ModelId> {
+    let text = model.to_str().filter(|text| !model.exists() && !is_path(text))?;
+    hub_id(text).ok().filter(|id| id.name().contains('/'))
 }
 
 /// The bundle of the default model.

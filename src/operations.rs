@@ -3,10 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "hub")]
+use anyhow::Context as _;
 use epitome_export::ExportOptions;
-use epitome_runtime::LongDocument;
+#[cfg(feature = "hub")]
+use epitome_export::hub_cache::ModelId;
 use epitome_runtime::bundle::Manifest;
+#[cfg(feature = "hub")]
+use epitome_runtime::bundle::Precision;
+use epitome_runtime::{LongDocument, Progress};
 
+#[cfg(feature = "hub")]
+use crate::commands::pull::{self, Wanted};
 use crate::failure::{self, Usage};
 use crate::inputs::{Found, Input, Reader};
 use crate::{exporting, model_choice};
@@ -29,13 +37,29 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Where the model of this name lies: a path that is there, or else a bundle of the store.
+/// Where the model of this name lies: a path that is there, or else a bundle of the store. What has
+/// the name of a model of the hub is pulled to the store in int8, unless it is there.
 ///
 /// # Errors
 ///
-/// There is no such model.
-pub fn locate(model: &Path) -> Result<PathBuf, Failure> {
-    Ok(model_choice::locate(model)?)
+/// There is no such model, or it cannot be pulled.
+pub fn locate(model: &Path, progress: &dyn Progress) -> Result<PathBuf, Failure> {
+    #[cfg(not(feature = "hub"))]
+    let _ = progress;
+    let located = || {
+        #[cfg(feature = "hub")]
+        if let Some(id) = model_choice::id_of_hub(model) {
+            let name = Path::new(id.name());
+            if epitome_hub::Store::from_env()?.find(id.name())?.is_none() {
+                let problem = || format!("there is no folder '{}'", model.display());
+                let wanted = Wanted { precision: Precision::Int8, base: None, verify: true };
+                pull_to_store(&id, id.name(), &wanted, progress).with_context(problem)?;
+            }
+            return model_choice::locate(name);
+        }
+        model_choice::locate(model)
+    };
+    Ok(located()?)
 }
 
 /// The document in a file, as `epitome summarize` reads it.
@@ -85,18 +109,23 @@ pub fn pull(
     id: &str,
     name: Option<&str>,
     base: Option<String>,
-    precision: epitome_runtime::bundle::Precision,
+    precision: Precision,
     verify: bool,
-    progress: &dyn epitome_runtime::Progress,
+    progress: &dyn Progress,
 ) -> Result<String, Failure> {
-    use crate::commands::pull::{Wanted, pull};
+    let id = crate::locations::hub_id(id)?;
+    let name = name.unwrap_or(id.name());
+    pull_to_store(&id, name, &Wanted { precision, base, verify }, progress)?;
+    Ok(name.to_owned())
+}
 
-    let pulled = || {
-        let id = crate::locations::hub_id(id)?;
-        let store = epitome_hub::Store::from_env()?;
-        let name = name.unwrap_or(id.name());
-        pull(&store, name, &id, &Wanted { precision, base, verify }, None, progress)?;
-        anyhow::Ok(name.to_owned())
-    };
-    Ok(pulled()?)
+#[cfg(feature = "hub")]
+fn pull_to_store(
+    id: &ModelId,
+    name: &str,
+    wanted: &Wanted,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
+    pull::pull(&epitome_hub::Store::from_env()?, name, id, wanted, None, progress)?;
+    Ok(())
 }

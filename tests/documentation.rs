@@ -17,6 +17,7 @@ fn pages() -> Vec<PathBuf> {
         "endpoint",
         "fixtures",
         "fixtures/train",
+        "packaging",
         "python",
     ];
     let files = folders.map(|folder| fs::read_dir(root().join(folder)).unwrap());

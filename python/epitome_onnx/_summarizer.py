@@ -40,7 +40,8 @@ class Summarizer:
     again, and shares the memory of its weights.
 
     Args:
-        model: The folder of a bundle, or the name of a model that `pull` put into the store; or a
+        model: The folder of a bundle, or the name of a model in the store; a model of the Hugging
+            Face hub (`OWNER/NAME`), which is pulled to the store unless it is there; or a
             checkpoint folder or `model.tar.gz`, which is exported for this process.
         threads: Threads to work with; by default as many as the process may use, by its affinity
             and its cgroup.

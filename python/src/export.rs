@@ -59,10 +59,14 @@ pub(crate) fn pull(
     result.map_err(|failure| raised(py, Class::Model, &failure))
 }
 
-/// Where a model lies: a path that is there, or a bundle of the store by its name.
+/// Where a model lies: a path that is there, a bundle of the store by its name, or one of the hub,
+/// which is pulled to the store first.
 #[pyfunction]
 pub(crate) fn locate(py: Python<'_>, model: PathBuf) -> PyResult<PathBuf> {
-    operations::locate(&model).map_err(|failure| raised(py, Class::Model, &failure))
+    let signals = Signals::new(py)?;
+    let located = py.detach(|| operations::locate(&model, &signals));
+    signals.or(())?;
+    located.map_err(|failure| raised(py, Class::Model, &failure))
 }
 
 fn parse_precision(py: Python<'_>, name: &str) -> PyResult<Precision> {

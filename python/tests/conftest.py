@@ -1,6 +1,8 @@
 """Bundles of the tiny checkpoints, each exported once."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,15 @@ TEXTS = [
     "The server accepts requests over the network, keeps them in.",
     "The compiler translates the language into machine code for ten kinds of processors.",
 ]
+
+
+COMMAND = [sys.executable, "-m", "epitome_onnx"]
+
+
+def epitome(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+    """Runs the command of the package."""
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,17 +11,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import FIXTURES, TEXTS
+from conftest import COMMAND, FIXTURES, TEXTS, epitome
 
 from epitome_onnx import Summarizer, errors
-
-COMMAND = [sys.executable, "-m", "epitome_onnx"]
-
-
-def epitome(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
-
 
 def test_the_command_is_the_programs() -> None:
     version = epitome("--version")
@@ -87,6 +79,21 @@ def test_the_library_of_the_package_onnxruntime_is_loaded(model: Path, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "/onnxruntime/capi/libonnxruntime.so" in done.stdout
     assert not list(tmp_path.iterdir()), "nothing is fetched"
+
+
+def test_our_own_search_comes_last(model: Path, tmp_path: Path) -> None:
+    script = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "onnxruntime" else find(name, *rest)
+from epitome_onnx import Summarizer
+Summarizer(sys.argv[1])
+"""
+    environment = {**os.environ, "EPITOME_CACHE": str(tmp_path), "PATH": ""}
+    environment.pop("ORT_DYLIB_PATH", None)
+    command = [sys.executable, "-c", script, str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "errors.LibraryError: cannot fetch ONNX Runtime" in done.stderr
 
 
 def test_the_variable_comes_first(model: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, TEXTS, epitome
 
 from epitome_onnx import GenerateOutput, Summarizer
 from epitome_onnx.errors import ParameterError, TextError
@@ -49,6 +49,36 @@ def test_arrays_are_those_of_transformers_on_random_settings(
             wrong.append((case, found.tolist()))
     assert refused < 10
     assert not wrong, f"{len(wrong)} of {len(CASES)}, first {wrong[0]}"
+
+
+def test_the_command_gives_the_same_ids(bundle: Callable[..., Path], tmp_path: Path) -> None:
+    models: dict[str, Summarizer] = {}
+    wrong, compared = [], 0
+    for index, case in enumerate(CASES):
+        name, parameters = case["model"], case["p"]
+        # They are parameters of arrays, or refused.
+        if "decoder_input_ids" in parameters or is_refused(parameters):
+            continue
+        compared += 1
+        if name not in models:
+            models[name] = Summarizer(bundle(name))
+        (tmp_path / "text.txt").write_text(TEXTS[index % len(TEXTS)])
+        (tmp_path / "parameters.json").write_text(json.dumps(parameters))
+        printed = epitome(
+            "summarize", "--model", bundle(name), "--format", "json", "--long", "first",
+            "--parameters", tmp_path / "parameters.json", tmp_path / "text.txt",
+        )  # fmt: skip
+        assert printed.returncode == 0, printed.stderr
+        rows = [json.loads(line)["token_ids"] for line in printed.stdout.splitlines()]
+        found = models[name].generate(
+            [models[name].tokenize(TEXTS[index % len(TEXTS)])], **parameters
+        ).tolist()
+        fill = models[name].fill_token_id(**parameters)
+        longest = max(map(len, rows))
+        if found != [row + [fill] * (longest - len(row)) for row in rows]:
+            wrong.append((case, rows, found))
+    assert compared > 80
+    assert not wrong, f"{len(wrong)} of {compared}, first {wrong[0]}"
 
 
 def test_lists_tensors_and_numbers_of_numpy_are_taken(summarizer: Summarizer) -> None:

@@ -1,11 +1,11 @@
 //! Finding, fetching and loading the ONNX Runtime library.
 //!
 //! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; the file that the program
-//! [prefers](prefer); beside the executable, or in a folder `lib` there or beside that; the cache
-//! folder (`EPITOME_CACHE`, or the user's cache
-//! folder of the platform). Where there is none, the pinned wheel is fetched once with pip, checked
-//! by its digest, and its library kept in the cache folder (feature `fetch`). Nothing is run or
-//! loaded from the current folder.
+//! [prefers](prefer); beside the executable, or in a folder `lib` there or beside that, or in the
+//! latter's `epitome`; the cache folder (`EPITOME_CACHE`, or the user's cache folder of the
+//! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its digest,
+//! and its library kept in the cache folder (feature `fetch`). Nothing is run or loaded from the
+//! current folder.
 
 mod cache;
 mod error;
@@ -164,8 +164,9 @@ fn beside_executable(wheel: Option<&Wheel>) -> Option<PathBuf> {
     let folder = executable.parent()?;
     let plain = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
     let names = [Some(plain.as_str()), wheel.map(|wheel| wheel.library)];
-    [folder.to_owned(), folder.join("lib"), folder.join("../lib")]
+    // The last is where Linux distributions put a library that belongs to one program.
+    ["", "lib", "../lib", "../lib/epitome"]
         .iter()
-        .flat_map(|folder| names.iter().flatten().map(move |name| folder.join(name)))
+        .flat_map(|place| names.iter().flatten().map(move |name| folder.join(place).join(name)))
         .find(|path| path.is_file())
 }
