@@ -63,10 +63,9 @@ def test_the_command_gives_the_same_ids(bundle: Callable[..., Path], tmp_path: P
         if name not in models:
             models[name] = Summarizer(bundle(name))
         (tmp_path / "text.txt").write_text(TEXTS[index % len(TEXTS)])
-        (tmp_path / "parameters.json").write_text(json.dumps(parameters))
         printed = epitome(
             "summarize", "--model", bundle(name), "--format", "json", "--long", "first",
-            "--parameters", tmp_path / "parameters.json", tmp_path / "text.txt",
+            "--parameters", json.dumps(parameters), tmp_path / "text.txt",
         )  # fmt: skip
         assert printed.returncode == 0, printed.stderr
         rows = [json.loads(line)["token_ids"] for line in printed.stdout.splitlines()]
