@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::allocator;
 use crate::error::ApiError;
 
 /// Bytes of memory that a byte of a body may take while it is read: the body as it came, as it was
@@ -89,6 +90,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.give_back(self.taken);
+        allocator::freed(self.bytes);
     }
 }
 

@@ -45,7 +45,8 @@ impl Coding {
         Ok(coding)
     }
 
-    /// The body as it was, of at most `limit` bytes.
+    /// The body as it was, of at most `limit` bytes. It is decompressed twice: memory is taken when
+    /// its length is known.
     pub(crate) fn decode(
         self,
         body: &[u8],
@@ -53,26 +54,43 @@ impl Coding {
         charge: &mut Charge,
         stop: &Stop,
     ) -> Result<Vec<u8>, ApiError> {
+        let mut length = 0;
+        self.decode_pieces(body, stop, |piece| {
+            length += piece.len();
+            if length > limit { Err(ApiError::TooLarge(limit)) } else { Ok(()) }
+        })?;
+        charge.grow(length)?;
+        let mut decoded = Vec::new();
+        decoded.try_reserve_exact(length).map_err(|_| ApiError::MemoryInUse)?;
+        self.decode_pieces(body, stop, |piece| {
+            decoded.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(decoded)
+    }
+
+    /// Decompresses a body piece by piece.
+    fn decode_pieces(
+        self,
+        body: &[u8],
+        stop: &Stop,
+        mut take: impl FnMut(&[u8]) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let mut reader: Box<dyn Read> = match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(body)),
             Self::Deflate if has_zlib_header(body) => Box::new(ZlibDecoder::new(body)),
             Self::Deflate => Box::new(DeflateDecoder::new(body)),
         };
         let mut piece = vec![0; PIECE];
-        let mut decoded = Vec::new();
         loop {
             stop.check()?;
             let count = reader.read(&mut piece).map_err(|error| {
                 ApiError::BadRequest(format!("the body cannot be decompressed: {error}"))
             })?;
             if count == 0 {
-                return Ok(decoded);
+                return Ok(());
             }
-            if decoded.len() + count > limit {
-                return Err(ApiError::TooLarge(limit));
-            }
-            charge.grow(count)?;
-            decoded.extend_from_slice(&piece[..count]);
+            take(&piece[..count])?;
         }
     }
 }
@@ -99,6 +117,18 @@ mod tests {
     use crate::in_flight::Budget;
 
     const LIMIT: usize = 1 << 20;
+
+    #[test]
+    fn what_does_not_fit_takes_nothing() {
+        let budget = Budget::new(0, LIMIT);
+        let (mut other, mut charge) = (budget.open(), budget.open());
+        other.grow(LIMIT / 2).unwrap();
+        let body = gzip(&vec![b'a'; LIMIT]);
+        let decoded = Coding::Gzip.decode(&body, LIMIT, &mut charge, &Stop::never());
+        assert_eq!(decoded, Err(ApiError::MemoryInUse));
+        // All that the other left is still there.
+        other.grow(LIMIT / 2).unwrap();
+    }
 
     fn decode(coding: Coding, body: &[u8]) -> Result<Vec<u8>, ApiError> {
         let mut charge = Budget::new(0, LIMIT).open();
