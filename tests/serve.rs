@@ -86,10 +86,97 @@ fn every_format_comes_in_and_goes_out() {
     assert!(as_csv.text().starts_with("generated_text\n"), "{}", as_csv.text());
 
     let plain = server.post("/invocations", &[("Content-Type", "text/plain")], TEXT.as_bytes());
-    assert_eq!(plain.text(), summary);
-    let accept_text =
-        server.post("/invocations", &[("Accept", "text/plain")], json_body.as_bytes());
-    assert_eq!(accept_text.text(), summary);
+    assert_eq!(plain.text(), summary.clone() + "\n");
+    let as_accepted = |accept: &str| {
+        let answer = server.post("/invocations", &[("Accept", accept)], json_body.as_bytes());
+        assert_eq!(answer.header("content-type"), Some(accept));
+        answer
+    };
+    assert_eq!(as_accepted("text/plain").text(), summary.clone() + "\n");
+    assert!(as_accepted("text/csv").text().ends_with('\n'));
+    assert!(as_accepted("application/x-ndjson").text().ends_with('\n'));
+
+    // As `numpy.save` writes an array of one text.
+    let header = format!(
+        "{{'descr': '<U{}', 'fortran_order': False, 'shape': (1,), }}\n",
+        TEXT.chars().count()
+    );
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    array.extend((header.len() as u16).to_le_bytes());
+    array.extend(header.bytes());
+    array.extend(TEXT.chars().flat_map(|c| u32::from(c).to_le_bytes()));
+    let numpy = [("Content-Type", "application/x-npy"), ("Accept", "application/x-npy")];
+    let answer = server.post("/invocations", &numpy, &array);
+    assert_eq!(answer.header("content-type"), Some("application/x-npy"));
+    assert!(answer.body.starts_with(b"\x93NUMPY"), "{}", answer.text());
+    assert!(answer.text().contains(&summary));
+    let from_numpy = server.post("/invocations", &numpy[..1], &array);
+    assert_eq!(summary_of(&from_numpy.json()), summary);
+}
+
+#[test]
+fn what_the_hubs_clients_send_is_answered() {
+    let server = Server::tiny(&[("HF_TASK", "summarization")]);
+    let json_type = [("Content-Type", "application/json")];
+    let ask = |body: &Value| server.post("/", &json_type, body.to_string().as_bytes());
+    let parameters = json!({
+        "clean_up_tokenization_spaces": true, "truncation": "longest_first",
+        "generate_parameters": {"num_beams": 2},
+    });
+    let body = json!({"inputs": TEXT, "parameters": parameters, "options": {"use_cache": false}});
+    let answer = ask(&body);
+    assert_eq!(answer.header("x-epitome-ignored"), None);
+    let beams = ask(&json!({"inputs": TEXT, "parameters": {"num_beams": 2}})).json();
+    assert_eq!(answer.json(), beams);
+    let ids = ask(&json!({"inputs": TEXT, "parameters": {"return_tensors": true}})).json();
+    assert!(ids[0]["summary_token_ids"][0].is_u64(), "{ids}");
+    let long = json!({"inputs": TEXT.repeat(200), "parameters": {"truncation": false}});
+    let refused = ask(&long);
+    let error = refused.json();
+    assert_eq!(refused.status, 400, "{error}");
+    assert!(error["error"].as_str().unwrap().contains("longer than the"), "{error}");
+    assert_eq!(error["error_type"], "validation");
+}
+
+#[test]
+fn a_transform_job_gets_a_line_for_each_record() {
+    let server = Server::tiny(&[("SAGEMAKER_BATCH", "true")]);
+    let ask = |content_type: &str, accept: &str, body: &str| {
+        let headers = [("Content-Type", content_type), ("Accept", accept)];
+        let answer = server.post("/invocations", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    };
+    let twelve = format!("{TEXT}\n").repeat(12);
+    for accept in ["text/plain", "application/json", "application/jsonlines", "text/csv"] {
+        let lines = ask("text/plain", accept, &twelve);
+        assert_eq!((lines.lines().count(), lines.ends_with('\n')), (12, true), "{accept}: {lines}");
+    }
+    let mixed = format!("{}\n\n{{\n{}\n", json!({"inputs": TEXT}), json!({"inputs": ""}));
+    let answers = ask("application/jsonlines", "application/jsonlines", &mixed);
+    let answers: Vec<Value> =
+        answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4);
+    assert!(answers[0][0]["generated_text"].is_string());
+    assert_eq!(answers[1], json!([]));
+    assert_eq!((&answers[2]["code"], &answers[3]["code"]), (&json!(400), &json!(400)));
+    let first = ask("text/csv", "text/csv", &format!("inputs\n\"{TEXT}\"\n"));
+    let next = ask("text/csv", "text/csv", &format!("\"{TEXT}\"\n"));
+    assert_eq!(first, format!("generated_text\n{next}"));
+    let parameters = server.get("/execution-parameters").json();
+    assert_eq!(
+        parameters,
+        json!({"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1})
+    );
+
+    let strict = [("SAGEMAKER_BATCH", "true"), ("EPITOME_BATCH_ERRORS", "fail")];
+    let server = Server::tiny(&strict);
+    let lines = [("Content-Type", "application/jsonlines")];
+    assert_eq!(server.post("/invocations", &lines, mixed.as_bytes()).status, 400);
+    let single = [("SAGEMAKER_BATCH", "true"), ("SAGEMAKER_BATCH_STRATEGY", "SINGLE_RECORD")];
+    let server = Server::tiny(&single);
+    let plain = [("Content-Type", "text/plain")];
+    assert_eq!(server.post("/invocations", &plain, twelve.as_bytes()).text().lines().count(), 1);
 }
 
 #[test]
@@ -162,7 +249,7 @@ fn bodies_are_bounded() {
     let parameters = server.get("/execution-parameters").json();
     assert_eq!(
         parameters,
-        json!({"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1})
+        json!({"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1})
     );
 }
 
@@ -187,6 +274,27 @@ fn settings_of_the_tutorial_and_of_sagemaker() {
     assert!(body["summary_text"].is_string(), "{body}");
 }
 
+/// Reads events as clients of TGI do, and counts them: each has a token, and the last one the
+/// summary too.
+fn check_events(text: &str, whole: &str) -> usize {
+    let read = |event: &str| -> Value {
+        serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap()
+    };
+    let events: Vec<Value> = text.split_terminator("\n\n").map(read).collect();
+    let token_text = |event: &Value| event["token"]["text"].as_str().unwrap().to_owned();
+    assert_eq!(events.iter().map(token_text).collect::<String>(), whole);
+    for (place, event) in events.iter().enumerate() {
+        let is_last = place + 1 == events.len();
+        assert_eq!(event["index"], place + 1);
+        assert!(event["token"]["id"].is_u64() && event["token"]["special"].is_boolean(), "{event}");
+        assert_eq!(event["generated_text"].is_null(), !is_last, "{event}");
+    }
+    let last = events.last().unwrap();
+    assert_eq!(last["generated_text"], whole);
+    assert_eq!(last["details"]["generated_tokens"], events.len());
+    events.len()
+}
+
 #[test]
 fn tokens_are_streamed_and_join_to_the_summary() {
     let server = Server::tiny(&[]);
@@ -204,27 +312,25 @@ fn tokens_are_streamed_and_join_to_the_summary() {
 
     let text = stream("text/plain");
     assert_eq!(text.header("transfer-encoding"), Some("chunked"));
-    assert_eq!(text.text(), whole);
-    let events = stream("text/event-stream");
+    assert_eq!(text.header("content-type"), Some("text/plain"));
+    assert_eq!(text.text(), whole.clone() + "\n");
+    // Whoever says nothing gets events, as from TGI.
+    let events = stream("*/*");
     assert_eq!(events.header("content-type"), Some("text/event-stream"));
-    let events: Vec<Value> = events
-        .text()
-        .split_terminator("\n\n")
-        .map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap())
-        .collect();
-    let (last, tokens) = events.split_last().unwrap();
-    assert!(!tokens.is_empty());
-    assert_eq!(last["generated_text"], whole.as_str());
-    let joined: String =
-        tokens.iter().map(|token| token["token"]["text"].as_str().unwrap()).collect();
-    assert!(whole.starts_with(&joined), "{joined} / {whole}");
+    assert_eq!(events.text(), stream("text/event-stream").text());
+    let silent = server.post("/invocations", &[], body.as_bytes());
+    assert_eq!(silent.text(), events.text());
+    let tokens = check_events(&events.text(), &whole);
+    assert!(tokens > 1);
     let lines = stream("application/json");
     assert_eq!(lines.header("content-type"), Some("application/jsonlines"));
-    assert_eq!(lines.text().lines().count(), events.len());
+    assert_eq!(lines.text().lines().count(), tokens);
 
-    let beams = json!({"inputs": TEXT, "parameters": {"num_beams": 2}, "stream": true}).to_string();
-    let beams = server.post("/invocations", &[("Accept", "text/plain")], beams.as_bytes());
-    assert_eq!((beams.status, beams.text().is_empty()), (200, false));
+    let beams = json!({"num_beams": 2, "max_new_tokens": 12});
+    let whole = server.invoke(&json!({"inputs": TEXT, "parameters": beams})).json();
+    let body = json!({"inputs": TEXT, "parameters": beams, "stream": true});
+    let events = server.invoke(&body);
+    assert!(check_events(&events.text(), summary_of(&whole)) > 1, "{}", events.text());
     let two = json!({"inputs": [TEXT, TEXT], "stream": true});
     assert_eq!(server.invoke(&two).status, 400);
 }
@@ -252,6 +358,20 @@ fn local_mode_answers_as_aws_does() {
         400
     );
 
+    for (name, value) in [
+        ("X-Amzn-SageMaker-Target-Variant", "green"),
+        ("X-Amzn-SageMaker-Target-Model", "other.tar.gz"),
+        ("X-Amzn-SageMaker-Inference-Component", "part"),
+    ] {
+        let refused =
+            server.post("/endpoints/my-endpoint/invocations", &[(name, value)], body.as_bytes());
+        assert_eq!(refused.header("x-amzn-errortype"), Some("ValidationError"), "{name}");
+        assert_eq!(refused.status, 400);
+    }
+    let named = [("X-Amzn-SageMaker-Target-Variant", "AllTraffic")];
+    let answer = server.post("/endpoints/my-endpoint/invocations", &named, body.as_bytes());
+    assert_eq!(answer.status, 200);
+
     let stream = server.post(
         "/endpoints/my-endpoint/invocations-response-stream",
         &headers,
@@ -263,7 +383,7 @@ fn local_mode_answers_as_aws_does() {
     let path = "/endpoints/my-endpoint/invocations-response-stream";
     let plain = server.post(path, &headers, body.as_bytes());
     let wrapped = plain.header("x-amzn-sagemaker-content-type");
-    assert_eq!(wrapped, Some("text/plain; charset=utf-8"));
+    assert_eq!(wrapped, Some("text/plain"));
 
     let bytes = stream.body;
     let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;

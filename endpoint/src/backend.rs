@@ -14,7 +14,8 @@ use crate::error::ApiError;
 use crate::scheduler::Health;
 
 /// Names the model or the endpoint that a request is for.
-const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
+pub(crate) const TARGET_MODEL: HeaderName =
+    HeaderName::from_static("x-amzn-sagemaker-target-model");
 
 /// What comes later.
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;

@@ -20,7 +20,7 @@ use crate::backend::{Backend, Later, TokenCount, target};
 use crate::body;
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::media::{self, Format};
+use crate::media::{self, Format, MediaType};
 use crate::off_sockets::{self, Stop};
 use crate::path_name::{EndpointName, is_endpoint_name};
 use crate::scheduler::Health;
@@ -116,7 +116,8 @@ impl Deployed {
         if media::sent(&parts.headers)? != Format::Json {
             return Err(ApiError::BadRequest("endpoints are asked in application/json".into()));
         }
-        let stream = media::accepted(&parts.headers, Format::Json)? == Format::EventStream;
+        let accept = media::accepted(&parts.headers, Format::Json)?;
+        let stream = accept.format == Format::EventStream;
         let endpoint = self.target(&parts, deadline).await?;
         let turn = self.calls.clone().try_acquire_owned().map_err(|_| ApiError::TooManyClients)?;
         let call = EndpointCall { endpoint, body, stream };
@@ -206,7 +207,7 @@ fn events(answer: UnboundedReceiver<Piece>) -> Body {
     let pieces = UnboundedReceiverStream::new(answer).map(|piece| match piece {
         Piece::Head(_) => Bytes::new(),
         Piece::Bytes(bytes) => bytes,
-        Piece::Failed(error) => format!("event: error\ndata: {}\n\n", error.body()).into(),
+        Piece::Failed(error) => format!("data: {}\n\n", error.body()).into(),
     });
     Body::from_stream(pieces.map(Ok::<_, Infallible>))
 }
@@ -228,7 +229,8 @@ fn response(format: Option<Format>, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     // What an endpoint answers is data, never a page.
-    let content_type = format.map_or("application/octet-stream", Format::content_type);
+    let content_type =
+        format.map_or("application/octet-stream", |format| MediaType::from(format).name);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

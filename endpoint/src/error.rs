@@ -35,7 +35,7 @@ pub(crate) enum ApiError {
     NoSuchModel(String),
     #[error(
         "cannot answer as '{}': accept application/json, application/jsonlines, text/csv, \
-         text/plain or text/event-stream",
+         text/plain, application/x-npy or text/event-stream",
         quoted(.0)
     )]
     NotAcceptable(String),
@@ -51,8 +51,8 @@ pub(crate) enum ApiError {
     )]
     TooManyRows { rows: usize, max: usize },
     #[error(
-        "cannot read '{}': send application/json, application/jsonlines, text/csv or text/plain, \
-         in UTF-8",
+        "cannot read '{}': send application/json, application/jsonlines, text/csv, text/plain, in \
+         UTF-8, or application/x-npy",
         quoted(.0)
     )]
     UnsupportedMediaType(String),
@@ -132,11 +132,32 @@ impl ApiError {
         self.describe().0
     }
 
-    /// The body: the stock container's.
+    /// The body: the stock container's, and the fields in which clients of TGI look.
     pub(crate) fn body(&self) -> serde_json::Value {
         let (status, kind) = self.describe();
-        let kind = format!("{kind}Exception");
-        json!({"code": status.as_u16(), "type": kind, "message": self.to_string()})
+        let message = self.to_string();
+        json!({
+            "code": status.as_u16(),
+            "type": format!("{kind}Exception"),
+            "message": message,
+            "error": message,
+            "error_type": self.tgi_type(),
+        })
+    }
+
+    /// What TGI calls such an error.
+    fn tgi_type(&self) -> &'static str {
+        match self {
+            Self::Overloaded { .. }
+            | Self::MemoryInUse
+            | Self::TooManyClients
+            | Self::NotReady(_)
+            | Self::ShuttingDown => "overloaded",
+            Self::Deadline(_) => "incomplete_generation",
+            Self::ModelFailed(_) | Self::WorkerFailed | Self::OutOfMemory { .. } => "generation",
+            Self::Endpoint { status, .. } if status.is_server_error() => "generation",
+            _ => "validation",
+        }
     }
 
     /// The message without anything of the body: what the log may hold.

@@ -135,7 +135,8 @@ fn preflight() -> Response {
 fn has_key<B>(request: &Request<B>, key: &Key) -> bool {
     // Whether the server works, and the page, which asks for the key.
     let path = request.uri().path();
-    if path == "/ping" || path == "/" || path.starts_with(page::FOLDER) {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    if is_read && (path == "/ping" || path == "/" || path.starts_with(page::FOLDER)) {
         return true;
     }
     let value = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -210,7 +211,14 @@ mod tests {
         assert!(has("Bearer secret") && has("bearer  secret"));
         assert!(!has("Bearer secre") && !has("Bearer secret2") && !has("secret") && !has(""));
         assert!(!has_key(&request(&[]), &key));
-        let ping = Request::builder().uri("/ping").body(()).unwrap();
-        assert!(has_key(&ping, &key));
+        for (method, path, is_open) in [
+            ("GET", "/ping", true),
+            ("GET", "/", true),
+            ("POST", "/", false),
+            ("GET", "/info", false),
+        ] {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            assert_eq!(has_key(&request, &key), is_open, "{method} {path}");
+        }
     }
 }

@@ -13,10 +13,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body;
 use crate::context::Context;
-use crate::contract::{self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules};
+use crate::contract::{
+    self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules, TransformJob,
+};
 use crate::error::ApiError;
 use crate::in_flight::Charge;
-use crate::media::{self, Format};
+use crate::media::{self, Format, MediaType};
 use crate::models::Model;
 use crate::off_sockets::{self, Stop};
 use crate::scheduler::{Event, Health, Request};
@@ -33,6 +35,9 @@ pub(crate) const READ: HeaderName = HeaderName::from_static("x-epitome-read");
 pub(crate) const IGNORED: HeaderName = HeaderName::from_static("x-epitome-ignored");
 /// Where the time went, as browsers show it.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Time to write an answer whose deadline has passed.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Answers an invocation of a model.
 pub(crate) async fn invoke(
@@ -63,7 +68,8 @@ struct Call<'a> {
 
 /// What was collected of a request.
 struct Collected {
-    summaries: Vec<Option<Summary>>,
+    /// By the numbers of the documents; none yet at first.
+    summaries: Vec<Option<Result<Summary, ApiError>>>,
     /// The longest wait for a worker.
     waited: Duration,
 }
@@ -78,13 +84,17 @@ impl Call<'_> {
         let coding = Coding::of(&self.headers)?;
         let format = media::sent(&self.headers)?;
         let preferred = settings.default_accept.unwrap_or(match format {
-            Format::Csv => Format::Json,
+            // The stock container's answer, too.
+            Format::Csv | Format::Npy if self.transform().is_none() => Format::Json,
+            Format::Npy => Format::JsonLines,
             other => other,
         });
         let accept = media::accepted(&self.headers, preferred)?;
         let (mut invocation, charge) = self.parse(format, coding, body, charge).await?;
         let ignored = ignored(&std::mem::take(&mut invocation.ignored));
-        let mut response = if invocation.stream || accept == Format::EventStream {
+        let mut response = if invocation.stream || accept.format == Format::EventStream {
+            // Who streams and takes anything reads events.
+            let accept = media::accepted(&self.headers, Format::EventStream)?;
             self.stream(invocation, accept, charge).await
         } else {
             self.collect(invocation, accept, charge).await
@@ -93,6 +103,15 @@ impl Call<'_> {
             response.headers_mut().insert(IGNORED, ignored);
         }
         Ok(response)
+    }
+
+    /// How bodies are read, in a transform job.
+    fn transform(&self) -> Option<TransformJob> {
+        let settings = &self.context.settings.batch_transform;
+        settings.is_job.then(|| TransformJob {
+            many_records: settings.is_multi_record(),
+            answers_errors: settings.answers_errors,
+        })
     }
 
     /// Reads what the body asks for, once the model is loaded.
@@ -106,12 +125,15 @@ impl Call<'_> {
         let loaded = self.context.before(self.deadline, self.model.loaded()).await??;
         let context = self.context.clone();
         let bytes = if coding.is_some() { usize::MAX } else { body.len() };
+        let transform = self.transform();
         let parse = move |stop: &Stop| {
             let settings = &context.settings;
             let rules = Rules {
                 stop,
                 max_documents: settings.scheduling.queue_rows.get(),
                 rows_per_document: &|parameters| loaded.rows_per_document(parameters),
+                first_token: &|text| loaded.first_token(text),
+                transform,
             };
             let invocation = match coding {
                 None => contract::parse(format, &body, &rules)?,
@@ -137,10 +159,10 @@ impl Call<'_> {
     async fn stream(
         &self,
         invocation: Invocation,
-        accept: Format,
+        accept: MediaType,
         charge: Charge,
     ) -> Result<Response, ApiError> {
-        if invocation.layout == Layout::Lines {
+        if invocation.layout != Layout::Single {
             return Err(ApiError::BadRequest("JSON lines cannot be streamed".into()));
         }
         if invocation.documents != 1 {
@@ -155,63 +177,83 @@ impl Call<'_> {
         // What fails before the first token can still be told by the status code.
         let first = self.context.before(deadline, events.recv()).await?;
         let first = first.ok_or_else(|| self.abandoned())?;
-        if let Event::Failed(error) = first {
+        if let Event::Failed(error) | Event::DocumentFailed { error, .. } = first {
             return Err(error);
         }
-        Ok(stream::respond(first, events, accept, &self.context.settings.contract))
+        let (content_type, writer) = stream::of_invocation(accept);
+        Ok(stream::respond(first, events, content_type, writer))
     }
 
     async fn collect(
         &self,
         invocation: Invocation,
-        accept: Format,
+        accept: MediaType,
         charge: Charge,
     ) -> Result<Response, ApiError> {
-        let collected = if invocation.documents == 0 {
-            Collected { summaries: Vec::new(), waited: Duration::ZERO }
-        } else {
+        let documents = invocation.documents;
+        let mut collected =
+            Collected { summaries: (0..documents).map(|_| None).collect(), waited: Duration::ZERO };
+        if documents > 0 {
             let events = self.model.submit(Request {
                 jobs: invocation.jobs,
                 deadline: self.deadline,
                 stream: false,
                 charge,
             })?;
-            let gathered = self.gather(events, invocation.documents);
-            self.context.before(self.deadline, gathered).await??
-        };
+            let gathered = self.gather(events, &mut collected);
+            let gathered = self.context.before(self.deadline, gathered).await.flatten();
+            match gathered {
+                // What was finished in time is answered, and the rest is told.
+                Err(ApiError::Deadline(_)) if self.answers_errors() => {}
+                gathered => gathered?,
+            }
+        }
         let (context, received) = (self.context.clone(), self.received);
         let (inputs, layout) = (invocation.inputs, invocation.layout);
+        let late = ApiError::Deadline(self.context.settings.scheduling.deadline);
         // An answer is a few hundred bytes a document.
-        let bytes = invocation.documents.saturating_mul(256);
+        let bytes = documents.saturating_mul(256);
         let render = move |_: &Stop| {
-            let answers = answers(&inputs, layout, collected.summaries);
+            let answers = answers(inputs, layout, collected.summaries, &late)?;
             Ok(render(&context, &answers, accept, collected.waited, received))
         };
-        off_sockets::run(bytes, self.deadline, render).await
+        // Rendering takes a moment, and is all that is left where the deadline has passed.
+        let deadline = self.deadline.max(Instant::now() + LAST_MOMENT);
+        off_sockets::run(bytes, deadline, render).await
+    }
+
+    /// Whether a bad record is answered by its error.
+    fn answers_errors(&self) -> bool {
+        self.transform().is_some_and(|job| job.answers_errors)
     }
 
     /// Waits for all documents of a request.
     async fn gather(
         &self,
         mut events: UnboundedReceiver<Event>,
-        documents: usize,
-    ) -> Result<Collected, ApiError> {
-        let mut collected =
-            Collected { summaries: (0..documents).map(|_| None).collect(), waited: Duration::ZERO };
-        let mut missing = documents;
+        collected: &mut Collected,
+    ) -> Result<(), ApiError> {
+        let answers_errors = self.answers_errors();
+        let mut missing = collected.summaries.len();
         while missing > 0 {
             match events.recv().await {
                 Some(Event::Finished { document, summary, waited }) => {
-                    collected.summaries[document] = Some(*summary);
+                    collected.summaries[document] = Some(Ok(*summary));
                     collected.waited = waited.max(collected.waited);
                     missing -= 1;
                 }
+                Some(Event::DocumentFailed { document, error }) if answers_errors => {
+                    collected.summaries[document] = Some(Err(error));
+                    missing -= 1;
+                }
                 Some(Event::Token(_)) => {}
-                Some(Event::Failed(error)) => return Err(error),
+                Some(Event::Failed(error) | Event::DocumentFailed { error, .. }) => {
+                    return Err(error);
+                }
                 None => return Err(self.abandoned()),
             }
         }
-        Ok(collected)
+        Ok(())
     }
 
     /// Why a request can end without a word: its deadline passed while it waited, or no worker is
@@ -224,23 +266,52 @@ impl Call<'_> {
     }
 }
 
-/// The summaries by the inputs that they answer.
-fn answers(inputs: &[Inputs], layout: Layout, summaries: Vec<Option<Summary>>) -> Answers {
-    let mut summaries = summaries.into_iter().flatten();
-    let answers = inputs
-        .iter()
-        .map(|inputs| Answer {
-            summaries: summaries.by_ref().take(inputs.documents).collect(),
-            is_list: inputs.is_list,
-        })
-        .collect();
-    Answers { answers, layout }
+/// The summaries by the inputs that they answer; `late` stands for what is missing.
+///
+/// # Errors
+/// Where a text was longer than the model reads and must not be cut, outside a transform job.
+fn answers(
+    inputs: Vec<Inputs>,
+    layout: Layout,
+    summaries: Vec<Option<Result<Summary, ApiError>>>,
+    late: &ApiError,
+) -> Result<Answers, ApiError> {
+    let is_records = matches!(layout, Layout::Records { .. });
+    let mut summaries = summaries.into_iter().map(|one| one.unwrap_or_else(|| Err(late.clone())));
+    let answer = |inputs: Inputs| {
+        let all: Result<Vec<_>, _> = summaries.by_ref().take(inputs.documents).collect();
+        let all = match inputs.error {
+            Some(error) => Err(*error),
+            None => all.and_then(|all| uncut(all, &inputs)),
+        };
+        let summaries = if is_records { all } else { Ok(all?) };
+        Ok(Answer { summaries, is_list: inputs.is_list, shape: inputs.shape })
+    };
+    let answers = inputs.into_iter().map(answer).collect::<Result<Vec<_>, ApiError>>()?;
+    let failed = answers.iter().filter(|answer| answer.summaries.is_err()).count();
+    if failed > 0 {
+        tracing::warn!(failed, records = answers.len(), "records are answered by their errors");
+    }
+    Ok(Answers { answers, layout })
+}
+
+/// Refuses summaries of texts that were cut against the request's wish.
+fn uncut(summaries: Vec<Summary>, inputs: &Inputs) -> Result<Vec<Summary>, ApiError> {
+    match summaries.iter().position(|summary| inputs.shape.whole && summary.truncated) {
+        None => Ok(summaries),
+        Some(place) => Err(ApiError::BadRequest(format!(
+            "text {} is longer than the {} tokens that the model reads: shorten it, or leave \
+             `truncation` out",
+            place + 1,
+            summaries[place].input_tokens
+        ))),
+    }
 }
 
 fn render(
     context: &Context,
     answers: &Answers,
-    accept: Format,
+    accept: MediaType,
     waited: Duration,
     received: Instant,
 ) -> Response {
@@ -250,10 +321,10 @@ fn render(
             tracing::info!(summary = summary.text(), "summarized");
         }
     }
-    let body = answers.render(accept, &settings.contract);
+    let body = answers.render(accept.format, &settings.contract);
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accept.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accept.name));
     let truncated = answers.summaries().filter(|summary| summary.truncated).count();
     if truncated > 0 {
         headers.insert(TRUNCATED, truncated.into());

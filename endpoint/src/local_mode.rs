@@ -9,12 +9,13 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde_json::json;
 use tokio_stream::StreamExt;
 
 use crate::app::App;
+use crate::backend::TARGET_MODEL;
 use crate::error::ApiError;
 use crate::path_name::{EndpointName, MAX_ENDPOINT_NAME, Name, is_endpoint_name};
 
@@ -22,6 +23,13 @@ use crate::path_name::{EndpointName, MAX_ENDPOINT_NAME, Name, is_endpoint_name};
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The variant that answered.
 const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
+/// The only variant.
+const ALL_TRAFFIC: &str = "AllTraffic";
+/// The variant that shall answer.
+const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
+/// The inference component that shall answer.
+const INFERENCE_COMPONENT: HeaderName =
+    HeaderName::from_static("x-amzn-sagemaker-inference-component");
 /// The content type of the wrapped body.
 const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-content-type");
 /// The content type that the wrapped body shall have.
@@ -76,21 +84,46 @@ async fn answer(
     mut request: Request<Body>,
 ) -> Result<Response, Response> {
     let Some(Name(name)) = name.ok().filter(|Name(name)| is_endpoint_name(name)) else {
-        let message = format!(
+        return Err(validation_error(&format!(
             "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and \
              hyphens"
-        );
-        let body = json!({"Message": message});
-        return Err(error(StatusCode::BAD_REQUEST, "ValidationError", &body));
+        )));
     };
+    if let Err(message) = targets(app, request.headers()) {
+        return Err(validation_error(message));
+    }
     request.extensions_mut().insert(EndpointName(name));
     let result = app.backend.invoke(request).await;
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if response.status().is_success() {
-        response.headers_mut().insert(VARIANT, HeaderValue::from_static("AllTraffic"));
+        response.headers_mut().insert(VARIANT, HeaderValue::from_static(ALL_TRAFFIC));
         return Ok(response);
     }
-    Err(model_error(response).await)
+    match response.extensions().get() {
+        // AWS looks for the model before it asks the container.
+        Some(missing @ ApiError::NoSuchModel(_)) => Err(validation_error(&missing.to_string())),
+        _ => Err(model_error(response).await),
+    }
+}
+
+/// Whether what the headers name is there.
+fn targets(app: &App, headers: &HeaderMap) -> Result<(), &'static str> {
+    let is_other = |variant: &HeaderValue| variant != ALL_TRAFFIC;
+    if headers.get(TARGET_VARIANT).is_some_and(is_other) {
+        return Err("the endpoint has no such variant: there is AllTraffic alone");
+    }
+    if headers.contains_key(INFERENCE_COMPONENT) {
+        return Err("the endpoint has no inference components: leave the component's name out");
+    }
+    if headers.contains_key(TARGET_MODEL) && app.registry.is_none() {
+        return Err("the endpoint has one model: leave the target model out");
+    }
+    Ok(())
+}
+
+/// What AWS refuses by itself.
+fn validation_error(message: &str) -> Response {
+    error(StatusCode::BAD_REQUEST, "ValidationError", &json!({"Message": message}))
 }
 
 async fn model_error(response: Response) -> Response {

@@ -15,36 +15,54 @@ pub enum Format {
     Csv,
     /// `text/plain`
     Text,
+    /// `application/x-npy`: an array of NumPy.
+    Npy,
     /// `text/event-stream`: server-sent events, answers only.
     EventStream,
 }
 
+/// Media types; of those with the same format, the first is its usual name.
+const TYPES: [(&str, Format); 11] = [
+    ("application/json", Format::Json),
+    ("text/json", Format::Json),
+    ("application/jsonlines", Format::JsonLines),
+    ("application/jsonl", Format::JsonLines),
+    ("application/x-jsonlines", Format::JsonLines),
+    ("application/ndjson", Format::JsonLines),
+    ("application/x-ndjson", Format::JsonLines),
+    ("text/csv", Format::Csv),
+    ("text/plain", Format::Text),
+    ("application/x-npy", Format::Npy),
+    ("text/event-stream", Format::EventStream),
+];
+
 impl Format {
     /// The format that a media type without parameters names.
     pub fn of(media_type: &str) -> Option<Self> {
-        match media_type.trim().to_ascii_lowercase().as_str() {
-            "application/json" | "text/json" => Some(Self::Json),
-            "application/jsonlines"
-            | "application/jsonl"
-            | "application/x-jsonlines"
-            | "application/ndjson"
-            | "application/x-ndjson" => Some(Self::JsonLines),
-            "text/csv" | "application/csv" => Some(Self::Csv),
-            "text/plain" => Some(Self::Text),
-            "text/event-stream" => Some(Self::EventStream),
-            _ => None,
-        }
+        MediaType::of(media_type).map(|media_type| media_type.format)
     }
+}
 
-    /// The content type of an answer.
-    pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::JsonLines => "application/jsonlines",
-            Self::Csv => "text/csv; charset=utf-8",
-            Self::Text => "text/plain; charset=utf-8",
-            Self::EventStream => "text/event-stream",
-        }
+/// A format by one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MediaType {
+    pub(crate) format: Format,
+    /// The content type of an answer: clients compare it with what they accept.
+    pub(crate) name: &'static str,
+}
+
+impl MediaType {
+    /// The one that a media type without parameters names.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let is_it = |(known, _): &&(&str, Format)| known.eq_ignore_ascii_case(name.trim());
+        TYPES.iter().find(is_it).map(|&(name, format)| Self { format, name })
+    }
+}
+
+impl From<Format> for MediaType {
+    fn from(format: Format) -> Self {
+        let named = TYPES.iter().find(|(_, other)| *other == format);
+        Self { format, name: named.map_or("application/octet-stream", |(name, _)| *name) }
     }
 }
 
@@ -79,26 +97,26 @@ pub(crate) fn sent(headers: &HeaderMap) -> Result<Format, ApiError> {
 /// The format to answer in: of those that the client accepts, the one it likes best.
 ///
 /// `preferred` is what it gets where it takes anything.
-pub(crate) fn accepted(headers: &HeaderMap, preferred: Format) -> Result<Format, ApiError> {
+pub(crate) fn accepted(headers: &HeaderMap, preferred: Format) -> Result<MediaType, ApiError> {
     let values: Vec<_> = headers
         .get_all(ACCEPT)
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
     let all = values.join(",");
-    let mut best: Option<(f32, Format)> = None;
+    let mut best: Option<(f32, MediaType)> = None;
     let mut ranges = all.split(',').map(str::trim).filter(|range| !range.is_empty());
     for range in ranges.by_ref() {
         let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
         let quality = quality(parameters);
         let better = quality > 0.0 && best.is_none_or(|(other, _)| quality > other);
-        if let (true, Some(format)) = (better, in_range(media_type.trim(), preferred)) {
-            best = Some((quality, format));
+        if let (true, Some(media_type)) = (better, in_range(media_type.trim(), preferred)) {
+            best = Some((quality, media_type));
         }
     }
     match best {
-        Some((_, format)) => Ok(format),
-        None if all.trim().is_empty() => Ok(preferred),
+        Some((_, media_type)) => Ok(media_type),
+        None if all.trim().is_empty() => Ok(preferred.into()),
         None => Err(ApiError::NotAcceptable(all)),
     }
 }
@@ -111,17 +129,15 @@ fn quality(parameters: &str) -> f32 {
         .unwrap_or(1.0)
 }
 
-fn in_range(range: &str, preferred: Format) -> Option<Format> {
-    let fits = |format: Format| {
-        let major = format.content_type().split('/').next();
-        major == range.split('/').next()
-    };
+fn in_range(range: &str, preferred: Format) -> Option<MediaType> {
+    let preferred = MediaType::from(preferred);
+    let fits = || preferred.name.split('/').next() == range.split('/').next();
     match range {
         "*/*" | "*" => Some(preferred),
-        "application/*" | "text/*" if fits(preferred) => Some(preferred),
-        "application/*" => Some(Format::Json),
-        "text/*" => Some(Format::Text),
-        _ => Format::of(range),
+        "application/*" | "text/*" if fits() => Some(preferred),
+        "application/*" => Some(Format::Json.into()),
+        "text/*" => Some(Format::Text.into()),
+        _ => MediaType::of(range),
     }
 }
 
@@ -146,6 +162,7 @@ mod tests {
             ("application/jsonlines", Format::JsonLines),
             ("text/csv; header=present", Format::Csv),
             ("text/plain", Format::Text),
+            ("application/x-npy", Format::Npy),
             ("", Format::Json),
         ] {
             assert_eq!(sent(&headers(CONTENT_TYPE, value)).unwrap(), format, "{value}");
@@ -176,9 +193,24 @@ mod tests {
             ("application/json;q=0, */*;q=0.1", Format::Csv),
         ] {
             let found = accepted(&headers(ACCEPT, value), Format::Csv);
-            assert_eq!(found.unwrap(), format, "{value}");
+            assert_eq!(found.unwrap().format, format, "{value}");
         }
         let error = accepted(&headers(ACCEPT, "image/png"), Format::Json).unwrap_err();
         assert_eq!(error.status(), 406);
+    }
+
+    #[test]
+    fn an_answer_has_the_content_type_that_was_accepted() {
+        for (value, name) in [
+            ("", "text/csv"),
+            ("text/csv", "text/csv"),
+            ("Text/Plain; charset=utf-8", "text/plain"),
+            ("application/x-ndjson", "application/x-ndjson"),
+            ("application/x-npy", "application/x-npy"),
+            ("*/*;q=0.1, text/json", "text/json"),
+        ] {
+            let found = accepted(&headers(ACCEPT, value), Format::Csv);
+            assert_eq!(found.unwrap().name, name, "{value}");
+        }
     }
 }

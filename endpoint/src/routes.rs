@@ -27,6 +27,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/ping", get(ping))
         .route("/invocations", post(invocations))
+        // As the hub's clients ask the URL of an endpoint.
+        .route("/", post(invocations))
         .route("/execution-parameters", get(execution_parameters))
         .route("/endpoints/{name}/invocations", post(local_mode::invocations))
         .route(
@@ -80,10 +82,11 @@ async fn invocations(
 
 async fn execution_parameters(State(app): State<Arc<App>>) -> Json {
     let settings = &app.context.settings;
+    let transform = &settings.batch_transform;
     json_body(&json!({
-        "MaxConcurrentTransforms": settings.batch_transform.max_concurrent_transforms,
-        "BatchStrategy": settings.batch_transform.strategy,
-        "MaxPayloadInMB": (settings.contract.max_body >> 20).max(1),
+        "MaxConcurrentTransforms": transform.concurrent(),
+        "BatchStrategy": transform.strategy,
+        "MaxPayloadInMB": transform.max_payload,
     }))
 }
 

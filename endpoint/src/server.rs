@@ -144,8 +144,14 @@ fn app(
     let in_flight = settings.contract.in_flight.unwrap_or_else(|| {
         usize::try_from(memory::available() / IN_FLIGHT_SHARE).unwrap_or(usize::MAX)
     });
+    let max_body = settings.contract.max_body;
+    // A transform job sends no more at a time, and has nobody to try again.
+    let bodies = match settings.batch_transform.is_job {
+        true => settings.batch_transform.concurrent(),
+        false => 1,
+    };
     let context = Arc::new(Context {
-        in_flight: Budget::new(in_flight, settings.contract.max_body),
+        in_flight: Budget::new(in_flight, max_body.saturating_mul(bodies)),
         settings,
         metrics: Arc::new(Metrics::new()),
         shutdown,

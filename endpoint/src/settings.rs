@@ -103,6 +103,14 @@ impl Task {
             Self::TextGeneration => "generated_text",
         }
     }
+
+    /// The name of the field that holds token ids in place of text.
+    pub(crate) fn token_field(self) -> &'static str {
+        match self {
+            Self::Summarization => "summary_token_ids",
+            Self::TextGeneration => "generated_token_ids",
+        }
+    }
 }
 
 /// The shape of the answer to one text.
@@ -188,18 +196,48 @@ impl Default for SchedulingSettings {
     }
 }
 
-/// What `GET /execution-parameters` answers.
+/// How requests of a batch transform job are answered, and what `GET /execution-parameters` says.
 #[derive(Clone, Debug)]
 pub struct BatchTransformSettings {
-    /// Requests that a batch transform job should have under way at a time.
+    /// Whether the server works for such a job.
+    pub is_job: bool,
+    /// Requests that a job should have under way at a time.
     pub max_concurrent_transforms: usize,
-    /// `MULTI_RECORD` or `SINGLE_RECORD`.
+    /// Megabytes that a request should have: small ones are answered in time.
+    pub max_payload: usize,
+    /// `MULTI_RECORD` or `SINGLE_RECORD`; in SageMaker's local mode `MultiRecord` or
+    /// `SingleRecord`.
     pub strategy: String,
+    /// Whether a bad record is answered by its error, and not the whole request.
+    pub answers_errors: bool,
+}
+
+impl BatchTransformSettings {
+    /// Megabytes of all requests of a job together, as SageMaker limits them.
+    const MAX_TOGETHER: usize = 100;
+
+    /// Requests at a time, within what SageMaker allows.
+    pub(crate) fn concurrent(&self) -> usize {
+        let together = Self::MAX_TOGETHER / self.max_payload.max(1);
+        self.max_concurrent_transforms.min(together).max(1)
+    }
+
+    /// Whether a request holds many records.
+    pub(crate) fn is_multi_record(&self) -> bool {
+        let letters = self.strategy.chars().filter(char::is_ascii_alphabetic);
+        letters.collect::<String>().eq_ignore_ascii_case("multirecord")
+    }
 }
 
 impl Default for BatchTransformSettings {
     fn default() -> Self {
-        Self { max_concurrent_transforms: 4, strategy: "MULTI_RECORD".into() }
+        Self {
+            is_job: false,
+            max_concurrent_transforms: 2,
+            max_payload: 1,
+            strategy: "MULTI_RECORD".into(),
+            answers_errors: true,
+        }
     }
 }
 
@@ -208,4 +246,31 @@ impl Default for BatchTransformSettings {
 pub struct MultiModelSettings {
     /// Memory that the models may fill, in bytes; `None` goes by what the process may use.
     pub memory: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transform_job_holds_to_what_sagemaker_allows() {
+        for (max_payload, concurrent) in [(1, 8), (6, 8), (25, 4), (50, 2), (100, 1), (200, 1)] {
+            let settings = BatchTransformSettings {
+                max_concurrent_transforms: 8,
+                max_payload,
+                ..Default::default()
+            };
+            assert_eq!(settings.concurrent(), concurrent, "{max_payload} MB");
+        }
+        for (strategy, is_multi) in [
+            ("MULTI_RECORD", true),
+            ("MultiRecord", true),
+            ("SINGLE_RECORD", false),
+            ("SingleRecord", false),
+        ] {
+            let settings =
+                BatchTransformSettings { strategy: strategy.into(), ..Default::default() };
+            assert_eq!(settings.is_multi_record(), is_multi, "{strategy}");
+        }
+    }
 }

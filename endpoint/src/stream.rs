@@ -8,48 +8,69 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use epitome_runtime::Summary;
+use epitome_runtime::generation::StopReason;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::Stream;
 
 use crate::error::ApiError;
-use crate::media::Format;
+use crate::media::{Format, MediaType};
 use crate::scheduler::{Event, Token};
-use crate::settings::ContractSettings;
 
-/// An answer that grows as events come. Beam search reports no tokens: the finished summary comes at
-/// once.
+/// Writes what happens as pieces of an answer.
+pub(crate) trait Writer: Send {
+    /// A token came.
+    fn token(&mut self, token: Token) -> String;
+
+    /// The summary is finished. It ends the answer.
+    fn end(&mut self, summary: &Summary) -> String;
+
+    /// Something failed, which ends the answer.
+    ///
+    /// # Errors
+    /// Where the format has no place for an error: the connection breaks off, so that nobody takes
+    /// a part for the whole.
+    fn failure(&self, error: &ApiError) -> io::Result<String>;
+}
+
+/// An answer that grows as events come. Beam search reports no tokens before its end.
 pub(crate) fn respond(
     first: Event,
     events: UnboundedReceiver<Event>,
-    accept: Format,
-    settings: &ContractSettings,
+    content_type: &'static str,
+    writer: Box<dyn Writer>,
 ) -> Response {
-    // A stream has no closing bracket or header row: JSON becomes lines of it, and CSV text.
-    let format = match accept {
-        Format::Json => Format::JsonLines,
-        Format::Csv => Format::Text,
-        other => other,
-    };
-    let body = Body::from_stream(Pieces {
-        first: Some(first),
-        events,
-        encoder: Encoder { format, field: settings.task.field(), sent: String::new(), tokens: 0 },
-        ended: false,
-    });
-    let mut response = body.into_response();
+    let pieces = Pieces { first: Some(first), events, writer, ended: false };
+    let mut response = Body::from_stream(pieces).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
+}
+
+/// The content type of a streamed invocation, and what writes it.
+///
+/// A stream has no closing bracket or header row: JSON becomes lines of it, and CSV text.
+pub(crate) fn of_invocation(accept: MediaType) -> (&'static str, Box<dyn Writer>) {
+    let accept = match accept.format {
+        Format::Json | Format::Npy => Format::JsonLines.into(),
+        Format::Csv => Format::Text.into(),
+        _ => accept,
+    };
+    match accept.format {
+        Format::Text => (accept.name, Box::<Text>::default()),
+        format => {
+            (accept.name, Box::new(Tokens { format, sent: Sent::default(), held: None, count: 0 }))
+        }
+    }
 }
 
 /// The body. Dropping it, as happens when the client hangs up, cancels the request.
 struct Pieces {
     first: Option<Event>,
     events: UnboundedReceiver<Event>,
-    encoder: Encoder,
+    writer: Box<dyn Writer>,
     ended: bool,
 }
 
@@ -62,9 +83,17 @@ impl Stream for Pieces {
                 Some(event) => Some(event),
                 None => std::task::ready!(self.events.poll_recv(context)),
             };
-            let event = event.unwrap_or(Event::Failed(ApiError::WorkerFailed));
-            self.ended = !matches!(event, Event::Token(_));
-            let piece = self.encoder.encode(event)?;
+            let piece = match event.unwrap_or(Event::Failed(ApiError::WorkerFailed)) {
+                Event::Token(token) => self.writer.token(token),
+                Event::Finished { summary, .. } => {
+                    self.ended = true;
+                    self.writer.end(&summary)
+                }
+                Event::DocumentFailed { error, .. } | Event::Failed(error) => {
+                    self.ended = true;
+                    self.writer.failure(&error)?
+                }
+            };
             if !piece.is_empty() {
                 return Poll::Ready(Some(Ok(piece.into())));
             }
@@ -73,64 +102,64 @@ impl Stream for Pieces {
     }
 }
 
-/// Writes events in the format of the answer.
-struct Encoder {
-    format: Format,
-    field: &'static str,
-    /// The text that was sent.
-    sent: String,
-    tokens: usize,
+/// The text that was sent.
+#[derive(Default)]
+pub(crate) struct Sent(String);
+
+impl Sent {
+    pub(crate) fn push(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
+    /// What of the summary was held back: all of it where nothing was streamed.
+    pub(crate) fn rest<'a>(&self, summary: &'a Summary) -> &'a str {
+        summary.text().strip_prefix(self.0.as_str()).unwrap_or_default()
+    }
 }
 
-impl Encoder {
-    fn encode(&mut self, event: Event) -> io::Result<String> {
-        match event {
-            Event::Token(token) => Ok(self.token(&token)),
-            Event::Finished { summary, .. } => Ok(self.end(&summary)),
-            Event::Failed(error) => self.failure(&error),
-        }
+/// Plain text; its last line ends as the others.
+#[derive(Default)]
+struct Text(Sent);
+
+impl Writer for Text {
+    fn token(&mut self, token: Token) -> String {
+        self.0.push(&token.text);
+        token.text
     }
 
-    fn token(&mut self, token: &Token) -> String {
-        self.sent.push_str(&token.text);
-        self.tokens += 1;
-        if self.format == Format::Text {
-            return token.text.clone();
-        }
-        self.frame(&json!({
-            "index": self.tokens,
-            "token": {"id": token.id, "text": token.text},
-            self.field: Value::Null,
-        }))
+    fn end(&mut self, summary: &Summary) -> String {
+        format!("{}\n", self.0.rest(summary))
     }
 
-    fn end(&self, summary: &Summary) -> String {
-        if self.format == Format::Text {
-            // What was held back, or all of it where nothing was streamed.
-            let rest = summary.text().strip_prefix(self.sent.as_str());
-            return rest.unwrap_or_default().to_owned();
-        }
-        let generated = summary
-            .sequences
-            .first()
-            .map_or(0, |sequence| sequence.token_ids.len().saturating_sub(1));
-        let mut details = json!({"generated_tokens": generated, "truncated": summary.truncated});
-        // Only where the request says how to read long texts.
-        if let Some(read) = &summary.read {
-            details["read"] =
-                json!({"words": read.words, "words_read": read.words_read, "parts": read.parts});
-        }
-        self.frame(&json!({self.field: summary.text(), "details": details}))
-    }
-
-    /// Text has no place for an error: the connection breaks off, so that nobody takes a part for the
-    /// whole.
     fn failure(&self, error: &ApiError) -> io::Result<String> {
-        match self.format {
-            Format::Text => Err(io::Error::other(error.to_string())),
-            Format::EventStream => Ok(format!("event: error\ndata: {}\n\n", error.body())),
-            _ => Ok(format!("{}\n", error.body())),
-        }
+        Err(io::Error::other(error.to_string()))
+    }
+}
+
+/// An event, or a line of JSON, for each token, as Hugging Face's text-generation-inference writes
+/// them.
+struct Tokens {
+    format: Format,
+    sent: Sent,
+    /// The newest token: the last one comes with the summary.
+    held: Option<Token>,
+    /// Events that were written.
+    count: usize,
+}
+
+impl Tokens {
+    fn event(&mut self, token: &Token, generated_text: Value, details: Value) -> String {
+        self.count += 1;
+        // Scores of single tokens are not computed while a search runs.
+        let token = json!({
+            "id": token.id, "text": token.text, "logprob": null, "special": token.special,
+        });
+        self.frame(&json!({
+            "index": self.count,
+            "token": token,
+            "generated_text": generated_text,
+            "details": details,
+        }))
     }
 
     fn frame(&self, value: &Value) -> String {
@@ -141,35 +170,128 @@ impl Encoder {
     }
 }
 
+impl Writer for Tokens {
+    fn token(&mut self, token: Token) -> String {
+        self.sent.push(&token.text);
+        match self.held.replace(token) {
+            Some(before) => self.event(&before, Value::Null, Value::Null),
+            None => String::new(),
+        }
+    }
+
+    fn end(&mut self, summary: &Summary) -> String {
+        let ids = summary.sequences.first().map_or(&[][..], |sequence| &sequence.token_ids);
+        let mut last = self.held.take().unwrap_or_else(|| Token {
+            id: ids.last().copied().unwrap_or_default(),
+            text: String::new(),
+            special: true,
+        });
+        last.text.push_str(self.sent.rest(summary));
+        let finish_reason = match summary.stopped {
+            StopReason::Finished if last.special => "eos_token",
+            StopReason::Finished => "stop_sequence",
+            _ => "length",
+        };
+        let mut details = json!({
+            "finish_reason": finish_reason,
+            "generated_tokens": ids.len().saturating_sub(1),
+            "input_length": summary.input_tokens,
+            "seed": null,
+            "truncated": summary.truncated,
+        });
+        // Only where the request says how to read long texts.
+        if let Some(read) = &summary.read {
+            details["read"] =
+                json!({"words": read.words, "words_read": read.words_read, "parts": read.parts});
+        }
+        self.event(&last, summary.text().into(), details)
+    }
+
+    fn failure(&self, error: &ApiError) -> io::Result<String> {
+        Ok(self.frame(&error.body()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use epitome_runtime::Sequence;
+
     use super::*;
 
-    fn encoder(format: Format) -> Encoder {
-        Encoder { format, field: "generated_text", sent: String::new(), tokens: 0 }
+    fn token(id: u32, text: &str) -> Token {
+        Token { id, text: text.into(), special: id == 1 }
     }
 
-    fn token(id: u32, text: &str) -> Event {
-        let text = text.into();
-        Event::Token(Token { id, text })
+    fn summary(text: &str, token_ids: &[u32], stopped: StopReason) -> Summary {
+        let sequence = Sequence {
+            text: text.into(),
+            token_ids: token_ids.into(),
+            score: None,
+            token_scores: None,
+        };
+        Summary {
+            sequences: vec![sequence],
+            input_tokens: 3,
+            truncated: false,
+            steps: 2,
+            stopped,
+            timing: Default::default(),
+            read: None,
+        }
+    }
+
+    fn read(event: &str) -> Value {
+        let data = event.strip_prefix("data: ").and_then(|event| event.strip_suffix("\n\n"));
+        serde_json::from_str(data.unwrap_or_else(|| panic!("{event:?}"))).unwrap()
     }
 
     #[test]
-    fn tokens_become_events() {
-        let mut encoder = encoder(Format::EventStream);
-        let piece = encoder.encode(token(7, "a")).unwrap();
+    fn every_event_has_a_token_and_the_last_one_the_summary() {
+        let (content_type, mut writer) = of_invocation(Format::EventStream.into());
+        assert_eq!(content_type, "text/event-stream");
+        assert_eq!(writer.token(token(7, "a")), "");
+        let first = read(&writer.token(token(8, " b")));
+        let empty = json!({"id": 7, "text": "a", "logprob": null, "special": false});
         assert_eq!(
-            piece,
-            "data: {\"index\":1,\"token\":{\"id\":7,\"text\":\"a\"},\"generated_text\":null}\n\n"
+            first,
+            json!({"index": 1, "token": empty, "generated_text": null, "details": null})
         );
-        let error = encoder.encode(Event::Failed(ApiError::WorkerFailed)).unwrap();
-        assert!(error.starts_with("event: error\ndata: {\"code\":500"), "{error}");
+        let second = read(&writer.token(token(1, "")));
+        assert_eq!(second["token"]["text"], " b");
+        let last = read(&writer.end(&summary("a b.", &[0, 7, 8, 1], StopReason::Finished)));
+        assert_eq!((&last["index"], &last["token"]["id"]), (&json!(3), &json!(1)));
+        assert_eq!(last["token"]["text"], ".", "what was held back");
+        assert_eq!(last["generated_text"], "a b.");
+        assert_eq!(last["details"]["finish_reason"], "eos_token");
+        assert_eq!(last["details"]["generated_tokens"], 3);
     }
 
     #[test]
-    fn text_that_fails_breaks_off() {
-        let mut encoder = encoder(Format::Text);
-        assert_eq!(encoder.encode(token(7, "a b")).unwrap(), "a b");
-        assert!(encoder.encode(Event::Failed(ApiError::WorkerFailed)).is_err());
+    fn the_last_event_of_a_cut_or_unreported_summary() {
+        let (_, mut writer) = of_invocation(Format::EventStream.into());
+        writer.token(token(7, "a"));
+        let last = read(&writer.end(&summary("a", &[0, 7], StopReason::MaxLength)));
+        assert_eq!((&last["index"], &last["token"]["text"]), (&json!(1), &json!("a")));
+        assert_eq!(last["details"]["finish_reason"], "length");
+        let (_, mut writer) = of_invocation(Format::EventStream.into());
+        let only = read(&writer.end(&summary("a b", &[0, 7, 1], StopReason::Finished)));
+        assert_eq!(only["token"]["text"], "a b");
+    }
+
+    #[test]
+    fn errors_have_the_fields_of_tgi() {
+        let (_, writer) = of_invocation(Format::EventStream.into());
+        let error = read(&writer.failure(&ApiError::WorkerFailed).unwrap());
+        assert_eq!((&error["error_type"], &error["code"]), (&json!("generation"), &json!(500)));
+        assert_eq!(error["error"], error["message"]);
+    }
+
+    #[test]
+    fn text_ends_with_a_line_or_breaks_off() {
+        let (content_type, mut writer) = of_invocation(Format::Csv.into());
+        assert_eq!(content_type, "text/plain");
+        assert_eq!(writer.token(token(7, "a b")), "a b");
+        assert!(writer.failure(&ApiError::WorkerFailed).is_err());
+        assert_eq!(writer.end(&summary("a b c", &[0, 7, 8], StopReason::Finished)), " c\n");
     }
 }

@@ -143,13 +143,18 @@ fn stream(
 ) -> Result<()> {
     let start = Instant::now();
     let mut printed = Ok(());
+    let mut is_line = false;
     invoker.stream(document.text.text(), parameters, &mut |piece| {
+        is_line = piece.last().map_or(is_line, |last| *last == b'\n');
         if printed.is_ok() {
             printed = out.write_all(piece).and_then(|()| out.flush());
         }
     })?;
     printed?;
-    writeln!(out)?;
+    // Not every container ends its last line.
+    if !is_line {
+        writeln!(out)?;
+    }
     timing(document, start.elapsed());
     Ok(())
 }

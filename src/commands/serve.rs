@@ -108,9 +108,9 @@ struct ContractFlags {
         default_value = "*/*"
     )]
     default_accept: String,
-    /// Largest body of a request; 0 stands for the limit of a real-time endpoint
-    #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB", default_value_t = 25)]
-    max_payload: usize,
+    /// Largest body of a request; without it 25, and 100 in a batch transform job
+    #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB")]
+    max_payload: Option<usize>,
     /// Memory that all requests may take together; without it, room for a few of the largest
     #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
     max_in_flight: Option<usize>,
@@ -146,7 +146,8 @@ struct SchedulingFlags {
         long,
         value_name = "N",
         env = "EPITOME_QUEUE_ROWS",
-        default_value_t = SchedulingSettings::default().queue_rows
+        default_value_t = SchedulingSettings::default().queue_rows,
+        default_value_if("batch_transform", "true", "4194304")
     )]
     queue_rows: NonZeroUsize,
     /// Most rows (documents times beams) that are decoded together
@@ -198,6 +199,10 @@ struct SageMakerFlags {
         default_value = "MULTI_RECORD"
     )]
     batch_strategy: String,
+    /// Whether a bad record of a batch transform job is answered by a line with its error, or fails
+    /// its request, and with it the job
+    #[arg(long, value_name = "WHAT", env = "EPITOME_BATCH_ERRORS", default_value = "answer")]
+    batch_errors: BatchErrors,
     /// Serve many models, loaded and unloaded through /models
     #[arg(long, env = "SAGEMAKER_MULTI_MODEL", value_parser = BoolishValueParser::new())]
     multi_model: bool,
@@ -240,6 +245,15 @@ enum Answer {
     List,
     /// As the tutorial's inference script
     Object,
+}
+
+/// What becomes of a bad record.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BatchErrors {
+    /// It is answered by its error
+    Answer,
+    /// Its request fails
+    Fail,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -307,7 +321,7 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             },
             ..ServerSettings::default()
         },
-        contract: contract(&arguments.contract)?,
+        contract: contract(&arguments.contract, sagemaker.batch_transform)?,
         scheduling: SchedulingSettings {
             workers: scheduling.workers,
             threads: scheduling.threads,
@@ -319,6 +333,13 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             stream_deadline: deadline("stream-deadline", scheduling.stream_deadline)?,
         },
         batch_transform: BatchTransformSettings {
+            is_job: sagemaker.batch_transform,
+            answers_errors: matches!(sagemaker.batch_errors, BatchErrors::Answer),
+            max_payload: match arguments.contract.max_payload {
+                // SageMaker says 0 where a job sets no limit.
+                None | Some(0) => BatchTransformSettings::default().max_payload,
+                Some(megabytes) => megabytes,
+            },
             max_concurrent_transforms: match sagemaker.max_concurrent_transforms {
                 // SageMaker says 0 where it lets the container decide.
                 0 => BatchTransformSettings::default().max_concurrent_transforms,
@@ -378,14 +399,14 @@ fn access(flags: &AccessFlags) -> Result<AccessSettings> {
     })
 }
 
-fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
+fn contract(flags: &ContractFlags, is_transform_job: bool) -> Result<ContractSettings> {
     let default_accept = match flags.default_accept.as_str() {
         "*/*" => None,
         name => match Format::of(name) {
             None | Some(Format::EventStream) => {
                 bail!(Usage(format!(
                     "--default-accept is '{name}', but answers are application/json, \
-                     application/jsonlines, text/csv or text/plain"
+                     application/jsonlines, text/csv, text/plain or application/x-npy"
                 )))
             }
             format => format,
@@ -400,9 +421,9 @@ fn contract(flags: &ContractFlags) -> Result<ContractSettings> {
         },
         default_accept,
         max_body: match flags.max_payload {
-            // SageMaker says 0 where batch transform sets no limit.
-            0 => ContractSettings::default().max_body,
-            count => megabytes(count),
+            None | Some(0) if is_transform_job => megabytes(100),
+            None | Some(0) => ContractSettings::default().max_body,
+            Some(count) => megabytes(count),
         },
         in_flight: flags.max_in_flight.map(megabytes),
     })

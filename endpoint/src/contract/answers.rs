@@ -1,11 +1,14 @@
 //! Bodies of answers.
 
+use epitome_runtime::generation::StopReason;
 use epitome_runtime::{Sequence, Summary};
 use serde_json::{Value, json};
 
-use super::invocation::Layout;
+use super::invocation::{Layout, Shape};
+use super::npy;
+use crate::error::ApiError;
 use crate::media::Format;
-use crate::settings::{AnswerShape, ContractSettings};
+use crate::settings::{AnswerShape, ContractSettings, Task};
 
 /// The finished summaries of a request.
 pub(crate) struct Answers {
@@ -17,20 +20,28 @@ pub(crate) struct Answers {
 
 /// The summaries of one `inputs`.
 pub(crate) struct Answer {
-    /// One for each text.
-    pub(crate) summaries: Vec<Summary>,
+    /// One for each text, or why there is none.
+    pub(crate) summaries: Result<Vec<Summary>, ApiError>,
     /// Whether the texts came as a list.
     pub(crate) is_list: bool,
+    /// What it looks like.
+    pub(crate) shape: Shape,
 }
 
 impl Answers {
     /// The body in this format.
-    pub(crate) fn render(&self, format: Format, settings: &ContractSettings) -> String {
+    pub(crate) fn render(&self, format: Format, settings: &ContractSettings) -> Vec<u8> {
+        let is_records = matches!(self.layout, Layout::Records { .. });
         match format {
-            Format::Json | Format::EventStream => self.json(settings).to_string(),
-            Format::JsonLines => self.json_lines(settings),
+            Format::Npy => npy::write(&self.json(settings)),
+            Format::Json | Format::EventStream if !is_records => {
+                self.json(settings).to_string().into()
+            }
+            Format::Json | Format::JsonLines | Format::EventStream => {
+                self.json_lines(settings).into()
+            }
             Format::Csv => self.csv(settings.task.field()),
-            Format::Text => self.text(),
+            Format::Text => self.text().into(),
         }
     }
 
@@ -52,44 +63,64 @@ impl Answers {
         }
     }
 
-    fn csv(&self, field: &str) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let texts = self.sequences().map(|sequence| sequence.text.as_str());
-        for text in std::iter::once(field).chain(texts) {
-            writer.write_record([text]).expect("memory takes every record");
+    /// A row for each text; for each record of a transform job one, with a field for each summary.
+    fn csv(&self, field: &str) -> Vec<u8> {
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        let (header, rows) = match self.layout {
+            Layout::Records { header } => (header, self.records()),
+            _ => (true, self.texts().map(|text| vec![text]).collect()),
+        };
+        let header = header.then(|| vec![field.to_owned()]);
+        for row in header.into_iter().chain(rows) {
+            writer.write_record(&row).expect("memory takes every record");
         }
-        let bytes = writer.into_inner().expect("memory can be flushed");
-        String::from_utf8(bytes).expect("CSV of texts is text")
+        writer.into_inner().expect("memory can be flushed")
     }
 
-    /// A single summary as it is; several a line each, their own line breaks made blanks.
+    /// A single text as it is; several a line each, their own line breaks made blanks. For each
+    /// record of a transform job a line, with tabs between its summaries.
     fn text(&self) -> String {
-        let texts: Vec<&str> = self.sequences().map(|sequence| sequence.text.as_str()).collect();
-        match texts.as_slice() {
-            [only] => (*only).to_owned(),
-            texts => {
-                texts.iter().map(|text| text.lines().collect::<Vec<_>>().join(" ") + "\n").collect()
-            }
+        let lines: Vec<String> = match self.layout {
+            Layout::Records { .. } => self.records().iter().map(|texts| texts.join("\t")).collect(),
+            _ => self.texts().collect(),
+        };
+        match lines.as_slice() {
+            [only] if self.layout == Layout::Single => format!("{only}\n"),
+            lines => lines.iter().map(|line| in_one_line(line) + "\n").collect(),
         }
     }
 
-    fn sequences(&self) -> impl Iterator<Item = &Sequence> {
-        self.summaries().flat_map(|summary| &summary.sequences)
+    /// The texts of all answers.
+    fn texts(&self) -> impl Iterator<Item = String> {
+        self.answers.iter().flat_map(Answer::texts)
+    }
+
+    /// The texts of each answer, none of them with a line break; a blank where there is none.
+    fn records(&self) -> Vec<Vec<String>> {
+        let record = |answer: &Answer| {
+            let texts: Vec<_> = answer.texts().iter().map(|text| in_one_line(text)).collect();
+            if texts.is_empty() { vec![String::new()] } else { texts }
+        };
+        self.answers.iter().map(record).collect()
     }
 
     /// All summaries.
     pub(crate) fn summaries(&self) -> impl Iterator<Item = &Summary> {
-        self.answers.iter().flat_map(|answer| &answer.summaries)
+        self.answers.iter().flat_map(|answer| &answer.summaries).flatten()
     }
 }
 
 impl Answer {
     fn json(&self, settings: &ContractSettings) -> Value {
+        let summaries = match &self.summaries {
+            Ok(summaries) => summaries,
+            Err(error) => return error.body(),
+        };
         let one = |summary: &Summary| -> Vec<Value> {
-            let object = |sequence| object(settings.task.field(), sequence);
+            let object = |sequence| self.shape.object(settings.task, summary, sequence);
             summary.sequences.iter().map(object).collect()
         };
-        let mut all: Vec<Vec<Value>> = self.summaries.iter().map(one).collect();
+        let mut all: Vec<Vec<Value>> = summaries.iter().map(one).collect();
         if !self.is_list {
             let mut own = all.pop().unwrap_or_default();
             return match (settings.shape, own.len()) {
@@ -103,26 +134,81 @@ impl Answer {
             all.into_iter().map(Value::Array).collect()
         }
     }
-}
 
-fn object(field: &str, sequence: &Sequence) -> Value {
-    let mut object = json!({field: sequence.text});
-    // Only where they were asked for with `output_scores`.
-    if let Some(scores) = &sequence.token_scores {
-        object["token_scores"] = json!(scores);
-        if let Some(score) = sequence.score {
-            object["score"] = json!(score);
+    /// The texts of its sequences, or what is wrong.
+    fn texts(&self) -> Vec<String> {
+        match &self.summaries {
+            Err(error) => vec![format!("error: {error}")],
+            Ok(summaries) => {
+                let sequences = summaries.iter().flat_map(|summary| &summary.sequences);
+                sequences.map(|sequence| self.shape.text(sequence)).collect()
+            }
         }
     }
-    object
+}
+
+impl Shape {
+    fn object(self, task: Task, summary: &Summary, sequence: &Sequence) -> Value {
+        let mut object = match self.token_ids {
+            true => json!({task.token_field(): sequence.token_ids}),
+            false => json!({task.field(): self.text(sequence)}),
+        };
+        // Only where they were asked for with `output_scores`.
+        if let Some(scores) = &sequence.token_scores {
+            object["token_scores"] = json!(scores);
+            if let Some(score) = sequence.score {
+                object["score"] = json!(score);
+            }
+        }
+        if self.details {
+            let finish_reason = match summary.stopped {
+                StopReason::Finished => "eos_token",
+                _ => "length",
+            };
+            object["details"] = json!({
+                "finish_reason": finish_reason,
+                "generated_tokens": sequence.token_ids.len().saturating_sub(1),
+                "input_length": summary.input_tokens,
+                "seed": null,
+                "prefill": [],
+                "tokens": [],
+            });
+        }
+        object
+    }
+
+    fn text(self, sequence: &Sequence) -> String {
+        match self.clean_up {
+            true => cleaned_up(&sequence.text),
+            false => sequence.text.clone(),
+        }
+    }
+}
+
+fn in_one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ")
+}
+
+/// As `clean_up_tokenization` of transformers' tokenizers.
+fn cleaned_up(text: &str) -> String {
+    const CLEANED: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    CLEANED.iter().fold(text.to_owned(), |text, (found, clean)| text.replace(found, clean))
 }
 
 #[cfg(test)]
 mod tests {
-    use epitome_runtime::generation::StopReason;
-
     use super::*;
-    use crate::settings::Task;
 
     fn summary(texts: &[&str]) -> Summary {
         let sequence = |text: &&str| Sequence {
@@ -144,13 +230,18 @@ mod tests {
 
     fn answers(texts: &[&[&str]], is_list: bool) -> Answers {
         let summaries = texts.iter().map(|texts| summary(texts)).collect();
-        Answers { answers: vec![Answer { summaries, is_list }], layout: Layout::Single }
+        let answer = Answer { summaries: Ok(summaries), is_list, shape: Shape::default() };
+        Answers { answers: vec![answer], layout: Layout::Single }
+    }
+
+    fn render(answers: &Answers, format: Format, settings: &ContractSettings) -> String {
+        String::from_utf8(answers.render(format, settings)).unwrap()
     }
 
     #[test]
     fn the_stock_containers_shapes() {
         let settings = ContractSettings::default();
-        let json = |texts, is_list| answers(texts, is_list).render(Format::Json, &settings);
+        let json = |texts, is_list| render(&answers(texts, is_list), Format::Json, &settings);
         assert_eq!(json(&[&["a"]], false), r#"[{"generated_text":"a"}]"#);
         assert_eq!(json(&[&["a"]], true), r#"[{"generated_text":"a"}]"#);
         assert_eq!(
@@ -176,24 +267,65 @@ mod tests {
             ..Default::default()
         };
         let one = answers(&[&["a\nb"]], false);
-        assert_eq!(one.render(Format::Json, &settings), r#"{"summary_text":"a\nb"}"#);
-        assert_eq!(one.render(Format::Text, &settings), "a\nb");
-        assert_eq!(one.render(Format::Csv, &settings), "summary_text\n\"a\nb\"\n");
+        assert_eq!(render(&one, Format::Json, &settings), r#"{"summary_text":"a\nb"}"#);
+        assert_eq!(render(&one, Format::Text, &settings), "a\nb\n");
+        assert_eq!(render(&one, Format::Csv, &settings), "summary_text\n\"a\nb\"\n");
         let two = answers(&[&["a\nb"], &["c"]], true);
-        assert_eq!(two.render(Format::Text, &settings), "a b\nc\n");
+        assert_eq!(render(&two, Format::Text, &settings), "a b\nc\n");
         assert_eq!(
-            two.render(Format::JsonLines, &settings),
+            render(&two, Format::JsonLines, &settings),
             "{\"summary_text\":\"a\\nb\"}\n{\"summary_text\":\"c\"}\n"
         );
     }
 
     #[test]
     fn every_line_is_answered_by_a_line() {
-        let answer = |text| Answer { summaries: vec![summary(&[text])], is_list: false };
+        let answer = |text| answers(&[&[text]], false).answers.remove(0);
         let lines = Answers { answers: vec![answer("a"), answer("b")], layout: Layout::Lines };
         assert_eq!(
-            lines.render(Format::JsonLines, &ContractSettings::default()),
+            render(&lines, Format::JsonLines, &ContractSettings::default()),
             "[{\"generated_text\":\"a\"}]\n[{\"generated_text\":\"b\"}]\n"
         );
+    }
+
+    #[test]
+    fn every_record_of_a_transform_job_is_answered_by_one_line() {
+        let bad = || Err(ApiError::BadRequest("not JSON".into()));
+        let all = |header| {
+            let mut all = answers(&[&["a\nb"]], false).answers;
+            all.extend(answers(&[&["c"], &["d"]], true).answers);
+            all.extend(answers(&[], true).answers);
+            all.push(Answer { summaries: bad(), is_list: false, shape: Shape::default() });
+            Answers { answers: all, layout: Layout::Records { header } }
+        };
+        let settings = ContractSettings::default();
+        for format in [Format::Json, Format::JsonLines, Format::Csv, Format::Text] {
+            let body = render(&all(false), format, &settings);
+            assert_eq!((body.lines().count(), body.ends_with('\n')), (4, true), "{body}");
+        }
+        let text = render(&all(false), Format::Text, &settings);
+        assert_eq!(text, "a b\nc\td\n\nerror: not JSON\n");
+        let json = render(&all(false), Format::Json, &settings);
+        let lines: Vec<Value> =
+            json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[2], json!([]));
+        assert_eq!((&lines[3]["code"], &lines[3]["error"]), (&json!(400), &json!("not JSON")));
+        let csv = render(&all(true), Format::Csv, &settings);
+        assert_eq!(csv, "generated_text\na b\nc,d\n\"\"\nerror: not JSON\n");
+    }
+
+    #[test]
+    fn the_shapes_of_pipelines() {
+        let with = |shape| {
+            let mut answers = answers(&[&["It 's a town , is n't it ?"]], false);
+            answers.answers[0].shape = shape;
+            answers.json(&ContractSettings::default())
+        };
+        let clean_up = Shape { clean_up: true, ..Shape::default() };
+        assert_eq!(with(clean_up), json!([{"generated_text": "It's a town, isn't it?"}]));
+        let token_ids = Shape { token_ids: true, ..Shape::default() };
+        assert_eq!(with(token_ids), json!([{"generated_token_ids": [0, 1]}]));
+        let details = Shape { details: true, ..Shape::default() };
+        assert_eq!(with(details)[0]["details"]["generated_tokens"], 1);
     }
 }

@@ -1,10 +1,11 @@
 //! CSV bodies: a header row with the column `inputs`, a text a row.
 //!
-//! Read field by field, so that a body of commas takes no memory.
+//! Read field by field, so that a body of commas takes no memory. In a transform job only the first
+//! request of a file has its header row.
 
 use csv_core::{ReadFieldResult, Reader};
 
-use super::invocation::{INPUTS, Reading, bad};
+use super::invocation::{INPUTS, Layout, Reading, Shape, bad};
 use crate::error::ApiError;
 use crate::scheduler::JobParameters;
 
@@ -13,7 +14,7 @@ const PIECE: usize = 16 << 10;
 
 /// Reads the texts.
 pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
-    let mut fields = Fields { reader: Reader::new(), rest: text.as_bytes(), piece: vec![0; PIECE] };
+    let mut fields = Fields::of(text);
     let (mut columns, mut column) = (0, None);
     loop {
         let mut name = Vec::new();
@@ -26,11 +27,27 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
             break;
         }
     }
-    let column = column.ok_or_else(|| {
-        bad(format!("the CSV body needs a header row with the column `{INPUTS}`"))
-    })?;
-    rows(&mut fields, columns, column, reading)?;
-    reading.inputs(JobParameters::default(), true)
+    let records = reading.rules.transform.is_some();
+    if records {
+        reading.invocation.layout = Layout::Records { header: column.is_some() };
+    }
+    match column {
+        Some(column) => rows(&mut fields, columns, column, reading)?,
+        None if records && columns == 1 => rows(&mut Fields::of(text), 1, 0, reading)?,
+        None if records => {
+            return Err(bad(format!(
+                "the CSV records have {columns} columns and no header row with the column \
+                 `{INPUTS}`: choose the column of the texts with the job's InputFilter"
+            )));
+        }
+        None => {
+            return Err(bad(format!("the CSV body needs a header row with the column `{INPUTS}`")));
+        }
+    }
+    match records {
+        true => Ok(()),
+        false => reading.inputs(JobParameters::default(), Shape::default(), true),
+    }
 }
 
 fn rows(
@@ -57,18 +74,30 @@ fn rows(
                 break;
             }
         }
-        if found != columns {
-            return Err(bad(format!(
+        let text = if found == columns {
+            String::from_utf8(text).map_err(|_| bad("the body is not CSV: a field is not UTF-8"))
+        } else {
+            Err(bad(format!(
                 "the body is not CSV: line {} has {found} field{}, and the header has {columns}",
                 row + 2,
                 if found == 1 { "" } else { "s" }
-            )));
+            )))
+        };
+        if reading.rules.transform.is_some() {
+            reading.record(row + 1, |reading| record(text?, reading))?;
+        } else {
+            reading.document(text?.into(), Some(row))?;
         }
-        let text = String::from_utf8(text)
-            .map_err(|_| bad("the body is not CSV: a field is not UTF-8"))?;
-        reading.document(text.into(), Some(row))?;
     }
     Ok(())
+}
+
+fn record(text: String, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return reading.nothing();
+    }
+    reading.document(text.into(), None)?;
+    reading.inputs(JobParameters::default(), Shape::default(), false)
 }
 
 /// Enough of a name to tell it from all others.
@@ -84,7 +113,11 @@ struct Fields<'a> {
     piece: Vec<u8>,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { reader: Reader::new(), rest: text.as_bytes(), piece: vec![0; PIECE] }
+    }
+
     /// Reads a field in pieces: whether it ends its record, or `None` at the end of the text.
     fn next(&mut self, mut take: impl FnMut(&[u8])) -> Option<bool> {
         loop {

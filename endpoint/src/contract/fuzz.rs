@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::content_encoding::Coding;
-use super::invocation::Rules;
+use super::invocation::{Rules, TransformJob};
 use super::request::parse;
 use crate::error::ApiError;
 use crate::in_flight::Budget;
@@ -22,6 +22,10 @@ const SEEDS: &[&[u8]] = &[
     br#"{"inputs":"a","parameters":{"bad_words_ids":[[1],[2,3]],"stop_strings":["a","b"]}}"#,
     b"{\"inputs\":\"a\"}\n\n\"b\"\r\n{\"inputs\":[\"c\"],\"parameters\":{\"seed\":1}}\n",
     b"id,inputs,other\n1,\"a, \"\"b\"\"\",x\n2,c\r\n3,\"d\ne\",y\n",
+    b"\x93NUMPY\x01\x00\x3c\x00{'descr': '<U2', 'fortran_order': False, 'shape': (2,), }  \n\
+      a\0\0\0b\0\0\0\xe9\0\0\0\0\0\0\0",
+    br#"{"inputs":"a","parameters":{"generate_parameters":{"num_beams":2},"truncation":false,
+        "stop_sequence":"x","return_tensors":true,"stop":["."],"return_type":0}}"#,
     b"\xef\xbb\xbfplain text \xf0\x9f\x98\x80",
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00\xc1\xa4",
     b"\x78\x9c\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00",
@@ -55,7 +59,14 @@ const TOKENS: &[&[u8]] = &[
     b"[[[[[[[[[[[[[[[[",
     b"   ",
 ];
-const FORMATS: [Format; 4] = [Format::Json, Format::JsonLines, Format::Csv, Format::Text];
+const FORMATS: [Format; 5] =
+    [Format::Json, Format::JsonLines, Format::Csv, Format::Text, Format::Npy];
+/// Bodies of requests, and of those of transform jobs.
+const JOBS: [Option<TransformJob>; 3] = [
+    None,
+    Some(TransformJob { many_records: true, answers_errors: true }),
+    Some(TransformJob { many_records: false, answers_errors: true }),
+];
 const MAX_BODY: usize = 1 << 16;
 
 #[test]
@@ -68,7 +79,9 @@ fn bodies() {
     while Instant::now() < end {
         let body = change(&mut random);
         for format in FORMATS {
-            taken += u64::from(read(format, &body).is_ok());
+            for job in JOBS {
+                taken += u64::from(read(format, job, &body).is_ok());
+            }
         }
         for coding in [Coding::Gzip, Coding::Deflate] {
             let mut charge = Budget::new(0, MAX_BODY).open();
@@ -81,8 +94,14 @@ fn bodies() {
     assert!(taken > 0, "the fuzzer makes nothing but garbage");
 }
 
-fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
-    let rules = Rules { stop: &Stop::never(), max_documents: 64, rows_per_document: &|_| Ok(1) };
+fn read(format: Format, transform: Option<TransformJob>, body: &[u8]) -> Result<(), ApiError> {
+    let rules = Rules {
+        stop: &Stop::never(),
+        max_documents: 64,
+        rows_per_document: &|_| Ok(1),
+        first_token: &|text| Ok(text.chars().next().map(u32::from)),
+        transform,
+    };
     let read = parse(format, &Bytes::copy_from_slice(body), &rules);
     match &read {
         Ok(invocation) => {
@@ -93,6 +112,7 @@ fn read(format: Format, body: &[u8]) -> Result<(), ApiError> {
             assert!(invocation.documents <= 64);
             let of_inputs: usize = invocation.inputs.iter().map(|inputs| inputs.documents).sum();
             assert_eq!(of_inputs, invocation.documents);
+            assert!(invocation.inputs.len() <= 64);
         }
         Err(error) => {
             assert!(error.status().is_client_error(), "{error}");

@@ -42,15 +42,35 @@ pub(crate) enum Layout {
     Single,
     /// JSON lines: each is answered by a line.
     Lines,
+    /// Records of a transform job: each is answered by a line, in every format. CSV has a header
+    /// row where the records had one.
+    Records { header: bool },
 }
 
 /// One `inputs`: a text or a list of texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Inputs {
     /// How many documents they are, numbered after those of the inputs before.
     pub(crate) documents: usize,
     /// Whether they came as a list: a list of one is answered as a list.
     pub(crate) is_list: bool,
+    /// What the answer looks like.
+    pub(crate) shape: Shape,
+    /// Why there are none, where the record was bad.
+    pub(crate) error: Option<Box<ApiError>>,
+}
+
+/// What the answer to one `inputs` looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Token ids in place of texts.
+    pub(crate) token_ids: bool,
+    /// Texts without the blanks before punctuation.
+    pub(crate) clean_up: bool,
+    /// No answer where a text was longer than the model reads.
+    pub(crate) whole: bool,
+    /// TGI's details with each text.
+    pub(crate) details: bool,
 }
 
 /// What requests are held to.
@@ -61,6 +81,19 @@ pub(crate) struct Rules<'a> {
     pub(crate) max_documents: usize,
     /// Decoder rows of a document; refuses parameters that the model cannot follow.
     pub(crate) rows_per_document: &'a dyn Fn(&GenerationParameters) -> Result<usize, ApiError>,
+    /// The first token of a text by itself.
+    pub(crate) first_token: &'a dyn Fn(&str) -> Result<Option<u32>, ApiError>,
+    /// Set in a transform job.
+    pub(crate) transform: Option<TransformJob>,
+}
+
+/// How a transform job's requests are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransformJob {
+    /// Whether a request holds many records, one a line.
+    pub(crate) many_records: bool,
+    /// Whether a bad record is answered by its error, and not the whole request.
+    pub(crate) answers_errors: bool,
 }
 
 pub(super) fn bad(message: impl Into<String>) -> ApiError {
@@ -70,7 +103,7 @@ pub(super) fn bad(message: impl Into<String>) -> ApiError {
 /// A request that is being read.
 pub(super) struct Reading<'a> {
     body: &'a Bytes,
-    rules: &'a Rules<'a>,
+    pub(super) rules: &'a Rules<'a>,
     pub(super) invocation: Invocation,
     /// Documents of the inputs that are being read.
     pending: Vec<Document>,
@@ -121,21 +154,81 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Reads a record of many. One that is bad fails the request, or is answered by its error.
+    pub(super) fn record(
+        &mut self,
+        number: usize,
+        read: impl FnOnce(&mut Self) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let (inputs, documents) = (self.invocation.inputs.len(), self.invocation.documents);
+        let Err(error) = read(self) else {
+            return Ok(());
+        };
+        let is_the_records = |error: &ApiError| {
+            matches!(error, ApiError::BadRequest(_) | ApiError::BadParameter { .. })
+        };
+        let answers = self.rules.transform.is_some_and(|job| job.answers_errors);
+        if answers && is_the_records(&error) {
+            self.take_back(inputs, documents);
+            return self.answered(Inputs {
+                documents: 0,
+                is_list: false,
+                shape: Shape::default(),
+                error: Some(Box::new(error)),
+            });
+        }
+        Err(match error {
+            ApiError::BadRequest(message) => bad(format!("line {number}: {message}")),
+            ApiError::BadParameter { error, .. } => {
+                ApiError::BadParameter { line: Some(number), error }
+            }
+            other => other,
+        })
+    }
+
+    /// Forgets what came after so many inputs and documents.
+    fn take_back(&mut self, inputs: usize, documents: usize) {
+        self.pending.clear();
+        self.invocation.documents = documents;
+        if self.invocation.inputs.len() > inputs {
+            self.invocation.inputs.truncate(inputs);
+            for job in &mut self.invocation.jobs {
+                while job.documents.last().is_some_and(|last| last.number >= documents) {
+                    job.documents.pop();
+                }
+            }
+        }
+    }
+
+    /// Takes a blank record: its answer keeps its place.
+    pub(super) fn nothing(&mut self) -> Result<(), ApiError> {
+        self.inputs(JobParameters::default(), Shape::default(), true)
+    }
+
+    fn answered(&mut self, inputs: Inputs) -> Result<(), ApiError> {
+        let count = self.invocation.inputs.len();
+        if count == self.rules.max_documents {
+            return Err(ApiError::TooManyRows { rows: count + 1, max: count });
+        }
+        self.invocation.inputs.push(inputs);
+        Ok(())
+    }
+
     /// Ends the inputs whose documents were taken.
     pub(super) fn inputs(
         &mut self,
         parameters: JobParameters,
+        shape: Shape,
         is_list: bool,
     ) -> Result<(), ApiError> {
         self.rules.stop.check()?;
-        let mut documents = std::mem::take(&mut self.pending);
-        self.invocation.inputs.push(Inputs { documents: documents.len(), is_list });
         // An empty list is answered without a job.
-        if documents.is_empty() {
-            return Ok(());
+        let job = if self.pending.is_empty() { None } else { Some(self.job(parameters)?) };
+        let documents = self.pending.len();
+        self.answered(Inputs { documents, is_list, shape, error: None })?;
+        if let Some(job) = job {
+            self.invocation.jobs[job].documents.append(&mut self.pending);
         }
-        let job = self.job(parameters)?;
-        self.invocation.jobs[job].documents.append(&mut documents);
         Ok(())
     }
 

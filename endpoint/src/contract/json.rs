@@ -7,12 +7,13 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use epitome_runtime::{GenerationParameters, LongOptions};
+use epitome_runtime::GenerationParameters;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::bounded_value::BoundedValue;
-use super::invocation::{INPUTS, Layout, Reading, bad};
+use super::invocation::{INPUTS, Layout, Reading, Shape, bad};
+use super::parameters;
 use crate::error::ApiError;
 use crate::scheduler::JobParameters;
 use crate::text::Text;
@@ -30,36 +31,37 @@ pub(super) fn value(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiErro
     Err(bad("the body goes on after its JSON value: send JSON lines as application/jsonlines"))
 }
 
-/// Reads one JSON value from each line.
+/// Reads one JSON value from each line. A blank line holds no texts.
 pub(super) fn lines(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     reading.invocation.layout = Layout::Lines;
     for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let number = index + 1;
-        let (rest, stream) = object(line, reading).map_err(|error| in_line(number, error))?;
-        if !line[rest..].trim_start().is_empty() {
-            return Err(bad(format!("line {number} goes on after its JSON value")));
-        }
-        if stream {
-            return Err(bad(format!("line {number}: JSON lines cannot be streamed")));
-        }
+        reading.record(index + 1, |reading| self::line(line, reading))?;
     }
-    if reading.invocation.inputs.is_empty() {
+    if reading.invocation.documents == 0 && text.trim().is_empty() {
         return Err(bad("the body holds no line"));
     }
     Ok(())
 }
 
-fn in_line(number: usize, error: ApiError) -> ApiError {
-    match error {
-        ApiError::BadRequest(message) => bad(format!("line {number}: {message}")),
-        ApiError::BadParameter { error, .. } => {
-            ApiError::BadParameter { line: Some(number), error }
-        }
-        other => other,
+fn line(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    if line.trim().is_empty() {
+        return reading.nothing();
     }
+    let (rest, stream) = object(line, reading)?;
+    if !line[rest..].trim_start().is_empty() {
+        return Err(bad("the line goes on after its JSON value"));
+    }
+    if stream {
+        return Err(bad("JSON lines cannot be streamed"));
+    }
+    Ok(())
+}
+
+/// Whether the first of several lines is a JSON value by itself.
+pub(super) fn are_lines(text: &str) -> bool {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    lines.any(|line| !line.trim().is_empty()) && serde_json::from_str::<IgnoredAny>(first).is_ok()
 }
 
 /// Reads the JSON value that the text begins with: where it ends, and whether to stream.
@@ -183,12 +185,16 @@ impl Request<'_, '_, '_> {
 
     fn text<E: serde::de::Error>(&self, text: Text) -> Result<bool, E> {
         self.0.document(text, None)?;
-        self.end(JobParameters::default(), false)?;
+        self.end(Default::default(), false)?;
         Ok(false)
     }
 
-    fn end<E: serde::de::Error>(&self, parameters: JobParameters, is_list: bool) -> Result<(), E> {
-        let taken = self.0.reading.borrow_mut().inputs(parameters, is_list);
+    fn end<E: serde::de::Error>(
+        &self,
+        (parameters, shape): (JobParameters, Shape),
+        is_list: bool,
+    ) -> Result<(), E> {
+        let taken = self.0.reading.borrow_mut().inputs(parameters, shape, is_list);
         taken.map_err(|error| self.0.refuse(error))
     }
 }
@@ -377,7 +383,7 @@ impl<'de> Visitor<'de> for Stream<'_, '_, '_> {
 /// The generation parameters, and how to read a long text.
 struct Parameters<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
-seed!(Parameters, JobParameters);
+seed!(Parameters, (JobParameters, Shape));
 
 impl Parameters<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
@@ -387,14 +393,14 @@ impl Parameters<'_, '_, '_> {
 }
 
 impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
-    type Value = JobParameters;
+    type Value = (JobParameters, Shape);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Ok(JobParameters::default())
+        Ok(Default::default())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
@@ -412,34 +418,9 @@ impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
             ))));
         }
         read?;
-        let long = long(&mut parameters).map_err(|error| self.0.refuse(error))?;
-        let generation = GenerationParameters::from_json(&parameters)
-            .map_err(|error| self.0.refuse(ApiError::BadParameter { line: None, error }))?;
-        Ok(JobParameters { generation, long })
+        let read = parameters::read(parameters, self.0.reading.borrow().rules);
+        read.map_err(|error| self.0.refuse(error))
     }
 
     refuse!(boolean, number, text, list);
-}
-
-/// Takes `long` and `length` out of the parameters.
-fn long(parameters: &mut Map<String, Value>) -> Result<Option<LongOptions>, ApiError> {
-    /// The value of a name, which must be a text that can be read.
-    fn take<T: std::str::FromStr>(
-        parameters: &mut Map<String, Value>,
-        name: &str,
-        right: &str,
-    ) -> Result<Option<T>, ApiError> {
-        let value = parameters.shift_remove(name).filter(|value| !value.is_null());
-        let read = |value: Value| value.as_str().and_then(|text| text.parse().ok());
-        let wrong = || bad(format!("`{name}` must be {right}"));
-        value.map(|value| read(value).ok_or_else(wrong)).transpose()
-    }
-    let reading = take(parameters, "long", "\"parts\", \"first\" or \"lexrank\"")?;
-    let right = "\"short\", \"medium\", \"long\", or as \"120 words\" or \"10%\"";
-    let length = take(parameters, "length", right)?;
-    match (reading, length) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(bad("`length` goes with `long`: give \"long\": \"parts\" too")),
-        (Some(reading), length) => Ok(Some(LongOptions { reading, length })),
-    }
 }

@@ -2,8 +2,9 @@
 //!
 //! * `request`: reads a body in its format.
 //! * `invocation`: what a body asks for, collected while it is read.
-//! * `json`, `csv`: the formats of bodies; read in one pass, keeping nothing but texts and
+//! * `json`, `csv`, `npy`: the formats of bodies; read in one pass, keeping nothing but texts and
 //!   parameters.
+//! * `parameters`: those of `generate`, and what clients send beside them.
 //! * `bounded_value`: JSON values of parameters, bounded in number.
 //! * `content_encoding`: bodies that came compressed.
 //! * `answers`: bodies of answers.
@@ -16,9 +17,11 @@ mod csv;
 mod fuzz;
 mod invocation;
 mod json;
+mod npy;
+mod parameters;
 mod request;
 
 pub(crate) use answers::{Answer, Answers};
 pub(crate) use content_encoding::Coding;
-pub(crate) use invocation::{Inputs, Invocation, Layout, Rules};
+pub(crate) use invocation::{Inputs, Invocation, Layout, Rules, TransformJob};
 pub(crate) use request::parse;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::invocation::{Invocation, Reading, Rules, bad};
-use super::{csv, json};
+use super::invocation::{Invocation, Layout, Reading, Rules, Shape, bad};
+use super::{csv, json, npy};
 use crate::error::ApiError;
 use crate::media::Format;
 use crate::scheduler::JobParameters;
@@ -14,23 +14,52 @@ pub(crate) fn parse(
     body: &Bytes,
     rules: &Rules<'_>,
 ) -> Result<Invocation, ApiError> {
+    let mut reading = Reading::new(body, rules);
+    let many_records = rules.transform.is_some_and(|job| job.many_records);
+    match format {
+        Format::Json if many_records && json::are_lines(utf8(body)?) => {
+            json::lines(utf8(body)?, &mut reading)?;
+        }
+        Format::Json if rules.transform.is_some() => {
+            reading.record(1, |reading| json::value(utf8(body)?, reading))?;
+        }
+        Format::Json => json::value(utf8(body)?, &mut reading)?,
+        Format::JsonLines => json::lines(utf8(body)?, &mut reading)?,
+        Format::Csv => csv::read(utf8(body)?, &mut reading)?,
+        Format::Npy => npy::read(body, &mut reading)?,
+        Format::Text | Format::EventStream if many_records => {
+            for (index, line) in utf8(body)?.lines().enumerate() {
+                reading.record(index + 1, |reading| match line.trim().is_empty() {
+                    true => reading.nothing(),
+                    false => text(line, reading),
+                })?;
+            }
+        }
+        Format::Text | Format::EventStream if rules.transform.is_some() => {
+            reading.record(1, |reading| text(utf8(body)?, reading))?;
+        }
+        Format::Text | Format::EventStream => text(utf8(body)?, &mut reading)?,
+    }
+    let mut invocation = reading.invocation;
+    if rules.transform.is_some() && !matches!(invocation.layout, Layout::Records { .. }) {
+        invocation.layout = Layout::Records { header: false };
+    }
+    Ok(invocation)
+}
+
+/// A body as text. A byte order mark is no part of it.
+fn utf8(body: &[u8]) -> Result<&str, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
         bad(format!("the body is not UTF-8: byte {at} starts no character"))
     })?;
-    // A byte order mark is no part of the text.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reading = Reading::new(body, rules);
-    match format {
-        Format::Json => json::value(text, &mut reading)?,
-        Format::JsonLines => json::lines(text, &mut reading)?,
-        Format::Csv => csv::read(text, &mut reading)?,
-        Format::Text | Format::EventStream => {
-            reading.document(reading.part(text), None)?;
-            reading.inputs(JobParameters::default(), false)?;
-        }
-    }
-    Ok(reading.invocation)
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// One text as it is.
+fn text(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    reading.document(reading.part(text), None)?;
+    reading.inputs(JobParameters::default(), Shape::default(), false)
 }
 
 #[cfg(test)]
@@ -39,10 +68,14 @@ mod tests {
 
     use super::*;
     use crate::contract::Layout;
-    use crate::contract::invocation::MAX_JOBS;
+    use crate::contract::invocation::{MAX_JOBS, TransformJob};
     use crate::off_sockets::Stop;
 
-    fn read(format: Format, body: &[u8]) -> Result<Invocation, ApiError> {
+    fn read_in(
+        transform: Option<TransformJob>,
+        format: Format,
+        body: &[u8],
+    ) -> Result<Invocation, ApiError> {
         let rules = Rules {
             stop: &Stop::never(),
             max_documents: 5000,
@@ -50,8 +83,14 @@ mod tests {
                 Some(7) => Err(bad("not seven")),
                 beams => Ok(beams.unwrap_or(1)),
             },
+            first_token: &|text| Ok(text.chars().next().map(u32::from)),
+            transform,
         };
         parse(format, &Bytes::copy_from_slice(body), &rules)
+    }
+
+    fn read(format: Format, body: &[u8]) -> Result<Invocation, ApiError> {
+        read_in(None, format, body)
     }
 
     fn message(format: Format, body: &[u8]) -> String {
@@ -86,7 +125,9 @@ mod tests {
              {\"parameters\":{\"num_beams\":2},\"inputs\":[\"c\"]}\n",
         );
         assert_eq!(lines.layout, Layout::Lines);
-        assert_eq!((lines.inputs.len(), lines.jobs.len()), (3, 2));
+        // A blank line keeps its place.
+        let documents: Vec<usize> = lines.inputs.iter().map(|inputs| inputs.documents).collect();
+        assert_eq!((documents.as_slice(), lines.jobs.len()), (&[1, 0, 1, 1][..], 2));
         assert_eq!(texts(&lines), ["a", "b", "c"]);
         let csv = read(Format::Csv, "id,inputs\n1,\"a, \"\"b\"\"\"\n2,c\n");
         assert_eq!(texts(&csv), ["a, \"b\"", "c"]);
@@ -181,10 +222,98 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_of_pipelines_and_of_tgi_send_is_taken() {
+        let with = |parameters: &str| {
+            let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
+            read(Format::Json, body.as_bytes()).unwrap()
+        };
+        let hub = with(
+            r#"{"clean_up_tokenization_spaces":true,"truncation":"longest_first",
+                "generate_parameters":{"num_beams":2,"length_penalty":0.6}}"#,
+        );
+        assert_eq!(hub.jobs[0].parameters.generation.num_beams, Some(2));
+        assert_eq!(hub.inputs[0].shape, Shape { clean_up: true, ..Shape::default() });
+        let pipeline = with(
+            r#"{"truncation":false,"return_tensors":true,"return_text":false,"batch_size":8,
+                "num_workers":2,"stop_sequence":"b."}"#,
+        );
+        let shape = Shape { token_ids: true, whole: true, ..Shape::default() };
+        assert_eq!(pipeline.inputs[0].shape, shape);
+        assert_eq!(pipeline.jobs[0].parameters.generation.eos_token_id, Some(vec![98]));
+        assert!(!with(r#"{"return_tensors":true,"return_type":"text"}"#).inputs[0].shape.token_ids);
+        let tgi = with(
+            r#"{"details":true,"stop":["."],"return_full_text":false,"watermark":false,
+                "best_of":1,"decoder_input_details":false,"top_n_tokens":null,"truncate":null}"#,
+        );
+        let stops = &tgi.jobs[0].parameters.generation.stop_strings;
+        assert_eq!(stops.as_deref(), Some(&[".".to_owned()][..]));
+        assert!(tgi.inputs[0].shape.details);
+        with(r#"{"stop":[],"generate_parameters":null}"#);
+        for (parameters, part) in [
+            (r#"{"num_beams":2,"generate_parameters":{"num_beams":2}}"#, "both in and beside"),
+            (r#"{"generate_parameters":[]}"#, "must be an object"),
+            (r#"{"generate_parameters":{"num_beam":2}}"#, "`num_beams`"),
+            (r#"{"truncation":"secret"}"#, "`truncation` must be"),
+            (r#"{"return_type":"secret"}"#, "`return_type` must be"),
+            (r#"{"return_text":false}"#, "\"return_tensors\""),
+            (r#"{"clean_up_tokenization_spaces":1}"#, "true or false"),
+            (r#"{"stop":["a"],"stop_strings":["b"]}"#, "stands for `stop_strings`"),
+            (r#"{"stop_sequence":""}"#, "no token"),
+            (r#"{"stop_sequence":5}"#, "must be a text"),
+            (r#"{"grammar":{"type":"secret"}}"#, "`grammar` is not supported"),
+            (r#"{"best_of":2}"#, "`best_of` is not supported"),
+        ] {
+            let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
+            let said = message(Format::Json, body.as_bytes());
+            assert!(said.contains(part) && !said.contains("secret"), "{said}");
+        }
+    }
+
+    /// Documents of each record, and whether it was bad.
+    fn records(job: TransformJob, format: Format, body: &str) -> Vec<(usize, bool)> {
+        let read = read_in(Some(job), format, body.as_bytes()).unwrap();
+        assert!(matches!(read.layout, Layout::Records { .. }));
+        assert_eq!(texts(&read).len(), read.documents);
+        read.inputs.iter().map(|inputs| (inputs.documents, inputs.error.is_some())).collect()
+    }
+
+    #[test]
+    fn a_transform_job_loses_no_record() {
+        let many = TransformJob { many_records: true, answers_errors: true };
+        let one = TransformJob { many_records: false, ..many };
+        let (good, bad, blank) = ((1, false), (0, true), (0, false));
+        assert_eq!(records(many, Format::Text, "a b\n\nc\r\n"), [good, blank, good]);
+        assert_eq!(records(one, Format::Text, "a b\nc\n"), [good]);
+        assert_eq!(records(one, Format::Text, " "), [bad]);
+        let lines = "{\"inputs\":\"a\"}\n\n{\"inputs\":[\"b\",\"\"]}\n{\n\"c\"\n\
+                     {\"inputs\":\"d\",\"parameters\":{\"num_beams\":7}}\n";
+        assert_eq!(records(many, Format::JsonLines, lines), [good, blank, bad, bad, good, bad]);
+        // Whoever says JSON and splits by lines sends lines.
+        assert_eq!(records(many, Format::Json, "{\"inputs\":\"a\"}\n\"b\"\n"), [good, good]);
+        assert_eq!(records(many, Format::Json, "{\n\"inputs\":\n\"a\"\n}\n"), [good]);
+        assert_eq!(records(one, Format::Json, "{"), [bad]);
+        // Only the first request of a file has its header row.
+        assert_eq!(records(many, Format::Csv, "id,inputs\n1,a\n2\n3,\n"), [good, bad, blank]);
+        assert_eq!(records(many, Format::Csv, "a\n\"b, c\"\n"), [good, good]);
+        let header = |body: &[u8]| read_in(Some(many), Format::Csv, body).unwrap().layout;
+        assert_eq!(header(b"inputs\na\n"), Layout::Records { header: true });
+        assert_eq!(header(b"a\nb\n"), Layout::Records { header: false });
+        let columns = read_in(Some(many), Format::Csv, b"1,a\n").unwrap_err().to_string();
+        assert!(columns.contains("InputFilter"), "{columns}");
+        // Unless one bad record shall fail the request.
+        let strict = TransformJob { answers_errors: false, ..many };
+        let error = read_in(Some(strict), Format::JsonLines, lines.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("line 3: "), "{error}");
+    }
+
+    #[test]
     fn documents_and_parameters_of_a_request_are_bounded() {
         let list = |count| format!("{{\"inputs\":{:?}}}", vec!["a"; count]);
         assert!(read(Format::Json, list(5000).as_bytes()).is_ok());
         let error = read(Format::Json, list(5001).as_bytes()).unwrap_err();
+        assert_eq!(error.status(), 413, "{error}");
+        let blank = format!("\"a\"{}", "\n".repeat(6000));
+        let error = read(Format::JsonLines, blank.as_bytes()).unwrap_err();
         assert_eq!(error.status(), 413, "{error}");
         let line = |seed| format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n");
         let lines = |count| (0..count).map(line).collect::<String>();
@@ -213,8 +342,13 @@ mod tests {
 
     #[test]
     fn reading_ends_where_nobody_waits() {
-        let rules =
-            Rules { stop: &Stop::stopped(), max_documents: 10, rows_per_document: &|_| Ok(1) };
+        let rules = Rules {
+            stop: &Stop::stopped(),
+            max_documents: 10,
+            rows_per_document: &|_| Ok(1),
+            first_token: &|_| Ok(None),
+            transform: None,
+        };
         let body = Bytes::from_static(br#"{"inputs":"a"}"#);
         let read = parse(Format::Json, &body, &rules);
         assert!(matches!(read, Err(ApiError::Deadline(_))));

@@ -265,6 +265,14 @@ impl Loaded {
         self.tokenizer.get()
     }
 
+    /// The first token of a text by itself.
+    pub(crate) fn first_token(&self, text: &str) -> Result<Option<u32>, ApiError> {
+        let Some(tokenizer) = self.tokenizer() else {
+            return Err(being_loaded());
+        };
+        Ok(tokenizer.first_tokens(text, 1)?.first().copied())
+    }
+
     /// Decoder rows of a document with these parameters.
     ///
     /// # Errors

@@ -128,6 +128,13 @@ pub(crate) enum Event {
         /// How long it waited for a worker.
         waited: Duration,
     },
+    /// A document cannot be summarized; others may be.
+    DocumentFailed {
+        /// Its number in the request.
+        document: usize,
+        /// What is wrong with it.
+        error: ApiError,
+    },
     /// The request failed; nothing more comes.
     Failed(ApiError),
 }
@@ -139,6 +146,8 @@ pub(crate) struct Token {
     pub(crate) id: u32,
     /// The text that became certain with it, often none.
     pub(crate) text: String,
+    /// Whether it stands for no text.
+    pub(crate) special: bool,
 }
 
 /// Where the documents of a request are reported, shared by all of them.

@@ -137,7 +137,7 @@ fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError
             Event::Finished { document, summary, .. } => {
                 found.push((document, summary.text().to_owned()));
             }
-            Event::Failed(error) => return Err(error),
+            Event::DocumentFailed { error, .. } | Event::Failed(error) => return Err(error),
             Event::Token(_) => {}
         }
     }

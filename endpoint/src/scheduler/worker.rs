@@ -81,6 +81,8 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 struct Running<'a> {
     state: &'a State,
     documents: &'a [TakenDocument],
+    tokenizer: Option<Tokenizer>,
+    /// Those of streams that have begun.
     detokenizers: Vec<Option<Detokenizer>>,
     done: Vec<bool>,
     started: Instant,
@@ -97,14 +99,12 @@ impl<'a> Running<'a> {
         engine: &dyn Engine,
         started: Instant,
     ) -> Self {
-        let tokenizer = engine.tokenizer();
-        let detokenizer = |taken: &TakenDocument| {
-            tokenizer.filter(|_| taken.reply.stream).map(Tokenizer::detokenizer)
-        };
+        let streams = documents.iter().any(|taken| taken.reply.stream);
         Self {
             state,
             documents,
-            detokenizers: documents.iter().map(detokenizer).collect(),
+            tokenizer: engine.tokenizer().filter(|_| streams).cloned(),
+            detokenizers: documents.iter().map(|_| None).collect(),
             done: vec![false; documents.len()],
             started,
             call: Vec::new(),
@@ -133,6 +133,35 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Reports a token of a streamed document.
+    fn stream(&mut self, place: usize, id: u32) {
+        let (text, special) = match &self.tokenizer {
+            Some(tokenizer) => {
+                let detokenizer =
+                    self.detokenizers[place].get_or_insert_with(|| tokenizer.detokenizer());
+                // Text that is not certain yet comes with the finished summary.
+                let text = detokenizer.push(id).ok().flatten();
+                (text.unwrap_or_default(), tokenizer.is_special(id))
+            }
+            None => (String::new(), false),
+        };
+        self.documents[place].reply.report(Event::Token(Token { id, text, special }));
+    }
+
+    /// Reports the tokens of a summary that was decided at its end, where they make its text.
+    fn stream_all(&mut self, place: usize, summary: &Summary) {
+        let (Some(tokenizer), Some(best)) = (&self.tokenizer, summary.sequences.first()) else {
+            return;
+        };
+        let generated = best.token_ids.get(1..).unwrap_or_default();
+        // A long document's parts were decoded one by one.
+        if tokenizer.decode(generated).is_ok_and(|text| text == best.text) {
+            for id in generated {
+                self.stream(place, *id);
+            }
+        }
+    }
+
     fn attempt(
         &mut self,
         engine: &mut dyn Engine,
@@ -152,7 +181,12 @@ impl<'a> Running<'a> {
 
     fn fail(&mut self, place: usize, error: ApiError) {
         if !std::mem::replace(&mut self.done[place], true) {
-            self.documents[place].reply.report(Event::Failed(error));
+            let TakenDocument { document, reply } = &self.documents[place];
+            reply.report(match error {
+                // Those are the request's.
+                ApiError::Deadline(_) | ApiError::WorkerFailed => Event::Failed(error),
+                error => Event::DocumentFailed { document: document.number, error },
+            });
         }
     }
 
@@ -170,18 +204,13 @@ impl Progress for Running<'_> {
         if sequence != 0 || !self.documents[place].reply.stream {
             return;
         }
-        let text = match &mut self.detokenizers[place] {
-            // Text that is not certain yet comes with the finished summary.
-            Some(detokenizer) => detokenizer.push(token).ok().flatten().unwrap_or_default(),
-            None => String::new(),
-        };
-        let token = Token { id: token, text };
-        self.documents[place].reply.report(Event::Token(token));
+        self.stream(place, token);
     }
 
     fn summarized(&mut self, document: usize, summary: Summary) {
         let place = self.call[document];
-        let TakenDocument { document, reply } = &self.documents[place];
+        let documents = self.documents;
+        let TakenDocument { document, reply } = &documents[place];
         // A long document takes the time of many, and one that was cancelled early none.
         if summary.read.is_none() && summary.steps > 0 {
             self.samples.push(Sample::from(&summary));
@@ -192,6 +221,9 @@ impl Progress for Running<'_> {
         }
         self.state.metrics.summarized(&summary);
         self.done[place] = true;
+        if reply.stream && self.detokenizers[place].is_none() {
+            self.stream_all(place, &summary);
+        }
         reply.report(Event::Finished {
             document: document.number,
             summary: Box::new(summary),

@@ -139,10 +139,21 @@ impl Tokenizer {
         Ok((tokens.len() + self.before.len() + self.after.len(), more))
     }
 
+    /// The first tokens, up to `limit`, of a text by itself: without prefix and special tokens.
+    pub fn first_tokens(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let first = || pieces::first(&self.pipeline, ["", text], limit, &mut || false);
+        Ok(self.guarded(first)?.0)
+    }
+
     /// Tokens of a text by itself, up to `limit`.
     pub(crate) fn count(&self, text: &str, limit: usize) -> Result<usize> {
-        let count = || pieces::first(&self.pipeline, ["", text], limit, &mut || false);
-        Ok(self.guarded(count)?.0.len())
+        Ok(self.first_tokens(text, limit)?.len())
+    }
+
+    /// Whether a token is a special one, which [`decode`](Self::decode) leaves out.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.pipeline.id_to_token(id);
+        token.is_some_and(|token| self.pipeline.get_added_vocabulary().is_special_token(&token))
     }
 
     /// Tokens of a document that a source has room for, beside the source prefix.
