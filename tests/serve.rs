@@ -274,6 +274,54 @@ fn settings_of_the_tutorial_and_of_sagemaker() {
     assert!(body["summary_text"].is_string(), "{body}");
 }
 
+#[test]
+fn openais_clients_are_answered() {
+    let server = Server::tiny(&[]);
+    let json_type = [("Content-Type", "application/json")];
+    let ask = |more: Value| {
+        let mut body = json!({"model": "any", "messages": [{"role": "user", "content": TEXT}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post("/v1/chat/completions", &json_type, body.to_string().as_bytes())
+    };
+    let greedy = json!({"num_beams": 1, "max_new_tokens": 12});
+    let whole = server.invoke(&json!({"inputs": TEXT, "parameters": greedy})).json();
+    let answer = ask(json!({"num_beams": 1, "max_tokens": 12})).json();
+    assert_eq!(answer["choices"][0]["message"]["content"], summary_of(&whole));
+    let name = server.get("/v1/models").json()["data"][0]["id"].clone();
+    assert_eq!(answer["model"], name);
+    let model = server.get(&format!("/v1/models/{}", name.as_str().unwrap()));
+    assert_eq!(model.json()["object"], "model");
+    assert_eq!(server.get("/v1/models/other").json()["error"]["type"], "not_found_error");
+
+    let stream = ask(json!({"num_beams": 1, "max_tokens": 12, "stream": true}));
+    assert_eq!(stream.header("content-type"), Some("text/event-stream"));
+    let text = stream.text();
+    let events = text.strip_suffix("data: [DONE]\n\n").expect("it is done");
+    let content = |event: &str| {
+        let chunk: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
+        chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+    };
+    let joined: String = events.split_terminator("\n\n").map(content).collect();
+    assert_eq!(joined, summary_of(&whole));
+
+    let refused = ask(json!({"tools": [{"type": "function"}]}));
+    let error = refused.json();
+    assert_eq!((refused.status, &error["error"]["type"]), (400, &json!("invalid_request_error")));
+    assert!(error["error"]["message"].as_str().unwrap().contains("`tools`"), "{error}");
+}
+
+#[test]
+fn probes_need_no_key() {
+    let server = Server::tiny(&[("EPITOME_API_KEY", "secret")]);
+    for path in ["/ping", "/health/live", "/health/ready"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    let body = json!({"inputs": TEXT}).to_string();
+    for path in ["/", "/invocations", "/v1/chat/completions"] {
+        assert_eq!(server.post(path, &[], body.as_bytes()).status, 401, "{path}");
+    }
+}
+
 /// Reads events as clients of TGI do, and counts them: each has a token, and the last one the
 /// summary too.
 fn check_events(text: &str, whole: &str) -> usize {

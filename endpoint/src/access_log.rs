@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::ApiError;
+use crate::path_name::PROBES;
 
 /// Identifies a request; taken from the client where it gives one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -68,7 +69,8 @@ impl Record {
         let _entered = self.span.enter();
         let seconds = took.as_secs_f64();
         // These come every few seconds, and drown the rest.
-        let routine = matches!(self.route.as_str(), "/ping" | "/metrics") && code < 500;
+        let route = self.route.as_str();
+        let routine = (route == "/metrics" || PROBES.contains(&route)) && code < 500;
         let log_text = self.context.settings.server.log_text;
         let reason = failure.map(|error| match log_text {
             true => error.to_string(),

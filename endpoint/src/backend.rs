@@ -32,6 +32,17 @@ pub(crate) trait Backend: Send + Sync {
     /// Answers an invocation.
     fn invoke(&self, request: Request<Body>) -> Later<'_, Response>;
 
+    /// Answers a chat completion, where it has models of its own.
+    fn complete(&self, _headers: HeaderMap, _body: Body) -> Later<'_, Response> {
+        let path = "/v1/chat/completions".into();
+        Box::pin(std::future::ready(Err(ApiError::NoSuchPath(path))))
+    }
+
+    /// Names of the models that answer chat completions.
+    fn model_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Counts the tokens of a text for what the headers name, where that can be told.
     fn count_tokens(
         &self,

@@ -194,7 +194,15 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), self.body().to_string()).into_response();
+        let body = self.body();
+        self.with_body(&body)
+    }
+}
+
+impl ApiError {
+    /// The answer with a body of another form.
+    pub(crate) fn with_body(self, body: &serde_json::Value) -> Response {
+        let mut response = (self.status(), body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {

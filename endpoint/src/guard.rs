@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::key::Key;
 use crate::page;
+use crate::path_name::PROBES;
 
 /// What pages of allowed origins may send and read.
 const HEADERS: &str = "accept, authorization, content-type, x-amzn-sagemaker-custom-attributes, \
@@ -133,10 +134,11 @@ fn preflight() -> Response {
 }
 
 fn has_key<B>(request: &Request<B>, key: &Key) -> bool {
-    // Whether the server works, and the page, which asks for the key.
     let path = request.uri().path();
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    if is_read && (path == "/ping" || path == "/" || path.starts_with(page::FOLDER)) {
+    // Whether the server works, and the page, which asks for the key.
+    let is_open = path == "/" || PROBES.contains(&path) || path.starts_with(page::FOLDER);
+    if is_read && is_open {
         return true;
     }
     let value = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);

@@ -1,4 +1,4 @@
-//! `POST /invocations`: from a request to its answer.
+//! `POST /invocations` and `POST /v1/chat/completions`: from a request to its answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body;
+use crate::chat::{Chunks, Completion};
 use crate::context::Context;
 use crate::contract::{
     self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules, TransformJob,
@@ -22,7 +23,8 @@ use crate::media::{self, Format, MediaType};
 use crate::models::Model;
 use crate::off_sockets::{self, Stop};
 use crate::scheduler::{Event, Health, Request};
-use crate::stream;
+use crate::settings::ContractSettings;
+use crate::stream::{self, Writer};
 
 /// Comes in from the client, and goes back.
 pub(crate) const CUSTOM_ATTRIBUTES: HeaderName =
@@ -45,25 +47,67 @@ pub(crate) async fn invoke(
     model: &Arc<Model>,
     request: hyper::Request<Body>,
 ) -> Result<Response, ApiError> {
-    let received = Instant::now();
     let (parts, body) = request.into_parts();
     let attributes = parts.headers.get(CUSTOM_ATTRIBUTES).cloned();
-    let call =
-        Call { context, model, headers: parts.headers, received, deadline: context.deadline() };
-    let mut response = call.answer(body).await.unwrap_or_else(IntoResponse::into_response);
+    let answer = async {
+        let incoming = Incoming::read(context, parts.headers, body).await?;
+        Call { context, model, incoming }.invocation().await
+    };
+    let mut response = answer.await.unwrap_or_else(IntoResponse::into_response);
     if let Some(attributes) = attributes {
         response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);
     }
     Ok(response)
 }
 
-/// One invocation.
+/// Answers a chat completion of a model, which its client knows by this name.
+pub(crate) async fn complete(
+    context: &Arc<Context>,
+    model: &Arc<Model>,
+    name: String,
+    incoming: Incoming,
+) -> Result<Response, ApiError> {
+    Call { context, model, incoming }.chat(name).await
+}
+
+/// A request whose body has arrived.
+pub(crate) struct Incoming {
+    headers: HeaderMap,
+    body: Bytes,
+    charge: Charge,
+    received: Instant,
+    deadline: Instant,
+}
+
+impl Incoming {
+    /// Reads the body, whatever is wrong with the headers: who is cut off while sending sees no
+    /// answer.
+    pub(crate) async fn read(
+        context: &Context,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Self, ApiError> {
+        let received = Instant::now();
+        let deadline = context.deadline();
+        let mut charge = context.in_flight.open();
+        let limit = context.settings.contract.max_body;
+        let body = body::read(body, limit, deadline, &mut charge).await?;
+        Ok(Self { headers, body, charge, received, deadline })
+    }
+
+    /// The model that the body names, where it is a chat completion.
+    pub(crate) async fn model_name(&self) -> Result<Option<String>, ApiError> {
+        let body = self.body.clone();
+        let find = move |_: &Stop| Ok(contract::model_name(&body));
+        off_sockets::run(self.body.len(), self.deadline, find).await
+    }
+}
+
+/// One request for summaries.
 struct Call<'a> {
     context: &'a Arc<Context>,
     model: &'a Arc<Model>,
-    headers: HeaderMap,
-    received: Instant,
-    deadline: Instant,
+    incoming: Incoming,
 }
 
 /// What was collected of a request.
@@ -75,34 +119,56 @@ struct Collected {
 }
 
 impl Call<'_> {
-    async fn answer(&self, body: Body) -> Result<Response, ApiError> {
+    async fn invocation(mut self) -> Result<Response, ApiError> {
+        let format = media::sent(&self.incoming.headers)?;
         let settings = &self.context.settings.contract;
-        let mut charge = self.context.in_flight.open();
-        // The body is read whatever is wrong with the headers: who is cut off while sending sees no
-        // answer.
-        let body = body::read(body, settings.max_body, self.deadline, &mut charge).await?;
-        let coding = Coding::of(&self.headers)?;
-        let format = media::sent(&self.headers)?;
         let preferred = settings.default_accept.unwrap_or(match format {
             // The stock container's answer, too.
             Format::Csv | Format::Npy if self.transform().is_none() => Format::Json,
             Format::Npy => Format::JsonLines,
             other => other,
         });
-        let accept = media::accepted(&self.headers, preferred)?;
-        let (mut invocation, charge) = self.parse(format, coding, body, charge).await?;
+        let accept = media::accepted(&self.incoming.headers, preferred)?;
+        let transform = self.transform();
+        let read = move |body: &Bytes, rules: &Rules<'_>| {
+            contract::parse(format, body, rules).map(|invocation| (invocation, ()))
+        };
+        let (mut invocation, (), charge) = self.parse(transform, read).await?;
         let ignored = ignored(&std::mem::take(&mut invocation.ignored));
         let mut response = if invocation.stream || accept.format == Format::EventStream {
             // Who streams and takes anything reads events.
-            let accept = media::accepted(&self.headers, Format::EventStream)?;
-            self.stream(invocation, accept, charge).await
+            let accept = media::accepted(&self.incoming.headers, Format::EventStream)?;
+            let (content_type, writer) = stream::of_invocation(accept);
+            self.stream(invocation, charge, content_type, writer).await
         } else {
-            self.collect(invocation, accept, charge).await
+            let body = move |answers: &Answers, settings: &ContractSettings| {
+                answers.render(accept.format, settings)
+            };
+            self.collect(invocation, charge, accept.name, body).await
         }?;
         if let Some(ignored) = ignored {
             response.headers_mut().insert(IGNORED, ignored);
         }
         Ok(response)
+    }
+
+    async fn chat(mut self, name: String) -> Result<Response, ApiError> {
+        if media::sent(&self.incoming.headers)? != Format::Json {
+            return Err(ApiError::BadRequest("send a chat completion as application/json".into()));
+        }
+        let (invocation, chat, charge) = self.parse(None, contract::parse_chat).await?;
+        let completion = Completion::new(name, &chat);
+        if invocation.stream {
+            let content_type = MediaType::from(Format::EventStream).name;
+            let writer = Box::new(Chunks::new(completion));
+            return self.stream(invocation, charge, content_type, writer).await;
+        }
+        let body = move |answers: &Answers, _: &ContractSettings| {
+            let texts = answers.texts().collect();
+            let whole = answers.summaries().next().map(|summary| completion.whole(summary, texts));
+            whole.unwrap_or_default().to_string().into_bytes()
+        };
+        self.collect(invocation, charge, MediaType::from(Format::Json).name, body).await
     }
 
     /// How bodies are read, in a transform job.
@@ -115,17 +181,18 @@ impl Call<'_> {
     }
 
     /// Reads what the body asks for, once the model is loaded.
-    async fn parse(
-        &self,
-        format: Format,
-        coding: Option<Coding>,
-        body: Bytes,
-        mut charge: Charge,
-    ) -> Result<(Invocation, Charge), ApiError> {
-        let loaded = self.context.before(self.deadline, self.model.loaded()).await??;
+    async fn parse<T: Send + 'static>(
+        &mut self,
+        transform: Option<TransformJob>,
+        read: impl FnOnce(&Bytes, &Rules<'_>) -> Result<(Invocation, T), ApiError> + Send + 'static,
+    ) -> Result<(Invocation, T, Charge), ApiError> {
+        let coding = Coding::of(&self.incoming.headers)?;
+        let deadline = self.incoming.deadline;
+        let loaded = self.context.before(deadline, self.model.loaded()).await??;
         let context = self.context.clone();
+        let body = std::mem::take(&mut self.incoming.body);
         let bytes = if coding.is_some() { usize::MAX } else { body.len() };
-        let transform = self.transform();
+        let mut charge = std::mem::replace(&mut self.incoming.charge, context.in_flight.open());
         let parse = move |stop: &Stop| {
             let settings = &context.settings;
             let rules = Rules {
@@ -135,13 +202,13 @@ impl Call<'_> {
                 first_token: &|text| loaded.first_token(text),
                 transform,
             };
-            let invocation = match coding {
-                None => contract::parse(format, &body, &rules)?,
+            let (invocation, more) = match coding {
+                None => read(&body, &rules)?,
                 Some(coding) => {
                     let limit = settings.contract.max_body;
                     let decoded = coding.decode(&body, limit, &mut charge, stop)?;
                     drop(body);
-                    contract::parse(format, &decoded.into(), &rules)?
+                    read(&decoded.into(), &rules)?
                 }
             };
             charge.body_is_read();
@@ -151,16 +218,17 @@ impl Call<'_> {
                     tracing::info!(text = document.text.as_str(), "asked to summarize");
                 }
             }
-            Ok((invocation, charge))
+            Ok((invocation, more, charge))
         };
-        off_sockets::run(bytes, self.deadline, parse).await
+        off_sockets::run(bytes, deadline, parse).await
     }
 
     async fn stream(
         &self,
         invocation: Invocation,
-        accept: MediaType,
         charge: Charge,
+        content_type: &'static str,
+        writer: Box<dyn Writer>,
     ) -> Result<Response, ApiError> {
         if invocation.layout != Layout::Single {
             return Err(ApiError::BadRequest("JSON lines cannot be streamed".into()));
@@ -171,7 +239,7 @@ impl Call<'_> {
                 invocation.documents
             )));
         }
-        let deadline = self.received + self.context.settings.scheduling.stream_deadline;
+        let deadline = self.incoming.received + self.context.settings.scheduling.stream_deadline;
         let mut events =
             self.model.submit(Request { jobs: invocation.jobs, deadline, stream: true, charge })?;
         // What fails before the first token can still be told by the status code.
@@ -180,45 +248,56 @@ impl Call<'_> {
         if let Event::Failed(error) | Event::DocumentFailed { error, .. } = first {
             return Err(error);
         }
-        let (content_type, writer) = stream::of_invocation(accept);
         Ok(stream::respond(first, events, content_type, writer))
     }
 
     async fn collect(
         &self,
         invocation: Invocation,
-        accept: MediaType,
         charge: Charge,
+        content_type: &'static str,
+        body: impl FnOnce(&Answers, &ContractSettings) -> Vec<u8> + Send + 'static,
     ) -> Result<Response, ApiError> {
+        let deadline = self.incoming.deadline;
         let documents = invocation.documents;
         let mut collected =
             Collected { summaries: (0..documents).map(|_| None).collect(), waited: Duration::ZERO };
         if documents > 0 {
             let events = self.model.submit(Request {
                 jobs: invocation.jobs,
-                deadline: self.deadline,
+                deadline,
                 stream: false,
                 charge,
             })?;
             let gathered = self.gather(events, &mut collected);
-            let gathered = self.context.before(self.deadline, gathered).await.flatten();
+            let gathered = self.context.before(deadline, gathered).await.flatten();
             match gathered {
                 // What was finished in time is answered, and the rest is told.
                 Err(ApiError::Deadline(_)) if self.answers_errors() => {}
                 gathered => gathered?,
             }
         }
-        let (context, received) = (self.context.clone(), self.received);
+        let (context, received) = (self.context.clone(), self.incoming.received);
         let (inputs, layout) = (invocation.inputs, invocation.layout);
         let late = ApiError::Deadline(self.context.settings.scheduling.deadline);
         // An answer is a few hundred bytes a document.
         let bytes = documents.saturating_mul(256);
         let render = move |_: &Stop| {
             let answers = answers(inputs, layout, collected.summaries, &late)?;
-            Ok(render(&context, &answers, accept, collected.waited, received))
+            let settings = &context.settings;
+            if settings.server.log_text {
+                for summary in answers.summaries() {
+                    tracing::info!(summary = summary.text(), "summarized");
+                }
+            }
+            let mut response = body(&answers, &settings.contract).into_response();
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            describe(&answers, collected.waited, received, headers);
+            Ok(response)
         };
         // Rendering takes a moment, and is all that is left where the deadline has passed.
-        let deadline = self.deadline.max(Instant::now() + LAST_MOMENT);
+        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
         off_sockets::run(bytes, deadline, render).await
     }
 
@@ -261,7 +340,7 @@ impl Call<'_> {
     fn abandoned(&self) -> ApiError {
         match self.model.health() {
             Health::Failed(reason) => ApiError::NotReady(reason),
-            _ => ApiError::Deadline(self.received.elapsed()),
+            _ => ApiError::Deadline(self.incoming.received.elapsed()),
         }
     }
 }
@@ -308,23 +387,8 @@ fn uncut(summaries: Vec<Summary>, inputs: &Inputs) -> Result<Vec<Summary>, ApiEr
     }
 }
 
-fn render(
-    context: &Context,
-    answers: &Answers,
-    accept: MediaType,
-    waited: Duration,
-    received: Instant,
-) -> Response {
-    let settings = &context.settings;
-    if settings.server.log_text {
-        for summary in answers.summaries() {
-            tracing::info!(summary = summary.text(), "summarized");
-        }
-    }
-    let body = answers.render(accept.format, &settings.contract);
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(accept.name));
+/// Tells in the answer's head how it was made.
+fn describe(answers: &Answers, waited: Duration, received: Instant, headers: &mut HeaderMap) {
     let truncated = answers.summaries().filter(|summary| summary.truncated).count();
     if truncated > 0 {
         headers.insert(TRUNCATED, truncated.into());
@@ -336,7 +400,6 @@ fn render(
     if let Ok(timing) = HeaderValue::from_str(&timing) {
         headers.insert(SERVER_TIMING, timing);
     }
-    response
 }
 
 /// The names as a header's value: what is not visible ASCII becomes a question mark.

@@ -12,6 +12,7 @@
 //! | `guard`, [`key`] | which hosts, web pages and keys may ask |
 //! | `body`, `in_flight` | reading bodies, and the memory that requests may take together |
 //! | `media`, `contract` | content types, bodies of requests and answers: the stock container's |
+//! | `chat` | what OpenAI's clients ask |
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
 //! | `off_sockets` | work that grows with a request, away from the socket threads |
 //! | `local_mode` | the same as AWS shows it, for boto3 and other SDKs |
@@ -29,6 +30,7 @@ mod allocator;
 mod app;
 mod backend;
 mod body;
+mod chat;
 mod connections;
 mod context;
 mod contract;

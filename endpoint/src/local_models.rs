@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::backend::{Backend, Later, TokenCount, target};
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::invoke::invoke;
+use crate::invoke::{Incoming, complete, invoke};
 use crate::models::{Model, Registry};
 use crate::off_sockets::{self, Stop};
 use crate::scheduler::Health;
@@ -54,13 +54,18 @@ impl LocalModels {
             Models::One(model) => return Ok(model.clone()),
             Models::Many(registry) => registry,
         };
-        let Some(name) = target(headers).map(str::to_owned) else {
-            return Err(ApiError::BadRequest(
+        match target(headers) {
+            Some(name) => self.named(registry, name).await,
+            None => Err(ApiError::BadRequest(
                 "this server has many models: POST /models/NAME/invoke, or name one in \
                  X-Amzn-SageMaker-Target-Model"
                     .into(),
-            ));
-        };
+            )),
+        }
+    }
+
+    async fn named(&self, registry: &Arc<Registry>, name: &str) -> Result<Arc<Model>, ApiError> {
+        let name = name.to_owned();
         let (loading, deadline) = (registry.clone(), self.context.deadline());
         let find = move |_: &Stop| loading.find_or_load(&name);
         let model = off_sockets::run(0, deadline, find).await?;
@@ -94,6 +99,33 @@ impl Backend for LocalModels {
             let model = self.target(request.headers()).await?;
             invoke(&self.context, &model, request).await
         })
+    }
+
+    fn complete(&self, headers: HeaderMap, body: Body) -> Later<'_, Response> {
+        Box::pin(async move {
+            let incoming = Incoming::read(&self.context, headers, body).await?;
+            let (model, name) = match &self.models {
+                // Clients must name a model, even where there is only one.
+                Models::One(model) => (model.clone(), own_name(model)),
+                Models::Many(registry) => {
+                    let name = incoming.model_name().await?;
+                    let name = name.ok_or_else(|| {
+                        ApiError::BadRequest("the request names no `model`".into())
+                    })?;
+                    (self.named(registry, &name).await?, name)
+                }
+            };
+            complete(&self.context, &model, name, incoming).await
+        })
+    }
+
+    fn model_names(&self) -> Vec<String> {
+        match &self.models {
+            Models::One(model) => vec![own_name(model)],
+            Models::Many(registry) => {
+                registry.all().iter().map(|model| model.name().to_owned()).collect()
+            }
+        }
     }
 
     fn count_tokens(
@@ -131,6 +163,12 @@ impl Backend for LocalModels {
     fn join(&self) {
         self.all().iter().for_each(|model| model.join());
     }
+}
+
+/// The name of what a model was made of, once it is loaded.
+fn own_name(model: &Model) -> String {
+    let loaded = model.describe();
+    loaded.map_or_else(|| model.name().to_owned(), |loaded| loaded.manifest.source.name.clone())
 }
 
 /// What the page needs to know of a model.

@@ -8,6 +8,9 @@ use crate::error::ApiError;
 /// Characters of an endpoint's name.
 pub(crate) const MAX_ENDPOINT_NAME: usize = 63;
 
+/// What asks whether the server works.
+pub(crate) const PROBES: [&str; 3] = ["/ping", "/health/live", "/health/ready"];
+
 /// The endpoint that the path of a request names.
 #[derive(Clone)]
 pub(crate) struct EndpointName(pub(crate) String);

@@ -20,7 +20,7 @@ use crate::models::{Model, Registry};
 use crate::off_sockets::{self, Stop};
 use crate::path_name::Name;
 use crate::scheduler::Health;
-use crate::{access_log, body, documents, guard, local_mode, page, tokens};
+use crate::{access_log, body, chat, documents, guard, local_mode, page, tokens};
 
 /// Everything the server answers.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -30,6 +30,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // As the hub's clients ask the URL of an endpoint.
         .route("/", post(invocations))
         .route("/execution-parameters", get(execution_parameters))
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(chat::models))
+        .route("/v1/models/{name}", get(chat::show_model))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ping))
         .route("/endpoints/{name}/invocations", post(local_mode::invocations))
         .route(
             "/endpoints/{name}/invocations-response-stream",
@@ -71,6 +76,11 @@ async fn ping(State(app): State<Arc<App>>) -> Response {
         Health::Starting => ApiError::NotReady("the model is being loaded".into()).into_response(),
         Health::Failed(reason) => ApiError::NotReady(reason).into_response(),
     }
+}
+
+/// Whether the process answers at all.
+async fn live() -> Json {
+    json_body(&json!({"status": "Live"}))
 }
 
 async fn invocations(

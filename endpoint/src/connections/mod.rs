@@ -27,6 +27,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::error::ApiError;
+use crate::path_name::PROBES;
 use activity::Activity;
 use socket::Socket;
 use table::{Place, Table};
@@ -91,7 +92,7 @@ impl Connections {
         let asked = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             asked.request_began(request.version());
-            let is_allowed = place == Place::Full || request.uri().path() == "/ping";
+            let is_allowed = place == Place::Full || PROBES.contains(&request.uri().path());
             let answer = is_allowed.then(|| inner.call(request));
             let asked = asked.clone();
             async move {

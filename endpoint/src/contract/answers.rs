@@ -91,7 +91,7 @@ impl Answers {
     }
 
     /// The texts of all answers.
-    fn texts(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
         self.answers.iter().flat_map(Answer::texts)
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::content_encoding::Coding;
 use super::invocation::{Rules, TransformJob};
-use super::request::parse;
+use super::request::{parse, parse_chat};
 use crate::error::ApiError;
 use crate::in_flight::Budget;
 use crate::media::Format;
@@ -26,6 +26,10 @@ const SEEDS: &[&[u8]] = &[
       a\0\0\0b\0\0\0\xe9\0\0\0\0\0\0\0",
     br#"{"inputs":"a","parameters":{"generate_parameters":{"num_beams":2},"truncation":false,
         "stop_sequence":"x","return_tensors":true,"stop":["."],"return_type":0}}"#,
+    br#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}],
+        "stream":true,"stream_options":{"include_usage":true},"max_tokens":5,"tools":[]}"#,
+    br#"{"messages":[{"content":[{"type":"text","text":"a\u00e9"},{"text":"b","type":"text"},
+        {"type":"image_url","image_url":{"url":"x"}}],"role":"user"}],"n":2,"num_beams":4}"#,
     b"\xef\xbb\xbfplain text \xf0\x9f\x98\x80",
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00\xc1\xa4",
     b"\x78\x9c\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00",
@@ -52,6 +56,8 @@ const TOKENS: &[&[u8]] = &[
     b"\\ud800",
     b"\\u0000",
     b"inputs",
+    b"\"messages\":",
+    b"{\"role\":\"user\",\"content\":",
     b"\"num_beams\":",
     b"\"max_length\":5,",
     b"\0",
@@ -80,9 +86,10 @@ fn bodies() {
         let body = change(&mut random);
         for format in FORMATS {
             for job in JOBS {
-                taken += u64::from(read(format, job, &body).is_ok());
+                taken += u64::from(read(Reader::Invocation(format, job), &body).is_ok());
             }
         }
+        taken += u64::from(read(Reader::Chat, &body).is_ok());
         for coding in [Coding::Gzip, Coding::Deflate] {
             let mut charge = Budget::new(0, MAX_BODY).open();
             let decoded = coding.decode(&body, MAX_BODY, &mut charge, &Stop::never());
@@ -94,7 +101,18 @@ fn bodies() {
     assert!(taken > 0, "the fuzzer makes nothing but garbage");
 }
 
-fn read(format: Format, transform: Option<TransformJob>, body: &[u8]) -> Result<(), ApiError> {
+/// What reads a body.
+#[derive(Clone, Copy)]
+enum Reader {
+    Invocation(Format, Option<TransformJob>),
+    Chat,
+}
+
+fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
+    let transform = match reader {
+        Reader::Invocation(_, transform) => transform,
+        Reader::Chat => None,
+    };
     let rules = Rules {
         stop: &Stop::never(),
         max_documents: 64,
@@ -102,7 +120,11 @@ fn read(format: Format, transform: Option<TransformJob>, body: &[u8]) -> Result<
         first_token: &|text| Ok(text.chars().next().map(u32::from)),
         transform,
     };
-    let read = parse(format, &Bytes::copy_from_slice(body), &rules);
+    let bytes = Bytes::copy_from_slice(body);
+    let read = match reader {
+        Reader::Invocation(format, _) => parse(format, &bytes, &rules),
+        Reader::Chat => parse_chat(&bytes, &rules).map(|(invocation, _)| invocation),
+    };
     match &read {
         Ok(invocation) => {
             let documents = invocation.jobs.iter().flat_map(|job| &job.documents);

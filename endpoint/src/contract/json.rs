@@ -424,3 +424,5 @@ impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
 
     refuse!(boolean, number, text, list);
 }
+
+pub(crate) mod chat;

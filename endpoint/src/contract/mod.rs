@@ -4,6 +4,7 @@
 //! * `invocation`: what a body asks for, collected while it is read.
 //! * `json`, `csv`, `npy`: the formats of bodies; read in one pass, keeping nothing but texts and
 //!   parameters.
+//! * `json::chat`: bodies as OpenAI's clients send them.
 //! * `parameters`: those of `generate`, and what clients send beside them.
 //! * `bounded_value`: JSON values of parameters, bounded in number.
 //! * `content_encoding`: bodies that came compressed.
@@ -24,4 +25,5 @@ mod request;
 pub(crate) use answers::{Answer, Answers};
 pub(crate) use content_encoding::Coding;
 pub(crate) use invocation::{Inputs, Invocation, Layout, Rules, TransformJob};
-pub(crate) use request::parse;
+pub(crate) use json::chat::{ChatRequest, model_name};
+pub(crate) use request::{parse, parse_chat};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::invocation::{Invocation, Layout, Reading, Rules, Shape, bad};
+use super::json::chat::ChatRequest;
 use super::{csv, json, npy};
 use crate::error::ApiError;
 use crate::media::Format;
@@ -45,6 +46,16 @@ pub(crate) fn parse(
         invocation.layout = Layout::Records { header: false };
     }
     Ok(invocation)
+}
+
+/// Reads a body of `POST /v1/chat/completions`.
+pub(crate) fn parse_chat(
+    body: &Bytes,
+    rules: &Rules<'_>,
+) -> Result<(Invocation, ChatRequest), ApiError> {
+    let mut reading = Reading::new(body, rules);
+    let chat = json::chat::read(utf8(body)?, &mut reading)?;
+    Ok((reading.invocation, chat))
 }
 
 /// A body as text. A byte order mark is no part of it.
@@ -266,6 +277,86 @@ mod tests {
             let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
             let said = message(Format::Json, body.as_bytes());
             assert!(said.contains(part) && !said.contains("secret"), "{said}");
+        }
+    }
+
+    fn read_chat(body: &str) -> Result<(Invocation, ChatRequest), ApiError> {
+        let rules = Rules {
+            stop: &Stop::never(),
+            max_documents: 10,
+            rows_per_document: &|_| Ok(1),
+            first_token: &|_| Ok(None),
+            transform: None,
+        };
+        parse_chat(&Bytes::copy_from_slice(body.as_bytes()), &rules)
+    }
+
+    #[test]
+    fn the_last_message_of_the_user_is_the_document() {
+        let (read, chat) = read_chat(
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},
+                "messages":[{"role":"system","content":"Be short."},
+                    {"role":"user","content":[{"type":"image_url","image_url":{}}]},
+                    {"role":"assistant","content":null,"tool_calls":[]},
+                    {"role":"user","content":[{"type":"text","text":"a"},
+                        {"text":"b","type":"text"}]},
+                    {"role":"assistant","content":"A summary."}],
+                "max_tokens":9,"temperature":0.1,"tools":[],"tool_choice":"auto","user":"x",
+                "response_format":{"type":"text"},"logprobs":false,"stop":"z","num_beams":2,
+                "frequency_penalty":0,"seed":5}"#,
+        )
+        .unwrap();
+        assert_eq!(texts(&read), ["a\nb"]);
+        assert!(read.stream && chat.include_usage);
+        assert_eq!(chat.model.as_deref(), Some("m"));
+        let generation = &read.jobs[0].parameters.generation;
+        assert_eq!((generation.max_new_tokens, generation.num_beams), (Some(9), Some(2)));
+        assert_eq!(generation.stop_strings.as_deref(), Some(&["z".to_owned()][..]));
+        let (plain, _) = read_chat(r#"{"messages":[{"content":"a","role":"user"}]}"#).unwrap();
+        assert_eq!((texts(&plain), plain.stream), (vec!["a"], false));
+    }
+
+    #[test]
+    fn what_a_summarizer_cannot_do_is_said() {
+        let message = |fields: &str| {
+            let body =
+                format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}],{fields}}}");
+            read_chat(&body).map(drop).unwrap_err().to_string()
+        };
+        for (fields, part) in [
+            (r#""tools":[{"type":"function"}]"#, "`tools` is not possible"),
+            (r#""tool_choice":"required""#, "`tool_choice` is not possible"),
+            (r#""logprobs":true"#, "`logprobs` is not possible"),
+            (r#""response_format":{"type":"json_object"}"#, "`response_format`"),
+            (r#""modalities":["text","audio"]"#, "`modalities`"),
+            (r#""logit_bias":{"5":100}"#, "`sequence_bias`"),
+            (r#""n":2,"num_beams":2,"stream":true"#, "cannot be streamed"),
+            (r#""presence_penalty":1"#, "`presence_penalty` is not supported"),
+            (r#""num_beam":2"#, "`num_beams`"),
+            (r#""max_tokens":1,"max_completion_tokens":2"#, "stands for `max_new_tokens`"),
+            (r#""return_tensors":true"#, "`return_tensors`"),
+            (r#""model":5"#, "must be texts"),
+        ] {
+            let said = message(fields);
+            assert!(said.contains(part), "{fields}: {said}");
+        }
+        for (body, part) in [
+            ("{}", "no `messages`"),
+            ("[]", "found a list"),
+            ("{", "not JSON"),
+            (r#"{"messages":[]}"#, "no message of the role \"user\""),
+            (r#"{"messages":"a"}"#, "must be a list"),
+            (r#"{"messages":[{"role":"secret","content":"a"}]}"#, "the `role`"),
+            (r#"{"messages":[{"role":"user","content":5}]}"#, "must be a text"),
+            (r#"{"messages":[{"role":"user"}]}"#, "no text"),
+            (r#"{"messages":[{"role":"user","content":" "}]}"#, "empty"),
+            (
+                r#"{"messages":[{"role":"user","content":[{"type":"input_audio"}]}]}"#,
+                "neither images nor sounds",
+            ),
+        ] {
+            let said = read_chat(body).map(drop).unwrap_err().to_string();
+            assert!(said.contains(part) && !said.contains("secret"), "{body}: {said}");
         }
     }
 

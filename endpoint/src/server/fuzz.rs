@@ -20,6 +20,10 @@ const SEEDS: &[&str] = &[
      Transfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n0\r\n\r\n",
     "POST /endpoints/%41/invocations-response-stream HTTP/1.0\r\n\
      X-Amzn-SageMaker-Accept: */*\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\n\
+     Content-Type: application/json\r\nContent-Length: 50\r\n\r\n\
+     {\"messages\":[{\"role\":\"user\",\"content\":\"abcdefg\"}]}",
+    "GET /v1/models/%41%2f HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n",
     "OPTIONS /info HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: null\r\n\
      Access-Control-Request-Method: POST\r\nAuthorization: Bearer \r\n\r\n",
     "GET http://localhost/metrics?a=b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
