@@ -22,6 +22,8 @@ pub mod operations;
 mod output;
 mod progress;
 #[cfg(feature = "aws")]
+mod s3_objects;
+#[cfg(feature = "aws")]
 mod s3_source;
 #[cfg(feature = "aws")]
 mod s3_upload;
@@ -64,6 +66,7 @@ enum Command {
     Compare(commands::compare::Arguments),
     Demo(commands::demo::Arguments),
     Serve(commands::serve::Arguments),
+    Mcp(commands::mcp::Arguments),
     Page(commands::page::Arguments),
     Prepare(commands::prepare::Arguments),
     #[command(hide = true)]
@@ -116,6 +119,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Mcp(arguments) => commands::mcp::run(&arguments),
         Command::Page(arguments) => commands::page::run(&arguments),
         Command::Prepare(arguments) => commands::prepare::run(&arguments),
         Command::ExtractDocument(arguments) => {

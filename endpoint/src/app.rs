@@ -6,6 +6,7 @@ use epitome_documents::isolated::Extractor;
 
 use crate::backend::Backend;
 use crate::context::Context;
+use crate::local_mode::asynchronous::AsyncCalls;
 use crate::models::Registry;
 
 /// The server's state.
@@ -15,6 +16,8 @@ pub(crate) struct App {
     pub(crate) backend: Arc<dyn Backend>,
     /// The models that come and go through `/models`, where they do.
     pub(crate) registry: Option<Arc<Registry>>,
+    /// Asynchronous calls of local mode, where it has S3.
+    pub(crate) async_calls: Option<AsyncCalls>,
     /// Reads files that the page sends, where it can.
     pub(crate) documents: Option<Extractor>,
 }

@@ -23,6 +23,7 @@
 //! | `error` | what can go wrong, and the one table of status codes |
 //! | `metrics`, `access_log`, [`logging`] | what operators see |
 //! | `page` | the page at `/` |
+//! | `openapi` | what all of it is, for programs and people |
 //! | [`settings`] | how all of it behaves |
 
 mod access_log;
@@ -49,6 +50,7 @@ mod media;
 mod metrics;
 mod models;
 mod off_sockets;
+mod openapi;
 mod page;
 mod path_name;
 mod routes;
@@ -64,6 +66,7 @@ mod tokens;
 
 pub use deployed::{EndpointCall, EndpointError, Endpoints};
 pub use listener::{ServeError, is_supervised};
+pub use local_mode::asynchronous::Objects;
 pub use media::Format;
 pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};
 pub use server::{Server, Source};

@@ -1,6 +1,8 @@
 //! The endpoint as AWS shows it to its SDKs: boto3 and others, with their endpoint URL set to this
 //! server.
 
+pub(crate) mod asynchronous;
+
 use std::sync::Arc;
 
 use aws_smithy_eventstream::frame::write_message_to;
@@ -83,12 +85,7 @@ async fn answer(
     name: Result<Name, ApiError>,
     mut request: Request<Body>,
 ) -> Result<Response, Response> {
-    let Some(Name(name)) = name.ok().filter(|Name(name)| is_endpoint_name(name)) else {
-        return Err(validation_error(&format!(
-            "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and \
-             hyphens"
-        )));
-    };
+    let name = is_endpoint(name).map_err(|message| validation_error(&message))?;
     if let Err(message) = targets(app, request.headers()) {
         return Err(validation_error(message));
     }
@@ -104,6 +101,17 @@ async fn answer(
         Some(missing @ ApiError::NoSuchModel(_)) => Err(validation_error(&missing.to_string())),
         _ => Err(model_error(response).await),
     }
+}
+
+/// The name in the path, if it can be an endpoint's.
+fn is_endpoint(name: Result<Name, ApiError>) -> Result<String, String> {
+    let name = name.ok().filter(|Name(name)| is_endpoint_name(name));
+    name.map(|Name(name)| name).ok_or_else(|| {
+        format!(
+            "the path names no endpoint: a name is up to {MAX_ENDPOINT_NAME} letters, digits and \
+             hyphens"
+        )
+    })
 }
 
 /// Whether what the headers name is there.

@@ -20,7 +20,7 @@ use crate::models::{Model, Registry};
 use crate::off_sockets::{self, Stop};
 use crate::path_name::Name;
 use crate::scheduler::Health;
-use crate::{access_log, body, chat, documents, guard, local_mode, page, tokens};
+use crate::{access_log, body, chat, documents, guard, local_mode, openapi, page, tokens};
 
 /// Everything the server answers.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -33,9 +33,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(chat::models))
         .route("/v1/models/{name}", get(chat::show_model))
+        .route("/openapi.json", get(openapi::description))
+        .route("/docs", get(openapi::page))
         .route("/health/live", get(live))
         .route("/health/ready", get(ping))
         .route("/endpoints/{name}/invocations", post(local_mode::invocations))
+        .route("/endpoints/{name}/async-invocations", post(local_mode::asynchronous::invocations))
         .route(
             "/endpoints/{name}/invocations-response-stream",
             post(local_mode::invocations_response_stream),

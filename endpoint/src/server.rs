@@ -15,6 +15,7 @@ use crate::context::{Context, Shutdown};
 use crate::deployed::{Deployed, Endpoints};
 use crate::in_flight::Budget;
 use crate::listener::{ServeError, listen};
+use crate::local_mode::asynchronous::{AsyncCalls, Objects};
 use crate::local_models::{LocalModels, Models};
 use crate::metrics::Metrics;
 use crate::models::{
@@ -45,19 +46,27 @@ pub struct Server {
     settings: Settings,
     source: Source,
     documents: Option<Extractor>,
+    objects: Option<Arc<dyn Objects>>,
     listening: Box<dyn FnOnce(SocketAddr)>,
 }
 
 impl Server {
     /// A server with these settings.
     pub fn new(settings: Settings, source: Source) -> Self {
-        Self { settings, source, documents: None, listening: Box::new(|_| {}) }
+        Self { settings, source, documents: None, objects: None, listening: Box::new(|_| {}) }
     }
 
     /// Reads files that the page sends.
     #[must_use]
     pub fn with_documents(mut self, extractor: Extractor) -> Self {
         self.documents = Some(documents::bounded(extractor));
+        self
+    }
+
+    /// Answers asynchronous calls of local mode, whose inputs and outputs are objects on S3.
+    #[must_use]
+    pub fn with_objects(mut self, objects: Arc<dyn Objects>) -> Self {
+        self.objects = Some(objects);
         self
     }
 
@@ -91,14 +100,16 @@ impl Server {
 }
 
 async fn run(server: Server) -> Result<(), ServeError> {
-    let Server { settings, source, documents, listening } = server;
+    let Server { settings, source, documents, objects, listening } = server;
     let mut stop = StopSignal::new()?;
     let listener = TcpListener::from_std(listen(settings.server.listen)?)?;
     let address = listener.local_addr()?;
     say_who_may_ask(&settings.server);
     std::thread::spawn(Scratch::remove_abandoned);
     let (give_up, shutdown) = Shutdown::new();
-    let app = Arc::new(app(settings, source, documents, shutdown));
+    let mut app = app(settings, source, documents, shutdown);
+    app.async_calls = objects.map(AsyncCalls::new);
+    let app = Arc::new(app);
     tracing::info!(%address, url = format!("http://{address}"), "listening");
     listening(address);
 
@@ -167,7 +178,7 @@ fn app(
             Arc::new(LocalModels::new(context.clone(), models))
         }
     };
-    App { context, backend, registry, documents }
+    App { context, backend, registry, async_calls: None, documents }
 }
 
 /// The models of the settings.

@@ -18,6 +18,7 @@ pub(crate) mod invoke;
 #[cfg(feature = "aws")]
 mod key_values;
 pub(crate) mod man;
+pub(crate) mod mcp;
 #[cfg(feature = "hub")]
 pub(crate) mod models;
 pub(crate) mod page;

@@ -285,6 +285,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // The image reads no files.
     #[cfg(feature = "documents")]
     let server = server.with_documents(crate::this_program::extractor()?);
+    #[cfg(feature = "aws")]
+    let server = server.with_objects(Arc::new(crate::s3_objects::S3Objects));
     Ok(server.run()?)
 }
 

@@ -244,17 +244,17 @@ def check_mcp(server, binary, model):
         arguments = ["mcp", "--model", model, "--folder", folder]
         parameters = StdioServerParameters(command=binary, args=arguments)
         async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
-            assert (await session.initialize()).serverInfo.name == "epitome"
+            assert (await session.initialize()).server_info.name == "epitome"
             await session.send_ping()
             names = [tool.name for tool in (await session.list_tools()).tools]
             assert names == ["summarize_text", "summarize_file"], names
             given = {"text": TEXT, "parameters": BEAMS}
             result = await session.call_tool("summarize_text", given)
-            assert not result.isError, result
+            assert not result.is_error, result
             assert result.content[0].text == summary(server.url, **BEAMS), result
-            assert result.structuredContent["summaries"][0]["summary"] == result.content[0].text
+            assert result.structured_content["summaries"][0]["summary"] == result.content[0].text
             result = await session.call_tool("summarize_file", {"path": str(allowed)})
-            assert not result.isError and result.content[0].text == summary(server.url), result
+            assert not result.is_error and result.content[0].text == summary(server.url), result
             for tool, given, part in (
                 ("summarize_file", {"path": str(pathlib.Path(folder, "none.txt"))}, "none.txt"),
                 ("summarize_file", {"path": __file__}, "none of the folders"),
@@ -263,7 +263,7 @@ def check_mcp(server, binary, model):
                 ("summarize_text", {"text": TEXT, "parameters": {"num_beam": 1}}, "num_beams"),
             ):
                 result = await session.call_tool(tool, given)
-                assert result.isError and part in result.content[0].text, result
+                assert result.is_error and part in result.content[0].text, result
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(talk(folder))
@@ -284,6 +284,12 @@ def check_schemathesis(server):
     assert ran.returncode == 0, ran.stdout[-6000:]
 
 
+def check_kubernetes(_):
+    """The example's manifest against the schemas of Kubernetes."""
+    program = pathlib.Path(sys.executable).parent / "kubernetes-validate"
+    subprocess.run([program, "--strict", ROOT / "examples/kubernetes.yaml"], check=True)
+
+
 def main():
     binary, *names = sys.argv[1:]
     checks = {
@@ -293,6 +299,7 @@ def main():
         "openai": check_openai,
         "mcp": check_mcp,
         "schemathesis": check_schemathesis,
+        "kubernetes": check_kubernetes,
     }
     binary = str(pathlib.Path(binary).resolve())
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

@@ -55,7 +55,7 @@ fn app(echo: &Arc<Echo>) -> App {
     // Plain text is read in this process.
     let extractor = Extractor::new("/nowhere", Vec::new());
     let backend = Arc::new(Deployed::new(context.clone(), echo.clone()));
-    App { context, backend, registry: None, documents: Some(extractor) }
+    App { context, backend, registry: None, async_calls: None, documents: Some(extractor) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,7 +64,7 @@ async fn start_with(bundle: &Path, prepare: Arc<dyn PrepareModel>) -> SocketAddr
     let context = context(settings);
     let models = models(&context, prepare, fragile);
     let backend = Arc::new(LocalModels::new(context.clone(), models));
-    serve_app(App { context, backend, registry: None, documents: None }).await
+    serve_app(App { context, backend, registry: None, async_calls: None, documents: None }).await
 }
 
 pub(super) fn context(settings: Settings) -> Arc<Context> {

@@ -41,7 +41,7 @@ const MAX_STOP_STRINGS: usize = 64;
 const MAX_STOP_STRING: usize = 1024;
 
 macro_rules! parameters {
-    ($( $(#[$doc:meta])* $scope:ident $name:ident: $type:ty, $allowed:expr, $check:expr; )*) => {
+    ($( $(#[doc = $doc:literal])* $scope:ident $name:ident: $type:ty, $allowed:expr, $check:expr; )*) => {
         /// Generation parameters, named as transformers names them; those not set fall back to the
         /// model's defaults.
         ///
@@ -59,7 +59,7 @@ macro_rules! parameters {
         /// ```
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct GenerationParameters {
-            $( $(#[$doc])* pub $name: Option<$type>, )*
+            $( $(#[doc = $doc])* pub $name: Option<$type>, )*
             /// Names given as `null`: for these not even the model's default applies.
             pub cleared: BTreeSet<&'static str>,
         }
@@ -100,6 +100,22 @@ macro_rules! parameters {
                     _ => return Ok(false),
                 }
                 Ok(true)
+            }
+
+            /// The JSON schema of an object of parameters, with the documentation of each.
+            pub fn schema() -> Value {
+                let mut properties = Map::new();
+                $( properties.insert(stringify!($name).into(), serde_json::json!({
+                    "description": described(concat!($($doc),*), &$allowed),
+                    "anyOf": [<$type as FromJson>::schema(), {"type": "null"}],
+                })); )*
+                let harmless = serde_json::json!({
+                    "description": "Changes how transformers computes, and nothing here.",
+                });
+                properties.extend(HARMLESS.iter().map(|name| ((*name).into(), harmless.clone())));
+                serde_json::json!({
+                    "type": "object", "properties": properties, "additionalProperties": false,
+                })
             }
 
             /// Checks each value by itself that a search in this mode uses.
@@ -214,6 +230,11 @@ with_processors! { parameters! {
     /// Also returns a score for each token. Default false.
     Always output_scores: bool, "true or false", any;
 } }
+
+/// The documentation of a parameter, and what it may be.
+fn described(documentation: &str, allowed: &str) -> String {
+    format!("{} May be {allowed}.", documentation.trim())
+}
 
 fn any<T>(_: &T) -> bool {
     true
@@ -408,6 +429,20 @@ mod tests {
             Some(vec![SequenceBias { token_ids: vec![6, 7], bias: 2.0 }])
         );
         assert_eq!(read.stop_strings, Some(vec!["end".to_owned()]));
+    }
+
+    #[test]
+    fn the_schema_describes_every_parameter() {
+        let schema = GenerationParameters::schema();
+        let properties = schema["properties"].as_object().expect("an object");
+        for name in NAMES.iter().chain(HARMLESS) {
+            let words = properties[*name]["description"].as_str().expect("words");
+            assert!(!words.contains("  ") && words.ends_with('.'), "{name}: {words}");
+        }
+        assert_eq!(properties["num_beams"]["anyOf"][0]["type"], "integer");
+        let words = properties["length_penalty"]["description"].as_str().expect("words");
+        assert!(words.contains("favours longer output, below 0 shorter."), "{words}");
+        assert!(words.ends_with("May be a finite number."), "{words}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::generation::error::{ParameterError, shown};
 
@@ -149,7 +149,20 @@ impl FromStr for GlobalAttentionMask {
 
 /// A type that a parameter's JSON value can be read as; `None` where it does not fit.
 pub(super) trait FromJson: Sized {
+    /// The usual form of such a value, as a JSON schema.
+    fn schema() -> Value;
+
     fn from_json(value: &Value) -> Option<Self>;
+}
+
+/// The schema of a list.
+fn list_schema(items: &Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+/// The schema of a list, in whose place one item may stand.
+fn list_or_one_schema(items: &Value) -> Value {
+    json!({"anyOf": [items, list_schema(items)]})
 }
 
 /// A number without a fraction.
@@ -168,30 +181,50 @@ fn whole(value: &Value) -> Option<i128> {
 }
 
 impl FromJson for usize {
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 0})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         whole(value)?.try_into().ok()
     }
 }
 
 impl FromJson for u64 {
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 0})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         whole(value)?.try_into().ok()
     }
 }
 
 impl FromJson for u32 {
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         whole(value)?.try_into().ok()
     }
 }
 
 impl FromJson for i64 {
+    fn schema() -> Value {
+        json!({"type": "integer"})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         Some(whole(value)?.clamp(Self::MIN.into(), Self::MAX.into()) as Self)
     }
 }
 
 impl FromJson for f64 {
+    fn schema() -> Value {
+        json!({"type": "number"})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         match value {
             Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
@@ -201,6 +234,10 @@ impl FromJson for f64 {
 }
 
 impl FromJson for bool {
+    fn schema() -> Value {
+        json!({"type": "boolean"})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         match whole(value)? {
             0 => Some(false),
@@ -211,6 +248,10 @@ impl FromJson for bool {
 }
 
 impl FromJson for EarlyStopping {
+    fn schema() -> Value {
+        json!({"enum": [true, false, "never"]})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         match value {
             Value::Bool(true) => Some(Self::True),
@@ -228,6 +269,10 @@ fn list<T>(value: &Value, item: impl FnMut(&Value) -> Option<T>) -> Option<Vec<T
 
 /// One token id stands for a list of one, as in transformers.
 impl FromJson for Vec<u32> {
+    fn schema() -> Value {
+        list_or_one_schema(&u32::schema())
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         list(value, u32::from_json).or_else(|| Some(vec![u32::from_json(value)?]))
     }
@@ -235,6 +280,10 @@ impl FromJson for Vec<u32> {
 
 /// One token id stands for a list of one, as in transformers.
 impl FromJson for Vec<i64> {
+    fn schema() -> Value {
+        list_or_one_schema(&i64::schema())
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         list(value, i64::from_json).or_else(|| Some(vec![i64::from_json(value)?]))
     }
@@ -242,6 +291,10 @@ impl FromJson for Vec<i64> {
 
 /// One text stands for a list of one, as in transformers.
 impl FromJson for Vec<String> {
+    fn schema() -> Value {
+        list_or_one_schema(&json!({"type": "string"}))
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         list(value, text).or_else(|| Some(vec![text(value)?]))
@@ -249,12 +302,21 @@ impl FromJson for Vec<String> {
 }
 
 impl FromJson for Vec<Vec<u32>> {
+    fn schema() -> Value {
+        list_schema(&list_schema(&u32::schema()))
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         list(value, |item| list(item, u32::from_json))
     }
 }
 
 impl FromJson for Vec<SequenceBias> {
+    fn schema() -> Value {
+        let pair = [list_schema(&u32::schema()), f64::schema()];
+        list_schema(&json!({"type": "array", "prefixItems": pair, "minItems": 2, "maxItems": 2}))
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         list(value, |item| match item.as_array()?.as_slice() {
             [ids, bias] => Some(SequenceBias {
@@ -269,6 +331,18 @@ impl FromJson for Vec<SequenceBias> {
 /// A list of tokens is a phrase and a list of lists a choice, as in `force_words_ids`; or the class
 /// is named, as in `{"PhrasalConstraint": [5, 6]}`.
 impl FromJson for Constraint {
+    fn schema() -> Value {
+        let (phrase, choice) = (list_schema(&u32::schema()), Vec::<Vec<u32>>::schema());
+        let class = |name: &str, tokens: &Value| {
+            json!({"type": "object", "properties": {name: tokens}, "required": [name],
+                "additionalProperties": false})
+        };
+        json!({"anyOf": [
+            phrase, choice, class("PhrasalConstraint", &phrase),
+            class("DisjunctiveConstraint", &choice),
+        ]})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         let (class, tokens) = match value {
             Value::Object(map) if map.len() == 1 => {
@@ -289,12 +363,20 @@ impl FromJson for Constraint {
 }
 
 impl FromJson for Vec<Constraint> {
+    fn schema() -> Value {
+        list_schema(&Constraint::schema())
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         list(value, Constraint::from_json)
     }
 }
 
 impl FromJson for GlobalAttentionMask {
+    fn schema() -> Value {
+        json!({"anyOf": [{"enum": ["first", "none"]}, list_schema(&json!({"enum": [0, 1]}))]})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         match value.as_str() {
             Some("first") => Some(Self::first()),
@@ -306,6 +388,11 @@ impl FromJson for GlobalAttentionMask {
 }
 
 impl FromJson for ExponentialDecay {
+    fn schema() -> Value {
+        let pair = [usize::schema(), f64::schema()];
+        json!({"type": "array", "prefixItems": pair, "minItems": 2, "maxItems": 2})
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         match value.as_array()?.as_slice() {
             [start, factor] => {

@@ -1,0 +1,302 @@
+//! JSON-RPC 2.0, a message a line, as far as the Model Context Protocol needs it.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read, Write, stdout};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use super::tools;
+
+/// Versions of the protocol that differ in nothing that is used here, the newest first.
+const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+/// Bytes of a message: a book.
+const MAX_MESSAGE: u64 = 32 << 20;
+/// Calls that may wait.
+const MAX_WAITING: usize = 64;
+
+/// Codes of errors.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+const TOO_MANY: i64 = -32000;
+
+/// A call of a tool.
+pub(super) struct Call {
+    /// The request's.
+    pub(super) id: Value,
+    pub(super) name: String,
+    pub(super) arguments: Map<String, Value>,
+}
+
+/// What came of a call: what the tool says, or what is wrong.
+pub(super) type Outcome = Result<Value, String>;
+
+/// Reads messages, answers what takes no time, and passes calls on.
+pub(super) struct Server {
+    calls: Sender<Call>,
+    answers: Answers,
+}
+
+/// Where answers go, and the calls that were not answered yet.
+#[derive(Clone, Default)]
+pub(super) struct Answers {
+    /// Whether each was cancelled, by its id.
+    open: Arc<Mutex<HashMap<String, bool>>>,
+}
+
+impl Server {
+    pub(super) fn new(calls: Sender<Call>) -> Self {
+        Self { calls, answers: Answers::default() }
+    }
+
+    pub(super) fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+
+    /// Reads until the client is gone.
+    pub(super) fn read(self, mut input: impl BufRead) {
+        loop {
+            let mut line = Vec::new();
+            match (&mut input).take(MAX_MESSAGE).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) if line.len() as u64 == MAX_MESSAGE && line.last() != Some(&b'\n') => {
+                    let message = format!("a message has at most {MAX_MESSAGE} bytes");
+                    send(&failure(&Value::Null, INVALID_REQUEST, &message));
+                    if !skip_line(&mut input) {
+                        return;
+                    }
+                }
+                Ok(_) if line.trim_ascii().is_empty() => {}
+                Ok(_) => {
+                    let answer = match serde_json::from_slice(&line) {
+                        Ok(message) => self.message(message),
+                        Err(error) => {
+                            let message = format!("the message is not JSON: {error}");
+                            Some(failure(&Value::Null, PARSE_ERROR, &message))
+                        }
+                    };
+                    if let Some(answer) = answer {
+                        send(&answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer to a message, where it is a request that takes no time.
+    fn message(&self, mut message: Value) -> Option<Value> {
+        let id = message.get("id").cloned();
+        let method = message.get("method").and_then(Value::as_str).map(str::to_owned);
+        let mut params = message.get_mut("params").map(Value::take).unwrap_or_default();
+        let Some(method) = method else {
+            // An answer to a question that nobody asked, or nonsense.
+            let is_answer = message.get("result").or(message.get("error")).is_some();
+            return (!is_answer).then(|| {
+                failure(&id.unwrap_or_default(), INVALID_REQUEST, "the message has no `method`")
+            });
+        };
+        let Some(id) = id else {
+            if method == "notifications/cancelled" {
+                self.answers.cancel(&params["requestId"]);
+            }
+            return None;
+        };
+        if !(id.is_string() || id.is_number()) {
+            let message = "`id` must be a text or a number";
+            return Some(failure(&Value::Null, INVALID_REQUEST, message));
+        }
+        let result = match method.as_str() {
+            "initialize" => initialize(&params),
+            "ping" => json!({}),
+            "tools/list" => json!({"tools": tools::list()}),
+            "tools/call" => {
+                let name = params["name"].as_str().unwrap_or_default().to_owned();
+                if !tools::NAMES.contains(&name.as_str()) {
+                    let message =
+                        format!("`name` must be one of the tools {}", tools::NAMES.join(", "));
+                    return Some(failure(&id, INVALID_PARAMS, &message));
+                }
+                let arguments = match params.get_mut("arguments").map(Value::take) {
+                    None | Some(Value::Null) => Map::new(),
+                    Some(Value::Object(arguments)) => arguments,
+                    Some(_) => {
+                        let message = "`arguments` must be an object";
+                        return Some(failure(&id, INVALID_PARAMS, message));
+                    }
+                };
+                return self.pass_on(Call { id, name, arguments });
+            }
+            _ => {
+                let message = "there is no such method: this server has tools only";
+                return Some(failure(&id, METHOD_NOT_FOUND, message));
+            }
+        };
+        Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))
+    }
+
+    fn pass_on(&self, call: Call) -> Option<Value> {
+        let mut open = self.answers.open();
+        if open.len() >= MAX_WAITING {
+            let message = format!("{MAX_WAITING} calls are waiting: try again later");
+            return Some(failure(&call.id, TOO_MANY, &message));
+        }
+        if open.contains_key(&call.id.to_string()) {
+            let message = "a call with this `id` is being worked on";
+            return Some(failure(&call.id, INVALID_REQUEST, message));
+        }
+        open.insert(call.id.to_string(), false);
+        drop(open);
+        // It fails only while the process ends.
+        let _ = self.calls.send(call);
+        None
+    }
+}
+
+impl Answers {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel(&self, id: &Value) {
+        if let Some(is_cancelled) = self.open().get_mut(&id.to_string()) {
+            *is_cancelled = true;
+        }
+    }
+
+    /// Whether nobody waits for a call any more.
+    pub(super) fn is_cancelled(&self, id: &Value) -> bool {
+        self.open().get(&id.to_string()).is_some_and(|is_cancelled| *is_cancelled)
+    }
+
+    /// Answers a call, unless it was cancelled.
+    pub(super) fn finish(&self, id: &Value, outcome: &Outcome) {
+        if self.open().remove(&id.to_string()) == Some(false) {
+            send(&json!({"jsonrpc": "2.0", "id": id, "result": tool_result(outcome)}));
+        }
+    }
+}
+
+fn initialize(params: &Value) -> Value {
+    let asked = params["protocolVersion"].as_str().unwrap_or_default();
+    let version = VERSIONS.iter().find(|version| **version == asked).unwrap_or(&VERSIONS[0]);
+    json!({
+        "protocolVersion": version,
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "epitome", "version": env!("CARGO_PKG_VERSION")},
+        "instructions": "Summarizes texts and files with a model on this machine.",
+    })
+}
+
+/// The result of a call: texts for the model, and the same as data.
+fn tool_result(outcome: &Outcome) -> Value {
+    match outcome {
+        Err(message) => {
+            json!({"content": [{"type": "text", "text": message}], "isError": true})
+        }
+        Ok(data) => {
+            let texts = data["summaries"].as_array().into_iter().flatten();
+            let content: Vec<Value> =
+                texts.map(|one| json!({"type": "text", "text": one["summary"]})).collect();
+            json!({"content": content, "structuredContent": data, "isError": false})
+        }
+    }
+}
+
+fn failure(id: &Value, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+/// Writes a message. JSON has no line breaks.
+fn send(message: &Value) {
+    let mut out = stdout().lock();
+    // Where the client is gone, reading ends too.
+    let _ = writeln!(out, "{message}").and_then(|()| out.flush());
+}
+
+/// Reads to the end of a line; `false` at the end of the input.
+fn skip_line(input: &mut impl BufRead) -> bool {
+    loop {
+        let Ok(buffer) = input.fill_buf() else {
+            return false;
+        };
+        let (length, is_end) = match buffer.iter().position(|byte| *byte == b'\n') {
+            Some(place) => (place + 1, true),
+            None => (buffer.len(), false),
+        };
+        if length == 0 {
+            return false;
+        }
+        input.consume(length);
+        if is_end {
+            return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn error(answer: Option<Value>) -> i64 {
+        answer.expect("an answer")["error"]["code"].as_i64().expect("an error")
+    }
+
+    #[test]
+    fn messages_are_answered() {
+        let (calls, waiting) = channel();
+        let server = Server::new(calls);
+        let ask = |message: Value| server.message(message);
+        let version = |asked: &str| {
+            let params = json!({"protocolVersion": asked, "capabilities": {}});
+            let answer = ask(json!({"id": 1, "method": "initialize", "params": params}));
+            answer.unwrap()["result"]["protocolVersion"].clone()
+        };
+        assert_eq!(version("2025-03-26"), "2025-03-26");
+        assert_eq!(version("1999-01-01"), VERSIONS[0]);
+        assert_eq!(ask(json!({"id": "a", "method": "ping"})).unwrap()["result"], json!({}));
+        let list = ask(json!({"id": 2, "method": "tools/list"})).unwrap();
+        let names: Vec<&str> = list["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, tools::NAMES);
+        assert_eq!(ask(json!({"method": "notifications/initialized"})), None);
+        assert_eq!(ask(json!({"id": 5, "result": {}})), None);
+        assert_eq!(error(ask(json!({"id": 3, "method": "prompts/list"}))), METHOD_NOT_FOUND);
+        assert_eq!(error(ask(json!([]))), INVALID_REQUEST);
+        assert_eq!(error(ask(json!({"id": {}, "method": "ping"}))), INVALID_REQUEST);
+        let call = |id: u32, params: Value| {
+            ask(json!({"id": id, "method": "tools/call", "params": params}))
+        };
+        assert_eq!(error(call(4, json!({"name": "other"}))), INVALID_PARAMS);
+        assert_eq!(
+            error(call(4, json!({"name": "summarize_text", "arguments": 1}))),
+            INVALID_PARAMS
+        );
+        assert_eq!(call(4, json!({"name": "summarize_text"})), None);
+        assert_eq!(error(call(4, json!({"name": "summarize_text"}))), INVALID_REQUEST);
+        for id in 5..5 + MAX_WAITING as u32 - 1 {
+            assert_eq!(call(id, json!({"name": "summarize_text"})), None);
+        }
+        assert_eq!(error(call(999, json!({"name": "summarize_text"}))), TOO_MANY);
+        let first = waiting.recv().unwrap();
+        let answers = server.answers();
+        assert!(!answers.is_cancelled(&first.id));
+        ask(json!({"method": "notifications/cancelled", "params": {"requestId": 4}}));
+        assert!(answers.is_cancelled(&first.id));
+    }
+
+    #[test]
+    fn a_long_line_is_passed_over() {
+        let mut input = std::io::Cursor::new(b"abc\ndef".to_vec());
+        assert!(skip_line(&mut input));
+        assert!(!skip_line(&mut input));
+    }
+}
