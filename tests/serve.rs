@@ -108,8 +108,8 @@ fn every_format_comes_in_and_goes_out() {
     let numpy = [("Content-Type", "application/x-npy"), ("Accept", "application/x-npy")];
     let answer = server.post("/invocations", &numpy, &array);
     assert_eq!(answer.header("content-type"), Some("application/x-npy"));
-    assert!(answer.body.starts_with(b"\x93NUMPY"), "{}", answer.text());
-    assert!(answer.text().contains(&summary));
+    assert!(answer.body.starts_with(b"\x93NUMPY"));
+    assert!(String::from_utf8_lossy(&answer.body).contains(&summary));
     let from_numpy = server.post("/invocations", &numpy[..1], &array);
     assert_eq!(summary_of(&from_numpy.json()), summary);
 }

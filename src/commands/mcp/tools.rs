@@ -104,7 +104,7 @@ impl Tools {
         &mut self,
         name: &str,
         arguments: &Map<String, Value>,
-        cancelled: &dyn Fn() -> bool,
+        cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Outcome {
         let field = if name == TEXT { "text" } else { "path" };
         if let Some(other) =
@@ -141,7 +141,7 @@ impl Tools {
         document: &Document,
         options: &LongOptions,
         generation: &GenerationParameters,
-        cancelled: &dyn Fn() -> bool,
+        cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Outcome {
         let mut one = One { cancelled, summary: None };
         let texts = std::slice::from_ref(&document.text);
@@ -199,7 +199,7 @@ fn said(error: impl std::fmt::Display) -> String {
 
 /// Keeps the summary of one document, and asks whether it is still wanted.
 struct One<'a> {
-    cancelled: &'a dyn Fn() -> bool,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
     summary: Option<Summary>,
 }
 
