@@ -64,6 +64,11 @@ fn text() -> Value {
     json!({"type": "string"})
 }
 
+/// A text with something in it.
+fn document() -> Value {
+    json!({"type": "string", "pattern": r"\S"})
+}
+
 /// An operation that reads nothing, or a body.
 struct Operation {
     summary: &'static str,
@@ -71,17 +76,30 @@ struct Operation {
     answer: Value,
     error: &'static str,
     parameters: Vec<Value>,
+    needs_body: bool,
 }
 
 impl Operation {
     /// One that answers in JSON.
     fn json(summary: &'static str, answer: Value) -> Self {
         let answer = content(JSON, &answer);
-        Self { summary, body: None, answer, error: "Error", parameters: Vec::new() }
+        Self {
+            summary,
+            body: None,
+            answer,
+            error: "Error",
+            parameters: Vec::new(),
+            needs_body: true,
+        }
     }
 
     fn reads(self, body: Value) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    /// Nothing in the body is as good as a body.
+    fn or_nothing(self) -> Self {
+        Self { needs_body: false, ..self }
     }
 
     fn answers(self, answer: Value) -> Self {
@@ -100,9 +118,10 @@ impl Operation {
         self
     }
 
-    fn header(mut self, name: &str, of: &str) -> Self {
+    fn header(mut self, name: &str, of: &str, required: bool) -> Self {
         self.parameters.push(json!({
-            "name": name, "in": "header", "description": of, "schema": {"type": "string"},
+            "name": name, "in": "header", "description": of, "required": required,
+            "schema": {"type": "string"},
         }));
         self
     }
@@ -119,7 +138,7 @@ impl Operation {
             },
         });
         if let Some(body) = self.body {
-            operation["requestBody"] = json!({"required": true, "content": body});
+            operation["requestBody"] = json!({"required": self.needs_body, "content": body});
         }
         if !self.parameters.is_empty() {
             operation["parameters"] = self.parameters.into();
@@ -135,7 +154,11 @@ fn paths(app: &App) -> Value {
         Operation::json(summary, reference("Answer"))
             .reads(invocation_bodies())
             .answers(invocation_answers())
-            .header("X-Amzn-SageMaker-Custom-Attributes", "Is copied into the answer's head.")
+            .header(
+                "X-Amzn-SageMaker-Custom-Attributes",
+                "Is copied into the answer's head.",
+                false,
+            )
     };
     let framed = content("application/vnd.amazon.eventstream", &json!({}));
     let models = || Operation::json("A model by its name.", reference("Model"));
@@ -150,6 +173,7 @@ fn paths(app: &App) -> Value {
         ("get", "/health/ready", Operation::json("The same as /ping.", status())),
         ("post", "/invocations", invoke("Summarizes texts.")),
         ("post", "/", invoke("The same as /invocations.")),
+        ("get", "/", Operation::json("The page.", text()).answers(content("text/html", &text()))),
         (
             "get",
             "/execution-parameters",
@@ -167,7 +191,7 @@ fn paths(app: &App) -> Value {
             "/endpoints/{name}/async-invocations",
             Operation::json("The same for an input on S3, answered there.", any_object())
                 .named("Any name of an endpoint.")
-                .header("X-Amzn-SageMaker-InputLocation", "s3://BUCKET/KEY")
+                .header("X-Amzn-SageMaker-InputLocation", "s3://BUCKET/KEY", true)
                 .fails_with("AwsError"),
         ),
         (
@@ -201,7 +225,8 @@ fn paths(app: &App) -> Value {
                 "Counts the tokens of a text against what the model reads.",
                 json!({"type": ["object", "null"]}),
             )
-            .reads(content("text/plain", &text())),
+            .reads(content("text/plain", &text()))
+            .or_nothing(),
         ),
         ("get", "/openapi.json", Operation::json("This description.", any_object())),
     ];
@@ -210,9 +235,11 @@ fn paths(app: &App) -> Value {
         all.push((
             "post",
             "/documents",
-            Operation::json("The text of a file.", any_object())
-                .reads(file)
-                .header("X-Epitome-File-Name", "The file's name, percent-encoded."),
+            Operation::json("The text of a file.", any_object()).reads(file).header(
+                "X-Epitome-File-Name",
+                "The file's name, percent-encoded.",
+                false,
+            ),
         ));
     }
     if app.registry.is_some() {
@@ -247,7 +274,7 @@ fn invocation_bodies() -> Value {
         JSON: {"schema": reference("Invocation")},
         "application/jsonlines": {"schema": text()},
         "text/csv": {"schema": text()},
-        "text/plain": {"schema": text()},
+        "text/plain": {"schema": document()},
         "application/x-npy": {"schema": {}},
     })
 }
@@ -273,10 +300,10 @@ fn schemas(app: &App) -> Value {
         error.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
     json!({
         "Invocation": {
-            "anyOf": [text(), {
+            "anyOf": [document(), {
                 "type": "object",
                 "properties": {
-                    "inputs": {"anyOf": [text(), {"type": "array", "items": text()}]},
+                    "inputs": {"anyOf": [document(), {"type": "array", "items": document()}]},
                     "parameters": reference("Parameters"),
                     "stream": {"type": "boolean"},
                     "options": {"description": "Taken from the hub's clients, without effect."},
@@ -367,14 +394,16 @@ fn parameters() -> Value {
 fn chat_request() -> Value {
     let part = json!({
         "type": "object",
-        "properties": {"type": {"const": "text"}, "text": text()},
+        "properties": {"type": {"const": "text"}, "text": document()},
         "required": ["type", "text"],
     });
     let message = json!({
         "type": "object",
         "properties": {
             "role": {"enum": ["user", "system", "developer", "assistant", "tool"]},
-            "content": {"anyOf": [text(), {"type": "array", "items": part}]},
+            "content": {
+                "anyOf": [document(), {"type": "array", "items": part, "minItems": 1}],
+            },
         },
         "required": ["role", "content"],
     });
@@ -383,7 +412,10 @@ fn chat_request() -> Value {
         "description": "The last message of the user is the document. The other fields are those \
                         of OpenAI's clients, and the parameters of /invocations.",
         "properties": {
-            "messages": {"type": "array", "items": message, "minItems": 1},
+            "messages": {
+                "type": "array", "items": message,
+                "contains": {"properties": {"role": {"const": "user"}}},
+            },
             "model": {"type": "string"},
             "stream": {"type": "boolean"},
             "max_tokens": {"type": "integer", "minimum": 1},

@@ -275,6 +275,8 @@ def check_schemathesis(server):
     """Requests that the description allows, and some that it does not."""
     command = [
         str(pathlib.Path(sys.executable).parent / "schemathesis"),
+        "--config-file",
+        str(pathlib.Path(__file__).with_name("schemathesis.toml")),
         "run",
         f"{server.url}/openapi.json",
         "--max-examples=20",
