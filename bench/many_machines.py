@@ -7,6 +7,7 @@ start, open the model, and hand back the summaries. The engine itself runs alrea
 """
 
 import csv
+import os
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def ray(rows, model, workers):
 
 
 def spark(rows, model, workers):
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     import with_spark
     from pyspark.sql import SparkSession
 

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -81,8 +82,11 @@ def test_ray(model: Path, expected: dict[int, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
-def test_spark(model: Path, expected: dict[int, str], tmp_path: Path) -> None:
+def test_spark(
+    model: Path, expected: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sql = pytest.importorskip("pyspark.sql")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     pytest.importorskip("pyarrow")
     module = example("with_spark")
     dying = dying_once(Summarizer.__call__, tmp_path)

@@ -175,15 +175,22 @@ print(Summarizer(sys.argv[1], threads=3).threads)
 
 
 def test_threads_follow_the_quota_of_the_cgroup(model: Path) -> None:
-    group = Path(f"/sys/fs/cgroup/epitome-test-{os.getpid()}")
+    # Version 1 has a tree for each resource, version 2 one for all.
+    is_first = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists()
+    tree = Path("/sys/fs/cgroup/cpu" if is_first else "/sys/fs/cgroup")
+    group = tree / f"epitome-test-{os.getpid()}"
     try:
         group.mkdir()
-        (group / "cpu.max").write_text("100000 100000")
+        if is_first:
+            (group / "cpu.cfs_period_us").write_text("100000")
+            (group / "cpu.cfs_quota_us").write_text("100000")
+        else:
+            (group / "cpu.max").write_text("100000 100000")
     except OSError as error:
         pytest.skip(f"no cgroup can be made here: {error}")
     if not (group / "cgroup.procs").exists():
         shutil.rmtree(group)
-        pytest.skip("no cgroup can be made here: /sys/fs/cgroup is an ordinary folder")
+        pytest.skip(f"no cgroup can be made here: {tree} is an ordinary folder")
     script = """
 import os, sys
 from pathlib import Path
