@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use epitome_aws::{Error, Invoker, deployment};
+use epitome_aws::{Error, Invoker, status};
 use epitome_endpoint::{EndpointCall, EndpointError, Endpoints};
 
 use crate::aws;
@@ -42,7 +42,8 @@ impl Endpoints for AccountEndpoints {
         if self.url.is_some() {
             return (names, None);
         }
-        let listed = aws::control_plane().and_then(|plane| Ok(deployment::in_service(&plane)?));
+        let listed =
+            aws::control_plane().and_then(|plane| Ok(status::names(&plane, Some("InService"))?));
         match listed {
             Ok(listed) => {
                 names.extend(listed.into_iter().filter(|name| self.named.as_ref() != Some(name)));

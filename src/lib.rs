@@ -30,6 +30,8 @@ mod s3_upload;
 mod session_flags;
 #[cfg(feature = "aws")]
 mod state_lines;
+#[cfg(any(feature = "aws", feature = "hub"))]
+mod table;
 pub mod this_program;
 #[cfg(feature = "aws")]
 mod training_artifact;
@@ -74,7 +76,13 @@ enum Command {
     #[cfg(feature = "aws")]
     Train(Box<commands::train::Arguments>),
     #[cfg(feature = "aws")]
-    Deploy(commands::deploy::Arguments),
+    Image(commands::image::Arguments),
+    #[cfg(feature = "aws")]
+    Deploy(Box<commands::deploy::Arguments>),
+    #[cfg(feature = "aws")]
+    Transform(Box<commands::transform::Arguments>),
+    #[cfg(feature = "aws")]
+    Status(commands::status::Arguments),
     #[cfg(feature = "aws")]
     Undeploy(commands::undeploy::Arguments),
     #[cfg(feature = "aws")]
@@ -131,7 +139,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         #[cfg(feature = "aws")]
         Command::Train(arguments) => commands::train::run(&arguments),
         #[cfg(feature = "aws")]
+        Command::Image(arguments) => commands::image::run(&arguments),
+        #[cfg(feature = "aws")]
         Command::Deploy(arguments) => commands::deploy::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Transform(arguments) => commands::transform::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Status(arguments) => commands::status::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Undeploy(arguments) => commands::undeploy::run(&arguments),
         #[cfg(feature = "aws")]

@@ -123,3 +123,15 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
         format!("{milliseconds:.0} ms")
     }
 }
+
+/// Calls of AWS that a command would make: an object each, of the operation and its body.
+#[cfg(feature = "aws")]
+pub(crate) fn calls(
+    out: &mut dyn Write,
+    calls: impl IntoIterator<Item = (&'static str, serde_json::Value)>,
+) -> io::Result<()> {
+    for (operation, body) in calls {
+        writeln!(out, "{}", serde_json::to_string_pretty(&json!({operation: body}))?)?;
+    }
+    out.flush()
+}

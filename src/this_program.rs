@@ -39,6 +39,15 @@ pub(crate) fn again() -> io::Result<(PathBuf, Vec<OsString>)> {
     with(ARGUMENTS.get().map(Vec::as_slice).unwrap_or_default())
 }
 
+/// The executable of this process, where that is this program.
+#[cfg(feature = "aws")]
+pub(crate) fn executable() -> io::Result<Option<PathBuf>> {
+    match PROGRAM.get() {
+        Some(_) => Ok(None),
+        None => env::current_exe().map(Some),
+    }
+}
+
 /// Reads documents in processes of this program.
 pub(crate) fn extractor() -> io::Result<Extractor> {
     if PROGRAM.get().is_none() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use epitome_aws::Polling;
-use epitome_aws::training::{Compression, JobStatus, TrainingJob};
+use epitome_aws::training::{Compression, TrainingJob};
+use epitome_aws::{JobStatus, Polling};
 
 use crate::aws;
 use crate::interrupt;

@@ -177,6 +177,75 @@ fn endpoints_are_made_kept_updated_and_removed() {
 }
 
 #[test]
+fn an_alarm_takes_a_shift_between_variants_back() {
+    let aws = Aws::start();
+    let compared = |weights: &str| {
+        let mut command = deploy(&aws, &["--model", "new=s3://summaries/bundles/new.tar.gz"]);
+        command.args(["--rollback-alarm", "errors", "--bake", "0.05"]);
+        command.args(["--variant-weights", weights]);
+        command
+    };
+    let stderr = text(&succeeds(&mut compared("9,1")).stderr);
+    assert!(stderr.contains("1 x ml.m5.xlarge for each model: AWS bills"), "{stderr}");
+    assert_eq!(
+        operations(&aws.changes()),
+        ["CreateModel", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+    );
+    aws.state().alarm = "OK";
+    succeeds(&mut compared("5,5"));
+    assert_eq!(operations(&aws.changes()), ["UpdateEndpointWeightsAndCapacities"]);
+    succeeds(&mut compared("5,5"));
+    assert!(aws.changes().is_empty());
+
+    aws.state().alarm = "ALARM";
+    fails(&mut compared("1,9"), 1, &["went back to its earlier weights", "alarm errors"]);
+    let changes = aws.changes();
+    let weights = |call: &Call| {
+        let of = |at: usize| call.body["DesiredWeightsAndCapacities"][at]["DesiredWeight"].clone();
+        [of(0), of(1)]
+    };
+    assert_eq!(changes.iter().map(weights).collect::<Vec<_>>(), [[1, 9], [5, 5]]);
+
+    aws.state().alarm = "OK";
+    let anew = ["--instance-type", "ml.m5.2xlarge", "--canary", "20"];
+    succeeds(compared("5,5").args(anew));
+    let changes = aws.changes();
+    let update = changes.iter().find(|call| call.operation == "UpdateEndpoint").unwrap();
+    let alarms = &update.body["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"];
+    assert_eq!(alarms, &json!([{"AlarmName": "errors"}]));
+    fails(&mut compared("1,2,3"), 2, &["gives 3 weights for 2 models"]);
+}
+
+#[test]
+fn everything_that_was_deployed_goes_at_once() {
+    let aws = Aws::start();
+    succeeds(&mut deploy(&aws, &[]));
+    let other = ["--revision", "2"];
+    let mut second = at(&aws);
+    second.args(["deploy", "--endpoint", "reports", "--interval", "0.02", "--image", IMAGE]);
+    second.args(["--model", "s3://summaries/a.tar.gz", "--role", ROLE]).args(other);
+    succeeds(&mut second);
+    // A deployment that failed half way, and things of others.
+    aws.state().endpoints.remove("reports");
+    let theirs = json!({"EndpointConfigName": "theirs"});
+    aws.state().endpoints.insert("theirs".into(), theirs);
+    let config = json!({"ProductionVariants": [{"ModelName": "model"}]});
+    aws.state().configs.insert("theirs-0123abcd".into(), config);
+    let all = || {
+        let mut command = at(&aws);
+        command.args(["undeploy", "--all", "--interval", "0.02"]);
+        command
+    };
+    let listed = text(&succeeds(all().arg("--dry-run")).stdout);
+    assert_eq!(listed.lines().count(), 5, "{listed}");
+    succeeds(all().arg("--yes"));
+    let state = aws.state();
+    assert_eq!(state.endpoints.keys().collect::<Vec<_>>(), ["theirs"]);
+    assert_eq!(state.configs.keys().collect::<Vec<_>>(), ["theirs-0123abcd"]);
+    assert!(state.models.is_empty());
+}
+
+#[test]
 fn what_fails_half_way_is_said_and_taken_up_again() {
     let aws = Aws::start();
     let limit =

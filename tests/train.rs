@@ -284,11 +284,9 @@ fn ctrl_c_ends_the_following_and_not_the_job() {
     assert!(interrupt.unwrap().success());
     let last = lines.last().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{last}");
-    for words in [
-        "training job 'news-1' goes on",
-        "epitome export --training-job news-1 --wait",
-        "stop-training-job",
-    ] {
+    for words in
+        ["training job 'news-1' goes on", "epitome export --training-job news-1 --wait", "--stop"]
+    {
         assert!(last.contains(words), "'{words}' in {last}");
     }
     let calls = &stage.aws.state().calls;

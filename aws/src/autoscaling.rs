@@ -1,4 +1,5 @@
-//! Scaling of an endpoint: target tracking on invocations per instance.
+//! Scaling of an endpoint: target tracking on invocations per instance, on waiting requests, or on
+//! the use of provisioned concurrency.
 
 use serde_json::{Value, json};
 
@@ -7,57 +8,174 @@ use crate::error::{Error, Result};
 use crate::names::VARIANT;
 use crate::service::Service;
 
-const DIMENSION: &str = "sagemaker:variant:DesiredInstanceCount";
+const INSTANCES: &str = "sagemaker:variant:DesiredInstanceCount";
+const PROVISIONED: &str = "sagemaker:variant:DesiredProvisionedConcurrency";
+
+/// Stands in printed calls for the ARN that AWS gives to a policy.
+const POLICY_ARN: &str = "ARN OF THE POLICY";
 
 /// The settings of a scaling policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
+    /// The variant.
+    pub variant: String,
     /// Fewest instances.
     pub min: u32,
     /// Most instances.
     pub max: u32,
-    /// Invocations per minute and instance to aim at.
-    pub target: f64,
+    /// What to aim at.
+    pub target: Target,
     /// Seconds from one removal of instances to the next.
     pub scale_in_cooldown: u32,
     /// Seconds from one addition of instances to the next.
     pub scale_out_cooldown: u32,
 }
 
+/// What a policy aims at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Invocations per minute and instance.
+    Invocations(f64),
+    /// Requests that wait for each instance of an asynchronous endpoint, which may have none.
+    Backlog(f64),
+    /// The share of a serverless endpoint's provisioned concurrency that is used.
+    Provisioned(f64),
+}
+
+impl Target {
+    fn value(self) -> f64 {
+        match self {
+            Self::Invocations(value) | Self::Backlog(value) | Self::Provisioned(value) => value,
+        }
+    }
+
+    fn dimension(self) -> &'static str {
+        match self {
+            Self::Invocations(_) | Self::Backlog(_) => INSTANCES,
+            Self::Provisioned(_) => PROVISIONED,
+        }
+    }
+
+    /// The end of the policy's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Invocations(_) => "invocations",
+            Self::Backlog(_) => "backlog",
+            Self::Provisioned(_) => "concurrency",
+        }
+    }
+
+    /// The field that names the metric, and the metric.
+    fn metric(self, endpoint: &str) -> (&'static str, Value) {
+        let predefined =
+            |name: &str| ("PredefinedMetricSpecification", json!({"PredefinedMetricType": name}));
+        match self {
+            Self::Invocations(_) => predefined("SageMakerVariantInvocationsPerInstance"),
+            Self::Provisioned(_) => predefined("SageMakerVariantProvisionedConcurrencyUtilization"),
+            Self::Backlog(_) => (
+                "CustomizedMetricSpecification",
+                json!({
+                    "MetricName": "ApproximateBacklogSizePerInstance",
+                    "Namespace": "AWS/SageMaker",
+                    "Dimensions": [{"Name": "EndpointName", "Value": endpoint}],
+                    "Statistic": "Average",
+                }),
+            ),
+        }
+    }
+}
+
+/// A call of the control plane: service, operation and body.
+type Call = (Service, &'static str, Value);
+
 impl Scaling {
-    /// The calls that set the policy: names and bodies.
+    /// The calls that set the policy.
     ///
     /// # Errors
     /// Where a setting is invalid.
-    pub fn calls(&self, endpoint: &str) -> Result<[(&'static str, Value); 2]> {
-        if self.min > self.max || self.max == 0 {
-            return Err(Error::Invalid(format!(
-                "at least {} and at most {} instances is not a range: the maximum must be 1 or more, \
-                 and not below the minimum",
-                self.min, self.max
-            )));
-        }
-        if !(self.target.is_finite() && self.target > 0.0) {
-            return Err(Error::Invalid(format!(
-                "the target is {} invocations a minute, and must be above 0",
-                self.target
-            )));
-        }
-        let mut target = of(endpoint);
-        target["MinCapacity"] = self.min.into();
-        target["MaxCapacity"] = self.max.into();
-        let mut policy = of(endpoint);
-        policy["PolicyName"] = format!("{endpoint}-invocations").into();
+    pub fn calls(&self, endpoint: &str) -> Result<Vec<Call>> {
+        self.validate()?;
+        let scaled = of(endpoint, &self.variant, self.target.dimension());
+        let mut register = scaled.clone();
+        register["MinCapacity"] = self.min.into();
+        register["MaxCapacity"] = self.max.into();
+        let mut policy = scaled.clone();
+        policy["PolicyName"] = format!("{endpoint}-{}", self.target.name()).into();
         policy["PolicyType"] = "TargetTrackingScaling".into();
+        let (field, metric) = self.target.metric(endpoint);
         policy["TargetTrackingScalingPolicyConfiguration"] = json!({
-            "TargetValue": self.target,
-            "PredefinedMetricSpecification": {
-                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance",
-            },
+            "TargetValue": self.target.value(),
+            field: metric,
             "ScaleInCooldown": self.scale_in_cooldown,
             "ScaleOutCooldown": self.scale_out_cooldown,
         });
-        Ok([("RegisterScalableTarget", target), ("PutScalingPolicy", policy)])
+        let mut calls = vec![
+            (Service::AutoScaling, "RegisterScalableTarget", register),
+            (Service::AutoScaling, "PutScalingPolicy", policy),
+        ];
+        if matches!(self.target, Target::Backlog(_)) && self.min == 0 {
+            calls.extend(self.wake(endpoint, scaled));
+        }
+        Ok(calls)
+    }
+
+    /// The calls that give an endpoint without instances its first one when a request comes: there
+    /// is no backlog for each instance where there is no instance.
+    fn wake(&self, endpoint: &str, mut policy: Value) -> [Call; 2] {
+        policy["PolicyName"] = wake_name(endpoint).into();
+        policy["PolicyType"] = "StepScaling".into();
+        policy["StepScalingPolicyConfiguration"] = json!({
+            "AdjustmentType": "ChangeInCapacity",
+            "MetricAggregationType": "Average",
+            "Cooldown": self.scale_out_cooldown,
+            "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}],
+        });
+        let alarm = json!({
+            "AlarmName": wake_name(endpoint),
+            "MetricName": "HasBacklogWithoutCapacity",
+            "Namespace": "AWS/SageMaker",
+            "Statistic": "Average",
+            "EvaluationPeriods": 2,
+            "DatapointsToAlarm": 2,
+            "Threshold": 1.0,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "TreatMissingData": "missing",
+            "Dimensions": [{"Name": "EndpointName", "Value": endpoint}],
+            "Period": 60,
+            "AlarmActions": [POLICY_ARN],
+        });
+        [
+            (Service::AutoScaling, "PutScalingPolicy", policy),
+            (Service::CloudWatch, "PutMetricAlarm", alarm),
+        ]
+    }
+
+    fn validate(&self) -> Result<()> {
+        let invalid = |problem: String| Err(Error::Invalid(problem));
+        if self.min > self.max || self.max == 0 {
+            return invalid(format!(
+                "at least {} and at most {} instances is not a range: the maximum must be 1 or more, \
+                 and not below the minimum",
+                self.min, self.max
+            ));
+        }
+        let value = self.target.value();
+        if !(value.is_finite() && value > 0.0) {
+            return invalid(format!("the target is {value}, and must be above 0"));
+        }
+        if self.min == 0 && !matches!(self.target, Target::Backlog(_)) {
+            return invalid(
+                "only asynchronous endpoints can be without an instance: give --backlog, or a \
+                 minimum of 1"
+                    .into(),
+            );
+        }
+        if matches!(self.target, Target::Provisioned(share) if share > 1.0) {
+            return invalid(format!(
+                "the target is a share of the provisioned concurrency, at most 1, not {value}"
+            ));
+        }
+        Ok(())
     }
 
     /// Lets AWS scale the endpoint. A second call replaces the settings.
@@ -65,11 +183,28 @@ impl Scaling {
     /// # Errors
     /// Where a setting is invalid, or AWS refuses the call.
     pub fn enable(&self, control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
-        for (operation, body) in self.calls(endpoint)? {
-            control_plane.call(Service::AutoScaling, operation, &body)?;
+        let mut policy = Value::Null;
+        for (service, operation, mut body) in self.calls(endpoint)? {
+            if body.get("AlarmActions").is_some() {
+                body["AlarmActions"] = json!([policy]);
+            }
+            let answer = control_plane.call(service, operation, &body)?;
+            policy = answer["PolicyARN"].clone();
         }
         Ok(())
     }
+}
+
+/// How AWS scales a variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scaled {
+    /// Fewest instances.
+    pub min: u64,
+    /// Most instances.
+    pub max: u64,
+    /// The variant.
+    pub variant: String,
+    dimension: String,
 }
 
 /// Stops the scaling. The endpoint keeps its present number of instances.
@@ -77,32 +212,57 @@ impl Scaling {
 /// # Errors
 /// Where AWS refuses the call.
 pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
-    control_plane.call(Service::AutoScaling, "DeregisterScalableTarget", &of(endpoint))?;
+    let mut scaled = find(control_plane, endpoint)?;
+    if scaled.is_empty() {
+        // AWS says best what is not there.
+        let [variant, dimension] = [VARIANT, INSTANCES].map(str::to_owned);
+        scaled.push(Scaled { min: 0, max: 0, variant, dimension });
+    }
+    for target in scaled {
+        let target = of(endpoint, &target.variant, &target.dimension);
+        let policies =
+            control_plane.call(Service::AutoScaling, "DescribeScalingPolicies", &target)?;
+        let policies = policies["ScalingPolicies"].as_array().cloned().unwrap_or_default();
+        control_plane.call(Service::AutoScaling, "DeregisterScalableTarget", &target)?;
+        // The policies go with the target, and the alarm that is not theirs stays.
+        if policies.iter().any(|policy| policy["PolicyName"] == wake_name(endpoint)) {
+            let alarm = json!({"AlarmNames": [wake_name(endpoint)]});
+            control_plane.call(Service::CloudWatch, "DeleteAlarms", &alarm)?;
+        }
+    }
     Ok(())
 }
 
-/// Whether AWS scales the endpoint.
+/// The variants of an endpoint that AWS scales.
 ///
 /// # Errors
 /// Where the call fails.
-pub fn is_registered(control_plane: &ControlPlane, endpoint: &str) -> Result<bool> {
-    let body = json!({
-        "ServiceNamespace": "sagemaker",
-        "ResourceIds": [resource(endpoint)],
-        "ScalableDimension": DIMENSION,
-    });
-    let answer = control_plane.call(Service::AutoScaling, "DescribeScalableTargets", &body)?;
-    Ok(answer["ScalableTargets"].as_array().is_some_and(|targets| !targets.is_empty()))
+pub fn find(control_plane: &ControlPlane, endpoint: &str) -> Result<Vec<Scaled>> {
+    const PAGES: usize = 100;
+    let body = json!({"ServiceNamespace": "sagemaker"});
+    let prefix = format!("endpoint/{endpoint}/variant/");
+    let pages =
+        control_plane.pages(Service::AutoScaling, "DescribeScalableTargets", &body, PAGES)?;
+    let targets = pages.iter().flat_map(|page| page["ScalableTargets"].as_array()).flatten();
+    let scaled = |target: &Value| {
+        Some(Scaled {
+            variant: target["ResourceId"].as_str()?.strip_prefix(&prefix)?.to_owned(),
+            min: target["MinCapacity"].as_u64()?,
+            max: target["MaxCapacity"].as_u64()?,
+            dimension: target["ScalableDimension"].as_str()?.to_owned(),
+        })
+    };
+    Ok(targets.filter_map(scaled).collect())
 }
 
-fn of(endpoint: &str) -> Value {
+fn wake_name(endpoint: &str) -> String {
+    format!("{endpoint}-wake")
+}
+
+fn of(endpoint: &str, variant: &str, dimension: &str) -> Value {
     json!({
         "ServiceNamespace": "sagemaker",
-        "ResourceId": resource(endpoint),
-        "ScalableDimension": DIMENSION,
+        "ResourceId": format!("endpoint/{endpoint}/variant/{variant}"),
+        "ScalableDimension": dimension,
     })
-}
-
-fn resource(endpoint: &str) -> String {
-    format!("endpoint/{endpoint}/variant/{VARIANT}")
 }

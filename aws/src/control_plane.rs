@@ -28,6 +28,15 @@ const ATTEMPTS: u32 = 3;
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
+/// A call of the control plane, before it is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// AWS's name of it.
+    pub operation: &'static str,
+    /// The body of the call.
+    pub body: Value,
+}
+
 /// Calls AWS's control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -80,6 +89,32 @@ impl ControlPlane {
         })
     }
 
+    /// The pages of a list, so many at most.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) fn pages(
+        &self,
+        service: Service,
+        operation: &str,
+        body: &Value,
+        most: usize,
+    ) -> Result<Vec<Value>> {
+        let mut pages = Vec::new();
+        let mut body = body.clone();
+        while pages.len() < most {
+            let page = self.call(service, operation, &body)?;
+            let next = page["NextToken"].as_str().filter(|next| !next.is_empty());
+            let next = next.map(str::to_owned);
+            pages.push(page);
+            match next {
+                Some(next) => body["NextToken"] = next.into(),
+                None => break,
+            }
+        }
+        Ok(pages)
+    }
+
     async fn attempt(&self, service: Service, operation: &str, body: &Value) -> Result<Value> {
         let url = self.url(service);
         let credentials = self.connection.credentials().await?;
@@ -117,7 +152,7 @@ impl ControlPlane {
         };
         let body = body.to_string();
         let mut request = hyper::Request::post(format!("{}/", url.trim_end_matches('/')))
-            .header("content-type", "application/x-amz-json-1.1")
+            .header("content-type", service.content_type())
             .header("x-amz-target", service.target(operation))
             .header("user-agent", concat!("epitome/", env!("CARGO_PKG_VERSION")))
             .body(SdkBody::from(body.clone()))
@@ -160,6 +195,11 @@ impl ControlPlane {
             .or_else(of_all)
             .unwrap_or_else(|| service.url(&self.region, config.use_fips() == Some(true)))
     }
+}
+
+/// A moment in an answer, in seconds since 1970.
+pub(crate) fn seconds(value: &Value) -> Option<f64> {
+    value.as_f64()
 }
 
 /// The answer's JSON object; empty for an answer without a body.

@@ -283,6 +283,14 @@ impl Error {
                 .any(|words| message.contains(words))
     }
 
+    /// Whether AWS says that a thing of this name exists.
+    pub(crate) fn is_there_already(&self) -> bool {
+        matches!(self, Self::Refused { message, .. }
+            if ["already exist", "Cannot create already existing"]
+                .iter()
+                .any(|words| message.contains(words)))
+    }
+
     /// Whether the user asked to stop.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted)

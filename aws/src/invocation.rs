@@ -8,7 +8,7 @@ use aws_sdk_sagemakerruntime::Client;
 use aws_sdk_sagemakerruntime::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_sagemakerruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sagemakerruntime::operation::{
-    invoke_endpoint::InvokeEndpointError,
+    invoke_endpoint::InvokeEndpointError, invoke_endpoint_async::InvokeEndpointAsyncError,
     invoke_endpoint_with_response_stream::InvokeEndpointWithResponseStreamError,
 };
 use aws_sdk_sagemakerruntime::primitives::Blob;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::uri::S3Uri;
 
 const JSON: &str = "application/json";
 /// A server on this machine asks for no region; signatures need one.
@@ -72,11 +73,7 @@ impl Invoker {
     /// What AWS, or the container behind it, says against it.
     pub fn summarize(&self, text: &str, parameters: &Map<String, Value>) -> Result<Vec<String>> {
         let body = json!({"inputs": text, "parameters": parameters});
-        let bytes = self.call(body.to_string().into_bytes())?;
-        summaries(&bytes).ok_or_else(|| {
-            let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-            Error::Failed(format!("endpoint {} answered no summaries, but: {start}", self.endpoint))
-        })
+        self.read_answer(&self.call(body.to_string().into_bytes())?)
     }
 
     /// The answer to a body of JSON, as it comes.
@@ -94,6 +91,42 @@ impl Invoker {
         let answer = self.connection.runtime().block_on(call.send());
         let answer = answer.map_err(|error| self.failure("InvokeEndpoint", error))?;
         Ok(answer.body.map(Blob::into_inner).unwrap_or_default())
+    }
+
+    /// Has an asynchronous endpoint work on a request that lies on S3.
+    ///
+    /// # Errors
+    /// What AWS says against it.
+    pub fn call_later(&self, request: &S3Uri, id: &str) -> Result<AsyncCall> {
+        const OPERATION: &str = "InvokeEndpointAsync";
+        let call = self
+            .client
+            .invoke_endpoint_async()
+            .endpoint_name(&self.endpoint)
+            .content_type(JSON)
+            .accept(JSON)
+            .inference_id(id)
+            .input_location(request.to_string());
+        let answer = self.connection.runtime().block_on(call.send());
+        let answer = answer.map_err(|error| self.failure(OPERATION, error))?;
+        let place = |place: Option<String>| place.map(|place| place.parse()).transpose();
+        let answers = place(answer.output_location)?.ok_or_else(|| Error::BadAnswer {
+            url: format!("endpoint {}", self.endpoint),
+            operation: OPERATION.into(),
+            problem: "no OutputLocation".into(),
+        })?;
+        Ok(AsyncCall { output: answers, failure: place(answer.failure_location)? })
+    }
+
+    /// The summaries in an answer that an asynchronous endpoint left, best first.
+    ///
+    /// # Errors
+    /// Where the answer holds none.
+    pub fn read_answer(&self, bytes: &[u8]) -> Result<Vec<String>> {
+        summaries(bytes).ok_or_else(|| {
+            let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+            Error::Failed(format!("endpoint {} answered no summaries, but: {start}", self.endpoint))
+        })
     }
 
     /// The summary of one text, piece by piece as it is decoded.
@@ -184,6 +217,15 @@ impl Invoker {
     }
 }
 
+/// Where the answer to a request comes that an asynchronous endpoint works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsyncCall {
+    /// The answer.
+    pub output: S3Uri,
+    /// The error, if there is no answer.
+    pub failure: Option<S3Uri>,
+}
+
 /// An error that may be the container's.
 trait OfModel {
     fn of_model(&self) -> Option<&ModelError>;
@@ -195,6 +237,12 @@ impl OfModel for InvokeEndpointError {
             Self::ModelError(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl OfModel for InvokeEndpointAsyncError {
+    fn of_model(&self) -> Option<&ModelError> {
+        None
     }
 }
 

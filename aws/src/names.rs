@@ -1,7 +1,15 @@
-//! Names of an endpoint, and of the models and configurations that a deployment makes for it.
+//! Names of an endpoint, of the models and configurations that a deployment makes for it, and of
+//! jobs.
+
+use std::time::SystemTime;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
+use crate::error::{Error, Result};
 
 /// The variant that every endpoint has, under the name that SageMaker's SDK gives it.
-pub(crate) const VARIANT: &str = "AllTraffic";
+pub const VARIANT: &str = "AllTraffic";
 
 /// Longest name of an endpoint: AWS allows 63, of which models and configurations need nine.
 pub(crate) const MAX_NAME: usize = 54;
@@ -18,6 +26,29 @@ pub(crate) fn is_endpoint_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// An error unless AWS allows a job of this name.
+pub(crate) fn require_job_name(name: &str) -> Result<()> {
+    let sound = !name.is_empty()
+        && name.len() <= 63
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    match sound {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "'{name}' cannot name a job: up to 63 letters, digits and hyphens inside"
+        ))),
+    }
+}
+
+/// A name for a job that has none: the time names it.
+pub fn job_name_at(prefix: &str, now: SystemTime) -> String {
+    let time = DateTime::from(now).fmt(Format::DateTimeWithOffset).unwrap_or_default();
+    let digits: String =
+        time.chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect();
+    format!("{prefix}-{digits}")
+}
+
 /// The name of a model or configuration whose content has this digest.
 pub(crate) fn name_of(endpoint: &str, digest: &str) -> String {
     format!("{endpoint}-{}", &digest[..DIGITS])
@@ -25,11 +56,15 @@ pub(crate) fn name_of(endpoint: &str, digest: &str) -> String {
 
 /// Whether the name of a model or configuration is the endpoint's and a digest.
 pub(crate) fn is_ours(endpoint: &str, name: &str) -> bool {
-    let digest = name.strip_prefix(endpoint).and_then(|rest| rest.strip_prefix('-'));
-    digest.is_some_and(|digest| {
-        digest.len() == DIGITS
-            && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    })
+    endpoint_of(name) == Some(endpoint)
+}
+
+/// The endpoint that a model or configuration may have been made for, by its name.
+pub(crate) fn endpoint_of(name: &str) -> Option<&str> {
+    let (endpoint, digest) = name.rsplit_once('-')?;
+    let is_digest = digest.len() == DIGITS
+        && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (is_digest && is_endpoint_name(endpoint)).then_some(endpoint)
 }
 
 #[cfg(test)]

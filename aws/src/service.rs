@@ -1,6 +1,6 @@
 //! The services of the control plane and their URLs.
 
-/// A service that speaks AWS's JSON protocol, version 1.1.
+/// A service that speaks AWS's JSON protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Amazon SageMaker.
@@ -9,6 +9,10 @@ pub enum Service {
     Logs,
     /// Application Auto Scaling.
     AutoScaling,
+    /// Amazon CloudWatch.
+    CloudWatch,
+    /// Amazon Elastic Container Registry.
+    Ecr,
 }
 
 impl Service {
@@ -18,6 +22,8 @@ impl Service {
             Self::SageMaker => "SageMaker",
             Self::Logs => "CloudWatch Logs",
             Self::AutoScaling => "Application Auto Scaling",
+            Self::CloudWatch => "CloudWatch",
+            Self::Ecr => "ECR",
         }
     }
 
@@ -27,6 +33,16 @@ impl Service {
             Self::SageMaker => "sagemaker",
             Self::Logs => "logs",
             Self::AutoScaling => "application-autoscaling",
+            Self::CloudWatch => "monitoring",
+            Self::Ecr => "ecr",
+        }
+    }
+
+    /// The media type of its bodies.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::CloudWatch => "application/x-amz-json-1.0",
+            _ => "application/x-amz-json-1.1",
         }
     }
 
@@ -36,6 +52,8 @@ impl Service {
             Self::SageMaker => "SageMaker",
             Self::Logs => "Logs_20140328",
             Self::AutoScaling => "AnyScaleFrontendService",
+            Self::CloudWatch => "GraniteServiceVersion20100801",
+            Self::Ecr => "AmazonEC2ContainerRegistry_V20150921",
         };
         format!("{prefix}.{operation}")
     }
@@ -49,6 +67,10 @@ impl Service {
             (Self::Logs, true) => "logs-fips",
             (Self::AutoScaling, false) => "application-autoscaling",
             (Self::AutoScaling, true) => "application-autoscaling-fips",
+            (Self::CloudWatch, false) => "monitoring",
+            (Self::CloudWatch, true) => "monitoring-fips",
+            (Self::Ecr, false) => "api.ecr",
+            (Self::Ecr, true) => "ecr-fips",
         };
         format!("https://{host}.{region}.{}", domain(region))
     }

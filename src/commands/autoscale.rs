@@ -1,13 +1,13 @@
 //! `epitome autoscale`
 
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use anyhow::Result;
 use clap::Args;
-use epitome_aws::autoscaling::{Scaling, disable};
-use serde_json::json;
+use epitome_aws::VARIANT;
+use epitome_aws::autoscaling::{Scaling, Target, disable};
 
-use crate::aws;
+use crate::{aws, output};
 
 /// Have the number of an endpoint's instances follow its invocations
 #[derive(Args)]
@@ -15,7 +15,10 @@ pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// Fewest instances; 0 is for asynchronous endpoints
+    /// The variant, where the endpoint has several
+    #[arg(long, value_name = "NAME", default_value = VARIANT)]
+    variant: String,
+    /// Fewest instances; 0 is for asynchronous endpoints, with --backlog
     #[arg(long, value_name = "N", default_value_t = 1)]
     min: u32,
     /// Most instances
@@ -24,6 +27,12 @@ pub(crate) struct Arguments {
     /// Invocations a minute that an instance shall have
     #[arg(long, value_name = "N", default_value_t = 70.0)]
     target: f64,
+    /// Asynchronous endpoint: requests that shall wait for each instance
+    #[arg(long, value_name = "N", conflicts_with_all = ["target", "provisioned"])]
+    backlog: Option<f64>,
+    /// Serverless endpoint: scale what is kept ready, aiming at this share of it in use
+    #[arg(long, value_name = "SHARE", conflicts_with = "target")]
+    provisioned: Option<f64>,
     /// Seconds from one removal of instances to the next
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     scale_in_cooldown: u32,
@@ -31,7 +40,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     scale_out_cooldown: u32,
     /// Leave the endpoint at the instances that it has
-    #[arg(long, conflicts_with_all = ["min", "max", "target", "dry_run"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["min", "max", "target", "backlog", "provisioned", "dry_run"]
+    )]
     off: bool,
     /// Print the calls, and make none
     #[arg(long)]
@@ -45,25 +57,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("Endpoint {endpoint} keeps the instances that it has");
         return Ok(());
     }
+    let target = match (arguments.backlog, arguments.provisioned) {
+        (Some(requests), _) => Target::Backlog(requests),
+        (None, Some(share)) => Target::Provisioned(share),
+        (None, None) => Target::Invocations(arguments.target),
+    };
     let scaling = Scaling {
+        variant: arguments.variant.clone(),
         min: arguments.min,
         max: arguments.max,
-        target: arguments.target,
+        target,
         scale_in_cooldown: arguments.scale_in_cooldown,
         scale_out_cooldown: arguments.scale_out_cooldown,
     };
     let calls = scaling.calls(endpoint)?;
     if arguments.dry_run {
-        let out = &mut stdout().lock();
-        for (operation, body) in calls {
-            writeln!(out, "{}", serde_json::to_string_pretty(&json!({operation: body}))?)?;
-        }
-        return Ok(out.flush()?);
+        let calls = calls.into_iter().map(|(_, operation, body)| (operation, body));
+        return Ok(output::calls(&mut stdout().lock(), calls)?);
     }
     scaling.enable(&aws::control_plane()?, endpoint)?;
+    let Scaling { min, max, .. } = scaling;
+    let (what, aim) = match target {
+        Target::Invocations(n) => ("instances", format!("{n} invocations a minute each")),
+        Target::Backlog(n) => ("instances", format!("{n} waiting requests each")),
+        Target::Provisioned(share) => ("requests ready", format!("{share} of them in use")),
+    };
     eprintln!(
-        "Endpoint {endpoint} has {} to {} instances, at {} invocations a minute each",
-        scaling.min, scaling.max, scaling.target
+        "Endpoint {endpoint} has {min} to {max} {what}, at {aim}: AWS bills at least {min} of them \
+         until 'epitome undeploy --endpoint {endpoint}'"
     );
     Ok(())
 }

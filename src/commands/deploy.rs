@@ -1,19 +1,25 @@
 //! `epitome deploy`
 
+mod flags;
+
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
-use epitome_aws::deployment::{DeploymentSpec, Hosting, Outcome, deploy};
-use epitome_aws::{Polling, S3Uri};
-use serde_json::json;
+use epitome_aws::Polling;
+use epitome_aws::deployment::{
+    DeploymentSpec, Hosting, Outcome, Package, Variant, deploy, register,
+};
 
+use self::flags::{HostingFlags, ProductionFlags};
+use super::container_flags::{Container, ContainerFlags};
 use super::key_values::key_value;
 use super::seconds::Seconds;
+use crate::failure::Usage;
+use crate::output;
 use crate::state_lines::StateLines;
-use crate::{aws, interrupt, model_choice, s3_upload};
+use crate::{aws, interrupt};
 
 /// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
 ///
@@ -24,25 +30,24 @@ pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store
-    #[arg(short, long, value_name = "MODEL")]
-    model: String,
-    /// Send the bundle to S3 first, into a folder below this one that is named after what it holds
-    #[arg(long, value_name = "s3://...")]
-    upload: Option<S3Uri>,
-    /// URI of the image in ECR
-    #[arg(long, value_name = "URI", env = "EPITOME_IMAGE")]
-    image: String,
-    /// ARN of the role that the container runs as
-    #[arg(long, value_name = "ARN", env = "SAGEMAKER_ROLE")]
-    role: String,
+    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store; several
+    /// share the requests, under the names A, B and so on, or their own
+    #[arg(short, long = "model", value_name = "[NAME=]MODEL", required = true)]
+    models: Vec<String>,
+    #[command(flatten)]
+    container: ContainerFlags,
     #[command(flatten)]
     hosting: HostingFlags,
-    /// An environment variable of the container; may come several times
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
-    environment: Vec<(String, String)>,
-    /// A tag of all that is made; may come several times
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
+    #[command(flatten)]
+    production: ProductionFlags,
+    /// Tags of all that is made
+    #[arg(
+        long = "tag",
+        visible_alias = "tags",
+        value_name = "NAME=VALUE,...",
+        value_parser = key_value,
+        value_delimiter = ','
+    )]
     tags: Vec<(String, String)>,
     /// Any text: another one deploys anew, though all else is the same
     #[arg(long, value_name = "TEXT")]
@@ -55,70 +60,28 @@ pub(crate) struct Arguments {
     interval: Seconds,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "What it runs on")]
-struct HostingFlags {
-    /// Type of the instances
-    #[arg(
-        long,
-        value_name = "TYPE",
-        default_value = "ml.m5.xlarge",
-        conflicts_with = "serverless"
-    )]
-    instance_type: String,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "serverless")]
-    instance_count: u32,
-    /// No instances: memory for each request as it comes
-    #[arg(long)]
-    serverless: bool,
-    /// Memory of a serverless endpoint
-    #[arg(long, value_name = "MB", default_value_t = 4096, requires = "serverless")]
-    memory: u32,
-    /// Requests that a serverless endpoint works on at a time
-    #[arg(long, value_name = "N", default_value_t = 5, requires = "serverless")]
-    concurrency: u32,
-    /// Asynchronous: requests come from S3, answers go below this prefix
-    #[arg(long, value_name = "s3://...", conflicts_with = "serverless")]
-    async_output: Option<String>,
-    /// Requests that an asynchronous instance works on at a time
-    #[arg(long, value_name = "N", requires = "async_output")]
-    async_concurrency: Option<u32>,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
-    let folder = match arguments.model.starts_with(S3Uri::SCHEME) || arguments.upload.is_none() {
-        true => PathBuf::from(&arguments.model),
-        false => model_choice::locate(Path::new(&arguments.model))?,
-    };
-    let address = arguments.upload.as_ref();
-    let address = address.map(|prefix| s3_upload::address(&folder, prefix)).transpose()?;
-    let spec = DeploymentSpec {
-        endpoint: arguments.endpoint.clone(),
-        image: arguments.image.clone(),
-        model: address.as_ref().map_or_else(|| arguments.model.clone(), S3Uri::to_string),
-        role: arguments.role.clone(),
-        hosting: hosting(&arguments.hosting),
-        environment: arguments.environment.iter().cloned().collect(),
-        tags: arguments.tags.iter().cloned().collect(),
-        revision: arguments.revision.clone(),
-    };
+    let containers = arguments
+        .models
+        .iter()
+        .map(|model| arguments.container.container(named(model).1))
+        .collect::<Result<Vec<_>>>()?;
+    let spec = spec(arguments, &containers)?;
     let steps = spec.steps()?;
+    let packages = packages(arguments, &spec);
     let out = &mut stdout().lock();
     if arguments.dry_run {
-        for step in steps {
-            writeln!(
-                out,
-                "{}",
-                serde_json::to_string_pretty(&json!({step.operation: step.body}))?
-            )?;
-        }
-        return Ok(out.flush()?);
+        let steps = packages.iter().flat_map(Package::steps).chain(steps);
+        return Ok(output::calls(out, steps.map(|step| (step.operation, step.body)))?);
     }
     let control_plane = aws::control_plane()?;
-    if let Some(address) = &address {
-        s3_upload::bundle(&folder, address)?;
+    eprintln!("{}", announcement(&spec, control_plane.region()));
+    for container in &containers {
+        container.send()?;
+    }
+    for package in &packages {
+        eprintln!("Registered as {}", register(&control_plane, package)?);
     }
     let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
     let outcome = interrupt::during(|| deploy(&control_plane, &spec, polling))?;
@@ -127,25 +90,110 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match outcome {
         Outcome::Created => eprintln!("Created endpoint {endpoint} in {seconds:.0} s"),
         Outcome::Updated => eprintln!("Updated endpoint {endpoint} in {seconds:.0} s"),
+        Outcome::Shifted => eprintln!("Changed the weights of endpoint {endpoint}"),
         Outcome::Unchanged => eprintln!("Endpoint {endpoint} has these settings already"),
     }
     writeln!(out, "{endpoint}")?;
     Ok(out.flush()?)
 }
 
-fn hosting(flags: &HostingFlags) -> Hosting {
-    let instance_type = flags.instance_type.clone();
-    let count = flags.instance_count;
-    if flags.serverless {
-        Hosting::Serverless { memory: flags.memory, concurrency: flags.concurrency }
-    } else if let Some(output) = &flags.async_output {
-        Hosting::Async {
-            instance_type,
-            count,
-            output: output.clone(),
-            concurrency: flags.async_concurrency,
-        }
-    } else {
-        Hosting::Instances { instance_type, count }
+fn spec(arguments: &Arguments, containers: &[Container]) -> Result<DeploymentSpec> {
+    let production = &arguments.production;
+    let weights = &production.variant_weights;
+    if !weights.is_empty() && weights.len() != containers.len() {
+        bail!(Usage(format!(
+            "--variant-weights gives {} weights for {} models: give one for each --model",
+            weights.len(),
+            containers.len()
+        )));
     }
+    let variants = match containers {
+        [container] if named(&arguments.models[0]).0.is_none() => {
+            vec![Variant::only(container.model.clone())]
+        }
+        _ => {
+            let variant = |(at, container): (usize, &Container)| Variant {
+                name: named(&arguments.models[at]).0.map_or_else(|| letter(at), str::to_owned),
+                weight: weights.get(at).copied().unwrap_or(1.0),
+                model: container.model.clone(),
+            };
+            containers.iter().enumerate().map(variant).collect()
+        }
+    };
+    Ok(DeploymentSpec {
+        endpoint: arguments.endpoint.clone(),
+        variants,
+        hosting: arguments.hosting.hosting(),
+        volume_size: production.volume_size,
+        download_timeout: production.model_data_download_timeout,
+        startup_timeout: production.container_startup_health_check_timeout,
+        ami_version: production.inference_ami_version.clone(),
+        capture: production.capture(),
+        kms_key: production.kms_key.clone(),
+        rollout: production.rollout(),
+        tags: arguments.tags.iter().cloned().collect(),
+        revision: arguments.revision.clone(),
+    })
+}
+
+/// The versions of the model registry that the models become.
+fn packages<'a>(arguments: &'a Arguments, spec: &'a DeploymentSpec) -> Vec<Package<'a>> {
+    let Some(group) = &arguments.production.model_package_group else { return Vec::new() };
+    let package = |variant: &'a Variant| Package {
+        group,
+        model: &variant.model,
+        instance_type: &arguments.hosting.instance_type,
+        tags: &spec.tags,
+    };
+    spec.variants.iter().map(package).collect()
+}
+
+/// A variant's name and its model, of `NAME=MODEL` or `MODEL`.
+fn named(model: &str) -> (Option<&str>, &str) {
+    match model.split_once('=') {
+        Some((name, rest))
+            if !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') =>
+        {
+            (Some(name), rest)
+        }
+        _ => (None, model),
+    }
+}
+
+/// A, B and so on.
+fn letter(at: usize) -> String {
+    match u8::try_from(at) {
+        Ok(at) if at < 26 => char::from(b'A' + at).to_string(),
+        _ => format!("V{at}"),
+    }
+}
+
+/// What is made, and until when AWS bills it.
+fn announcement(spec: &DeploymentSpec, region: &str) -> String {
+    let DeploymentSpec { endpoint, variants, .. } = spec;
+    let until = format!("until 'epitome undeploy --endpoint {endpoint}'");
+    let each = if variants.len() > 1 { " for each model" } else { "" };
+    let (on, bill) = match &spec.hosting {
+        Hosting::Instances { instance_type, count } => (
+            format!("{count} x {instance_type}{each}"),
+            format!("the instances, busy or not, {until}"),
+        ),
+        Hosting::Async { instance_type, count, .. } => (
+            format!("{count} x {instance_type}, asynchronous"),
+            format!("the instances, busy or not, {until}, or until 'epitome autoscale' takes them"),
+        ),
+        Hosting::Serverless { memory, provisioned: None, .. } => (
+            format!("{memory} MB of memory, serverless"),
+            "the time that requests take, and nothing in between".into(),
+        ),
+        Hosting::Serverless { memory, provisioned: Some(ready), .. } => (
+            format!("{memory} MB of memory, serverless, ready for {ready} requests at a time"),
+            format!("what is kept ready {until}, and the time that requests take"),
+        ),
+    };
+    let captured = spec.capture.as_ref().map_or_else(String::new, |capture| {
+        format!(" What is kept of requests in {} is billed as storage.", capture.output)
+    });
+    format!("Endpoint {endpoint} in {region} on {on}: AWS bills {bill}.{captured}")
 }

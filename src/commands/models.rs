@@ -1,6 +1,6 @@
 //! `epitome models`
 
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -10,6 +10,7 @@ use epitome_runtime::bundle::FORMAT;
 use super::pull;
 use crate::failure::Usage;
 use crate::model_choice::default_name;
+use crate::table;
 
 /// List the models of the store, remove one, choose the default, or export them again
 #[derive(Args)]
@@ -77,15 +78,7 @@ fn list(store: &Store) -> Result<()> {
     let header = ["NAME", "PRECISION", "SIZE", "READS", "LICENCE", ""].map(str::to_owned);
     let mut rows = vec![header];
     rows.extend(models.iter().map(|model| row(model, default.as_deref())));
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let out = &mut stdout().lock();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(out.flush()?)
+    Ok(table::write(&mut stdout().lock(), &rows)?)
 }
 
 fn row(model: &StoredModel, default: Option<&str>) -> [String; 6] {

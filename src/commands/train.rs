@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_aws::training::{TrainingJob, metrics};
+use epitome_aws::training::{INSTANCE_COUNT, MAX_RUN, TrainingJob, TrainingSpec, metrics};
 use epitome_aws::{ControlPlane, Polling};
 use epitome_runtime::Progress;
 use serde_json::json;
@@ -69,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
              --job-name"
         )));
     }
+    eprintln!("{}", announcement(&spec, control_plane.region()));
     s3_upload::file(packed.path(), &spec.source_url()?.parse()?)?;
     stop_where_asked()?;
     TrainingJob::create(&control_plane, &request)?;
@@ -77,6 +78,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         follow(&control_plane, name, arguments)?;
     }
     Ok(writeln!(stdout(), "{name}")?)
+}
+
+/// What is made, and until when AWS bills it.
+fn announcement(spec: &TrainingSpec, region: &str) -> String {
+    let hours = f64::from(spec.max_run.unwrap_or(MAX_RUN)) / 3600.0;
+    let kept = spec.keep_alive_period_in_seconds.map_or_else(String::new, |seconds| {
+        format!(", and {seconds} s after its end, while they are kept for a next job")
+    });
+    let spot = if spec.use_spot_instances { " at the price of spot instances" } else { "" };
+    format!(
+        "Job {} in {region} on {} x {}: AWS bills the instances until it ends{spot}, {hours:.1} h \
+         at most{kept}",
+        spec.job_name.as_deref().unwrap_or_default(),
+        spec.instance_count.unwrap_or(INSTANCE_COUNT),
+        spec.instance_type.as_deref().unwrap_or_default(),
+    )
 }
 
 /// Ends the command where Ctrl-C was pressed.
@@ -102,8 +119,8 @@ fn follow(control_plane: &ControlPlane, name: &str, arguments: &Arguments) -> Re
     let job = job.with_context(|| {
         format!(
             "training job '{name}' goes on, though it is no longer followed ('epitome export \
-             --training-job {name} --wait' waits for its model, 'aws sagemaker stop-training-job \
-             --training-job-name {name}' stops it)"
+             --training-job {name} --wait' waits for its model, 'epitome status {name} --stop' \
+             stops it)"
         )
     })?;
     eprintln!("Its model: {}", training_artifact::address(job)?);

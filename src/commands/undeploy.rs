@@ -16,8 +16,11 @@ use crate::{aws, interrupt};
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
-    #[arg(long, value_name = "NAME")]
-    endpoint: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "all")]
+    endpoint: Option<String>,
+    /// Everything that `deploy` made in the region
+    #[arg(long, conflicts_with = "endpoint")]
+    all: bool,
     /// Remove without asking
     #[arg(short, long)]
     yes: bool,
@@ -31,16 +34,18 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let control_plane = aws::control_plane()?;
-    let name = &arguments.endpoint;
-    let removal = Removal::find(&control_plane, name)?;
-    if removal.is_empty() {
+    let (removals, what) = match &arguments.endpoint {
+        Some(name) => (vec![Removal::find(&control_plane, name)?], format!("endpoint {name}")),
+        None => (Removal::find_all(&control_plane)?, "any deployment".into()),
+    };
+    if removals.iter().all(Removal::is_empty) {
         let region = control_plane.region();
-        eprintln!("There is nothing of endpoint {name} in {region}");
+        eprintln!("There is nothing of {what} in {region}");
         return Ok(());
     }
     {
         let out = &mut stdout().lock();
-        for thing in removal.list() {
+        for thing in removals.iter().flat_map(Removal::list) {
             writeln!(out, "{thing}")?;
         }
         out.flush()?;
@@ -49,7 +54,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
-    interrupt::during(|| remove(&control_plane, &removal, polling))?;
+    interrupt::during(|| {
+        removals.iter().try_for_each(|removal| remove(&control_plane, removal, polling))
+    })?;
     eprintln!("Removed. The model and the image stay where they are, in S3 and ECR");
     Ok(())
 }

@@ -37,6 +37,9 @@ pub(crate) struct State {
     pub(crate) configs: BTreeMap<String, Value>,
     pub(crate) endpoints: BTreeMap<String, Value>,
     pub(crate) targets: BTreeMap<String, Value>,
+    /// The weights that variants were given last, and the state of every alarm.
+    pub(crate) weights: Value,
+    pub(crate) alarm: &'static str,
 }
 
 /// The server; it ends with the test's process.
@@ -125,16 +128,17 @@ fn check(line: &str, headers: &BTreeMap<String, String>) -> Result<String, Strin
     if line.trim_end() != "POST / HTTP/1.1" {
         return Err(format!("{line} is no call"));
     }
-    if header("content-type")? != "application/x-amz-json-1.1" {
-        return Err("wrong content-type".into());
-    }
     let (target, operation) = header("x-amz-target")?.split_once('.').ok_or("no operation")?;
-    let service = match target {
-        "SageMaker" => "sagemaker",
-        "Logs_20140328" => "logs",
-        "AnyScaleFrontendService" => "application-autoscaling",
+    let (service, version) = match target {
+        "SageMaker" => ("sagemaker", "1.1"),
+        "Logs_20140328" => ("logs", "1.1"),
+        "AnyScaleFrontendService" => ("application-autoscaling", "1.1"),
+        "GraniteServiceVersion20100801" => ("monitoring", "1.0"),
         other => return Err(format!("no service {other}")),
     };
+    if header("content-type")? != &format!("application/x-amz-json-{version}") {
+        return Err("wrong content-type".into());
+    }
     let date = header("x-amz-date")?;
     let day = date.get(..8).ok_or("no date")?;
     let authorization = header("authorization")?;
@@ -220,10 +224,20 @@ impl State {
             "PutScalingPolicy" => ok,
             "DeregisterScalableTarget" => removed(&mut self.targets, &name("ResourceId")),
             "DescribeScalableTargets" => {
-                let wanted = body["ResourceIds"][0].as_str().unwrap();
-                let targets: Vec<_> = self.targets.get(wanted).into_iter().collect();
+                let targets: Vec<_> = self.targets.values().collect();
                 (200, json!({"ScalableTargets": targets}))
             }
+            "DescribeScalingPolicies" => (200, json!({"ScalingPolicies": []})),
+            "DescribeAlarms" => {
+                let alarm = json!({"AlarmName": body["AlarmNames"][0], "StateValue": self.alarm});
+                (200, json!({"MetricAlarms": [alarm]}))
+            }
+            "UpdateEndpointWeightsAndCapacities" => {
+                self.weights = body["DesiredWeightsAndCapacities"].clone();
+                ok
+            }
+            "StopTrainingJob" => ok,
+            "DescribeTransformJob" => missing("the job"),
             "CreateTrainingJob" => {
                 let states = std::mem::take(&mut self.next_job);
                 self.jobs.insert(name("TrainingJobName"), states);
@@ -264,7 +278,15 @@ impl State {
         };
         let mut answer = Map::new();
         answer.insert("EndpointStatus".into(), status.into());
-        answer.insert("EndpointConfigName".into(), endpoint["EndpointConfigName"].clone());
+        let config = endpoint["EndpointConfigName"].clone();
+        let configured = config.as_str().and_then(|config| self.configs.get(config));
+        let mut variants = configured.map_or(json!([]), |it| it["ProductionVariants"].clone());
+        for (at, variant) in variants.as_array_mut().unwrap().iter_mut().enumerate() {
+            let given = self.weights.get(at).map(|weight| &weight["DesiredWeight"]);
+            variant["DesiredWeight"] = given.unwrap_or(&variant["InitialVariantWeight"]).clone();
+        }
+        answer.insert("ProductionVariants".into(), variants);
+        answer.insert("EndpointConfigName".into(), config);
         if let Some(failure) = self.failure {
             answer.insert("FailureReason".into(), failure.into());
         }

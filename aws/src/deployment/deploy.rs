@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::endpoint::{self, Endpoint, wait_until_stable};
 use super::removal::remove_superseded;
-use super::spec::{DeploymentSpec, Step};
-use crate::control_plane::ControlPlane;
+use super::spec::DeploymentSpec;
+use crate::control_plane::{ControlPlane, Step};
 use crate::error::{Error, Result};
 use crate::polling::Polling;
 use crate::service::Service;
@@ -19,6 +19,8 @@ pub enum Outcome {
     Created,
     /// It moved over to the new settings.
     Updated,
+    /// Its variants have other shares of the requests.
+    Shifted,
     /// It had these settings already.
     Unchanged,
 }
@@ -73,8 +75,10 @@ fn run(
     made: &mut Vec<String>,
 ) -> Result<Outcome> {
     let plan = spec.plan()?;
-    ensure_exists(control_plane, "DescribeModel", &plan.model, polling)?;
-    made.push(format!("model {}", plan.model_name));
+    for (name, model) in &plan.models {
+        ensure_exists(control_plane, "DescribeModel", model, polling)?;
+        made.push(format!("model {name}"));
+    }
     ensure_exists(control_plane, "DescribeEndpointConfig", &plan.config, polling)?;
     made.push(format!("configuration {}", plan.config_name));
 
@@ -86,7 +90,10 @@ fn run(
             Outcome::Created
         }
         Some(endpoint) if endpoint.config == plan.config_name && endpoint.is_in_service() => {
-            Outcome::Unchanged
+            match endpoint.has_weights(&spec.variants) {
+                true => Outcome::Unchanged,
+                false => shift(control_plane, spec, &endpoint, polling)?,
+            }
         }
         Some(endpoint) if endpoint.is_in_service() || endpoint.status == "OutOfService" => {
             polling.progress.note(&format!("updating endpoint {name}, which goes on answering"));
@@ -110,12 +117,41 @@ fn run(
         }
     };
     made.push(format!("endpoint {name}"));
-    if outcome != Outcome::Unchanged {
+    if matches!(outcome, Outcome::Created | Outcome::Updated) {
         let endpoint = wait_until_stable(control_plane, name, polling)?;
         require_in_service(endpoint, name, &plan.config_name)?;
     }
     remove_superseded(control_plane, name, &plan, polling)?;
     Ok(outcome)
+}
+
+/// Gives the variants their shares of the requests, and watches the alarms for a while. Takes the
+/// change back where one goes off.
+fn shift(
+    control_plane: &ControlPlane,
+    spec: &DeploymentSpec,
+    before: &Endpoint,
+    polling: Polling<'_>,
+) -> Result<Outcome> {
+    let name = &spec.endpoint;
+    let set = |body: &Value| -> Result<()> {
+        control_plane.call(Service::SageMaker, "UpdateEndpointWeightsAndCapacities", body)?;
+        wait_until_stable(control_plane, name, polling).map(drop)
+    };
+    polling.progress.note(&format!("changing the weights of endpoint {name}"));
+    set(&spec.weights())?;
+    let Some(alarm) = spec.rollout.watch(control_plane, polling)? else {
+        return Ok(Outcome::Shifted);
+    };
+    polling.progress.note(&format!("alarm {alarm} went off: going back to the earlier weights"));
+    let mut earlier = spec.clone();
+    for variant in &mut earlier.variants {
+        variant.weight = before.weights.get(&variant.name).copied().unwrap_or(variant.weight);
+    }
+    set(&earlier.weights())?;
+    Err(Error::Failed(format!(
+        "endpoint {name} went back to its earlier weights, because alarm {alarm} went off"
+    )))
 }
 
 /// Makes a model or configuration, unless it exists.

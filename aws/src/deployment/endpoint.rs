@@ -1,11 +1,15 @@
 //! An endpoint as AWS describes it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use super::spec::Variant;
 use crate::control_plane::ControlPlane;
 use crate::error::Result;
 use crate::polling::Polling;
 use crate::service::Service;
+use crate::uri::S3Uri;
 
 /// An endpoint.
 pub(super) struct Endpoint {
@@ -15,11 +19,24 @@ pub(super) struct Endpoint {
     pub(super) config: String,
     /// Why the endpoint or its last update failed.
     pub(super) failure: Option<String>,
+    /// The weights of its variants, by their names.
+    pub(super) weights: BTreeMap<String, f64>,
 }
 
 impl Endpoint {
     pub(super) fn is_in_service(&self) -> bool {
         self.status == "InService"
+    }
+
+    /// Whether the variants have these weights already.
+    pub(super) fn has_weights(&self, variants: &[Variant]) -> bool {
+        // A single variant answers everything, whatever its weight.
+        variants.len() == 1
+            || variants.iter().all(|variant| {
+                let weight = self.weights.get(&variant.name);
+                // AWS keeps weights as 32-bit floats.
+                weight.is_some_and(|weight| (weight - variant.weight).abs() <= 1e-6 * weight.abs())
+            })
     }
 
     fn is_changing(&self) -> bool {
@@ -43,38 +60,31 @@ pub(super) fn describe(control_plane: &ControlPlane, name: &str) -> Result<Optio
         status: text(&answer["EndpointStatus"]).unwrap_or_default(),
         config: text(&answer["EndpointConfigName"]).unwrap_or_default(),
         failure: text(&answer["FailureReason"]),
+        weights: weights(&answer),
     }))
 }
 
-/// Names of the account's endpoints that answer, the newest first. No more than 1,000 are looked
-/// at.
+fn weights(answer: &Value) -> BTreeMap<String, f64> {
+    let variants = answer["ProductionVariants"].as_array().into_iter().flatten();
+    let weight = |variant: &Value| {
+        let name = variant["VariantName"].as_str()?.to_owned();
+        let weight = variant["DesiredWeight"].as_f64().or(variant["CurrentWeight"].as_f64());
+        Some((name, weight?))
+    };
+    variants.filter_map(weight).collect()
+}
+
+/// Where an asynchronous endpoint puts its answers; none for an endpoint that answers at once.
 ///
 /// # Errors
-/// Where AWS refuses the call.
-pub fn in_service(control_plane: &ControlPlane) -> Result<Vec<String>> {
-    const PAGES: usize = 10;
-    let mut names = Vec::new();
-    let mut token = Value::Null;
-    for _ in 0..PAGES {
-        let mut body = json!({
-            "StatusEquals": "InService",
-            "SortBy": "CreationTime",
-            "SortOrder": "Descending",
-            "MaxResults": 100,
-        });
-        if !token.is_null() {
-            body["NextToken"] = token;
-        }
-        let answer = control_plane.call(Service::SageMaker, "ListEndpoints", &body)?;
-        let endpoints = answer["Endpoints"].as_array().into_iter().flatten();
-        let found = endpoints.filter_map(|endpoint| endpoint["EndpointName"].as_str());
-        names.extend(found.map(str::to_owned));
-        token = answer["NextToken"].clone();
-        if token.is_null() {
-            break;
-        }
-    }
-    Ok(names)
+/// Where there is no such endpoint, or AWS refuses the call.
+pub fn async_output(control_plane: &ControlPlane, name: &str) -> Result<Option<S3Uri>> {
+    let body = json!({"EndpointName": name});
+    let endpoint = control_plane.call(Service::SageMaker, "DescribeEndpoint", &body)?;
+    let body = json!({"EndpointConfigName": endpoint["EndpointConfigName"]});
+    let config = control_plane.call(Service::SageMaker, "DescribeEndpointConfig", &body)?;
+    let path = config["AsyncInferenceConfig"]["OutputConfig"]["S3OutputPath"].as_str();
+    Ok(path.map(str::parse).transpose()?)
 }
 
 /// Waits until AWS has stopped changing the endpoint.

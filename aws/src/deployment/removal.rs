@@ -1,5 +1,7 @@
 //! Removing what was deployed, and what an update left behind.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::endpoint::{self, wait_until_stable};
@@ -7,9 +9,10 @@ use super::spec::Plan;
 use crate::autoscaling;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, Result};
-use crate::names::{is_endpoint_name, is_ours};
+use crate::names::{endpoint_of, is_endpoint_name, is_ours};
 use crate::polling::Polling;
 use crate::service::Service;
+use crate::status;
 
 /// What the deployments of an endpoint have made in AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +49,37 @@ impl Removal {
             )));
         }
         Ok(Self {
-            scaled: found.is_some() && autoscaling::is_registered(control_plane, name)?,
+            scaled: found.is_some() && !autoscaling::find(control_plane, name)?.is_empty(),
             endpoint: found.map(|_| name.to_owned()),
             configs: list(control_plane, name, &CONFIGS)?,
             models: list(control_plane, name, &MODELS)?,
         })
+    }
+
+    /// Finds what deployments of all endpoints have made that are left in the region: those with an
+    /// endpoint or a configuration.
+    ///
+    /// # Errors
+    /// Where a call fails.
+    pub fn find_all(control_plane: &ControlPlane) -> Result<Vec<Self>> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for endpoint in status::names(control_plane, None)? {
+            if let Some(found) = endpoint::describe(control_plane, &endpoint)?
+                && is_ours(&endpoint, &found.config)
+            {
+                names.insert(endpoint);
+            }
+        }
+        for config in all(control_plane, &CONFIGS, &json!({"MaxResults": 100}))? {
+            // A name alone may be a coincidence: the models of ours are named after the same.
+            if let Some(endpoint) = endpoint_of(&config)
+                && !names.contains(endpoint)
+                && has_our_models(control_plane, endpoint, &config)?
+            {
+                names.insert(endpoint.to_owned());
+            }
+        }
+        names.iter().map(|name| Self::find(control_plane, name)).collect()
     }
 
     /// Whether there is nothing.
@@ -98,14 +127,25 @@ pub(super) fn remove_superseded(
     plan: &Plan,
     polling: Polling<'_>,
 ) -> Result<()> {
-    for (kind, current) in [(&CONFIGS, &plan.config_name), (&MODELS, &plan.model_name)] {
+    let models: Vec<&String> = plan.models.iter().map(|(name, _)| name).collect();
+    for (kind, current) in [(&CONFIGS, vec![&plan.config_name]), (&MODELS, models)] {
         for name in list(control_plane, endpoint, kind)? {
-            if name != *current {
+            if !current.contains(&&name) {
                 delete(control_plane, kind, &name, polling)?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a configuration names only models that a deployment of the endpoint made.
+fn has_our_models(control_plane: &ControlPlane, endpoint: &str, config: &str) -> Result<bool> {
+    let body = json!({"EndpointConfigName": config});
+    let found = control_plane.call(Service::SageMaker, "DescribeEndpointConfig", &body)?;
+    let variants = found["ProductionVariants"].as_array();
+    Ok(variants.is_some_and(|variants| {
+        variants.iter().all(|it| it["ModelName"].as_str().is_some_and(|it| is_ours(endpoint, it)))
+    }))
 }
 
 /// Models or configurations, and SageMaker's names for the calls about them.
@@ -134,24 +174,19 @@ const MODELS: Kind = Kind {
 
 /// The models or configurations that deployments of the endpoint made.
 fn list(control_plane: &ControlPlane, endpoint: &str, kind: &Kind) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    let mut token = None::<String>;
-    loop {
-        let mut body = json!({"NameContains": format!("{endpoint}-"), "MaxResults": 100});
-        if let Some(token) = &token {
-            body["NextToken"] = token.as_str().into();
-        }
-        let answer = control_plane.call(Service::SageMaker, kind.list, &body)?;
-        let items = answer[kind.items].as_array().into_iter().flatten();
-        let found = items.filter_map(|item| item[kind.name].as_str());
-        names.extend(found.filter(|name| is_ours(endpoint, name)).map(str::to_owned));
-        match answer["NextToken"].as_str() {
-            Some(next) if !next.is_empty() => token = Some(next.to_owned()),
-            _ => break,
-        }
-    }
+    let body = json!({"NameContains": format!("{endpoint}-"), "MaxResults": 100});
+    let mut names = all(control_plane, kind, &body)?;
+    names.retain(|name| is_ours(endpoint, name));
     names.sort();
     Ok(names)
+}
+
+/// The names in a list.
+fn all(control_plane: &ControlPlane, kind: &Kind, body: &Value) -> Result<Vec<String>> {
+    const PAGES: usize = 1000;
+    let pages = control_plane.pages(Service::SageMaker, kind.list, body, PAGES)?;
+    let items = pages.iter().flat_map(|page| page[kind.items].as_array()).flatten();
+    Ok(items.filter_map(|item| item[kind.name].as_str()).map(str::to_owned).collect())
 }
 
 fn delete(

@@ -5,76 +5,68 @@ use std::collections::BTreeMap;
 use epitome_runtime::bundle::digest;
 use serde_json::{Value, json};
 
+use super::capture::DataCapture;
+use super::hosting::Hosting;
+use super::rollout::Rollout;
+use crate::control_plane::Step;
 use crate::error::{Error, Result};
+use crate::model::ModelSpec;
 use crate::names::{MAX_NAME, VARIANT, is_endpoint_name, name_of};
 use crate::tags::tags;
 
-/// A call that a deployment makes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// SageMaker's name of it.
-    pub operation: &'static str,
-    /// The body of the call.
-    pub body: Value,
-}
-
 /// The settings of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeploymentSpec {
     /// Its name.
     pub endpoint: String,
-    /// The image, by its URI in ECR.
-    pub image: String,
-    /// `s3://` URL of the `model.tar.gz`.
-    pub model: String,
-    /// The role that the container runs as, by its ARN.
-    pub role: String,
+    /// The models behind it: one, or several that share the requests.
+    pub variants: Vec<Variant>,
     /// What it runs on.
     pub hosting: Hosting,
-    /// Environment variables of the container.
-    pub environment: BTreeMap<String, String>,
-    /// Tags of model, configuration and endpoint.
+    /// Disk of each instance, in GB.
+    pub volume_size: Option<u32>,
+    /// Seconds that fetching the model may take.
+    pub download_timeout: Option<u32>,
+    /// Seconds until the container must answer `/ping`.
+    pub startup_timeout: Option<u32>,
+    /// What the instances boot from, by AWS's name.
+    pub ami_version: Option<String>,
+    /// What is kept of requests and answers.
+    pub capture: Option<DataCapture>,
+    /// Key that encrypts the instances' disks and what is kept of requests and answers.
+    pub kms_key: Option<String>,
+    /// How the endpoint moves over to these settings.
+    pub rollout: Rollout,
+    /// Tags of models, configuration and endpoint.
     pub tags: BTreeMap<String, String>,
     /// Any text. Another text makes another deployment of the same settings: for when what is
     /// behind the URLs has changed.
     pub revision: Option<String>,
 }
 
-/// What an endpoint runs on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hosting {
-    /// Instances that answer at once.
-    Instances {
-        /// Their type.
-        instance_type: String,
-        /// How many.
-        count: u32,
-    },
-    /// AWS provides memory per request.
-    Serverless {
-        /// Memory, in MB.
-        memory: u32,
-        /// Most requests at a time.
-        concurrency: u32,
-    },
-    /// Instances that read requests from S3 and write answers there.
-    Async {
-        /// Their type.
-        instance_type: String,
-        /// How many.
-        count: u32,
-        /// `s3://` prefix of the answers.
-        output: String,
-        /// Most requests at a time for an instance.
-        concurrency: Option<u32>,
-    },
+/// A model behind an endpoint, and its share of the requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Its share of the requests is its weight in the sum of all weights.
+    pub weight: f64,
+    /// The model.
+    pub model: ModelSpec,
+}
+
+impl Variant {
+    /// The one variant of an endpoint.
+    pub fn only(model: ModelSpec) -> Self {
+        Self { name: VARIANT.into(), weight: 1.0, model }
+    }
 }
 
 /// The calls of a deployment.
 pub(super) struct Plan {
-    pub(super) model_name: String,
+    /// Names and calls.
+    pub(super) models: Vec<(String, Step)>,
     pub(super) config_name: String,
-    pub(super) model: Step,
     pub(super) config: Step,
     pub(super) create: Step,
     pub(super) update: Step,
@@ -87,7 +79,8 @@ impl DeploymentSpec {
     /// Where a setting is invalid.
     pub fn steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
-        Ok(vec![plan.model, plan.config, plan.create])
+        let models = plan.models.into_iter().map(|(_, step)| step);
+        Ok(models.chain([plan.config, plan.create]).collect())
     }
 
     /// The calls that update an endpoint, in order.
@@ -96,52 +89,89 @@ impl DeploymentSpec {
     /// Where a setting is invalid.
     pub fn update_steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
-        Ok(vec![plan.model, plan.config, plan.update])
+        let models = plan.models.into_iter().map(|(_, step)| step);
+        Ok(models.chain([plan.config, plan.update]).collect())
+    }
+
+    /// The body of the call that changes the weights of the variants.
+    pub fn weights(&self) -> Value {
+        let weights = self.variants.iter().map(
+            |variant| json!({"VariantName": variant.name, "DesiredWeight": number(variant.weight)}),
+        );
+        json!({
+            "EndpointName": self.endpoint,
+            "DesiredWeightsAndCapacities": weights.collect::<Value>(),
+        })
     }
 
     pub(super) fn plan(&self) -> Result<Plan> {
         self.validate()?;
-        let container = json!({
-            "Image": self.image,
-            "Environment": self.environment,
-            "ModelDataUrl": self.model,
-        });
-        let mut model = json!({"ExecutionRoleArn": self.role, "PrimaryContainer": container});
-        let model_name = self.name(&model);
-        model["ModelName"] = model_name.as_str().into();
-
-        let mut variant = json!({
-            "VariantName": VARIANT,
-            "ModelName": model_name,
-            "InitialVariantWeight": 1,
-        });
-        self.hosting.describe(&mut variant);
-        let mut config = json!({"ProductionVariants": [variant]});
+        let mut models: Vec<(String, Step)> = Vec::new();
+        let mut variants = Vec::new();
+        for variant in &self.variants {
+            let name = self.name(&variant.model.body()?);
+            if !models.iter().any(|(known, _)| *known == name) {
+                let step = variant.model.step(&name, &self.tags)?;
+                models.push((name.clone(), step));
+            }
+            variants.push(self.variant(&variant.name, &name));
+        }
+        let mut config = json!({"ProductionVariants": variants});
         if let Some(settings) = self.hosting.async_settings() {
             config["AsyncInferenceConfig"] = settings;
         }
+        if let Some(capture) = &self.capture {
+            config["DataCaptureConfig"] = capture.describe(self.kms_key.as_deref());
+        }
+        if let Some(key) = &self.kms_key {
+            config["KmsKeyId"] = key.as_str().into();
+        }
+        // Weights are changed in place, so they are no part of the name.
         let config_name = self.name(&config);
         config["EndpointConfigName"] = config_name.as_str().into();
+        for (at, variant) in self.variants.iter().enumerate() {
+            config["ProductionVariants"][at]["InitialVariantWeight"] = number(variant.weight);
+        }
 
-        let of_endpoint = json!({
+        let mut update = json!({
             "EndpointName": self.endpoint,
             "EndpointConfigName": config_name,
         });
-        let mut create = of_endpoint.clone();
+        let mut create = update.clone();
         create["Tags"] = tags(&self.tags);
+        if let Some(rollout) = self.rollout.describe() {
+            update["DeploymentConfig"] = rollout;
+        }
         if !self.tags.is_empty() {
-            model["Tags"] = tags(&self.tags);
             config["Tags"] = tags(&self.tags);
         }
         let step = |operation, body| Step { operation, body };
         Ok(Plan {
-            model_name,
+            models,
             config_name,
-            model: step("CreateModel", model),
             config: step("CreateEndpointConfig", config),
             create: step("CreateEndpoint", create),
-            update: step("UpdateEndpoint", of_endpoint),
+            update: step("UpdateEndpoint", update),
         })
+    }
+
+    /// A variant as the configuration has it, without its weight.
+    fn variant(&self, name: &str, model: &str) -> Value {
+        let mut variant = json!({"VariantName": name, "ModelName": model});
+        self.hosting.describe(&mut variant);
+        for (field, value) in [
+            ("VolumeSizeInGB", self.volume_size),
+            ("ModelDataDownloadTimeoutInSeconds", self.download_timeout),
+            ("ContainerStartupHealthCheckTimeoutInSeconds", self.startup_timeout),
+        ] {
+            if let Some(value) = value {
+                variant[field] = value.into();
+            }
+        }
+        if let Some(version) = &self.ami_version {
+            variant["InferenceAmiVersion"] = version.as_str().into();
+        }
+        variant
     }
 
     /// The endpoint's name and a digest of the content.
@@ -160,76 +190,67 @@ impl DeploymentSpec {
                  inside"
             ));
         }
-        if !self.model.starts_with("s3://") {
-            let model = &self.model;
-            return invalid(format!(
-                "the model must be on S3, as s3://BUCKET/KEY, not '{model}': --upload sends a \
-                 bundle there"
-            ));
+        if self.variants.is_empty() {
+            return invalid("an endpoint needs a model".into());
         }
-        if !self.role.starts_with("arn:") {
-            let role = &self.role;
-            return invalid(format!(
-                "'{role}' is not a role: give its ARN, as arn:aws:iam::ACCOUNT:role/NAME"
-            ));
+        for (at, variant) in self.variants.iter().enumerate() {
+            let Variant { name, weight, .. } = variant;
+            if !is_endpoint_name(name) {
+                return invalid(format!(
+                    "'{name}' cannot name a variant: letters, digits and hyphens inside"
+                ));
+            }
+            if self.variants[..at].iter().any(|other| other.name == *name) {
+                return invalid(format!("two variants have the name '{name}'"));
+            }
+            if !(weight.is_finite() && *weight >= 0.0) {
+                return invalid(format!(
+                    "the weight of '{name}' is {weight}, and must be 0 or more"
+                ));
+            }
         }
-        match &self.hosting {
-            Hosting::Serverless { memory, .. } if !is_serverless_memory(*memory) => {
-                invalid(format!(
-                    "serverless endpoints have 1024, 2048, 3072, 4096, 5120 or 6144 MB of memory, \
-                     not {memory}"
-                ))
-            }
-            Hosting::Serverless { concurrency, .. } if !(1..=200).contains(concurrency) => {
-                invalid(format!(
-                    "serverless endpoints work on 1 to 200 requests at a time, not {concurrency}"
-                ))
-            }
-            Hosting::Instances { instance_type, .. } | Hosting::Async { instance_type, .. }
-                if !instance_type.starts_with("ml.") =>
-            {
-                invalid(format!(
-                    "'{instance_type}' is not an instance type: write one such as ml.m5.xlarge"
-                ))
-            }
-            Hosting::Async { output, .. } if !output.starts_with("s3://") => {
-                invalid(format!("asynchronous answers go to s3://BUCKET/PREFIX, not to '{output}'"))
-            }
-            _ => Ok(()),
+        if self.variants.iter().map(|variant| variant.weight).sum::<f64>() <= 0.0 {
+            return invalid("no variant has a weight above 0, so none would answer".into());
         }
+        let is_plain = matches!(self.hosting, Hosting::Instances { .. });
+        if self.variants.len() > 1 && !is_plain {
+            return invalid(
+                "only endpoints on instances that answer at once have several variants".into(),
+            );
+        }
+        for (seconds, what) in [
+            (self.download_timeout, "fetching the model"),
+            (self.startup_timeout, "the start of the container"),
+        ] {
+            if seconds.is_some_and(|seconds| !(60..=3600).contains(&seconds)) {
+                return invalid(format!("{what} may take 60 to 3600 seconds"));
+            }
+        }
+        if let Some(capture) = &self.capture {
+            if !capture.output.starts_with("s3://") {
+                let output = &capture.output;
+                return invalid(format!(
+                    "requests and answers are kept below s3://BUCKET/PREFIX, not '{output}'"
+                ));
+            }
+            if capture.percent > 100 {
+                return invalid(format!(
+                    "of 100 requests at most 100 can be kept, not {}",
+                    capture.percent
+                ));
+            }
+        }
+        if self.rollout.canary.is_some_and(|percent| !(1..=50).contains(&percent)) {
+            return invalid("a canary is 1 to 50 percent of the instances".into());
+        }
+        self.hosting.validate()
     }
 }
 
-impl Hosting {
-    fn describe(&self, variant: &mut Value) {
-        match self {
-            Self::Instances { instance_type, count } | Self::Async { instance_type, count, .. } => {
-                variant["InitialInstanceCount"] = (*count).into();
-                variant["InstanceType"] = instance_type.as_str().into();
-            }
-            Self::Serverless { memory, concurrency } => {
-                variant["ServerlessConfig"] =
-                    json!({"MemorySizeInMB": memory, "MaxConcurrency": concurrency});
-            }
-        }
+/// A weight as AWS's SDK writes it: whole numbers without a fraction.
+fn number(weight: f64) -> Value {
+    match weight {
+        whole if whole.fract() == 0.0 && whole < 1e9 => Value::from(whole as u64),
+        weight => weight.into(),
     }
-
-    fn async_settings(&self) -> Option<Value> {
-        let Self::Async { output, concurrency, .. } = self else {
-            return None;
-        };
-        let output = output.trim_end_matches('/');
-        let mut settings = json!({"OutputConfig": {
-            "S3OutputPath": output,
-            "S3FailurePath": format!("{output}/failures"),
-        }});
-        if let Some(concurrency) = concurrency {
-            settings["ClientConfig"] = json!({"MaxConcurrentInvocationsPerInstance": concurrency});
-        }
-        Some(settings)
-    }
-}
-
-fn is_serverless_memory(memory: u32) -> bool {
-    (1024..=6144).contains(&memory) && memory.is_multiple_of(1024)
 }

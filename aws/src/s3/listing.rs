@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_smithy_types::DateTime;
 use epitome_runtime::Progress;
 
 use super::client::S3;
@@ -14,6 +15,18 @@ const LIST: &str = "s3:ListBucket";
 
 /// Most objects below the prefix of a model.
 const MAX_OBJECTS: usize = 10_000;
+
+/// Most objects below the prefix of a job's documents.
+const MAX_DOCUMENTS: usize = 1_000_000;
+
+/// What a listing says of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
+}
 
 /// What is at an address.
 #[derive(Debug)]
@@ -38,12 +51,28 @@ impl S3 {
                 Err(error) => return Err(error),
             },
         };
-        match (self.wait(progress, list(self, uri)), missing) {
-            (Ok(sizes), _) => Ok(Found::Prefix(sizes)),
+        match (self.wait(progress, list(self, uri, MAX_OBJECTS)), missing) {
+            (Ok(files), _) if files.is_empty() => Err(Error::NoSuchKey { uri: uri.clone() }),
+            (Ok(files), _) => {
+                let sizes = files.into_iter().map(|(name, file)| (name, file.bytes));
+                Ok(Found::Prefix(sizes.collect()))
+            }
             // The user asked for an object and may have no permission to list.
             (Err(Error::Denied { .. }), Some(missing)) => Err(missing),
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// The objects below a prefix, by their keys without the prefix; there may be none.
+    ///
+    /// # Errors
+    /// [`Error::TooManyObjects`], and any other error of the request.
+    pub fn objects(
+        &self,
+        uri: &S3Uri,
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<String, Listed>> {
+        self.wait(progress, list(self, uri, MAX_DOCUMENTS))
     }
 
     /// The object at an address, as it is now.
@@ -56,7 +85,7 @@ impl S3 {
 }
 
 /// The objects below a prefix.
-async fn list(s3: &S3, uri: &S3Uri) -> Result<BTreeMap<String, u64>> {
+async fn list(s3: &S3, uri: &S3Uri, limit: usize) -> Result<BTreeMap<String, Listed>> {
     let prefix = match uri.is_folder() {
         true => uri.key().to_owned(),
         false => format!("{}/", uri.key()),
@@ -64,21 +93,20 @@ async fn list(s3: &S3, uri: &S3Uri) -> Result<BTreeMap<String, u64>> {
     let list = s3.client().list_objects_v2();
     let list = list.bucket(uri.bucket()).prefix(&prefix);
     let mut pages = list.into_paginator().send();
-    let mut sizes = BTreeMap::new();
+    let mut files = BTreeMap::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| s3.request(uri, LIST).error(&error))?;
         for object in page.contents() {
             let name = object.key().and_then(|key| key.strip_prefix(&prefix));
             if let (Some(name), Some(size)) = (name, object.size()) {
-                sizes.insert(name.to_owned(), u64::try_from(size).unwrap_or_default());
+                let bytes = u64::try_from(size).unwrap_or_default();
+                let modified = object.last_modified().map_or(0, DateTime::secs);
+                files.insert(name.to_owned(), Listed { bytes, modified });
             }
         }
-        if sizes.len() > MAX_OBJECTS {
-            return Err(Error::TooManyObjects { uri: uri.clone(), limit: MAX_OBJECTS });
+        if files.len() > limit {
+            return Err(Error::TooManyObjects { uri: uri.clone(), limit });
         }
     }
-    match sizes.is_empty() {
-        true => Err(Error::NoSuchKey { uri: uri.clone() }),
-        false => Ok(sizes),
-    }
+    Ok(files)
 }

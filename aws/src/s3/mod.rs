@@ -14,10 +14,11 @@ mod client;
 mod download;
 mod listing;
 mod object;
+mod small;
 mod upload;
 
 pub use archive::Destination;
 pub use client::S3;
 pub use download::Download;
-pub use listing::Found;
+pub use listing::{Found, Listed};
 pub use object::Object;

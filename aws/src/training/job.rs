@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::log::JobLog;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, Result};
+use crate::job_status::JobStatus;
 use crate::polling::Polling;
 use crate::service::Service;
 
@@ -23,23 +24,6 @@ pub struct TrainingJob {
     pub artifact: Option<String>,
     /// How the artifact is stored.
     pub compression: Compression,
-}
-
-/// How far a job is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobStatus {
-    /// It is being started, or runs.
-    InProgress,
-    /// It is done.
-    Completed,
-    /// It failed: the job says why.
-    Failed,
-    /// It is being stopped.
-    Stopping,
-    /// It was stopped. What it saved before may exist.
-    Stopped,
-    /// Any other state, by AWS's name.
-    Other(String),
 }
 
 /// How an artifact is stored.
@@ -131,30 +115,17 @@ impl TrainingJob {
             let job = Self::describe(control_plane, name)?;
             polling.progress.state(&job.secondary_status);
             read_log();
-            if job.has_ended() {
+            if job.status.has_ended() {
                 return Ok(job);
             }
             polling.pause()?;
         }
     }
 
-    /// Whether the job has ended.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped)
-    }
-
     fn from_answer(name: &str, answer: &Value) -> Self {
         let text =
             |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let status = answer["TrainingJobStatus"].as_str().unwrap_or("unknown");
-        let status = match status {
-            "InProgress" => JobStatus::InProgress,
-            "Completed" => JobStatus::Completed,
-            "Failed" => JobStatus::Failed,
-            "Stopping" => JobStatus::Stopping,
-            "Stopped" => JobStatus::Stopped,
-            other => JobStatus::Other(other.into()),
-        };
+        let status = JobStatus::of(answer["TrainingJobStatus"].as_str().unwrap_or("unknown"));
         let compression = match answer["OutputDataConfig"]["CompressionType"].as_str() {
             Some("NONE") => Compression::None,
             _ => Compression::Gzip,
@@ -186,13 +157,13 @@ mod tests {
                 "OutputDataConfig": {"S3OutputPath": "s3://b/p", "CompressionType": "NONE"},
             }),
         );
-        assert!(job.has_ended());
+        assert!(job.status.has_ended());
         assert_eq!(job.status, JobStatus::Failed);
         assert_eq!(job.failure_reason.as_deref(), Some("AlgorithmError: exit code 1"));
         assert_eq!(job.artifact, None);
         assert_eq!(job.compression, Compression::None);
         let job = TrainingJob::from_answer("a", &json!({"TrainingJobStatus": "Deleting"}));
         assert_eq!(job.status, JobStatus::Other("Deleting".into()));
-        assert!(!job.has_ended());
+        assert!(!job.status.has_ended());
     }
 }

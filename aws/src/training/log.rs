@@ -7,9 +7,7 @@ use serde_json::json;
 use crate::control_plane::ControlPlane;
 use crate::error::Result;
 use crate::service::Service;
-
-/// The group that every training job logs to.
-const GROUP: &str = "/aws/sagemaker/TrainingJobs";
+use crate::status::JobKind;
 
 /// Reads a job's log, of all its instances.
 pub struct JobLog<'a> {
@@ -31,7 +29,7 @@ impl<'a> JobLog<'a> {
     /// Where a call fails. A job that has not begun to log has no lines.
     pub fn read(&mut self, line: &mut dyn FnMut(&str)) -> Result<()> {
         let body = json!({
-            "logGroupName": GROUP,
+            "logGroupName": JobKind::Training.log_group(),
             "logStreamNamePrefix": format!("{}/", self.job),
             "orderBy": "LogStreamName",
         });
@@ -60,7 +58,7 @@ fn read_stream(
 ) -> Result<()> {
     loop {
         let mut body = json!({
-            "logGroupName": GROUP,
+            "logGroupName": JobKind::Training.log_group(),
             "logStreamName": stream,
             "startFromHead": true,
         });

@@ -1,5 +1,6 @@
 //! Training jobs: what they are asked for, how they are followed, and what they leave.
 
+mod distribution;
 mod image;
 mod job;
 mod log;
@@ -7,7 +8,8 @@ mod python;
 mod source;
 mod spec;
 
-pub use job::{Compression, JobStatus, TrainingJob};
+pub use distribution::{DataParallel, Distribution, Enabled, Mpi, Smdistributed};
+pub use job::{Compression, TrainingJob};
 pub use log::{JobLog, metrics};
 pub use source::pack;
 pub use spec::{

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::distribution::Distribution;
 use super::image::training_image;
 use super::python::dumps;
 use crate::error::{Error, Result};
+use crate::names::{job_name_at, require_job_name};
 use crate::tags::tags;
 
 /// The settings of a training job, as the HuggingFace estimator of SageMaker's Python SDK has them.
@@ -71,6 +71,26 @@ pub struct TrainingSpec {
     pub subnets: Vec<String>,
     /// Security groups there.
     pub security_group_ids: Vec<String>,
+    /// How the processes of several GPUs or instances work together.
+    pub distribution: Option<Distribution>,
+    /// `false` leaves out SageMaker's debugger, which the estimator configures to collect nothing.
+    pub debugger_hook_config: Option<bool>,
+    /// Key that encrypts the model and what else the job leaves.
+    pub output_kms_key: Option<String>,
+    /// Key that encrypts the instances' disks.
+    pub volume_kms_key: Option<String>,
+    /// Seconds that the instances are kept for a next job, and billed.
+    pub keep_alive_period_in_seconds: Option<u32>,
+    /// Encrypt what instances send each other.
+    pub encrypt_inter_container_traffic: bool,
+    /// Let the container reach nothing but its channels.
+    pub enable_network_isolation: bool,
+    /// How often AWS starts the job again after a fault of its own.
+    pub max_retry_attempts: Option<u32>,
+    /// How data reaches the container: `File`, `FastFile` or `Pipe`.
+    pub input_mode: Option<String>,
+    /// Leave the model as files below a prefix, not as a `model.tar.gz`.
+    pub disable_output_compression: bool,
 }
 
 /// A repository, and which of its commits.
@@ -94,6 +114,9 @@ pub const MAX_RUN: u32 = 24 * 60 * 60;
 /// Where a container has its checkpoints, unless the job says otherwise.
 pub const CHECKPOINT_LOCAL_PATH: &str = "/opt/ml/checkpoints";
 
+/// Where the channel of the scripts has them.
+const CODE_PATH: &str = "/opt/ml/input/data/code/sourcedir.tar.gz";
+
 /// Tags that record where the scripts came from.
 const REPO_TAG: &str = "epitome:git-repo";
 const COMMIT_TAG: &str = "epitome:git-commit";
@@ -101,10 +124,7 @@ const COMMIT_TAG: &str = "epitome:git-commit";
 impl TrainingSpec {
     /// Names the job after the time, where it has no name.
     pub fn name_after(&mut self, now: SystemTime) {
-        let time = DateTime::from(now).fmt(Format::DateTimeWithOffset).unwrap_or_default();
-        let digits: String =
-            time.chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect();
-        self.job_name.get_or_insert(format!("summarization-{digits}"));
+        self.job_name.get_or_insert_with(|| job_name_at("summarization", now));
     }
 
     /// Records the commit that the scripts were taken from, as tags of the job.
@@ -119,17 +139,8 @@ impl TrainingSpec {
     /// Where it has none, or one that AWS does not allow.
     pub fn name(&self) -> Result<&str> {
         let name = required(&self.job_name, "job_name")?;
-        let sound = name.len() <= 63
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !name.starts_with('-')
-            && !name.ends_with('-');
-        if sound {
-            Ok(name)
-        } else {
-            Err(Error::Invalid(format!(
-                "'{name}' cannot name a job: up to 63 letters, digits and hyphens inside"
-            )))
-        }
+        require_job_name(name)?;
+        Ok(name)
     }
 
     /// `s3://` URL of the packed scripts.
@@ -162,7 +173,7 @@ impl TrainingSpec {
             )?,
         };
         let mut algorithm = json!({
-            "TrainingInputMode": "File",
+            "TrainingInputMode": self.input_mode.as_deref().unwrap_or("File"),
             "TrainingImage": image,
             "EnableSageMakerMetricsTimeSeries": true,
         });
@@ -184,11 +195,36 @@ impl TrainingSpec {
             "StoppingCondition": self.stopping()?,
             "HyperParameters": self.hyperparameters(region)?,
             "InputDataConfig": self.channels()?,
-            // The estimator's own: no debugger collects anything, no profiler runs.
-            "DebugHookConfig": {"S3OutputPath": output, "CollectionConfigurations": []},
+            // The estimator's own: no profiler runs.
             "ProfilerConfig": {"DisableProfiler": true},
         });
+        if let Some(key) = &self.output_kms_key {
+            request["OutputDataConfig"]["KmsKeyId"] = key.as_str().into();
+        }
+        if self.disable_output_compression {
+            request["OutputDataConfig"]["CompressionType"] = "NONE".into();
+        }
+        if let Some(key) = &self.volume_kms_key {
+            request["ResourceConfig"]["VolumeKmsKeyId"] = key.as_str().into();
+        }
+        if let Some(seconds) = self.keep_alive_period_in_seconds {
+            request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = seconds.into();
+        }
         let mut add = |name: &str, value: Value| request[name] = value;
+        if self.debugger_hook_config != Some(false) {
+            // The estimator's own: the debugger collects nothing.
+            let hook = json!({"S3OutputPath": output, "CollectionConfigurations": []});
+            add("DebugHookConfig", hook);
+        }
+        if self.encrypt_inter_container_traffic {
+            add("EnableInterContainerTrafficEncryption", true.into());
+        }
+        if self.enable_network_isolation {
+            add("EnableNetworkIsolation", true.into());
+        }
+        if let Some(attempts) = self.max_retry_attempts {
+            add("RetryStrategy", json!({"MaximumRetryAttempts": attempts}));
+        }
         if self.use_spot_instances {
             add("EnableManagedSpotTraining", true.into());
         }
@@ -253,14 +289,21 @@ impl TrainingSpec {
     /// Everything in JSON, as the training toolkit in the container reads it.
     fn hyperparameters(&self, region: &str) -> Result<Map<String, Value>> {
         let mut all = self.hyperparameters.clone();
+        let scripts = match self.enable_network_isolation {
+            true => CODE_PATH.into(),
+            false => self.source_url()?,
+        };
         let own = [
-            ("sagemaker_submit_directory", Value::from(self.source_url()?)),
+            ("sagemaker_submit_directory", Value::from(scripts)),
             ("sagemaker_program", self.program()?.into()),
             ("sagemaker_container_log_level", 20.into()),
             ("sagemaker_job_name", self.name()?.into()),
             ("sagemaker_region", region.into()),
         ];
-        for (name, value) in own {
+        let instance_type = required(&self.instance_type, "instance_type")?;
+        let distribution = self.distribution.as_ref();
+        let distribution = distribution.map(|it| it.hyperparameters(instance_type)).transpose()?;
+        for (name, value) in own.into_iter().chain(distribution.unwrap_or_default()) {
             all.insert(name.into(), value);
         }
         Ok(all.into_iter().map(|(name, value)| (name, Value::String(dumps(&value)))).collect())
@@ -278,7 +321,13 @@ impl TrainingSpec {
                 }},
             }))
         };
-        self.inputs.iter().map(channel).collect()
+        // A container that reaches nothing has its scripts in a channel.
+        let scripts = match self.enable_network_isolation {
+            true => Some(("code".to_owned(), self.source_url()?)),
+            false => None,
+        };
+        let scripts = scripts.as_ref().map(|(name, url)| (name, url));
+        self.inputs.iter().chain(scripts).map(channel).collect()
     }
 }
 

@@ -7,7 +7,8 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use epitome_aws::training::{
-    CHECKPOINT_LOCAL_PATH, GitConfig, INSTANCE_COUNT, MAX_RUN, TrainingSpec, VOLUME_SIZE,
+    CHECKPOINT_LOCAL_PATH, Distribution, GitConfig, INSTANCE_COUNT, MAX_RUN, TrainingSpec,
+    VOLUME_SIZE,
 };
 use serde_json::Value;
 
@@ -94,9 +95,55 @@ pub(super) struct SettingFlags {
     /// An environment variable of the container; may come several times
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
     environment: Vec<(String, String)>,
-    /// A tag of the job; may come several times
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
+    /// Tags of the job
+    #[arg(
+        long = "tag",
+        visible_alias = "tags",
+        value_name = "NAME=VALUE,...",
+        value_parser = key_value,
+        value_delimiter = ','
+    )]
     tags: Vec<(String, String)>,
+    /// How several GPUs or instances work together: smdistributed, torch_distributed or mpi, whose
+    /// settings a file can change
+    #[arg(long, value_name = "NAME")]
+    distribution: Option<Distribution>,
+    /// A metric that AWS finds in the log by a regular expression; may come several times
+    #[arg(long = "metric-definition", value_name = "NAME=REGEX", value_parser = key_value)]
+    metric_definitions: Vec<(String, String)>,
+    /// Subnets that the job runs in
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    subnets: Vec<String>,
+    /// Security groups there
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    security_group_ids: Vec<String>,
+    /// Key that encrypts what the job leaves
+    #[arg(long, value_name = "KEY")]
+    output_kms_key: Option<String>,
+    /// Key that encrypts the instances' disks
+    #[arg(long, value_name = "KEY")]
+    volume_kms_key: Option<String>,
+    /// Keep the instances for a next job, and pay for them
+    #[arg(long, value_name = "SECONDS")]
+    keep_alive_period_in_seconds: Option<u32>,
+    /// Encrypt what instances send each other
+    #[arg(long)]
+    encrypt_inter_container_traffic: bool,
+    /// Let the container reach nothing but its channels
+    #[arg(long)]
+    enable_network_isolation: bool,
+    /// How often AWS starts the job again after a fault of its own
+    #[arg(long, value_name = "N")]
+    max_retry_attempts: Option<u32>,
+    /// How data reaches the container: File, FastFile or Pipe
+    #[arg(long, value_name = "MODE")]
+    input_mode: Option<String>,
+    /// Leave the model as files below a prefix
+    #[arg(long)]
+    disable_output_compression: bool,
+    /// false leaves out SageMaker's debugger
+    #[arg(long, value_name = "BOOL")]
+    debugger_hook_config: Option<bool>,
 }
 
 /// The settings of the file, if there is one, with those of the flags in their places.
@@ -153,6 +200,9 @@ impl SettingFlags {
             (&self.instance_type, &mut spec.instance_type),
             (&self.checkpoint_s3_uri, &mut spec.checkpoint_s3_uri),
             (&self.checkpoint_local_path, &mut spec.checkpoint_local_path),
+            (&self.output_kms_key, &mut spec.output_kms_key),
+            (&self.volume_kms_key, &mut spec.volume_kms_key),
+            (&self.input_mode, &mut spec.input_mode),
         ] {
             set(flag, setting);
         }
@@ -161,11 +211,31 @@ impl SettingFlags {
             (&self.volume_size, &mut spec.volume_size),
             (&self.max_run, &mut spec.max_run),
             (&self.max_wait, &mut spec.max_wait),
+            (&self.keep_alive_period_in_seconds, &mut spec.keep_alive_period_in_seconds),
+            (&self.max_retry_attempts, &mut spec.max_retry_attempts),
         ] {
             set(flag, setting);
         }
         set(&self.source_dir, &mut spec.source_dir);
-        spec.use_spot_instances |= self.use_spot_instances;
+        set(&self.distribution, &mut spec.distribution);
+        set(&self.debugger_hook_config, &mut spec.debugger_hook_config);
+        for (flag, setting) in [
+            (self.use_spot_instances, &mut spec.use_spot_instances),
+            (self.encrypt_inter_container_traffic, &mut spec.encrypt_inter_container_traffic),
+            (self.enable_network_isolation, &mut spec.enable_network_isolation),
+            (self.disable_output_compression, &mut spec.disable_output_compression),
+        ] {
+            *setting |= flag;
+        }
+        for (flag, setting) in [
+            (&self.subnets, &mut spec.subnets),
+            (&self.security_group_ids, &mut spec.security_group_ids),
+        ] {
+            if !flag.is_empty() {
+                setting.clone_from(flag);
+            }
+        }
+        add(&self.metric_definitions, &mut spec.metric_definitions);
         add(&self.inputs, &mut spec.inputs);
         add(&self.environment, &mut spec.environment);
         add(&self.tags, &mut spec.tags);

@@ -1,5 +1,7 @@
 //! `epitome invoke`
 
+mod later;
+
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use clap::{Args, ValueEnum};
 use epitome_aws::Invoker;
 use serde_json::{Map, Value, json};
 
+use self::later::LaterFlags;
 use crate::aws;
 use crate::failure::Usage;
 use crate::generation_flags::GenerationFlags;
@@ -21,7 +24,7 @@ const LOCAL: &str = "local";
 /// Summarize documents with an endpoint, in AWS or on this machine
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Text files, one document each; '-' or none for standard input
+    /// Files, with --async also folders; '-' or none for standard input
     files: Vec<PathBuf>,
     /// Name of the endpoint; a server of --endpoint-url needs none
     #[arg(long, value_name = "NAME", required_unless_present = "endpoint_url")]
@@ -35,6 +38,8 @@ pub(crate) struct Arguments {
     /// How to print summaries
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "stream")]
     format: Format,
+    #[command(flatten)]
+    later: LaterFlags,
     #[command(flatten)]
     generation: GenerationFlags,
 }
@@ -58,9 +63,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.stream && variants.len() > 1 {
         bail!(Usage("--stream shows one summary: give one --length-penalty".into()));
     }
-    let documents = inputs::read(&arguments.files)?;
     let url = arguments.endpoint_url.as_deref();
     let endpoint = arguments.endpoint.as_deref().unwrap_or(LOCAL);
+    if arguments.later.later {
+        let [parameters] = variants.as_slice() else {
+            bail!(Usage("--async makes one summary: give one --length-penalty".into()));
+        };
+        let invoker = Invoker::new(aws::connection()?, endpoint, url)?;
+        return later::run(&arguments.later, &arguments.files, &invoker, endpoint, parameters);
+    }
+    let documents = inputs::read(&arguments.files)?;
     let invoker = Invoker::new(aws::connection()?, endpoint, url)?;
     let out = &mut stdout().lock();
     for document in &documents {

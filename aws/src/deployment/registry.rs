@@ -1,0 +1,101 @@
+//! The model registry: a group of packages, one a version.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{ControlPlane, Step};
+use crate::error::Result;
+use crate::model::ModelSpec;
+use crate::service::Service;
+use crate::tags::tags;
+
+/// Media types that the container takes and gives.
+const MEDIA_TYPES: [&str; 4] =
+    ["application/json", "application/jsonlines", "text/csv", "text/plain"];
+
+/// A version in a group.
+#[derive(Clone, Debug)]
+pub struct Package<'a> {
+    /// The group.
+    pub group: &'a str,
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// Instances that it is meant for.
+    pub instance_type: &'a str,
+    /// Tags of the group.
+    pub tags: &'a BTreeMap<String, String>,
+}
+
+impl Package<'_> {
+    /// The calls that make the group and the version.
+    pub fn steps(&self) -> [Step; 2] {
+        let mut group = json!({"ModelPackageGroupName": self.group});
+        if !self.tags.is_empty() {
+            group["Tags"] = tags(self.tags);
+        }
+        let package = json!({
+            "ModelPackageGroupName": self.group,
+            "InferenceSpecification": {
+                "Containers": [self.model.container()],
+                "SupportedContentTypes": MEDIA_TYPES,
+                "SupportedResponseMIMETypes": MEDIA_TYPES,
+                "SupportedRealtimeInferenceInstanceTypes": [self.instance_type],
+                "SupportedTransformInstanceTypes": [self.instance_type],
+            },
+            "CertifyForMarketplace": false,
+            "ModelApprovalStatus": "Approved",
+            "SkipModelValidation": "None",
+        });
+        [
+            Step { operation: "CreateModelPackageGroup", body: group },
+            Step { operation: "CreateModelPackage", body: package },
+        ]
+    }
+}
+
+/// Registers a model as a version of its group, unless the newest version is the same. Returns the
+/// version's ARN.
+///
+/// # Errors
+/// Where AWS refuses a call.
+pub fn register(control_plane: &ControlPlane, package: &Package<'_>) -> Result<String> {
+    let call =
+        |operation: &str, body: &Value| control_plane.call(Service::SageMaker, operation, body);
+    let [group, version] = package.steps();
+    let name = json!({"ModelPackageGroupName": package.group});
+    match call("DescribeModelPackageGroup", &name) {
+        Err(error) if error.is_missing() => {
+            call(group.operation, &group.body)?;
+        }
+        Err(error) => return Err(error),
+        Ok(_) => {
+            if let Some(arn) = newest(control_plane, package)? {
+                return Ok(arn);
+            }
+        }
+    }
+    let made = call(version.operation, &version.body)?;
+    Ok(made["ModelPackageArn"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The newest version of the group, if it holds the same model.
+fn newest(control_plane: &ControlPlane, package: &Package<'_>) -> Result<Option<String>> {
+    let list = json!({
+        "ModelPackageGroupName": package.group,
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+        "MaxResults": 1,
+    });
+    let listed = control_plane.call(Service::SageMaker, "ListModelPackages", &list)?;
+    let Some(arn) = listed["ModelPackageSummaryList"][0]["ModelPackageArn"].as_str() else {
+        return Ok(None);
+    };
+    let body = json!({"ModelPackageName": arn});
+    let found = control_plane.call(Service::SageMaker, "DescribeModelPackage", &body)?;
+    let wanted = package.model.container();
+    let container = &found["InferenceSpecification"]["Containers"][0];
+    let is_same = |field: &str| container[field] == wanted[field];
+    let same = ["Image", "ModelDataUrl", "Environment"].into_iter().all(is_same);
+    Ok(same.then(|| arn.to_owned()))
+}

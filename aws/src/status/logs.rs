@@ -1,0 +1,123 @@
+//! The log of an endpoint or a job: its last lines, and those that come.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::control_plane::ControlPlane;
+use crate::error::Result;
+use crate::polling::Polling;
+use crate::service::Service;
+
+/// How far back lines are looked for, in milliseconds: an hour, a day, a month.
+const BACK: [u64; 3] = [3_600_000, 86_400_000, 30 * 86_400_000];
+
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written, in milliseconds since 1970.
+    pub time: u64,
+    /// The stream that it is in: a variant and its instance, or a job's instance.
+    pub stream: String,
+    /// The line.
+    pub text: String,
+}
+
+/// The log of an endpoint or a job.
+pub struct Logs<'a> {
+    control_plane: &'a ControlPlane,
+    group: String,
+    /// How the names of its streams begin.
+    prefix: Option<String>,
+    /// Lines of this time and later are to come, in milliseconds since 1970.
+    from: u64,
+    /// Lines of that very time that were seen already.
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Logs<'a> {
+    /// The log of an endpoint.
+    pub fn of_endpoint(control_plane: &'a ControlPlane, endpoint: &str) -> Self {
+        Self::new(control_plane, format!("/aws/sagemaker/Endpoints/{endpoint}"), None)
+    }
+
+    /// The log of a job, which is in a group with others.
+    pub fn of_job(control_plane: &'a ControlPlane, group: &str, job: &str) -> Self {
+        Self::new(control_plane, group.to_owned(), Some(format!("{job}/")))
+    }
+
+    fn new(control_plane: &'a ControlPlane, group: String, prefix: Option<String>) -> Self {
+        Self { control_plane, group, prefix, from: 0, seen: BTreeSet::new() }
+    }
+
+    /// The last lines, so many at most.
+    ///
+    /// # Errors
+    /// Where a call fails. What has not begun to log has no lines.
+    pub fn last(&mut self, most: usize) -> Result<Vec<LogLine>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        for back in BACK {
+            self.from = now.saturating_sub(back);
+            let mut last = VecDeque::new();
+            self.read(&mut |line| {
+                if last.len() == most {
+                    last.pop_front();
+                }
+                last.push_back(line);
+            })?;
+            if !last.is_empty() {
+                return Ok(last.into());
+            }
+        }
+        self.from = now;
+        Ok(Vec::new())
+    }
+
+    /// Hands over each line as it comes, until the user wants to stop.
+    ///
+    /// # Errors
+    /// Where a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn follow(&mut self, polling: Polling<'_>, line: &mut dyn FnMut(LogLine)) -> Result<()> {
+        loop {
+            polling.pause()?;
+            self.read(line)?;
+        }
+    }
+
+    /// Hands over the lines that have come since the last call.
+    fn read(&mut self, line: &mut dyn FnMut(LogLine)) -> Result<()> {
+        let mut body = json!({"logGroupName": self.group, "startTime": self.from});
+        if let Some(prefix) = &self.prefix {
+            body["logStreamNamePrefix"] = prefix.as_str().into();
+        }
+        loop {
+            let found = self.control_plane.call(Service::Logs, "FilterLogEvents", &body);
+            let answer = match found {
+                Ok(answer) => answer,
+                Err(error) if error.is_missing() => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            for event in answer["events"].as_array().into_iter().flatten() {
+                self.take(event, line);
+            }
+            match answer["nextToken"].as_str() {
+                Some(next) if !next.is_empty() => body["nextToken"] = next.into(),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Value, line: &mut dyn FnMut(LogLine)) {
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let time = event["timestamp"].as_u64().unwrap_or_default();
+        if time > self.from {
+            (self.from, self.seen) = (time, BTreeSet::new());
+        }
+        if time == self.from && !self.seen.insert(text("eventId")) {
+            return;
+        }
+        line(LogLine { time, stream: text("logStreamName"), text: text("message") });
+    }
+}

@@ -1,0 +1,161 @@
+//! The files of a job: which have their output, and which do not.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::error::Result;
+use crate::s3::{Listed, S3};
+use crate::uri::S3Uri;
+
+/// What a job adds to the name of an input for its output.
+const SUFFIX: &str = ".out";
+
+/// The end of a manifest's name.
+const MANIFEST: &str = ".manifest";
+
+/// Inputs and outputs, as they are on S3 at one moment.
+#[derive(Clone, Debug)]
+pub struct Files {
+    inputs: BTreeMap<String, Listed>,
+    /// By the names of the inputs that they are of.
+    outputs: BTreeMap<String, (String, Listed)>,
+}
+
+impl Files {
+    /// Looks below the two prefixes. Outputs that lie within the input's prefix are no inputs, and
+    /// neither are empty objects, which stand for folders.
+    ///
+    /// # Errors
+    /// Any error of the requests.
+    pub fn list(s3: &S3, input: &S3Uri, output: &S3Uri) -> Result<Self> {
+        let mut inputs = s3.objects(input, &())?;
+        if input.bucket() == output.bucket()
+            && let Some(below) = folder(output).strip_prefix(&folder(input))
+        {
+            inputs.retain(|name, _| !is_left_by_jobs(name, below));
+        }
+        inputs.retain(|_, file| file.bytes > 0);
+        let found = s3.objects(output, &())?;
+        Ok(Self { outputs: outputs(&inputs, found), inputs })
+    }
+
+    /// Names of the inputs, below their prefix.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.inputs.keys().map(String::as_str)
+    }
+
+    /// Bytes of all inputs.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.values().map(|file| file.bytes).sum()
+    }
+
+    /// Inputs without an output.
+    pub fn missing(&self) -> Vec<String> {
+        let has_none = |name: &&String| !self.outputs.contains_key(*name);
+        self.inputs.keys().filter(has_none).cloned().collect()
+    }
+
+    /// The name of an input's output below the output's prefix.
+    pub fn output(&self, input: &str) -> Option<&str> {
+        self.outputs.get(input).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether an output is there that was not there `before`, or is newer.
+    pub fn is_new(&self, input: &str, before: &Self) -> bool {
+        match (self.outputs.get(input), before.outputs.get(input)) {
+            (Some((_, now)), Some((_, then))) => now.modified > then.modified,
+            (now, _) => now.is_some(),
+        }
+    }
+}
+
+/// The outputs of inputs. AWS's guide puts the last folder of the input's prefix before the names.
+fn outputs(
+    inputs: &BTreeMap<String, Listed>,
+    found: BTreeMap<String, Listed>,
+) -> BTreeMap<String, (String, Listed)> {
+    let mut outputs = BTreeMap::new();
+    for (name, file) in found {
+        let Some(mut input) = name.strip_suffix(SUFFIX) else { continue };
+        loop {
+            if inputs.contains_key(input) {
+                outputs.entry(input.to_owned()).or_insert((name, file));
+                break;
+            }
+            match input.split_once('/') {
+                Some((_, rest)) => input = rest,
+                None => break,
+            }
+        }
+    }
+    outputs
+}
+
+/// Whether a file within the input's prefix is an output or a manifest: by its name, where both
+/// prefixes are one.
+fn is_left_by_jobs(name: &str, below: &str) -> bool {
+    match below.is_empty() {
+        true => [SUFFIX, MANIFEST].iter().any(|end| name.ends_with(end)),
+        false => name.starts_with(below),
+    }
+}
+
+fn folder(uri: &S3Uri) -> String {
+    if uri.is_folder() { uri.key().to_owned() } else { format!("{}/", uri.key()) }
+}
+
+/// The address of a job's manifest, beside its outputs.
+pub fn manifest_uri(output: &S3Uri, job: &str) -> S3Uri {
+    output.join(&format!("{job}{MANIFEST}"))
+}
+
+/// A manifest of some files below a prefix.
+pub fn manifest(prefix: &S3Uri, names: &[String]) -> Value {
+    let prefix = json!({"prefix": prefix.join("").to_string()});
+    [prefix].into_iter().chain(names.iter().map(|name| name.as_str().into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(names: &[&str]) -> BTreeMap<String, Listed> {
+        let file = Listed { bytes: 1, modified: 0 };
+        names.iter().map(|name| ((*name).to_owned(), file)).collect()
+    }
+
+    #[test]
+    fn outputs_are_found_wherever_aws_puts_them() {
+        let inputs = listed(&["a.jsonl", "sub/a.jsonl", "b.jsonl"]);
+        let found = listed(&["a.jsonl.out", "docs/sub/a.jsonl.out", "c.jsonl.out", "b.jsonl"]);
+        let outputs = outputs(&inputs, found);
+        let names: Vec<_> =
+            outputs.iter().map(|(input, (output, _))| (input.as_str(), output.as_str())).collect();
+        assert_eq!(names, [("a.jsonl", "a.jsonl.out"), ("sub/a.jsonl", "docs/sub/a.jsonl.out")]);
+        let files = Files { inputs, outputs };
+        assert_eq!(files.missing(), ["b.jsonl"]);
+    }
+
+    #[test]
+    fn outputs_beside_their_inputs_are_no_inputs() {
+        for (name, below, is_left) in [
+            ("a.jsonl", "", false),
+            ("a.jsonl.out", "", true),
+            ("job.manifest", "", true),
+            ("done/a.jsonl", "done/", true),
+            ("a.out", "done/", false),
+        ] {
+            assert_eq!(is_left_by_jobs(name, below), is_left, "{name}");
+        }
+    }
+
+    #[test]
+    fn manifests_name_a_prefix_and_its_files() {
+        let prefix: S3Uri = "s3://bucket/docs".parse().unwrap();
+        assert_eq!(
+            manifest(&prefix, &["a".into(), "b/c".into()]),
+            json!([{"prefix": "s3://bucket/docs/"}, "a", "b/c"])
+        );
+    }
+}

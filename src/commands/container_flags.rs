@@ -1,0 +1,90 @@
+//! The container of a model in SageMaker: flags that `deploy` and `transform` share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use epitome_aws::{ModelSpec, Network, S3Uri, image};
+
+use super::key_values::key_value;
+use crate::failure::Usage;
+use crate::{aws, model_choice, s3_upload};
+
+/// The container, and what it may reach.
+#[derive(Args)]
+#[command(next_help_heading = "Container")]
+pub(super) struct ContainerFlags {
+    /// Send the bundle to S3 first, into a folder below this one that is named after what it holds
+    #[arg(long, value_name = "s3://...")]
+    upload: Option<S3Uri>,
+    /// URI of the image in ECR [default: the one that `epitome image --push` makes, in the role's
+    /// account]
+    #[arg(long, value_name = "URI", env = "EPITOME_IMAGE")]
+    image: Option<String>,
+    /// ARN of the role that the container runs as
+    #[arg(long, value_name = "ARN", env = "SAGEMAKER_ROLE")]
+    role: String,
+    /// An environment variable of the container; may come several times
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
+    environment: Vec<(String, String)>,
+    /// Subnets and security groups of the network that the container runs in
+    #[arg(long, value_name = "subnet-...,sg-...")]
+    vpc: Option<Network>,
+    /// Let the container reach nothing, not even S3
+    #[arg(long)]
+    enable_network_isolation: bool,
+}
+
+/// A model, and the bundle of this machine that becomes it.
+pub(super) struct Container {
+    pub(super) model: ModelSpec,
+    upload: Option<(PathBuf, S3Uri)>,
+}
+
+impl ContainerFlags {
+    /// The container of a model: a `model.tar.gz` on S3; with `--upload` also a bundle of this
+    /// machine.
+    pub(super) fn container(&self, model: &str) -> Result<Container> {
+        let is_local = !model.starts_with(S3Uri::SCHEME);
+        let upload = match &self.upload {
+            Some(prefix) if is_local => {
+                let folder = model_choice::locate(Path::new(model))?;
+                let address = s3_upload::address(&folder, prefix)?;
+                Some((folder, address))
+            }
+            Some(prefix) => {
+                s3_upload::address(Path::new(model), prefix)?;
+                None
+            }
+            None => None,
+        };
+        let data = upload.as_ref().map_or_else(|| model.to_owned(), |(_, uri)| uri.to_string());
+        let model = ModelSpec {
+            image: self.image()?,
+            data,
+            role: self.role.clone(),
+            environment: self.environment.iter().cloned().collect(),
+            network: self.vpc.clone(),
+            network_isolation: self.enable_network_isolation,
+        };
+        Ok(Container { model, upload })
+    }
+
+    fn image(&self) -> Result<String> {
+        if let Some(image) = &self.image {
+            return Ok(image.clone());
+        }
+        let region = aws::connection()?.region()?;
+        let uri = image::default_uri(&self.role, region);
+        Ok(uri.ok_or_else(|| {
+            Usage("give --image: the role does not say in whose account one is".into())
+        })?)
+    }
+}
+
+impl Container {
+    /// Sends the bundle, if it is one of this machine and not there yet.
+    pub(super) fn send(&self) -> Result<()> {
+        self.upload.as_ref().map_or(Ok(()), |(folder, uri)| s3_upload::bundle(folder, uri))
+    }
+}

@@ -1,0 +1,113 @@
+//! The requests that are under way, kept beside the summaries: an interrupted command takes them up
+//! again and pays for none twice.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use epitome_aws::AsyncCall;
+use serde_json::{Value, json};
+
+/// Its file in the folder of the summaries.
+const NAME: &str = ".epitome-async.jsonl";
+
+/// The requests that are under way, by their ids.
+pub(super) struct Journal {
+    file: Option<(PathBuf, Mutex<File>)>,
+    calls: Mutex<BTreeMap<String, AsyncCall>>,
+}
+
+impl Journal {
+    /// What an earlier command left in the folder; without a folder, nothing is kept.
+    pub(super) fn open(folder: Option<&Path>) -> Result<Self> {
+        let Some(folder) = folder else {
+            return Ok(Self { file: None, calls: Mutex::default() });
+        };
+        let path = folder.join(NAME);
+        let cannot = || format!("cannot keep track of requests in '{}'", path.display());
+        let earlier = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            earlier => earlier.with_context(cannot)?,
+        };
+        let mut calls = BTreeMap::new();
+        // A line that a crash cut off is no request.
+        for (id, call) in earlier.lines().filter_map(read) {
+            match call {
+                Some(call) => calls.insert(id, call),
+                None => calls.remove(&id),
+            };
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.with_context(cannot)?;
+        Ok(Self { file: Some((path, Mutex::new(file))), calls: Mutex::new(calls) })
+    }
+
+    /// Where the answer to a request comes, if it is under way.
+    pub(super) fn find(&self, id: &str) -> Option<AsyncCall> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// A request is under way.
+    pub(super) fn note(&self, id: &str, call: &AsyncCall) -> Result<()> {
+        let failure = call.failure.as_ref().map(ToString::to_string);
+        self.append(&json!({"id": id, "output": call.output.to_string(), "failure": failure}))
+    }
+
+    /// A request has its answer, or its error.
+    pub(super) fn forget(&self, id: &str) -> Result<()> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.append(&json!({"id": id}))
+    }
+
+    fn append(&self, line: &Value) -> Result<()> {
+        let Some((path, file)) = &self.file else { return Ok(()) };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(format!("{line}\n").as_bytes())
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// All requests have their answers.
+    pub(super) fn remove(self) -> Result<()> {
+        let Some((path, _)) = self.file else { return Ok(()) };
+        fs::remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))
+    }
+}
+
+/// A request's id, and where its answer comes, unless it has come.
+fn read(line: &str) -> Option<(String, Option<AsyncCall>)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let uri = |field: &str| line[field].as_str()?.parse().ok();
+    let call = uri("output").map(|output| AsyncCall { output, failure: uri("failure") });
+    Some((line["id"].as_str()?.to_owned(), call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_taken_up_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let call = AsyncCall {
+            output: "s3://bucket/a.out".parse().unwrap(),
+            failure: "s3://bucket/a-error.out".parse().ok(),
+        };
+        let journal = Journal::open(Some(folder.path())).unwrap();
+        assert_eq!(journal.find("1"), None);
+        journal.note("1", &call).unwrap();
+        journal.note("3", &call).unwrap();
+        journal.forget("3").unwrap();
+        drop(journal);
+        let path = folder.path().join(NAME);
+        let half = fs::read_to_string(&path).unwrap() + r#"{"id": "2", "outp"#;
+        fs::write(&path, half).unwrap();
+        let journal = Journal::open(Some(folder.path())).unwrap();
+        assert_eq!(journal.find("1"), Some(call));
+        assert_eq!(journal.find("2").or(journal.find("3")), None);
+        journal.remove().unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,245 @@
+//! `epitome transform`
+
+mod flags;
+mod run;
+
+use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::time::SystemTime;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use epitome_aws::transform::{Files, Input, TransformSpec, manifest, manifest_uri};
+use epitome_aws::{S3, S3Uri, job_name_at};
+
+use self::flags::JobFlags;
+use self::run::{Failures, Run};
+use super::container_flags::{Container, ContainerFlags};
+use super::key_values::key_value;
+use super::seconds::Seconds;
+use crate::failure::Usage;
+use crate::{aws, output};
+
+/// Summarize the files below a prefix on S3 with a SageMaker batch transform job
+///
+/// An input a.jsonl becomes the output a.jsonl.out. Files that have an output are left alone, so
+/// that the same command runs just what is missing. Ctrl-C ends the waiting, not the job: the same
+/// command with the job's name follows it again.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store
+    #[arg(short, long, value_name = "MODEL")]
+    model: String,
+    /// Prefix of the documents: JSON lines, CSV or text, gzipped or not
+    #[arg(short, long, value_name = "s3://...")]
+    input: S3Uri,
+    /// Prefix of the summaries
+    #[arg(short, long, value_name = "s3://...")]
+    output: S3Uri,
+    #[command(flatten)]
+    job: JobFlags,
+    #[command(flatten)]
+    container: ContainerFlags,
+    /// Tags of model and job
+    #[arg(
+        long = "tag",
+        visible_alias = "tags",
+        value_name = "NAME=VALUE,...",
+        value_parser = key_value,
+        value_delimiter = ','
+    )]
+    tags: Vec<(String, String)>,
+    /// Summarize files again that have an output
+    #[arg(long)]
+    overwrite: bool,
+    /// Run what failed again, so often, without asking
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retry: u32,
+    /// Start the job and leave it alone; its model stays
+    #[arg(long, conflicts_with = "retry")]
+    no_wait: bool,
+    /// Print the calls, and make none
+    #[arg(long)]
+    dry_run: bool,
+    /// Time between two questions after the job's state
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(15))]
+    interval: Seconds,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let s3 = aws::s3()?;
+    let container = arguments.container.container(&arguments.model)?;
+    let files = list(s3, arguments)?;
+    let spec = spec(arguments, &container, &files)?;
+    let mut pending = pending(&files, arguments);
+    if arguments.dry_run {
+        let spec = with_input(&spec, arguments, &files, &pending)?;
+        let calls = spec.steps()?.map(|step| (step.operation, step.body));
+        return Ok(output::calls(&mut stdout().lock(), calls)?);
+    }
+    spec.steps()?;
+    let control_plane = aws::control_plane()?;
+    let run = Run { arguments, s3, control_plane: &control_plane };
+    let mut attempt = 0;
+    if run.follow_earlier(&spec.job_name, &files)? {
+        if arguments.no_wait {
+            return Ok(());
+        }
+        attempt += 1;
+        pending = list(s3, arguments)?.missing();
+    }
+    let mut failures = Failures::default();
+    while !pending.is_empty() {
+        let mut job = with_input(&spec, arguments, &files, &pending)?;
+        if attempt > 0 {
+            job.job_name = again(&spec.job_name, attempt);
+        }
+        container.send()?;
+        eprintln!("{}", announcement(&job, pending.len(), &control_plane));
+        failures = run.job(&job, &pending)?;
+        if arguments.no_wait {
+            writeln!(stdout(), "{}", job.job_name)?;
+            return Ok(());
+        }
+        failures.tell();
+        if failures.is_empty() || !wants_again(arguments, attempt, &failures)? {
+            break;
+        }
+        attempt += 1;
+        pending = failures.files();
+    }
+    if !failures.is_empty() {
+        bail!(
+            "{} of {} have no summary, or not of all their documents: the same command with \
+             another job name runs what has none",
+            failures.files().len(),
+            count(files.inputs().count())
+        );
+    }
+    let done = list(s3, arguments)?;
+    let total = done.inputs().count();
+    eprintln!("Summaries of {} are below {}", count(total), arguments.output);
+    Ok(writeln!(stdout(), "{}", arguments.output)?)
+}
+
+fn list(s3: &S3, arguments: &Arguments) -> Result<Files> {
+    let files = Files::list(s3, &arguments.input, &arguments.output)?;
+    if files.inputs().next().is_none() {
+        bail!(Usage(format!(
+            "there are no files below {}: give the prefix of the documents",
+            arguments.input
+        )));
+    }
+    Ok(files)
+}
+
+/// The files to work on.
+fn pending(files: &Files, arguments: &Arguments) -> Vec<String> {
+    if arguments.overwrite {
+        return files.inputs().map(str::to_owned).collect();
+    }
+    let missing = files.missing();
+    let total = files.inputs().count();
+    if missing.len() < total {
+        eprintln!(
+            "{} of {} have an output already and are left alone (--overwrite runs them again)",
+            total - missing.len(),
+            count(total)
+        );
+    }
+    missing
+}
+
+fn spec(arguments: &Arguments, container: &Container, files: &Files) -> Result<TransformSpec> {
+    let job = &arguments.job;
+    let (format, gzip) = job.format(files)?;
+    Ok(TransformSpec {
+        job_name: job
+            .job_name
+            .clone()
+            .unwrap_or_else(|| job_name_at("transform", SystemTime::now())),
+        model: container.model.clone(),
+        input: Input::Prefix(arguments.input.join("")),
+        output: arguments.output.clone(),
+        format,
+        gzip,
+        split: job.split(format),
+        accept: job.accept.clone().unwrap_or_else(|| format.media_type().to_owned()),
+        multi_record: !job.single_record,
+        join: job.join,
+        input_filter: job.input_filter.clone(),
+        output_filter: job.output_filter.clone(),
+        instance_type: job.instance_type.clone(),
+        instance_count: job.instance_count,
+        max_concurrent: job.max_concurrent,
+        max_payload: job.max_payload,
+        timeout: job.timeout,
+        retries: job.retries,
+        kms_key: job.kms_key.clone(),
+        volume_kms_key: job.volume_kms_key.clone(),
+        tags: arguments.tags.iter().cloned().collect(),
+    })
+}
+
+/// The job for some of the files: by a manifest, unless it is for all of them.
+fn with_input(
+    spec: &TransformSpec,
+    arguments: &Arguments,
+    files: &Files,
+    pending: &[String],
+) -> Result<TransformSpec> {
+    let mut spec = spec.clone();
+    // Outputs below the input's prefix are no inputs.
+    let is_apart = !arguments.output.to_string().starts_with(&arguments.input.join("").to_string());
+    if pending.len() < files.inputs().count() || !is_apart {
+        let uri = manifest_uri(&arguments.output, &spec.job_name);
+        if !arguments.dry_run {
+            let manifest = manifest(&arguments.input, pending).to_string();
+            aws::s3()?.put(&uri, "application/json", manifest.as_bytes(), &())?;
+        }
+        spec.input = Input::Manifest(uri);
+    }
+    Ok(spec)
+}
+
+/// What is made, and until when AWS bills it.
+fn announcement(
+    spec: &TransformSpec,
+    files: usize,
+    control_plane: &epitome_aws::ControlPlane,
+) -> String {
+    format!(
+        "Job {} in {} reads {} on {} x {}: AWS bills the instances until it ends, or 'epitome \
+         status {} --stop'. Its model goes when it has ended.",
+        spec.job_name,
+        control_plane.region(),
+        count(files),
+        spec.instance_count,
+        spec.instance_type,
+        spec.job_name,
+    )
+}
+
+/// The name of a job that runs again what failed.
+fn again(name: &str, attempt: u32) -> String {
+    let end = format!("-again-{attempt}");
+    let start: String = name.chars().take(63 - end.len()).collect();
+    format!("{}{end}", start.trim_end_matches('-'))
+}
+
+/// Whether what failed is to be run again: as often as the flag says, or as the user likes.
+fn wants_again(arguments: &Arguments, attempt: u32, failures: &Failures) -> Result<bool> {
+    if attempt < arguments.retry {
+        return Ok(true);
+    }
+    if arguments.retry > 0 || !stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(stderr(), "Run {} again? [y/N] ", count(failures.files().len()))?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn count(files: usize) -> String {
+    if files == 1 { "1 file".into() } else { format!("{files} files") }
+}

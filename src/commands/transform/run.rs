@@ -1,0 +1,162 @@
+//! A job on its way, and what failed of it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use epitome_aws::transform::{
+    FailedRecord, Files, Input, TransformJob, TransformSpec, failed_records,
+};
+use epitome_aws::{ControlPlane, JobStatus, Polling, S3};
+use epitome_runtime::Progress;
+
+use super::Arguments;
+use crate::interrupt;
+use crate::state_lines::StateLines;
+
+/// Failed records of a file that are listed.
+const LISTED: usize = 5;
+
+/// What a job needs on its way.
+pub(super) struct Run<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) s3: &'a S3,
+    pub(super) control_plane: &'a ControlPlane,
+}
+
+/// Files of a job that failed: without an output, or with records that have no summary.
+#[derive(Default)]
+pub(super) struct Failures {
+    reason: Option<String>,
+    files: BTreeMap<String, Vec<FailedRecord>>,
+}
+
+impl Failures {
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn files(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// Lists them on standard error.
+    pub(super) fn tell(&self) {
+        if let Some(reason) = &self.reason {
+            eprintln!("The job failed: {reason}");
+        }
+        for (file, records) in &self.files {
+            if records.is_empty() {
+                eprintln!("  {file}: no output");
+            }
+            for record in records.iter().take(LISTED) {
+                eprintln!("  {file}:{}: {}", record.line, record.message);
+            }
+            if records.len() > LISTED {
+                eprintln!("  {file}: and {} more lines without a summary", records.len() - LISTED);
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Follows a job of this name to its end, if there is one that has not ended.
+    pub(super) fn follow_earlier(&self, name: &str, before: &Files) -> Result<bool> {
+        let Some(job) = TransformJob::find(self.control_plane, name)? else { return Ok(false) };
+        if job.status.has_ended() {
+            eprintln!("Job {name} has ended");
+        } else {
+            eprintln!("Job {name} is on its way");
+            if self.arguments.no_wait {
+                return Ok(true);
+            }
+            self.follow(name, before, &before.missing())?;
+        }
+        job.remove_model(self.control_plane)?;
+        Ok(true)
+    }
+
+    /// Starts a job and follows it to its end. Gives what failed of these files.
+    pub(super) fn job(&self, spec: &TransformSpec, pending: &[String]) -> Result<Failures> {
+        let before = self.list()?;
+        TransformJob::create(self.control_plane, spec)?;
+        let name = &spec.job_name;
+        eprintln!("Started job {name}");
+        if self.arguments.no_wait {
+            eprintln!(
+                "Its model {} stays: the same command with --job-name {name} follows the job and \
+                 removes it",
+                spec.model_name()?
+            );
+            return Ok(Failures::default());
+        }
+        let job = self.follow(name, &before, pending)?;
+        job.remove_model(self.control_plane)?;
+        if let Input::Manifest(uri) = &spec.input {
+            self.s3.delete(uri)?;
+        }
+        self.failures(&job, &before, pending)
+    }
+
+    fn list(&self) -> Result<Files> {
+        Ok(Files::list(self.s3, &self.arguments.input, &self.arguments.output)?)
+    }
+
+    /// Waits for the end of a job, and shows how many files have their output.
+    fn follow(&self, name: &str, before: &Files, pending: &[String]) -> Result<TransformJob> {
+        let states = StateLines::new();
+        let polling = Polling { interval: self.arguments.interval.0, progress: &states };
+        let told = Cell::new(0);
+        let mut look = |_: &TransformJob| {
+            let now = Files::list(self.s3, &self.arguments.input, &self.arguments.output)?;
+            let done = pending.iter().filter(|file| now.is_new(file, before)).count();
+            if done > told.replace(done) {
+                states.note(&format!("{done} of {} done", super::count(pending.len())));
+            }
+            states.state("in progress");
+            Ok(())
+        };
+        let job =
+            interrupt::during(|| TransformJob::wait(self.control_plane, name, polling, &mut look));
+        job.with_context(|| {
+            format!(
+                "job {name} goes on, though it is no longer followed (the same command with \
+                 --job-name {name} follows it, 'epitome status {name} --stop' stops it)"
+            )
+        })
+    }
+
+    fn failures(&self, job: &TransformJob, before: &Files, pending: &[String]) -> Result<Failures> {
+        let now = self.list()?;
+        let mut failures = Failures::default();
+        if job.status != JobStatus::Completed {
+            let reason = job.failure_reason.clone();
+            failures.reason = Some(reason.unwrap_or_else(|| "AWS gives no reason".into()));
+        }
+        let has_lines = self.has_json_lines();
+        for file in pending {
+            // A job that completed has written every output, if in the second of the one before.
+            let is_done = job.status == JobStatus::Completed || now.is_new(file, before);
+            let output = now.output(file).filter(|_| is_done);
+            let records = match output {
+                None => Vec::new(),
+                Some(_) if !has_lines => continue,
+                Some(output) => {
+                    let uri = self.arguments.output.join(output);
+                    match failed_records(self.s3, &uri)? {
+                        records if records.is_empty() => continue,
+                        records => records,
+                    }
+                }
+            };
+            failures.files.insert(file.clone(), records);
+        }
+        Ok(failures)
+    }
+
+    /// Whether outputs have a JSON object a line, which may be an error.
+    fn has_json_lines(&self) -> bool {
+        let accept = self.arguments.job.accept.as_deref();
+        accept.is_none_or(|accept| accept.contains("json"))
+    }
+}
