@@ -42,19 +42,26 @@ pub(super) struct Container {
 }
 
 impl ContainerFlags {
-    /// The container of a model: a `model.tar.gz` on S3; with `--upload` also a bundle of this
+    /// The containers of models: each a `model.tar.gz` on S3; with `--upload` also a bundle of this
     /// machine.
-    pub(super) fn container(&self, model: &str) -> Result<Container> {
+    pub(super) fn containers(&self, models: &[&str]) -> Result<Vec<Container>> {
+        if let Some(prefix) = &self.upload
+            && let Some(first) = models.first()
+            && models.iter().all(|model| model.starts_with(S3Uri::SCHEME))
+        {
+            // It says that there is nothing to send.
+            s3_upload::address(Path::new(first), prefix)?;
+        }
+        models.iter().map(|model| self.container(model)).collect()
+    }
+
+    fn container(&self, model: &str) -> Result<Container> {
         let is_local = !model.starts_with(S3Uri::SCHEME);
-        let upload = match &self.upload {
-            Some(prefix) if is_local => {
+        let upload = match self.upload.as_ref().filter(|_| is_local) {
+            Some(prefix) => {
                 let folder = model_choice::locate(Path::new(model))?;
                 let address = s3_upload::address(&folder, prefix)?;
                 Some((folder, address))
-            }
-            Some(prefix) => {
-                s3_upload::address(Path::new(model), prefix)?;
-                None
             }
             None => None,
         };

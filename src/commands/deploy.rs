@@ -62,11 +62,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
-    let containers = arguments
-        .models
-        .iter()
-        .map(|model| arguments.container.container(named(model).1))
-        .collect::<Result<Vec<_>>>()?;
+    let models: Vec<&str> = arguments.models.iter().map(|model| named(model).1).collect();
+    let containers = arguments.container.containers(&models)?;
     let spec = spec(arguments, &containers)?;
     let steps = spec.steps()?;
     let packages = packages(arguments, &spec);

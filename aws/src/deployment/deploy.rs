@@ -92,7 +92,11 @@ fn run(
         Some(endpoint) if endpoint.config == plan.config_name && endpoint.is_in_service() => {
             match endpoint.has_weights(&spec.variants) {
                 true => Outcome::Unchanged,
-                false => shift(control_plane, spec, &endpoint, polling)?,
+                false => {
+                    // A shift that is taken back leaves nothing half made.
+                    made.clear();
+                    shift(control_plane, spec, &endpoint, polling)?
+                }
             }
         }
         Some(endpoint) if endpoint.is_in_service() || endpoint.status == "OutOfService" => {

@@ -14,6 +14,9 @@ use crate::tags::tags;
 const MEDIA_TYPES: [&str; 4] =
     ["application/json", "application/jsonlines", "text/csv", "text/plain"];
 
+/// Versions that are looked at for the same model.
+const NEWEST: usize = 20;
+
 /// A version in a group.
 #[derive(Clone, Debug)]
 pub struct Package<'a> {
@@ -54,8 +57,8 @@ impl Package<'_> {
     }
 }
 
-/// Registers a model as a version of its group, unless the newest version is the same. Returns the
-/// version's ARN.
+/// Registers a model as a version of its group, unless one of the newest versions is the same.
+/// Returns the version's ARN.
 ///
 /// # Errors
 /// Where AWS refuses a call.
@@ -70,7 +73,7 @@ pub fn register(control_plane: &ControlPlane, package: &Package<'_>) -> Result<S
         }
         Err(error) => return Err(error),
         Ok(_) => {
-            if let Some(arn) = newest(control_plane, package)? {
+            if let Some(arn) = find(control_plane, package)? {
                 return Ok(arn);
             }
         }
@@ -79,23 +82,25 @@ pub fn register(control_plane: &ControlPlane, package: &Package<'_>) -> Result<S
     Ok(made["ModelPackageArn"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The newest version of the group, if it holds the same model.
-fn newest(control_plane: &ControlPlane, package: &Package<'_>) -> Result<Option<String>> {
+/// The version of the group that holds the same model, among its newest.
+fn find(control_plane: &ControlPlane, package: &Package<'_>) -> Result<Option<String>> {
     let list = json!({
         "ModelPackageGroupName": package.group,
         "SortBy": "CreationTime",
         "SortOrder": "Descending",
-        "MaxResults": 1,
+        "MaxResults": NEWEST,
     });
     let listed = control_plane.call(Service::SageMaker, "ListModelPackages", &list)?;
-    let Some(arn) = listed["ModelPackageSummaryList"][0]["ModelPackageArn"].as_str() else {
-        return Ok(None);
-    };
-    let body = json!({"ModelPackageName": arn});
-    let found = control_plane.call(Service::SageMaker, "DescribeModelPackage", &body)?;
     let wanted = package.model.container();
-    let container = &found["InferenceSpecification"]["Containers"][0];
-    let is_same = |field: &str| container[field] == wanted[field];
-    let same = ["Image", "ModelDataUrl", "Environment"].into_iter().all(is_same);
-    Ok(same.then(|| arn.to_owned()))
+    for version in listed["ModelPackageSummaryList"].as_array().into_iter().flatten() {
+        let Some(arn) = version["ModelPackageArn"].as_str() else { continue };
+        let body = json!({"ModelPackageName": arn});
+        let found = control_plane.call(Service::SageMaker, "DescribeModelPackage", &body)?;
+        let container = &found["InferenceSpecification"]["Containers"][0];
+        let is_same = |field: &str| container[field] == wanted[field];
+        if ["Image", "ModelDataUrl", "Environment"].into_iter().all(is_same) {
+            return Ok(Some(arn.to_owned()));
+        }
+    }
+    Ok(None)
 }

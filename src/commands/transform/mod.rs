@@ -67,9 +67,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let s3 = aws::s3()?;
-    let container = arguments.container.container(&arguments.model)?;
+    let containers = arguments.container.containers(&[&arguments.model])?;
+    let container = &containers[0];
     let files = list(s3, arguments)?;
-    let spec = spec(arguments, &container, &files)?;
+    let spec = spec(arguments, container, &files)?;
     let mut pending = pending(&files, arguments);
     if arguments.dry_run {
         let spec = with_input(&spec, arguments, &files, &pending)?;
