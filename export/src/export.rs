@@ -6,7 +6,7 @@ use std::path::Path;
 
 use epitome_runtime::bundle::{
     Bundle, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest, Precision,
-    SourceRecord, TOKENIZER, Tool, WEIGHTS, digest,
+    SourceRecord, TARGET_TOKENIZER, TOKENIZER, Tool, WEIGHTS, digest,
 };
 use epitome_runtime::generation::GlobalAttentionMask;
 use epitome_runtime::progress::{Progress, Total};
@@ -20,6 +20,7 @@ use crate::generation_defaults::GenerationDefaults;
 use crate::onnx::weights::WeightFile;
 use crate::source::{Origin, Source};
 use crate::staging::Staging;
+use crate::tokenizer::Tokenizers;
 use crate::{optimum, tokenizer, verify};
 
 /// How to export.
@@ -126,12 +127,16 @@ fn write(
         let properties = [("architecture", family.model_type), ("weights", weights_name)];
         graph.write(&folder.join(name), &properties)?;
     }
-    let tokenizer_notes = tokenizer::convert(
-        source.tokenizer(),
-        checkpoint.config(),
-        graphs.shape.source_vocab_size.unwrap_or(graphs.shape.vocab_size),
-        &folder.join(TOKENIZER),
-    )?;
+    let tokenizers = Tokenizers {
+        source: source.tokenizer(),
+        source_size: graphs.shape.source_vocab_size.unwrap_or(graphs.shape.vocab_size),
+        target: source.target_tokenizer(),
+        target_size: graphs.shape.vocab_size,
+    };
+    let tokenizer_notes = tokenizer::convert(&tokenizers, checkpoint.config(), folder)?;
+    if tokenizer_notes.target {
+        written.push(TARGET_TOKENIZER);
+    }
     let mut defaults = GenerationDefaults::of(checkpoint, family);
     // In the portable layout the graph has it.
     if options.layout == Layout::Bundle
@@ -143,8 +148,10 @@ fn write(
     if options.layout == Layout::Optimum {
         if !tokenizer_notes.portable {
             // The stock library cannot read it, or it has ids that the model does not.
-            remove(&folder.join(TOKENIZER))?;
-            written.retain(|name| *name != TOKENIZER);
+            let is_tokenizer = |name: &&mut _| [TOKENIZER, TARGET_TOKENIZER].contains(name);
+            for name in written.extract_if(.., |name| is_tokenizer(&name)) {
+                remove(&folder.join(name))?;
+            }
         }
         // The checkpoint's own where it has them, to be read as transformers reads it.
         written.extend(optimum::copy(source.root(), source.tokenizer(), folder)?);

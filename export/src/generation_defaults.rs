@@ -48,7 +48,7 @@ impl GenerationDefaults {
     /// Merges what the checkpoint says, as transformers does in the version that wrote it.
     ///
     /// `generation_config.json` is taken alone, where there is one. Otherwise the generation keys in
-    /// config.json are. Before version 5, those of transformers' configuration class lie below them,
+    /// config.json are, and those of the `decoder` within it. Before version 5, those of transformers' configuration class lie below them,
     /// and `task_specific_params.summarization` above, which the summarization pipeline took.
     ///
     /// transformers refuses to generate where it knows no token to start with. Token ids of
@@ -76,12 +76,14 @@ impl GenerationDefaults {
             (Some(fields), _) => merged.take(GENERATION_CONFIG, fields, is_generation_key),
             (None, Version::V5) => {
                 merged.take(CONFIG, config, is_generation_key);
+                merged.take_decoder(config);
                 merged.force_bos(config);
             }
             (None, Version::V4) => {
                 let defaults = &class.defaults;
                 merged.take(CLASS, defaults, |key| is_generation_key(key) && silent(key));
                 merged.take(CONFIG, config, is_generation_key);
+                merged.take_decoder(config);
                 if class.forces_bos_by_old_name && !merged.values.contains_key(FORCED_BOS) {
                     merged.force_bos(config);
                 }
@@ -110,6 +112,17 @@ impl GenerationDefaults {
         let name = GlobalAttentionMask::NAME;
         self.values.insert(name.into(), mask.to_json());
         self.origins.insert(name.into(), EXPORT.into());
+    }
+
+    /// What the configuration of a decoder within config.json says where nothing else does.
+    fn take_decoder(&mut self, config: &Map<String, Value>) {
+        if let Some(Value::Object(decoder)) = config.get("decoder") {
+            let set: Vec<_> = self.values.keys().cloned().collect();
+            let origin = format!("{CONFIG} decoder");
+            self.take(&origin, decoder, |key| {
+                is_generation_key(key) && !set.iter().any(|k| k == key)
+            });
+        }
     }
 
     /// What BART's configurations had before there was `forced_bos_token_id`.
@@ -167,6 +180,19 @@ mod tests {
                    "length_penalty": 0.8, "eos_token_id": 1})
         );
         assert_eq!(merged.origins["num_beams"], "config.json");
+    }
+
+    #[test]
+    fn a_decoder_within_config_json_says_what_nothing_else_does() {
+        let config = json!({"num_beams": 4, "decoder": {"num_beams": 1, "eos_token_id": 102,
+                            "bos_token_id": null, "hidden_size": 16}});
+        let merged = merge(config, None);
+        assert_eq!(
+            Value::Object(merged.values),
+            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7, "num_beams": 4,
+                   "eos_token_id": 102})
+        );
+        assert_eq!(merged.origins["eos_token_id"], "config.json decoder");
     }
 
     #[test]

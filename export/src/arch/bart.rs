@@ -6,13 +6,16 @@
 
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
+use super::blocks::embedding::{Embedding, TokenNorm};
 use super::blocks::heads::Heads;
+use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::output::Output;
 use super::blocks::positions::{PositionKind, PositionTable};
 use super::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
 use super::config::ModelConfig;
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
 use crate::error::Result;
 
 pub(super) static BART: Family = Family {
@@ -60,6 +63,9 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 /// source takes by the square.
 const ENDLESS_SOURCE: usize = 16384;
 
+/// Old checkpoints hold this bias of the logits, mostly zeros.
+pub(super) const LOGITS_BIAS: &str = "final_logits_bias";
+
 /// Reads a config.json with the fields of `BartConfig`.
 pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
@@ -91,36 +97,51 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
     let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
     let endless = family.positions.is_some_and(PositionKind::is_endless);
+    let embedding = |names: &StackNames, before_positions| -> Result<Embedding> {
+        let norm =
+            |_| TokenNorm { name: names.below("layernorm_embedding"), norm, before_positions };
+        Ok(Embedding {
+            table: names.below("embed_tokens.weight"),
+            vocab_size,
+            size: hidden,
+            scale: config
+                .flag("scale_embedding", defaults.scale_embedding)?
+                .then(|| (hidden as f32).sqrt()),
+            segments: None,
+            positions: table.map(|table| (names.below("embed_positions"), table)),
+            norm: Some(family.embedding_norm).filter(|of| *of != EmbeddingNorm::None).map(norm),
+            projection: None,
+        })
+    };
+    let tokens_alone = family.embedding_norm == EmbeddingNorm::SumThenTokens;
     let unused = [family.encoder, family.decoder].map(|stack| stack.below("version"));
     Ok(Model {
         title: family.title,
         encoder: stack(family.encoder, "encoder", defaults.encoder)?,
-        encoder_layers: Box::new(|b, encoder, inputs, x| {
-            encoder.encoder(b, x, &mut |b, (_, name), x| {
-                let attention = &encoder.attention;
-                attention.encoder_self_attention(b, name, x, inputs, None)
-            })
-        }),
+        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
         decoder: stack(family.decoder, "decoder", defaults.decoder)?,
-        tables: family.tables,
-        source_vocab_size: vocab_size,
-        vocab_size,
+        source: embedding(&family.encoder, false)?,
+        target: embedding(&family.decoder, tokens_alone)?,
+        memory: Memory::plain(hidden),
+        output: Output {
+            table: family.tables[3],
+            vocab_size,
+            size: hidden,
+            tied: config.flag("tie_word_embeddings", true)?,
+            scale: None,
+            transform: None,
+            bias: (LOGITS_BIAS, vec![1, vocab_size]),
+        },
+        tables: *family.tables,
         separate_tables: false,
-        embedding_scale: config
-            .flag("scale_embedding", defaults.scale_embedding)?
-            .then(|| (hidden as f32).sqrt()),
-        embedding_norm: family.embedding_norm,
-        source_positions: table,
-        target_positions: table,
         target_bias: None,
         max_source_positions: match endless {
             true => positions.max(ENDLESS_SOURCE),
             false => positions,
         },
         max_target_positions: (!endless).then_some(positions),
-        output_scale: None,
-        tied_output: config.flag("tie_word_embeddings", true)?,
         global_attention_mask: None,
+        aliases: Vec::new(),
         unused: unused.to_vec(),
     })
 }

@@ -19,8 +19,8 @@ use super::blocks::positions::PositionKind;
 use super::blocks::transformer::StackNames;
 use super::builder::Builder;
 use super::config::{ModelConfig, wrong};
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 

@@ -6,8 +6,7 @@
 use super::bart::{self, BART};
 use super::blocks::norm::Placement;
 use super::blocks::positions::PositionKind;
-use super::family::{Defaults, Family};
-use super::model::EmbeddingNorm;
+use super::family::{Defaults, EmbeddingNorm, Family};
 
 pub(super) static BLENDERBOT: Family = Family {
     model_type: "blenderbot",

@@ -40,6 +40,20 @@ impl ModelConfig {
         Version::of(&self.fields)
     }
 
+    /// Reads the configuration of a part, which the field `part` holds.
+    pub(crate) fn within<T>(&self, part: &str, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let Some(Value::Object(fields)) = self.get(part) else {
+            return Err(wrong(part, "is missing, but must hold the configuration of that part"));
+        };
+        let config = Self { fields: fields.clone(), tensors: self.tensors };
+        read(&config).map_err(|error| match error {
+            Error::Config { file, field, problem } => {
+                Error::Config { file, field: format!("{part}.{field}"), problem }
+            }
+            other => other,
+        })
+    }
+
     /// A number of layers, or its default.
     pub(crate) fn layers_or(&self, field: &str, default: usize) -> Result<usize> {
         let layers = self.size_or(field, default)?;

@@ -4,7 +4,7 @@ use super::blocks::norm::Placement;
 use super::blocks::positions::PositionKind;
 use super::blocks::transformer::StackNames;
 use super::config::ModelConfig;
-use super::model::{EmbeddingNorm, Model};
+use super::model::Model;
 use crate::error::Result;
 use crate::version::Version;
 
@@ -59,6 +59,17 @@ impl Family {
         };
         (self.read)(self, &config)
     }
+}
+
+/// What `layernorm_embedding` is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EmbeddingNorm {
+    /// There is none.
+    None,
+    /// The sum of tokens and positions.
+    Sum,
+    /// That sum in the encoder, and the tokens alone in the decoder (BlenderbotSmall).
+    SumThenTokens,
 }
 
 /// The values of transformers' configuration class.

@@ -8,8 +8,8 @@
 use super::bart::{self, BART};
 use super::blocks::positions::PositionKind;
 use super::config::ModelConfig;
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
 use crate::error::Result;
 
 pub(super) static FSMT: Family = Family {
@@ -48,10 +48,10 @@ pub(super) static FSMT: Family = Family {
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
     let default = family.defaults.vocab_size;
-    model.source_vocab_size = config.size_or("src_vocab_size", default)?;
-    model.vocab_size = config.size_or("tgt_vocab_size", default)?;
+    model.source.vocab_size = config.size_or("src_vocab_size", default)?;
+    model.set_target_vocab_size(config.size_or("tgt_vocab_size", default)?);
     model.separate_tables = !config.flag("tie_word_embeddings", false)?;
-    model.tied_output = true;
+    model.output.tied = true;
     model.count_past_padding(config)?;
     Ok(model)
 }

@@ -69,16 +69,17 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
     model.encoder.attention.names = PROJECTIONS;
     // Its configuration has no `scale_embedding`.
-    model.embedding_scale = None;
+    model.source.scale = None;
+    model.target.scale = None;
     let positions =
         |side: &str, default| config.size_or(&format!("max_{side}_position_embeddings"), default);
     model.max_source_positions = positions("encoder", 16384)?;
     let max_target_positions = positions("decoder", 1024)?;
     model.max_target_positions = Some(max_target_positions);
-    if let Some(table) = &mut model.source_positions {
+    if let Some((_, table)) = &mut model.source.positions {
         table.positions = model.max_source_positions;
     }
-    if let Some(table) = &mut model.target_positions {
+    if let Some((_, table)) = &mut model.target.positions {
         table.positions = max_target_positions;
     }
     let windows = config.sizes_or("attention_window", 512, model.encoder.layers)?;

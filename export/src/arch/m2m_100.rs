@@ -8,8 +8,8 @@ use super::bart::{self, BART};
 use super::blocks::norm::Placement;
 use super::blocks::positions::PositionKind;
 use super::config::ModelConfig;
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
 use crate::error::Result;
 
 pub(super) static M2M_100: Family = Family {

@@ -8,8 +8,8 @@
 use super::bart::{self, BART};
 use super::blocks::positions::PositionKind;
 use super::config::ModelConfig;
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
 use crate::error::Result;
 
 pub(super) static MARIAN: Family = Family {
@@ -34,7 +34,8 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
     if !config.flag("share_encoder_decoder_embeddings", true)? {
         model.separate_tables = true;
-        model.vocab_size = config.size_or("decoder_vocab_size", model.source_vocab_size)?;
+        let size = config.size_or("decoder_vocab_size", model.source.vocab_size)?;
+        model.set_target_vocab_size(size);
     }
     Ok(model)
 }

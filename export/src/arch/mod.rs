@@ -14,6 +14,7 @@ mod bart;
 mod bigbird_pegasus;
 mod blenderbot;
 mod blenderbot_small;
+mod encoder_decoder;
 mod fsmt;
 mod led;
 mod longt5;
@@ -34,6 +35,8 @@ pub(crate) use weights::ModelWeights;
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use crate::checkpoint::{CONFIG, read_object};
 use crate::error::{Error, Result};
 
@@ -43,6 +46,7 @@ static FAMILIES: &[&Family] = &[
     &bigbird_pegasus::BIGBIRD_PEGASUS,
     &blenderbot::BLENDERBOT,
     &blenderbot_small::BLENDERBOT_SMALL,
+    &encoder_decoder::ENCODER_DECODER,
     &fsmt::FSMT,
     &led::LED,
     &longt5::LONGT5,
@@ -61,6 +65,16 @@ static FAMILIES: &[&Family] = &[
 /// The architecture of this `model_type`, if it is known.
 pub(crate) fn find(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|known| known.model_type == model_type)
+}
+
+/// The tokenizer class that transformers chooses for this config.json where it names none.
+pub(crate) fn tokenizer_class(config: &Map<String, Value>) -> Option<&'static str> {
+    let model_type = config.get("model_type")?.as_str()?;
+    if model_type == encoder_decoder::ENCODER_DECODER.model_type {
+        return tokenizer_class(config.get("encoder")?.as_object()?);
+    }
+    let of_family = find(model_type).map(|family| family.tokenizer_class);
+    of_family.or_else(|| encoder_decoder::tokenizer_class(model_type))
 }
 
 /// Checks that the config.json in `folder` is of an architecture that can be exported.

@@ -8,8 +8,7 @@
 use super::bart::BART;
 use super::blocks::norm::Placement;
 use super::blocks::positions::PositionKind;
-use super::family::Family;
-use super::model::EmbeddingNorm;
+use super::family::{EmbeddingNorm, Family};
 
 pub(super) static PEGASUS: Family = Family {
     model_type: "pegasus",

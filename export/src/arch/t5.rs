@@ -7,15 +7,19 @@
 //! either case and keeps that choice as `scale_decoder_outputs`. An output table that differs from
 //! the embedding is used whatever config.json says.
 
+use super::bart::LOGITS_BIAS;
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
+use super::blocks::embedding::Embedding;
 use super::blocks::heads::Heads;
+use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::output::Output;
 use super::blocks::relative_bias::{BiasLayers, RelativeBias, relative_of_source};
 use super::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
 use super::config::{ModelConfig, wrong};
-use super::family::{Defaults, Family};
-use super::model::{EmbeddingNorm, EncoderLayers, Model};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::{EncoderLayers, Model};
 use crate::error::Result;
 
 pub(super) static T5: Family = Family {
@@ -110,6 +114,16 @@ pub(super) fn read(
     // The other name of `num_layers`, which the decoder's default does not follow.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    let embedding = |names: &StackNames| Embedding {
+        table: names.below("embed_tokens.weight"),
+        vocab_size,
+        size: hidden,
+        scale: None,
+        segments: None,
+        positions: None,
+        norm: None,
+        projection: None,
+    };
     Ok(Model {
         title: family.title,
         encoder: stack(family.encoder, encoder_layers),
@@ -120,20 +134,25 @@ pub(super) fn read(
             true,
         )?),
         decoder: stack(family.decoder, config.layers_or("num_decoder_layers", layers)?),
-        tables: family.tables,
-        source_vocab_size: vocab_size,
-        vocab_size,
+        source: embedding(&family.encoder),
+        target: embedding(&family.decoder),
+        memory: Memory::plain(hidden),
+        output: Output {
+            table: family.tables[3],
+            vocab_size,
+            size: hidden,
+            tied: true,
+            scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
+            transform: None,
+            bias: (LOGITS_BIAS, vec![1, vocab_size]),
+        },
+        tables: *family.tables,
         separate_tables: false,
-        embedding_scale: None,
-        embedding_norm: family.embedding_norm,
-        source_positions: None,
-        target_positions: None,
         target_bias: Some(RelativeBias::from_config(config, bias_layers, heads.count, false)?),
         max_source_positions: defaults.positions,
         max_target_positions: None,
-        output_scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
-        tied_output: true,
         global_attention_mask: None,
+        aliases: Vec::new(),
         unused: vec![UNUSED.into()],
     })
 }

@@ -2,6 +2,7 @@
 //! finite values, stored once, and accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use epitome_runtime::Progress;
 use epitome_runtime::bundle::Precision;
@@ -26,6 +27,8 @@ pub(crate) struct PackedTensors {
 /// A tensor on its way out of the checkpoint.
 struct Values<'a> {
     tensor: TensorView<'a>,
+    /// The columns that are read as a matrix of their own, where not all of the tensor is.
+    columns: Option<Range<usize>>,
     name: &'a str,
     /// Whether minus infinity is a value like others.
     bans: bool,
@@ -37,7 +40,7 @@ impl Values<'_> {
     /// is cancelled.
     fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let element_bytes = self.tensor.dtype().size() as u64;
-        self.tensor.write_f32(&mut |values| {
+        self.stream_unchecked(&mut |values| {
             // One pass: a value that is not finite has an exponent of all ones.
             let wrong = values.iter().fold(false, |wrong, value| {
                 wrong | !(value.is_finite() | (self.bans & (*value == f32::NEG_INFINITY)))
@@ -52,6 +55,36 @@ impl Values<'_> {
             sink(values)
         })
     }
+
+    fn stream_unchecked(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let Some(columns) = self.columns.clone() else {
+            return self.tensor.write_f32(sink);
+        };
+        let values = self.tensor.to_f32();
+        let width = self.tensor.shape().last().copied().unwrap_or(1);
+        for column in columns {
+            let rows = values.iter().skip(column).step_by(width);
+            sink(&rows.copied().collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+/// The other way in which a checkpoint holds what is read under a name.
+#[derive(Clone, Debug)]
+pub(crate) enum Alias {
+    /// Where the checkpoint lacks the name: this tensor.
+    Instead(String),
+    /// Some columns of this tensor, transposed: transformers' `Conv1D` keeps several linear layers
+    /// beside each other, and their weights as `[in, out]`.
+    Columns {
+        /// The tensor.
+        of: String,
+        /// The first column.
+        from: usize,
+        /// How many columns the tensor has.
+        all: usize,
+    },
 }
 
 /// What the names of both stacks' tensors begin with, in every architecture.
@@ -68,8 +101,8 @@ pub(crate) struct ModelWeights<'a> {
     progress: &'a dyn Progress,
     /// Names in the checkpoint.
     used: BTreeSet<String>,
-    /// For names that the checkpoint lacks: the one that is read instead.
-    instead: BTreeMap<String, String>,
+    /// What is read under names that the checkpoint does not have as they are.
+    aliases: BTreeMap<String, Alias>,
 }
 
 impl<'a> ModelWeights<'a> {
@@ -89,20 +122,33 @@ impl<'a> ModelWeights<'a> {
             precision,
             progress,
             used: BTreeSet::new(),
-            instead: BTreeMap::new(),
+            aliases: BTreeMap::new(),
         }
     }
 
     /// Where the checkpoint lacks `name`: from here on reads `other` under that name.
     pub(crate) fn read_as(&mut self, name: &str, other: &str) {
         if !self.has(name) {
-            self.instead.insert(name.into(), other.into());
+            self.aliases.insert(name.into(), Alias::Instead(other.into()));
+        }
+    }
+
+    /// From here on reads under `name` what `alias` says.
+    pub(crate) fn alias(&mut self, name: &str, alias: &Alias) {
+        match alias {
+            Alias::Instead(other) => self.read_as(name, other),
+            Alias::Columns { .. } => {
+                self.aliases.insert(name.into(), alias.clone());
+            }
         }
     }
 
     /// The checkpoint's name of what is read as `name`.
     fn in_checkpoint<'n>(&'n self, name: &'n str) -> &'n str {
-        let name = self.instead.get(name).map_or(name, String::as_str);
+        let name = match self.aliases.get(name) {
+            Some(Alias::Instead(other) | Alias::Columns { of: other, .. }) => other,
+            None => name,
+        };
         let bare = self.without_base(name);
         let stored = |name| self.checkpoint.tensor(name).is_some();
         if !stored(name) && stored(bare) { bare } else { name }
@@ -140,8 +186,7 @@ impl<'a> ModelWeights<'a> {
         if let Some(stored) = self.file.get(name) {
             return Ok(stored.clone());
         }
-        let values =
-            Values { tensor: self.tensor(name, dims)?, name, bans, progress: self.progress };
+        let values = self.read(name, dims, bans)?;
         self.file.store_f32(name, dims, |sink| values.stream(sink))
     }
 
@@ -162,12 +207,7 @@ impl<'a> ModelWeights<'a> {
                 columns: columns.map(|columns| (columns_key, columns)),
             });
         }
-        let values = Values {
-            tensor: self.tensor(name, &dims)?,
-            name,
-            bans: false,
-            progress: self.progress,
-        };
+        let values = self.read(name, &dims, false)?;
         let [size_out, size_in] = dims;
         let shape = packing.shape(size_out, size_in);
         let element_type = packing.element_type();
@@ -219,6 +259,22 @@ impl<'a> ModelWeights<'a> {
         Ok(values)
     }
 
+    /// The values of the tensor `name`, which must have the shape `dims`.
+    fn read<'n>(&self, name: &'n str, dims: &[usize], bans: bool) -> Result<Values<'n>>
+    where
+        'a: 'n,
+    {
+        let (tensor, columns) = match self.aliases.get(name) {
+            Some(Alias::Columns { from, all, .. }) => {
+                let (rows, of_rows) = dims.split_first().expect("a matrix or a vector");
+                let stored: Vec<usize> = of_rows.iter().copied().chain([*all]).collect();
+                (self.tensor(name, &stored)?, Some(*from..from + rows))
+            }
+            _ => (self.tensor(name, dims)?, None),
+        };
+        Ok(Values { tensor, columns, name, bans, progress: self.progress })
+    }
+
     fn tensor(&self, name: &str, dims: &[usize]) -> Result<TensorView<'a>> {
         let tensor = self
             .checkpoint
@@ -252,6 +308,13 @@ impl<'a> ModelWeights<'a> {
         self.checkpoint
             .tensor(self.in_checkpoint(name))
             .is_some_and(|tensor| tensor.to_f32().iter().any(|value| *value != 0.0))
+    }
+
+    /// Accounts for all tensors whose names begin so.
+    pub(crate) fn pass_over_all(&mut self, prefix: &str) {
+        let names: Vec<_> =
+            self.checkpoint.names().filter(|name| name.starts_with(prefix)).collect();
+        self.pass_over(&names);
     }
 
     /// Accounts for tensors the graphs do not need.

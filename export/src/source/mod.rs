@@ -71,6 +71,7 @@ pub struct Source {
     /// The first one is merged first.
     adapters: Vec<PathBuf>,
     tokenizer: Option<PathBuf>,
+    target_tokenizer: Option<PathBuf>,
     digest: String,
     description: Description,
     _scratch: Vec<TempDir>,
@@ -235,6 +236,7 @@ impl Source {
             model: place(&selection.model),
             adapters: place(&selection.adapter).into_iter().collect(),
             tokenizer: place(&selection.tokenizer),
+            target_tokenizer: place(&selection.target_tokenizer),
             digest,
             description: Description { kind, name, inside: selection.main().to_owned() },
             _scratch: scratch.into_iter().collect(),
@@ -274,6 +276,7 @@ impl Source {
             model: base.model,
             adapters: [base.adapters, self.adapters].concat(),
             tokenizer: self.tokenizer.or(base.tokenizer),
+            target_tokenizer: self.target_tokenizer.or(base.target_tokenizer),
             digest: digest.finish(),
             _scratch: self._scratch.into_iter().chain(base._scratch).collect(),
             ..self
@@ -312,6 +315,11 @@ impl Source {
     /// The folder with the tokenizer's files.
     pub fn tokenizer(&self) -> &Path {
         self.tokenizer.as_deref().unwrap_or_else(|| self.root())
+    }
+
+    /// The folder with the files of another tokenizer for summaries.
+    pub(crate) fn target_tokenizer(&self) -> Option<&Path> {
+        self.target_tokenizer.as_deref()
     }
 
     /// `sha256:` and the digest of the archive's bytes, or of the names and contents of those files

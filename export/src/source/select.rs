@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::within;
 use crate::checkpoint::{
     CONFIG, NO_WEIGHTS, Weights, instead_of_weights, is_adapter, is_tokenizer, is_used,
 };
@@ -21,6 +22,8 @@ pub(crate) struct Selection {
     pub(crate) adapter: Option<String>,
     /// The tokenizer's files; none where no folder has any.
     pub(crate) tokenizer: Option<String>,
+    /// Those of another one for summaries.
+    pub(crate) target_tokenizer: Option<String>,
     /// An adapter that training saved on the way, before the whole model: it is merged already, or
     /// never was to be.
     pub(crate) passed_over: Option<String>,
@@ -35,7 +38,7 @@ impl Selection {
 
     /// Each folder once.
     pub(crate) fn folders(&self) -> BTreeSet<&str> {
-        [&self.model, &self.adapter, &self.tokenizer]
+        [&self.model, &self.adapter, &self.tokenizer, &self.target_tokenizer]
             .into_iter()
             .flatten()
             .map(String::as_str)
@@ -58,6 +61,7 @@ impl Selection {
             of(&self.model, &|name| is_used(name, weights)),
             of(&self.adapter, &is_adapter),
             of(&self.tokenizer, &is_tokenizer),
+            of(&self.target_tokenizer, &is_tokenizer),
         ]
         .concat()
         .into_iter()
@@ -78,6 +82,10 @@ pub(super) fn is_code(folder: &str) -> bool {
     folder.split('/').any(|part| part == "code")
 }
 
+/// Folders that hold the tokenizers of an encoder-decoder, where they are two.
+const SOURCE_TOKENIZERS: [&str; 2] = ["encoder_tokenizer", "tokenizer_encoder"];
+const TARGET_TOKENIZERS: [&str; 2] = ["decoder_tokenizer", "tokenizer_decoder"];
+
 /// The folders of the source `path` that are read.
 ///
 /// A folder with configuration and weights comes before one with a configuration only. Among equals
@@ -95,16 +103,26 @@ pub(crate) fn select(path: &Path, folders: &Folders) -> Result<Selection> {
     if whole.is_none() && adapter.is_none() {
         return Err(missing(path, folders));
     }
-    let around = [adapter, whole].into_iter().flatten();
-    let tokenizer = around.flat_map(upwards).find(|folder| {
+    let around = || [adapter, whole].into_iter().flatten().flat_map(upwards);
+    let has_tokenizer = |folder: &&str| {
         let names = folders.get(*folder);
         names.is_some_and(|names| names.iter().any(|name| is_tokenizer(name)))
-    });
+    };
+    let inside = |names: [&'static str; 2]| {
+        let below = |folder: &str| names.map(|name| within(folder, name));
+        let found = around().flat_map(below);
+        found
+            .filter_map(|folder| Some(folders.get_key_value(&folder)?.0.as_str()))
+            .find(has_tokenizer)
+    };
+    let tokenizer = around().find(has_tokenizer).or_else(|| inside(SOURCE_TOKENIZERS));
+    let target_tokenizer = inside(TARGET_TOKENIZERS);
     let owned = |folder: Option<&str>| folder.map(str::to_owned);
     Ok(Selection {
         model: owned(whole),
         adapter: owned(adapter),
         tokenizer: owned(tokenizer),
+        target_tokenizer: owned(target_tokenizer),
         passed_over: owned(passed_over),
     })
 }

@@ -4,7 +4,8 @@
 //! Agrees with `MarianTokenizer` (`models/marian/tokenization_marian.py`) of transformers 4.57 and
 //! 5.24, which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things of
 //! the three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and
-//! decoding (`target.spm` cuts nothing but training targets).
+//! decoding (`target.spm` cuts nothing but training targets). With `separate_vocabs` summaries have
+//! a tokenizer of their own, of `target.spm` and `target_vocab.json`.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +20,12 @@ use super::vocabulary::{VOCAB, vocabulary};
 use crate::error::{Error, Result};
 
 const SOURCE: &str = "source.spm";
+const TARGET: &str = "target.spm";
+const TARGET_VOCAB: &str = "target_vocab.json";
 
 pub(super) const MARIAN: Class = Class {
     names: &["MarianTokenizer"],
-    files: &[SOURCE, "target.spm", VOCAB],
+    files: &[SOURCE, TARGET, VOCAB],
     convert,
     json: Json::Ignored,
     clean_up_spaces: CleanUpSpaces::IfSet,
@@ -30,16 +33,20 @@ pub(super) const MARIAN: Class = Class {
 };
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
-    let settings = folder.settings;
-    if settings.flag("separate_vocabs", false)? {
-        return Err(Error::Tokenizer {
-            file: super::settings::TOKENIZER_CONFIG.into(),
-            problem: "says separate_vocabs, and one tokenizer.json cannot hold two vocabularies: \
-                      use a model whose languages share vocab.json"
-                .into(),
-        });
+    parts(folder, SOURCE, VOCAB)
+}
+
+/// The tokenizer of summaries, where they have a vocabulary of their own (`separate_vocabs`).
+pub(super) fn target(folder: &Folder<'_>) -> Result<Option<Parts>> {
+    match folder.settings.flag("separate_vocabs", false)? {
+        true => parts(folder, TARGET, TARGET_VOCAB).map(Some),
+        false => Ok(None),
     }
-    let model = SentencePieceModel::read(folder.path, SOURCE)?;
+}
+
+fn parts(folder: &Folder<'_>, pieces: &str, vocabulary_file: &str) -> Result<Parts> {
+    let settings = folder.settings;
+    let model = SentencePieceModel::read(folder.path, pieces)?;
     let user_defined = |kind| kind == Kind::UserDefined;
     if model.byte_fallback || model.pieces.iter().any(|piece| user_defined(piece.kind)) {
         return Err(model.wrong(
@@ -56,10 +63,10 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let extra = settings.extra_tokens().unwrap_or_default();
     let added = names.to_add(settings, Vec::new(), extra);
     let unknown = names.required("unk_token")?;
-    let vocab = vocabulary(folder.path, VOCAB)?;
+    let vocab = vocabulary(folder.path, vocabulary_file)?;
     if !vocab.contains_key(unknown) {
         return Err(Error::Tokenizer {
-            file: VOCAB.into(),
+            file: vocabulary_file.into(),
             problem: format!("lacks the unknown token '{unknown}'"),
         });
     }

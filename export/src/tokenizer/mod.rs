@@ -36,7 +36,7 @@ mod vocabulary;
 use std::fs;
 use std::path::Path;
 
-use epitome_runtime::bundle::Surplus;
+use epitome_runtime::bundle::{self, Surplus};
 use epitome_runtime::tokenizer::{Pipeline, TextNormalizer, from_json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -46,7 +46,7 @@ use tokenizers::{TruncationDirection, TruncationParams};
 use self::class::{Change, Class, CleanUpSpaces, Folder, Json};
 pub(crate) use self::registry::VOCABULARIES;
 use self::settings::Settings;
-use self::tokenizer_json::{PostProcessor, SpecialTokens};
+use self::tokenizer_json::{Parts, PostProcessor, SpecialTokens};
 
 use crate::error::{Error, Result};
 use crate::version::Version;
@@ -60,6 +60,8 @@ const NO_LIMIT: f64 = 1e9;
 #[derive(Debug)]
 struct Converted {
     pipeline: Pipeline,
+    /// That of summaries, where the class has another for them.
+    target: Option<Pipeline>,
     surplus: Option<Surplus>,
     /// The token of the language that it was set to write.
     target_language: Option<u32>,
@@ -76,8 +78,11 @@ pub(crate) struct Notes {
     pub(crate) surplus: Option<Surplus>,
     /// The token of the language that the tokenizer was set to write, `tgt_lang`.
     pub(crate) target_language: Option<u32>,
-    /// Whether the `tokenizers` library reads the same from the file that was written.
+    /// Whether the `tokenizers` library reads the same from the file that was written, and needs no
+    /// other.
     pub(crate) portable: bool,
+    /// Whether a tokenizer of summaries was written.
+    pub(crate) target: bool,
 }
 
 /// A tokenizer as the bundle keeps it: what the library writes, and what it does not.
@@ -91,20 +96,40 @@ struct File<'a> {
     end_token_once: bool,
 }
 
-/// Writes the tokenizer of the checkpoint in `from`, whose config.json is `config`, to the file `to`.
+/// Where a checkpoint's tokenizers are, and how many tokens the model knows.
+pub(crate) struct Tokenizers<'a> {
+    /// The folder of the tokenizer.
+    pub(crate) source: &'a Path,
+    /// Tokens of a source.
+    pub(crate) source_size: usize,
+    /// The folder of another one for summaries.
+    pub(crate) target: Option<&'a Path>,
+    /// Tokens of a summary.
+    pub(crate) target_size: usize,
+}
+
+/// Writes the tokenizer of a checkpoint, whose config.json is `config`, into the folder `to`, and
+/// that of summaries where they have another.
 ///
 /// # Errors
 ///
 /// The checkpoint has no tokenizer, or one that cannot be read, or one with more pieces than the
-/// `vocab_size` of the model.
+/// model has tokens.
 pub(crate) fn convert(
-    from: &Path,
+    from: &Tokenizers<'_>,
     config: &Map<String, Value>,
-    vocab_size: usize,
     to: &Path,
 ) -> Result<Notes> {
-    let mut converted = read(from, config)?;
-    fits(&converted, vocab_size)?;
+    let mut converted = read(from.source, config)?;
+    fits(&converted, from.source_size)?;
+    let target = match from.target {
+        Some(folder) => {
+            let target = read(folder, &of_decoder(config))?;
+            fits(&target, from.target_size)?;
+            Some(target.pipeline)
+        }
+        None => converted.target.take(),
+    };
     if converted.cut_from_the_left {
         // The length is the model's: the runtime reads the side alone.
         let left = TruncationParams { direction: TruncationDirection::Left, ..Default::default() };
@@ -116,15 +141,40 @@ pub(crate) fn convert(
         split_special_tokens: converted.pipeline.get_encode_special_tokens(),
         end_token_once: converted.end_token_once,
     };
-    let text = serde_json::to_string(&file).map_err(|error| unusable(&error))?;
-    fs::write(to, text).map_err(|source| Error::io(to, source))?;
+    file.write(&to.join(bundle::TOKENIZER))?;
+    if let Some(target) = &target {
+        let file = File { pipeline: target, split_special_tokens: false, end_token_once: false };
+        file.write(&to.join(bundle::TARGET_TOKENIZER))?;
+    }
     let normalizer = converted.pipeline.get_normalizer();
     let own_normalizer = matches!(normalizer, Some(TextNormalizer::SentencePiece(_)));
     Ok(Notes {
         surplus: converted.surplus,
         target_language: converted.target_language,
-        portable: converted.surplus.is_none() && !own_normalizer && !file.end_token_once,
+        portable: converted.surplus.is_none()
+            && !own_normalizer
+            && !file.end_token_once
+            && target.is_none(),
+        target: target.is_some(),
     })
+}
+
+impl File<'_> {
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| unusable(&error))?;
+        fs::write(path, text).map_err(|source| Error::io(path, source))
+    }
+}
+
+/// The configuration of the decoder within config.json, by which its tokenizer is read.
+fn of_decoder(config: &Map<String, Value>) -> Map<String, Value> {
+    let decoder = config.get("decoder").and_then(Value::as_object);
+    let mut fields = decoder.cloned().unwrap_or_default();
+    let version = "transformers_version";
+    if let Some(value) = config.get(version) {
+        fields.insert(version.into(), value.clone());
+    }
+    fields
 }
 
 /// The token of `tgt_lang`: the language itself (mBART, NLLB) or `__language__` (M2M-100).
@@ -201,21 +251,20 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
         (Json::Read(_), Some(_)) => version == Version::V5,
     });
     let end_token_once = own.is_some_and(|class| class.end_token_once);
+    let mut target = None;
     let (mut pipeline, surplus) = match own {
         Some(class) => {
-            let mut parts = (class.convert)(&Folder {
+            let folder = Folder {
                 path: folder,
                 settings: &settings,
                 json: json.as_ref().filter(|_| matches!(class.json, Json::Read(_))),
-            })?;
-            let file = class.files.first().copied().unwrap_or(settings::TOKENIZER_CONFIG);
-            if matches!(class.json, Json::Ignored) {
-                // Python finds added tokens in the text as it stands.
-                let added = parts.added.iter_mut();
-                added.for_each(|token| token.normalized = false);
-            }
+            };
+            let parts = (class.convert)(&folder)?;
             let surplus = parts.surplus;
-            (parts.build(file, &settings)?, surplus)
+            if let Some(parts) = registry::target(&class, &folder)? {
+                target = Some(build(parts, &class, &settings)?);
+            }
+            (build(parts, &class, &settings)?, surplus)
         }
         None => {
             let mut pipeline = read_json(&folder.join(TOKENIZER))?;
@@ -223,24 +272,37 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
             (pipeline, None)
         }
     };
-    let by_model = match pipeline.get_model() {
-        ModelWrapper::BPE(_) => CleanUpSpaces::IfSetBefore5,
-        _ => CleanUpSpaces::IfSet,
-    };
-    if own.map_or(by_model, |class| class.clean_up_spaces).applies(&settings)? {
-        let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
-        let decoder: DecoderWrapper =
-            serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
-        pipeline.with_decoder(Some(decoder));
+    for pipeline in [&mut pipeline].into_iter().chain(&mut target) {
+        let by_model = match pipeline.get_model() {
+            ModelWrapper::BPE(_) => CleanUpSpaces::IfSetBefore5,
+            _ => CleanUpSpaces::IfSet,
+        };
+        if own.map_or(by_model, |class| class.clean_up_spaces).applies(&settings)? {
+            let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
+            let decoder: DecoderWrapper =
+                serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
+            pipeline.with_decoder(Some(decoder));
+        }
     }
     pipeline.set_encode_special_tokens(settings.is_set("split_special_tokens"));
     Ok(Converted {
         target_language: target_language(&settings, &pipeline),
         pipeline,
+        target,
         surplus,
         end_token_once,
         cut_from_the_left: settings.text("truncation_side") == Some("left"),
     })
+}
+
+/// The tokenizer of these parts.
+fn build(mut parts: Parts, class: &Class, settings: &Settings) -> Result<Pipeline> {
+    if matches!(class.json, Json::Ignored) {
+        // Python finds added tokens in the text as it stands.
+        parts.added.iter_mut().for_each(|token| token.normalized = false);
+    }
+    let file = class.files.first().copied().unwrap_or(settings::TOKENIZER_CONFIG);
+    parts.build(file, settings)
 }
 
 /// Changes a `tokenizer.json` as the settings say: `PreTrainedTokenizerFast.__init__` of transformers

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::class::Class;
+use super::class::{Class, Folder};
 use super::settings::Settings;
+use super::tokenizer_json::Parts;
 use super::{
     albert, bartpho, bert, blenderbot_small, byt5, byte_level, fairseq, fsmt, m2m_100, marian,
     mbart, nllb, pegasus, plbart, t5,
@@ -55,6 +56,18 @@ const CLASSES: [Class; 20] = [
     t5::T5,
 ];
 
+/// The class that can have another vocabulary for summaries, and what makes its tokenizer.
+const TARGETS: [(&str, fn(&Folder<'_>) -> Result<Option<Parts>>); 1] =
+    [("MarianTokenizer", marian::target)];
+
+/// Makes the tokenizer of summaries, where a class has another for them.
+pub(super) fn target(class: &Class, folder: &Folder<'_>) -> Result<Option<Parts>> {
+    match TARGETS.iter().find(|(name, _)| class.names.contains(name)) {
+        Some((_, convert)) => convert(folder),
+        None => Ok(None),
+    }
+}
+
 /// Architectures whose `tokenizer.json` 5.24 reads as it is, whatever class is named.
 const AS_IT_IS: [&str; 3] = ["bigbird_pegasus", "pegasus_x", "umt5"];
 /// Names that only say that there is a `tokenizer.json`.
@@ -80,8 +93,8 @@ pub(super) fn class(
     if has_json && (as_it_is || whatever_class) {
         return Ok(None);
     }
-    let by_model = arch::find(model_type).map(|family| family.tokenizer_class);
-    let name = named.filter(|name| !NO_CLASS.contains(name)).or(by_model);
+    let by_model = || arch::tokenizer_class(config);
+    let name = named.filter(|name| !NO_CLASS.contains(name)).or_else(by_model);
     let name = name.map(|name| name.strip_suffix("Fast").unwrap_or(name));
     let class =
         CLASSES.into_iter().find(|class| name.is_some_and(|name| class.names.contains(&name)));

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use epitome_runtime::bundle::Surplus;
+use epitome_runtime::bundle::{Surplus, TARGET_TOKENIZER, TOKENIZER};
 use epitome_runtime::tokenizer::{Tokenizer, from_json};
 
 use super::sentencepiece::SentencePieceModel;
 use super::settings::object;
-use super::{Converted, Notes, convert, max_source_tokens, read, source_prefix};
+use super::{Converted, Notes, Tokenizers, convert, max_source_tokens, read, source_prefix};
 
 /// Another folder of fixtures and goldens, of 10,000 lines: see `make_tokenizer_goldens.py --to`.
 const OTHER_FIXTURES: &str = "EPITOME_TOKENIZER_GOLDENS";
@@ -168,10 +168,25 @@ fn checkpoint(name: &str, golden: &Golden, saved: bool) -> tempfile::TempDir {
 }
 
 fn converted(folder: &Path) -> crate::error::Result<(Tokenizer, Option<Surplus>)> {
-    let made = folder.join("made.json");
+    let made = tempfile::tempdir().unwrap();
     let config = object(folder, "config.json")?.unwrap();
-    let notes = convert(folder, &config, usize::MAX, &made)?;
-    Ok((Tokenizer::open(&made, 1 << 20).unwrap(), notes.surplus))
+    let notes = written(folder, &config, usize::MAX, made.path())?;
+    let mut tokenizer = Tokenizer::open(&made.path().join(TOKENIZER), 1 << 20).unwrap();
+    if notes.target {
+        tokenizer.set_target(&made.path().join(TARGET_TOKENIZER)).unwrap();
+    }
+    Ok((tokenizer, notes.surplus))
+}
+
+/// Writes the tokenizer of the checkpoint `from`, whose model knows so many tokens, into `to`.
+fn written(
+    from: &Path,
+    config: &Map<String, Value>,
+    size: usize,
+    to: &Path,
+) -> crate::error::Result<Notes> {
+    let from = Tokenizers { source: from, source_size: size, target: None, target_size: size };
+    convert(&from, config, to)
 }
 
 /// Every fixture's name, with each version that has a golden of it.
@@ -203,15 +218,16 @@ fn what_is_streamed_begins_the_whole_text() {
     /// Sequences of each family.
     const SEQUENCES: usize = 120;
     for (name, version) in fixtures_and_versions() {
-        let made = tempfile::NamedTempFile::new().unwrap();
+        let made = tempfile::tempdir().unwrap();
         let expected: Golden = golden(&format!("{name}.{version}"));
         let folder = checkpoint(&name, &expected, false);
         let config = object(folder.path(), "config.json").unwrap().unwrap();
-        convert(folder.path(), &config, usize::MAX, made.path()).unwrap();
-        let tokenizer = Tokenizer::open(made.path(), 512).unwrap();
+        written(folder.path(), &config, usize::MAX, made.path()).unwrap();
+        let path = made.path().join(TOKENIZER);
+        let tokenizer = Tokenizer::open(&path, 512).unwrap();
         let ids = expected.first.ids.into_iter().rev();
         let mut sequences: Vec<Vec<u32>> = ids.take(SEQUENCES).collect();
-        sequences.extend(tidied_sequences(made.path()));
+        sequences.extend(tidied_sequences(&path));
         for ids in sequences {
             let mut stream = tokenizer.detokenizer();
             let mut streamed = String::new();
@@ -345,7 +361,7 @@ fn an_old_added_token_of_m2m_100_keeps_its_row() {
     let config = json!({"model_type": "m2m_100", "transformers_version": "4.6.1"});
     let path = folder.path().join("tokenizer.json");
     let rows = pieces as usize + 109;
-    convert(folder.path(), config.as_object().unwrap(), rows, &path).unwrap();
+    written(folder.path(), config.as_object().unwrap(), rows, folder.path()).unwrap();
     let (tokenizer, _) = from_json(&fs::read_to_string(&path).unwrap()).unwrap();
     for (token, id) in [("<new>", pieces + 108), ("__af__", pieces), ("__zu__", pieces + 99)] {
         assert_eq!(tokenizer.token_to_id(token), Some(id), "{token}");
@@ -381,12 +397,37 @@ fn the_runtime_puts_the_prefix_before_a_document() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     let config = json!({"model_type": "t5"});
-    let notes = convert(&fixtures().join("t5"), config.as_object().unwrap(), 600, &path).unwrap();
-    assert_eq!(notes, Notes { surplus: None, target_language: None, portable: true });
+    let from = fixtures().join("t5");
+    let notes = written(&from, config.as_object().unwrap(), 600, folder.path()).unwrap();
+    let expected = Notes { surplus: None, target_language: None, portable: true, target: false };
+    assert_eq!(notes, expected);
     let mut tokenizer = Tokenizer::open(&path, 512).unwrap();
     let whole = tokenizer.encode("summarize: The program.").unwrap();
     tokenizer.set_source_prefix("summarize: ");
     assert_eq!(tokenizer.encode("The program.").unwrap(), whole);
+}
+
+/// An encoder-decoder may have a tokenizer for each side: the second one writes summaries.
+#[test]
+fn the_decoder_s_tokenizer_writes_summaries() {
+    let (from, to) = (fixtures(), tempfile::tempdir().unwrap());
+    let config = json!({"model_type": "encoder-decoder", "encoder": {"model_type": "bert"},
+                        "decoder": {"model_type": "gpt2"}});
+    let tokenizers = Tokenizers {
+        source: &from.join("bert"),
+        source_size: 5000,
+        target: Some(&from.join("gpt2")),
+        target_size: 5000,
+    };
+    assert!(convert(&tokenizers, config.as_object().unwrap(), to.path()).unwrap().target);
+    let open = |name: &str| Tokenizer::open(&to.path().join(name), 512).unwrap();
+    let (mut both, target) = (open(TOKENIZER), open(TARGET_TOKENIZER));
+    both.set_target(&to.path().join(TARGET_TOKENIZER)).unwrap();
+    let text = "The program reads the files.";
+    assert_eq!(both.encode(text).unwrap(), open(TOKENIZER).encode(text).unwrap());
+    let ids = target.encode(text).unwrap().ids;
+    assert_ne!(ids, both.encode(text).unwrap().ids);
+    assert_eq!(both.decode(&ids).unwrap(), text);
 }
 
 #[test]
@@ -396,7 +437,7 @@ fn the_target_language_s_token_is_noted() {
     for (name, language) in [("mbart", "ro_RO"), ("mbart50", "en_XX"), ("m2m_100", "__de__")] {
         let from = fixtures().join(name);
         let config = object(&from, "config.json").unwrap().unwrap();
-        let notes = convert(&from, &config, 5000, &path).unwrap();
+        let notes = written(&from, &config, 5000, folder.path()).unwrap();
         let (tokenizer, _) = from_json(&fs::read_to_string(&path).unwrap()).unwrap();
         assert!(notes.target_language.is_some(), "{name}");
         assert_eq!(notes.target_language, tokenizer.token_to_id(language), "{name}");
@@ -406,13 +447,13 @@ fn the_target_language_s_token_is_noted() {
 #[test]
 fn a_tokenizer_of_another_model_is_refused_but_special_tokens_may_lack_a_row() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tokenizer.json");
+    let to = folder.path();
     let from = fixtures().join("mbart");
     let config = json!({"model_type": "mbart"});
     let config = config.as_object().unwrap();
     // The last piece is <mask>.
-    convert(&from, config, 546, &path).unwrap();
-    let message = convert(&from, config, 500, &path).unwrap_err().to_string();
+    written(&from, config, 546, to).unwrap();
+    let message = written(&from, config, 500, to).unwrap_err().to_string();
     assert_eq!(
         message,
         "tokenizer.json has 547 pieces and config.json's vocab_size is 500: they are not of one model"

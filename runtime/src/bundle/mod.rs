@@ -7,6 +7,7 @@
 //! | `decoder_draft.onnx` | a decoder step of several tokens, to verify drafts (prompt lookup) |
 //! | `weights.bin` | the weights of all, mapped rather than read |
 //! | `tokenizer.json` | the tokenizer, in the format of the `tokenizers` library |
+//! | `target_tokenizer.json` | that of summaries, where they have another |
 //! | `generation_config.json` | generation defaults, under transformers' names |
 //! | `manifest.json` | what all this is and where it came from |
 
@@ -35,6 +36,8 @@ pub const DRAFT: &str = "decoder_draft.onnx";
 pub const WEIGHTS: &str = "weights.bin";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
+/// The tokenizer of summaries, where it is another than that of sources.
+pub const TARGET_TOKENIZER: &str = "target_tokenizer.json";
 /// Generation defaults.
 pub const GENERATION_CONFIG: &str = "generation_config.json";
 /// The record of what the bundle is.
@@ -43,7 +46,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The encoder graph of optimum's layout: what tells it, whoever wrote it.
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
-/// Every file that a bundle has beside its manifest, which keeps a digest of each.
+/// The files that every bundle has beside its manifest, which keeps a digest of each.
 pub const FILES: [&str; 6] = [ENCODER, DECODER, DRAFT, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
 
 /// An exported model on disk.
@@ -72,7 +75,7 @@ impl Bundle {
             return Err(Error::OptimumLayout { path: root });
         }
         let bundle = Self { root, manifest };
-        for name in FILES {
+        for name in bundle.files() {
             let record = bundle.record(name)?;
             let path = bundle.path(name);
             let found = fs::metadata(&path).map_err(|source| Error::io(&path, source))?.len();
@@ -114,7 +117,17 @@ impl Bundle {
 
     /// Compares the digest of every file with the manifest.
     pub fn check(&self) -> Result<()> {
-        FILES.iter().try_for_each(|name| self.check_file(name))
+        self.files().try_for_each(|name| self.check_file(name))
+    }
+
+    /// Every file beside the manifest.
+    fn files(&self) -> impl Iterator<Item = &'static str> {
+        FILES.into_iter().chain(self.has_target_tokenizer().then_some(TARGET_TOKENIZER))
+    }
+
+    /// Whether summaries have a tokenizer of their own.
+    pub fn has_target_tokenizer(&self) -> bool {
+        self.manifest.files.contains_key(TARGET_TOKENIZER)
     }
 
     /// The folder.

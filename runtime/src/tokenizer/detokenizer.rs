@@ -28,7 +28,7 @@ impl Tokenizer {
             tokenizer: self.clone(),
             ids: Vec::new(),
             told: 0,
-            cleans_up_spaces: cleans_up_spaces(self.pipeline.get_decoder()),
+            cleans_up_spaces: cleans_up_spaces(self.target.get_decoder()),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use self::charsmap::CharsMap;
 pub use self::detokenizer::Detokenizer;
 pub use self::pipeline::{Behaviour, Pipeline, TextNormalizer, from_json};
 pub use self::sentencepiece_normalizer::{CODE_MARK, LanguageCodes, SentencePieceNormalizer};
-use crate::bundle::{Bundle, Surplus, TOKENIZER};
+use crate::bundle::{Bundle, Surplus, TARGET_TOKENIZER, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{ParameterError, StopStrings};
 use crate::stop_strings::{StopStringCriteria, TokenTexts};
@@ -26,6 +26,8 @@ use crate::stop_strings::{StopStringCriteria, TokenTexts};
 #[derive(Clone)]
 pub struct Tokenizer {
     pipeline: Arc<Pipeline>,
+    /// That of summaries: the same, unless the bundle has another.
+    target: Arc<Pipeline>,
     path: PathBuf,
     /// What each token stands for: made when stop strings are first asked for, as it takes a while.
     texts: OnceLock<Arc<TokenTexts>>,
@@ -56,6 +58,9 @@ impl Tokenizer {
         let manifest = bundle.manifest();
         let mut tokenizer = Self::open(&bundle.path(TOKENIZER), manifest.max_source_tokens)?;
         tokenizer.surplus = manifest.surplus_tokens;
+        if bundle.has_target_tokenizer() {
+            tokenizer.set_target(&bundle.path(TARGET_TOKENIZER))?;
+        }
         tokenizer.set_source_prefix(manifest.source_prefix.as_deref().unwrap_or_default());
         Ok(tokenizer)
     }
@@ -63,10 +68,7 @@ impl Tokenizer {
     /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
     pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
         let wrong = |problem: String| Error::Tokenizer { path: path.into(), problem };
-        let text =
-            fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        let (pipeline, behaviour) =
-            from_json(&text).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let (pipeline, behaviour) = read(path)?;
         let (before, after) = special_tokens_around(&pipeline).map_err(wrong)?;
         let special = before.len() + after.len();
         if max_tokens <= special {
@@ -74,8 +76,10 @@ impl Tokenizer {
                 "adds {special} tokens to a text, and the bundle allows {max_tokens} in all"
             )));
         }
+        let pipeline = Arc::new(pipeline);
         Ok(Self {
-            pipeline: Arc::new(pipeline),
+            target: pipeline.clone(),
+            pipeline,
             path: path.into(),
             texts: OnceLock::new(),
             source_prefix: String::new(),
@@ -85,6 +89,13 @@ impl Tokenizer {
             max_tokens: max_tokens - special,
             behaviour,
         })
+    }
+
+    /// Has summaries written by the tokenizer in this file.
+    pub fn set_target(&mut self, path: &Path) -> Result<()> {
+        let (target, _) = read(path)?;
+        self.target = target.into();
+        Ok(())
     }
 
     /// What is put before every document, as it stands: `summarize: `.
@@ -168,7 +179,7 @@ impl Tokenizer {
 
     /// Text of generated tokens, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.guarded(|| self.pipeline.decode(ids, true))
+        self.guarded(|| self.target.decode(ids, true))
     }
 
     /// Tokens it knows, added ones included.
@@ -181,7 +192,7 @@ impl Tokenizer {
         let texts = match self.texts.get() {
             Some(texts) => texts,
             None => {
-                let texts = self.guarded(|| TokenTexts::new(&self.pipeline))?;
+                let texts = self.guarded(|| TokenTexts::new(&self.target))?;
                 self.texts.get_or_init(|| texts.into())
             }
         };
@@ -201,6 +212,16 @@ impl Tokenizer {
             .map_err(|_| failed(&"its parts contradict each other"))?
             .map_err(|error| failed(&error))
     }
+}
+
+/// A file of a tokenizer.
+fn read(path: &Path) -> Result<(Pipeline, Behaviour)> {
+    let wrong = |error: &dyn std::fmt::Display| Error::Tokenizer {
+        path: path.into(),
+        problem: format!("cannot be read: {error}"),
+    };
+    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    from_json(&text).map_err(|error| wrong(&error))
 }
 
 /// The special tokens that a tokenizer puts before and after the tokens of a text.

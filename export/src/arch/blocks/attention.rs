@@ -2,7 +2,7 @@
 
 use epitome_runtime::operators::attention;
 
-use super::heads::{Heads, flatten, split_heads};
+use super::heads::{Heads, split_heads};
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window};
 use super::linear::linear;
 use super::plain_attention;
@@ -80,18 +80,19 @@ impl Attention {
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
-    /// `[batch * source, hidden]` to two of `[batch, heads, source, head_size]`, or what
+    /// `[batch * source, size]` to two of `[batch, heads, source, head_size]`, or what
     /// [`attention::PACK_CROSS_KV_FP32`] makes of them; `shape` is int64 `[batch, source]`.
     pub(crate) fn cross_kv(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
-        hidden_states: &Value,
+        (hidden_states, size): (&Value, usize),
         shape: &Value,
     ) -> Result<(Value, Value)> {
         let names = self.names;
         let mut project = |part: &str, packed: &str| -> Result<Value> {
-            let rows = self.project(b, name, part, hidden_states)?;
+            let sizes = (size, self.heads.hidden());
+            let rows = linear(b, &format!("{name}.{part}"), hidden_states, sizes)?;
             if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, self.heads));
             }
@@ -197,8 +198,8 @@ impl Attention {
                 let cached = b.graph.end_branch(outside, &cached);
 
                 let outside = b.graph.begin_branch("first");
-                let hidden_states = flatten(b, &source.hidden_states, self.hidden);
-                let (key, value) = self.cross_kv(b, name, &hidden_states, &source.shape)?;
+                let projected = (&source.projected(b)?, source.memory.projected_size());
+                let (key, value) = self.cross_kv(b, name, projected, &source.shape)?;
                 let [query, _, _] = memory;
                 let memory = [query, key.clone(), value.clone()];
                 let attended = self.attend(b, &memory, &[&inputs.source_mask]);

@@ -1,8 +1,11 @@
 //! What every encoder and decoder graph reads, as the blocks see it. [`super::io`] declares it
 //! under the names of each layout.
 
+use super::heads::flatten;
+use super::linear::linear;
 use super::plain_attention::{MASKED, score_mask};
 use crate::arch::builder::Builder;
+use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Int32;
 
@@ -142,6 +145,35 @@ impl Window {
     }
 }
 
+/// What cross-attention reads of the encoder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// Size of the encoder's hidden states.
+    pub(crate) size: usize,
+    /// A linear layer that they go through first: its checkpoint prefix, and the size it makes.
+    pub(crate) projection: Option<(&'static str, usize)>,
+}
+
+impl Memory {
+    /// Hidden states as they are.
+    pub(crate) fn plain(size: usize) -> Self {
+        Self { size, projection: None }
+    }
+
+    /// Size of what cross-attention reads.
+    pub(crate) fn projected_size(&self) -> usize {
+        self.projection.map_or(self.size, |(_, size)| size)
+    }
+
+    /// What cross-attention reads, of hidden states of `[rows, size]`.
+    pub(crate) fn project(&self, b: &mut Builder<'_, '_>, hidden_states: &Value) -> Result<Value> {
+        match self.projection {
+            Some((name, size)) => linear(b, name, hidden_states, (self.size, size)),
+            None => Ok(hidden_states.clone()),
+        }
+    }
+}
+
 /// What cross-attention's keys and values are computed from, where there is no cache yet.
 pub(crate) struct Recomputed {
     /// bool `[1]`: whether there is a cache.
@@ -150,6 +182,16 @@ pub(crate) struct Recomputed {
     pub(crate) hidden_states: Value,
     /// int64 `[2]`: the shape `[batch, source]`.
     pub(crate) shape: Value,
+    /// What is read of them.
+    pub(crate) memory: Memory,
+}
+
+impl Recomputed {
+    /// What cross-attention reads: `[batch * source, projected size]`.
+    pub(crate) fn projected(&self, b: &mut Builder<'_, '_>) -> Result<Value> {
+        let hidden_states = flatten(b, &self.hidden_states, self.memory.size);
+        self.memory.project(b, &hidden_states)
+    }
 }
 
 impl DecoderInputs {

@@ -14,6 +14,7 @@ pub(crate) mod linear;
 pub(crate) mod local_attention;
 pub(crate) mod matrix;
 pub(crate) mod norm;
+pub(crate) mod output;
 pub(crate) mod plain_attention;
 pub(crate) mod positions;
 pub(crate) mod relative_bias;

@@ -19,6 +19,11 @@ pub(crate) enum PositionKind {
         /// padding.
         offset: usize,
     },
+    /// A trained table; where a token stands in it is counted as for [`Self::Counted`] (RoBERTa).
+    LearnedCounted {
+        /// `pad_token_id`.
+        padding: u32,
+    },
     /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one
     /// saved in half precision.
     Sinusoidal,
@@ -67,12 +72,12 @@ impl PositionTable {
         inputs: &EncoderInputs,
     ) -> Result<Value> {
         match self.kind {
-            PositionKind::Counted { padding } => {
+            PositionKind::Counted { padding } | PositionKind::LearnedCounted { padding } => {
                 let mask = not_padding(b, &inputs.input_ids, padding);
                 let axis = b.graph.int32s(&[1]);
                 let count = b.graph.node("CumSum").inputs([&mask, &axis]).output();
                 let rows = counted(b, &count, &mask, padding);
-                self.computed(b, name, &rows)
+                self.counted(b, name, &rows)
             }
             PositionKind::Computed => {
                 let rows = b.graph.range(&inputs.source_length);
@@ -104,13 +109,13 @@ impl PositionTable {
             node.int("to", Int64 as i64).output()
         };
         match self.kind {
-            PositionKind::Counted { padding } => {
+            PositionKind::Counted { padding } | PositionKind::LearnedCounted { padding } => {
                 // As transformers does over a cache: the past counts whatever its tokens were.
                 let mask = not_padding(b, &inputs.input_ids, padding);
                 let past = int64(b);
                 let count = b.graph.node("Add").inputs([&mask, &past]).output();
                 let rows = counted(b, &count, &mask, padding);
-                self.computed(b, name, &rows)
+                self.counted(b, name, &rows)
             }
             PositionKind::Computed => {
                 let rows = int64(b);
@@ -134,8 +139,18 @@ impl PositionTable {
     fn offset(&self) -> i64 {
         match self.kind {
             PositionKind::Learned { offset } => offset as i64,
+            PositionKind::LearnedCounted { padding } => i64::from(padding) + 1,
             _ => 0,
         }
+    }
+
+    /// What stands in the counted `rows`, int64 of any shape: float32 `[.., hidden]`.
+    fn counted(&self, b: &mut Builder<'_, '_>, name: &str, rows: &Value) -> Result<Value> {
+        if matches!(self.kind, PositionKind::Counted { .. }) {
+            return self.computed(b, name, rows);
+        }
+        let table = self.table(b, name)?;
+        Ok(b.graph.node("Gather").inputs([&table, rows]).output())
     }
 
     /// The table of positions that end.

@@ -3,7 +3,7 @@
 
 use super::activation::Activation;
 use super::attention::Attention;
-use super::inputs::{DecoderInputs, LayerCache};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache};
 use super::linear::{activated, linear};
 use super::norm::{Norm, Placement, ResidualStream};
 use crate::arch::builder::Builder;
@@ -145,6 +145,18 @@ impl Stack {
             })?;
         }
         Ok(stream.input().clone())
+    }
+
+    /// Writes an encoder in which every token sees all others.
+    pub(crate) fn plain_encoder(
+        &self,
+        b: &mut Builder<'_, '_>,
+        inputs: &EncoderInputs,
+        x: &Value,
+    ) -> Result<Value> {
+        self.encoder(b, x, &mut |b, (_, name), x| {
+            self.attention.encoder_self_attention(b, name, x, inputs, None)
+        })
     }
 
     /// Writes a decoder step: `[batch * beams, hidden]` to the same.

@@ -40,10 +40,11 @@ pub(super) fn hidden_states(b: &mut Builder<'_, '_>, hidden_states: &Value, hidd
     );
 }
 
-/// Declares the cross-attention keys and values of each decoder layer.
+/// Declares the cross-attention keys and values of each decoder layer, made of `memory`, `[batch *
+/// source, size]`, and its size.
 pub(super) fn cross_outputs(
     b: &mut Builder<'_, '_>,
-    hidden_states: &Value,
+    memory: (&Value, usize),
     inputs: &EncoderInputs,
     decoder: &Stack,
 ) -> Result<()> {
@@ -51,7 +52,7 @@ pub(super) fn cross_outputs(
     let pairs = (0..decoder.layers)
         .map(|layer| {
             let name = decoder.cross_attention(layer);
-            b.scoped(&name, |b| attention.cross_kv(b, &name, hidden_states, &inputs.shape))
+            b.scoped(&name, |b| attention.cross_kv(b, &name, memory, &inputs.shape))
         })
         .collect::<Result<Vec<_>>>()?;
     let [key_dims, value_dims] = cross_dims(attention.heads);

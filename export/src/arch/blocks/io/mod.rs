@@ -6,7 +6,7 @@ mod optimum;
 use epitome_runtime::bundle::Layout;
 use epitome_runtime::generation::GlobalAttentionMask;
 
-use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, NewTokens};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Memory, NewTokens};
 use super::transformer::Stack;
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -36,11 +36,13 @@ pub(crate) fn encoder_outputs(
     b: &mut Builder<'_, '_>,
     hidden_states: &Value,
     inputs: &EncoderInputs,
-    decoder: &Stack,
+    (decoder, memory): (&Stack, &Memory),
 ) -> Result<()> {
-    let hidden = decoder.attention.hidden;
+    let hidden = memory.size;
     if b.layout == Layout::Bundle {
-        bundle::cross_outputs(b, hidden_states, inputs, decoder)?;
+        let projected = memory.project(b, hidden_states)?;
+        let read = (&projected, memory.projected_size());
+        bundle::cross_outputs(b, read, inputs, decoder)?;
     }
     let shape = inputs.with_size(b, hidden);
     let node = b.graph.node("Reshape").inputs([hidden_states, &shape]);
@@ -56,11 +58,11 @@ pub(crate) fn encoder_outputs(
 pub(crate) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
     new: NewTokens,
-    decoder: &Stack,
+    (decoder, memory): (&Stack, &Memory),
 ) -> (DecoderInputs, Vec<LayerCache>) {
     match b.layout {
         Layout::Bundle => bundle::decoder_inputs(b, new, decoder),
-        Layout::Optimum => optimum::decoder_inputs(b, decoder),
+        Layout::Optimum => optimum::decoder_inputs(b, decoder, memory),
     }
 }
 

@@ -8,7 +8,7 @@
 use epitome_runtime::generation::GlobalAttentionMask;
 
 use crate::arch::blocks::heads::Heads;
-use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Past, Recomputed};
+use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Memory, Past, Recomputed};
 use crate::arch::blocks::plain_attention::score_mask;
 use crate::arch::blocks::transformer::Stack;
 use crate::arch::builder::Builder;
@@ -76,6 +76,7 @@ pub(super) fn hidden_states(b: &mut Builder<'_, '_>, hidden_states: &Value, hidd
 pub(super) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
     decoder: &Stack,
+    memory: &Memory,
 ) -> (DecoderInputs, Vec<LayerCache>) {
     let [batch, source] = [Dim::name(BATCH), Dim::name(SOURCE)];
     let graph = &mut b.graph;
@@ -94,7 +95,7 @@ pub(super) fn decoder_inputs(
     let hidden_states = graph.input(
         names::ENCODER_HIDDEN_STATES,
         Float,
-        &[batch, source, Dim::size(decoder.attention.hidden)],
+        &[batch, source, Dim::size(memory.size)],
         "what the encoder gave; read where use_cache_branch is false",
     );
     let caches = (0..decoder.layers)
@@ -137,7 +138,7 @@ pub(super) fn decoder_inputs(
         let counts = graph.node("Cast").input(&use_cache).int("to", Int64 as i64).output();
         graph.node("Mul").inputs([&length, &counts]).output()
     });
-    let source = Recomputed { use_cache, hidden_states, shape: source_shape };
+    let source = Recomputed { use_cache, hidden_states, shape: source_shape, memory: *memory };
     let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window| {
         Past::Given { window, source }
     });

@@ -1,0 +1,87 @@
+//! DistilBERT (Sanh et al. 2019, "DistilBERT, a distilled version of BERT").
+//!
+//! Agrees with `transformers/models/distilbert/modeling_distilbert.py`: BERT without segments, and
+//! with other names. Positions are read from the checkpoint, sinusoidal ones too.
+
+use super::{Half, Kind};
+use crate::arch::blocks::activation::Activation;
+use crate::arch::blocks::attention::{Attention, Projections};
+use crate::arch::blocks::embedding::{Embedding, TokenNorm};
+use crate::arch::blocks::heads::Heads;
+use crate::arch::blocks::norm::{Norm, NormKind, Placement};
+use crate::arch::blocks::positions::{PositionKind, PositionTable};
+use crate::arch::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
+use crate::arch::config::ModelConfig;
+use crate::error::Result;
+
+pub(super) const DISTILBERT: Kind = Kind {
+    model_type: "distilbert",
+    tokenizer_class: "DistilBertTokenizer",
+    encoder: Some(encoder),
+    decoder: None,
+    shared: None,
+};
+
+const NAMES: StackNames = StackNames {
+    stack: "encoder.transformer",
+    layers: "layer",
+    within: "",
+    self_attention: ["attention", "sa_layer_norm"],
+    cross_attention: ["", ""],
+    feed_forward: ["ffn", "output_layer_norm"],
+    closing_norm: "",
+};
+const PROJECTIONS: Projections =
+    Projections { query: "q_lin", key: "k_lin", value: "v_lin", output: "out_lin" };
+const TABLE: &str = "encoder.embeddings.word_embeddings.weight";
+
+fn encoder(config: &ModelConfig) -> Result<Half> {
+    let config = &config.clone().with_aliases(&[
+        ("hidden_size", "dim"),
+        ("num_attention_heads", "n_heads"),
+        ("num_hidden_layers", "n_layers"),
+    ]);
+    let hidden = config.size_or("dim", 768)?;
+    let count = config.heads_or("n_heads", 12, hidden)?;
+    let norm =
+        Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-12, placement: Placement::Post };
+    let positions = config.size_or("max_position_embeddings", 512)?;
+    let table = PositionTable { kind: PositionKind::Learned { offset: 0 }, positions, hidden };
+    Ok(Half {
+        stack: Stack {
+            names: NAMES,
+            layers: config.layers_or("n_layers", 6)?,
+            attention: Attention {
+                heads: Heads { count, size: hidden / count },
+                hidden,
+                names: PROJECTIONS,
+                scale: None,
+            },
+            feed_forward: FeedForward {
+                inner: config.size_or("hidden_dim", 3072)?,
+                activation: Activation::from_config_or(config, "activation", "gelu")?,
+                names: FeedForwardNames::Plain(["lin1", "lin2"]),
+            },
+            norm,
+        },
+        embedding: Embedding {
+            table: TABLE.into(),
+            vocab_size: config.size_or("vocab_size", 30522)?,
+            size: hidden,
+            scale: None,
+            segments: None,
+            positions: Some(("encoder.embeddings.position_embeddings".into(), table)),
+            norm: Some(TokenNorm {
+                name: "encoder.embeddings.LayerNorm".into(),
+                norm,
+                before_positions: false,
+            }),
+            projection: None,
+        },
+        table: TABLE,
+        output: None,
+        positions,
+        aliases: Vec::new(),
+        unused: Vec::new(),
+    })
+}
