@@ -1,5 +1,6 @@
 //! The documentation names only files that exist.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,4 +53,50 @@ fn the_architecture_names_files_that_exist() {
         count += 1;
     }
     assert!(count > 20, "{count}");
+}
+
+/// What `AutoModelForSeq2SeqLM` of each version loads, as `fixtures/make_model_table.py` wrote it.
+#[test]
+fn the_table_of_models_has_every_row_of_transformers() {
+    let rows = fs::read_to_string(root().join("fixtures/goldens/models.json")).unwrap();
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    let tiny: BTreeMap<String, Vec<String>> = tiny_checkpoints();
+    let table = fs::read_to_string(root().join("docs/checkpoints.md")).unwrap();
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for (version, rows) in rows.as_object().unwrap() {
+        for (model_type, row) in rows.as_object().unwrap() {
+            if row["text"] != true {
+                continue;
+            }
+            count += 1;
+            let start = format!("| `{model_type}` |");
+            let line = table.lines().find(|line| line.starts_with(&start));
+            let line = line.unwrap_or_else(|| panic!("no row of {model_type}, {version}"));
+            let command =
+                |name: &String| line.contains(&format!("`epitome export fixtures/tiny/{name} "));
+            match tiny.get(model_type) {
+                Some(names) => assert!(names.iter().any(command), "{line}"),
+                None => {
+                    assert!(line.ends_with("| missing |"), "{line}");
+                    missing.push(model_type.clone());
+                }
+            }
+        }
+    }
+    assert!(count > 35, "{count}");
+    println!("missing: {missing:?}");
+}
+
+/// The names of the tiny checkpoints of each model.
+fn tiny_checkpoints() -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for folder in fs::read_dir(root().join("fixtures/tiny")).unwrap() {
+        let folder = folder.unwrap();
+        let config = fs::read_to_string(folder.path().join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let model_type = config["model_type"].as_str().unwrap().to_owned();
+        found.entry(model_type).or_default().push(folder.file_name().into_string().unwrap());
+    }
+    found
 }

@@ -96,6 +96,21 @@ fn every_generate_golden_has_the_same_token_ids_and_scores() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Settings drawn at random, all of a request's together.
+#[test]
+fn every_random_golden_has_the_same_token_ids_and_scores() {
+    let random = |model: &String| {
+        let file = format!("{model}.random.jsonl");
+        fixture("goldens").join(&file).exists().then_some((model.clone(), file))
+    };
+    let files: Vec<_> = tiny_checkpoints("").iter().filter_map(random).collect();
+    let cases: usize = files.iter().map(|(_, file)| golden_lines(file).1.len()).sum();
+    assert!(cases >= 200, "{cases} cases");
+    let compared = files.iter().filter_map(|(model, file)| compare(model, file).err());
+    let failures: Vec<String> = compared.collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn every_processor_golden_has_the_same_token_ids_and_scores() {
     if let Err(failures) = compare("pegasus-relu", "pegasus-relu.processors.jsonl") {

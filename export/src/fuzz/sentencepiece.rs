@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::bundle::TOKENIZER;
 use epitome_runtime::tokenizer::from_json;
 use serde_json::{Map, Value};
 
 use super::{End, Random, fixture, run};
-use crate::tokenizer;
+use crate::tokenizer::{self, Tokenizers};
 
 const LINES: [&str; 5] = [
     "The quick brown fox.",
@@ -124,12 +125,16 @@ impl Family {
 }
 
 fn convert(folder: &Path, config: &Map<String, Value>) -> End {
+    let size = usize::MAX;
+    let tokenizers =
+        Tokenizers { source: folder, source_size: size, target: None, target_size: size };
     let made = folder.join("made");
-    if let Err(error) = tokenizer::convert(folder, config, usize::MAX, &made) {
+    fs::create_dir_all(&made).unwrap();
+    if let Err(error) = tokenizer::convert(&tokenizers, config, &made) {
         assert!(error.to_string().len() < 10_000);
         return End::Refusal;
     }
-    let (tokenizer, _) = from_json(&fs::read_to_string(&made).unwrap()).unwrap();
+    let (tokenizer, _) = from_json(&fs::read_to_string(made.join(TOKENIZER)).unwrap()).unwrap();
     for line in LINES {
         // The library has errors of its own for pieces that contradict each other.
         if let Ok(encoding) = tokenizer.encode(line, true) {
