@@ -58,6 +58,27 @@ class Shape:
             eos_token_id=self.eos,
             decoder_start_token_id=self.start,
         )
+        if self.model_type == "encoder-decoder":
+            side = dict(
+                model_type="bert",
+                vocab_size=self.vocab,
+                hidden_size=self.hidden,
+                num_attention_heads=self.heads,
+                intermediate_size=self.ffn,
+                hidden_act=self.activation,
+                max_position_embeddings=1024,
+                pad_token_id=self.pad,
+            )
+            return dict(
+                common,
+                encoder=dict(side, num_hidden_layers=self.encoder_layers),
+                decoder=dict(
+                    side,
+                    num_hidden_layers=self.decoder_layers,
+                    is_decoder=True,
+                    add_cross_attention=True,
+                ),
+            )
         if self.model_type == "t5":
             return dict(
                 common,
@@ -96,6 +117,10 @@ SHAPES = {
         "bart", 50264, 12, 6, 1024, 4096, 16, "gelu", pad=1, eos=2, start=2
     ),
     "pegasus-large": Shape("pegasus", 96103, 16, 16, 1024, 4096, 16, "relu", pad=0, eos=1, start=0),
+    # Two of BERT's base size; CTranslate2 knows no such model.
+    "bert2bert-base": Shape(
+        "encoder-decoder", 30522, 12, 12, 768, 3072, 12, "gelu", pad=0, eos=102, start=101
+    ),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),
 }

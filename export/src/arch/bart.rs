@@ -90,6 +90,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
                 activation,
                 names: FeedForwardNames::Plain(["fc1", "fc2"]),
             },
+            experts: None,
             norm,
         })
     };

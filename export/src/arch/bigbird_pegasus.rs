@@ -81,7 +81,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     };
     model.encoder_layers = Box::new(move |b, encoder, inputs, x| {
         let bias = b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?;
-        encoder.encoder(b, x, &mut |b, (_, name), x| {
+        encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
             let attention = &encoder.attention;
             attention.encoder_self_attention(b, name, x, inputs, Some(&bias))
         })

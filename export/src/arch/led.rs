@@ -296,7 +296,7 @@ fn layers(
     let prepared: Vec<Window> = b.scoped("windows", |b| {
         Ok(sizes.iter().map(|window| Window::new(b, (inputs, &global), *window)).collect())
     })?;
-    encoder.encoder(b, x, &mut |b, (layer, name), x| {
+    encoder.encoder(b, (inputs, x), &mut |b, (layer, name), x| {
         let window = sizes.partition_point(|size| *size < windows[layer]);
         prepared[window].attend(b, (&encoder.attention, name), x, (inputs, &global))
     })

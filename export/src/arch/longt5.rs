@@ -97,7 +97,7 @@ impl Sparse {
             })?),
             None => None,
         };
-        encoder.encoder(b, x, &mut |b, (_, name), x| {
+        encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
             let attention = &encoder.attention;
             let sums = match &globals {
                 Some(globals) => {

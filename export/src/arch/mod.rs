@@ -6,6 +6,8 @@
 mod blocks;
 mod builder;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod family;
 mod model;
 mod weights;
@@ -26,6 +28,7 @@ mod mvp;
 mod pegasus;
 mod pegasus_x;
 mod plbart;
+mod switch_transformers;
 mod t5;
 mod umt5;
 
@@ -58,6 +61,7 @@ static FAMILIES: &[&Family] = &[
     &pegasus::PEGASUS,
     &pegasus_x::PEGASUS_X,
     &plbart::PLBART,
+    &switch_transformers::SWITCH_TRANSFORMERS,
     &t5::T5,
     &umt5::UMT5,
 ];

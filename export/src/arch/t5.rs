@@ -109,7 +109,8 @@ pub(super) fn read(
         placement: family.placement,
     };
     let feed_forward = feed_forward(config, defaults)?;
-    let stack = |names, layers| Stack { names, layers, attention, feed_forward, norm };
+    let stack =
+        |names, layers| Stack { names, layers, attention, feed_forward, experts: None, norm };
     let layers = config.layers_or("num_layers", layers)?;
     // The other name of `num_layers`, which the decoder's default does not follow.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
@@ -197,7 +198,7 @@ fn full_attention(bias: RelativeBias) -> EncoderLayers {
                 .map(|layer| bias.added(b, &bias.name(&encoder.names, layer), &relative))
                 .collect::<Result<Vec<_>>>()
         })?;
-        encoder.encoder(b, x, &mut |b, (layer, name), x| {
+        encoder.encoder(b, (inputs, x), &mut |b, (layer, name), x| {
             let bias = &biases[layer.min(biases.len() - 1)];
             let attention = &encoder.attention;
             attention.encoder_self_attention(b, name, x, inputs, Some(bias))

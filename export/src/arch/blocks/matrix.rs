@@ -3,6 +3,7 @@
 //! What precision means is decided here, and nowhere in an architecture: [`Matrix::of`] stores a
 //! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
 
+use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::{embedding, linear};
 
 use super::activation::Activation;
@@ -61,26 +62,33 @@ impl Packed {
 impl Matrix {
     /// The weight of this name in the checkpoint, of a linear layer, which must have this shape.
     pub(crate) fn of(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
-        Self::new(b, name, dims, Role::Layer)
+        let precision = b.weights.precision();
+        Self::new(b, name, dims, (precision, Role::Layer))
+    }
+
+    /// The same, kept in float32 whatever the precision of the bundle.
+    pub(crate) fn exact(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+        Self::new(b, name, dims, (Precision::Fp32, Role::Layer))
     }
 
     /// The table of this name in the checkpoint, which must have this shape: of an embedding, of
     /// the output layer, or of both.
     pub(crate) fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
-        Self::new(b, name, dims, Role::Table)
+        let precision = b.weights.precision();
+        Self::new(b, name, dims, (precision, Role::Table))
     }
 
     fn new(
         b: &mut Builder<'_, '_>,
         name: &str,
         (size_out, size_in): (usize, usize),
-        role: Role,
+        (precision, role): (Precision, Role),
     ) -> Result<Self> {
         let dims = [size_out, size_in];
         let form = match b.is_portable() {
             true => Form::Plain(b.weight(name, &dims)?),
             false => {
-                let mut packing = packing(b.weights.precision(), role);
+                let mut packing = packing(precision, role);
                 Form::Packed(Packed::of(b, name, dims, &mut *packing)?)
             }
         };

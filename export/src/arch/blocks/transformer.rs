@@ -3,6 +3,7 @@
 
 use super::activation::Activation;
 use super::attention::Attention;
+use super::experts::Experts;
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache};
 use super::linear::{activated, linear};
 use super::norm::{Norm, Placement, ResidualStream};
@@ -111,6 +112,8 @@ pub(crate) struct Stack {
     pub(crate) attention: Attention,
     /// Its feed-forward layers.
     pub(crate) feed_forward: FeedForward,
+    /// Experts in the place of the feed-forward layers, in some layers.
+    pub(crate) experts: Option<Experts>,
     /// Its normalization.
     pub(crate) norm: Norm,
 }
@@ -125,7 +128,7 @@ impl Stack {
     pub(crate) fn encoder(
         &self,
         b: &mut Builder<'_, '_>,
-        x: &Value,
+        (inputs, x): (&EncoderInputs, &Value),
         attend: &mut AttendSource<'_>,
     ) -> Result<Value> {
         let [self_attention, self_attention_norm] = self.names.self_attention;
@@ -140,7 +143,7 @@ impl Stack {
                     attend(b, (layer, &name), stream.input())
                 })?;
                 stream.add(b, &attention)?;
-                let inner = self.inner(b, &name, stream.input())?;
+                let inner = self.inner(b, layer, stream.input(), Some(inputs))?;
                 stream.add(b, &inner)
             })?;
         }
@@ -154,7 +157,7 @@ impl Stack {
         inputs: &EncoderInputs,
         x: &Value,
     ) -> Result<Value> {
-        self.encoder(b, x, &mut |b, (_, name), x| {
+        self.encoder(b, (inputs, x), &mut |b, (_, name), x| {
             self.attention.encoder_self_attention(b, name, x, inputs, None)
         })
     }
@@ -185,7 +188,7 @@ impl Stack {
                     self.attention.cross_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
-                let inner = self.inner(b, &name, stream.input())?;
+                let inner = self.inner(b, layer, stream.input(), None)?;
                 stream.add(b, &inner)
             })?;
         }
@@ -197,12 +200,23 @@ impl Stack {
         format!("{}.{}", self.names.layer(layer), self.names.cross_attention[0])
     }
 
-    fn inner(&self, b: &mut Builder<'_, '_>, layer: &str, x: &Value) -> Result<Value> {
+    fn inner(
+        &self,
+        b: &mut Builder<'_, '_>,
+        layer: usize,
+        x: &Value,
+        source: Option<&EncoderInputs>,
+    ) -> Result<Value> {
+        let layer_name = self.names.layer(layer);
         let name = match self.names.feed_forward[0] {
-            "" => layer.to_owned(),
-            below => format!("{layer}.{below}"),
+            "" => layer_name,
+            below => format!("{layer_name}.{below}"),
         };
-        b.scoped("feed_forward", |b| self.feed_forward.apply(b, &name, x, self.attention.hidden))
+        let hidden = self.attention.hidden;
+        b.scoped("feed_forward", |b| match self.experts.filter(|some| some.are_in(layer)) {
+            Some(experts) => experts.apply(b, &name, x, hidden, source),
+            None => self.feed_forward.apply(b, &name, x, hidden),
+        })
     }
 
     /// Names of the norms in the order in which they run.

@@ -178,6 +178,7 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
             activation: Activation::from_config_or(config, "hidden_act", "gelu")?,
             names: FeedForwardNames::Plain(["intermediate.dense", "output.dense"]),
         },
+        experts: None,
         norm,
     };
     let size = match defaults.embedding {

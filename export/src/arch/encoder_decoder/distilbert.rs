@@ -62,6 +62,7 @@ fn encoder(config: &ModelConfig) -> Result<Half> {
                 activation: Activation::from_config_or(config, "activation", "gelu")?,
                 names: FeedForwardNames::Plain(["lin1", "lin2"]),
             },
+            experts: None,
             norm,
         },
         embedding: Embedding {

@@ -66,6 +66,7 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
             activation: Activation::from_config_or(config, "activation_function", "gelu_new")?,
             names: FeedForwardNames::Plain(["c_fc", "c_proj"]),
         },
+        experts: None,
         norm: Norm {
             kind: NormKind::Layer,
             size: hidden,
