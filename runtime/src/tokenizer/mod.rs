@@ -163,8 +163,8 @@ impl Tokenizer {
 
     /// Whether a token is a special one, which [`decode`](Self::decode) leaves out.
     pub fn is_special(&self, id: u32) -> bool {
-        let token = self.pipeline.id_to_token(id);
-        token.is_some_and(|token| self.pipeline.get_added_vocabulary().is_special_token(&token))
+        let token = self.target.id_to_token(id);
+        token.is_some_and(|token| self.target.get_added_vocabulary().is_special_token(&token))
     }
 
     /// Tokens of a document that a source has room for, beside the source prefix.
