@@ -11,12 +11,13 @@ mod fake;
 mod server;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{fails, fixture, run, text};
 use fake::Aws;
@@ -695,4 +696,90 @@ fn ctrl_c_ends_a_download_that_hangs() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(rest, ["epitome: interrupted"]);
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+/// `epitome serve` in a process of its own; it ends with this value.
+struct Serving {
+    process: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(server: &Server, model: &Path) -> Self {
+        let mut command = server.epitome();
+        command.args(["serve", "--port", "0", "--model"]).arg(model).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = lines.find_map(|line| {
+            let entry: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+            Some(entry["address"].as_str()?.to_owned())
+        });
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address: address.expect("it listens") }
+    }
+
+    /// Asks for an asynchronous call: the head of the answer in small letters.
+    fn call(&self, headers: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "POST /endpoints/news/async-invocations HTTP/1.1\r\nHost: localhost\r\n\
+             Connection: close\r\nContent-Length: 0\r\n{headers}\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The object that an asynchronous call writes, once it is there.
+fn written(server: &Server, answer: &str, location: &str) -> String {
+    let line = answer.lines().find_map(|line| line.strip_prefix(location));
+    let address = line.unwrap_or_else(|| panic!("{location} in {answer}")).trim();
+    let key = address.strip_prefix(&uri("")).unwrap();
+    let start = Instant::now();
+    loop {
+        match fs::read_to_string(server.object(key)) {
+            Ok(text) if !text.is_empty() => return text,
+            _ => assert!(start.elapsed() < Duration::from_secs(60), "{key} does not appear"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn asynchronous_calls_read_and_write_objects() {
+    let server = Server::start();
+    let body = json!({"inputs": "A river rose after a week of rain."});
+    fs::write(server.object("inputs/one.json"), body.to_string()).unwrap();
+    fs::write(server.object("inputs/bad.json"), "{").unwrap();
+    let bundle = common::Exported::of("tiny/pegasus-relu");
+    let serving = Serving::start(&server, &bundle.path());
+    let call = |key: &str| {
+        let location = format!("X-Amzn-SageMaker-InputLocation: {}\r\n", uri(key));
+        let answer =
+            serving.call(&(location + "X-Amzn-SageMaker-Content-Type: application/json\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        assert!(answer.contains("\"InferenceId\""), "{answer}");
+        answer
+    };
+    let (output, failure) =
+        ("x-amzn-sagemaker-outputlocation:", "x-amzn-sagemaker-failurelocation:");
+    let summary = written(&server, &call("inputs/one.json"), output);
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary[0]["generated_text"].is_string(), "{summary}");
+    let refused = written(&server, &call("inputs/bad.json"), failure);
+    assert!(refused.contains("not JSON"), "{refused}");
+    let missing = written(&server, &call("inputs/none.json"), failure);
+    assert!(missing.contains("inputs/none.json"), "{missing}");
+    let wrong = serving.call("X-Amzn-SageMaker-InputLocation: https://a/b\r\n");
+    assert!(wrong.contains("ValidationError") && wrong.contains("s3://BUCKET/KEY"), "{wrong}");
 }

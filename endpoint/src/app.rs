@@ -6,8 +6,8 @@ use epitome_documents::isolated::Extractor;
 
 use crate::backend::Backend;
 use crate::context::Context;
-use crate::local_mode::asynchronous::AsyncCalls;
 use crate::models::Registry;
+use crate::objects::AsyncCalls;
 
 /// The server's state.
 pub(crate) struct App {

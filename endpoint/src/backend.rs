@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::contract::Style;
 use crate::error::ApiError;
 use crate::scheduler::Health;
 
@@ -32,13 +33,13 @@ pub(crate) trait Backend: Send + Sync {
     /// Answers an invocation.
     fn invoke(&self, request: Request<Body>) -> Later<'_, Response>;
 
-    /// Answers a chat completion, where it has models of its own.
-    fn complete(&self, _headers: HeaderMap, _body: Body) -> Later<'_, Response> {
-        let path = "/v1/chat/completions".into();
+    /// Answers a completion, where it has models of its own.
+    fn complete(&self, _style: Style, _headers: HeaderMap, _body: Body) -> Later<'_, Response> {
+        let path = "/v1".into();
         Box::pin(std::future::ready(Err(ApiError::NoSuchPath(path))))
     }
 
-    /// Names of the models that answer chat completions.
+    /// Names of the models that answer completions.
     fn model_names(&self) -> Vec<String> {
         Vec::new()
     }

@@ -12,10 +12,10 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body;
-use crate::chat::{Chunks, Completion};
+use crate::completion::{Chunks, Completion};
 use crate::context::Context;
 use crate::contract::{
-    self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules, TransformJob,
+    self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules, Style, TransformJob,
 };
 use crate::error::ApiError;
 use crate::in_flight::Charge;
@@ -65,9 +65,10 @@ pub(crate) async fn complete(
     context: &Arc<Context>,
     model: &Arc<Model>,
     name: String,
+    style: Style,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    Call { context, model, incoming }.chat(name).await
+    Call { context, model, incoming }.complete(name, style).await
 }
 
 /// A request whose body has arrived.
@@ -152,12 +153,13 @@ impl Call<'_> {
         Ok(response)
     }
 
-    async fn chat(mut self, name: String) -> Result<Response, ApiError> {
+    async fn complete(mut self, name: String, style: Style) -> Result<Response, ApiError> {
         if media::sent(&self.incoming.headers)? != Format::Json {
-            return Err(ApiError::BadRequest("send a chat completion as application/json".into()));
+            return Err(ApiError::BadRequest("send a completion as application/json".into()));
         }
-        let (invocation, chat, charge) = self.parse(None, contract::parse_chat).await?;
-        let completion = Completion::new(name, &chat);
+        let read = move |body: &Bytes, rules: &Rules<'_>| contract::parse_chat(style, body, rules);
+        let (invocation, request, charge) = self.parse(None, read).await?;
+        let completion = Completion::new(name, style, &request);
         if invocation.stream {
             let content_type = MediaType::from(Format::EventStream).name;
             let writer = Box::new(Chunks::new(completion));

@@ -12,10 +12,10 @@
 //! | `guard`, [`key`] | which hosts, web pages and keys may ask |
 //! | `body`, `in_flight` | reading bodies, and the memory that requests may take together |
 //! | `media`, `contract` | content types, bodies of requests and answers: the stock container's |
-//! | `chat` | what OpenAI's clients ask |
+//! | `chat`, `completion` | what OpenAI's clients ask, and what they get |
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
 //! | `off_sockets` | work that grows with a request, away from the socket threads |
-//! | `local_mode` | the same as AWS shows it, for boto3 and other SDKs |
+//! | `local_mode`, `objects` | the same as AWS shows it, for boto3 and other SDKs; inputs on S3 |
 //! | `backend`, `local_models`, `deployed` | what is asked: models of this process, or endpoints elsewhere |
 //! | `tokens`, `documents` | what the page asks besides: tokens of a text, the text of a file |
 //! | `models` | models that are loaded, checked, loaded again, and come and go |
@@ -32,6 +32,7 @@ mod app;
 mod backend;
 mod body;
 mod chat;
+mod completion;
 mod connections;
 mod context;
 mod contract;
@@ -49,6 +50,7 @@ pub mod logging;
 mod media;
 mod metrics;
 mod models;
+mod objects;
 mod off_sockets;
 mod openapi;
 mod page;
@@ -66,7 +68,7 @@ mod tokens;
 
 pub use deployed::{EndpointCall, EndpointError, Endpoints};
 pub use listener::{ServeError, is_supervised};
-pub use local_mode::asynchronous::Objects;
 pub use media::Format;
 pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};
+pub use objects::Objects;
 pub use server::{Server, Source};

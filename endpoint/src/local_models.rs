@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::backend::{Backend, Later, TokenCount, target};
 use crate::context::Context;
+use crate::contract::Style;
 use crate::error::ApiError;
 use crate::invoke::{Incoming, complete, invoke};
 use crate::models::{Model, Registry};
@@ -101,7 +102,7 @@ impl Backend for LocalModels {
         })
     }
 
-    fn complete(&self, headers: HeaderMap, body: Body) -> Later<'_, Response> {
+    fn complete(&self, style: Style, headers: HeaderMap, body: Body) -> Later<'_, Response> {
         Box::pin(async move {
             let incoming = Incoming::read(&self.context, headers, body).await?;
             let (model, name) = match &self.models {
@@ -115,7 +116,7 @@ impl Backend for LocalModels {
                     (self.named(registry, &name).await?, name)
                 }
             };
-            complete(&self.context, &model, name, incoming).await
+            complete(&self.context, &model, name, style, incoming).await
         })
     }
 

@@ -210,6 +210,17 @@ fn paths(app: &App) -> Value {
                 .answers(chat_answers)
                 .fails_with("ChatError"),
         ),
+        (
+            "post",
+            "/v1/completions",
+            Operation::json("Summarizes the prompt.", any_object())
+                .reads(content(JSON, &reference("CompletionRequest")))
+                .answers(json!({
+                    JSON: {"schema": {"type": "object", "required": ["choices", "object"]}},
+                    "text/event-stream": {"schema": text()},
+                }))
+                .fails_with("ChatError"),
+        ),
         ("get", "/v1/models", Operation::json("The models.", any_object())),
         (
             "get",
@@ -325,6 +336,11 @@ fn schemas(app: &App) -> Value {
             "anyOf": [{"type": "object", "required": ["Message"]}, reference("Error")],
         },
         "ChatRequest": chat_request(),
+        "CompletionRequest": {
+            "type": "object",
+            "properties": {"model": text(), "prompt": document(), "stream": {"type": "boolean"}},
+            "required": ["model", "prompt"],
+        },
         "ChatCompletion": {
             "type": "object",
             "properties": {

@@ -30,7 +30,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // As the hub's clients ask the URL of an endpoint.
         .route("/", post(invocations))
         .route("/execution-parameters", get(execution_parameters))
-        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/chat/completions", post(chat::chat))
+        .route("/v1/completions", post(chat::text))
         .route("/v1/models", get(chat::models))
         .route("/v1/models/{name}", get(chat::show_model))
         .route("/openapi.json", get(openapi::description))

@@ -15,12 +15,12 @@ use crate::context::{Context, Shutdown};
 use crate::deployed::{Deployed, Endpoints};
 use crate::in_flight::Budget;
 use crate::listener::{ServeError, listen};
-use crate::local_mode::asynchronous::{AsyncCalls, Objects};
 use crate::local_models::{LocalModels, Models};
 use crate::metrics::Metrics;
 use crate::models::{
     Loader, Model, ModelFolders, OpenBundle, PrepareModel, Registry, Scratch, memory, summarizer,
 };
+use crate::objects::{AsyncCalls, Objects};
 use crate::settings::{ServerSettings, Settings};
 use crate::signals::StopSignal;
 use crate::{allocator, documents, off_sockets, routes};

@@ -96,6 +96,19 @@ def check_boto3(server):
     import pandas
 
     runtime = sagemaker(server.url)
+    # The tutorial's calls.
+    for penalty in (0.6, 1.5):
+        body = json.dumps({"inputs": TEXT, "parameters": {"length_penalty": penalty}})
+        answer = runtime.invoke_endpoint(
+            EndpointName="any",
+            ContentType="application/json",
+            Accept="application/json",
+            CustomAttributes="request=1",
+            Body=body,
+        )
+        assert answer["CustomAttributes"] == "request=1"
+        assert answer["InvokedProductionVariant"] == "AllTraffic"
+        assert json.loads(answer["Body"].read())[0]["generated_text"]
     for parameters in (GREEDY, BEAMS):
         whole = summary(server.url, **parameters)
         body = json.dumps({"inputs": TEXT, "parameters": parameters, "stream": True})
@@ -129,13 +142,26 @@ def check_boto3(server):
     assert numpy.load(io.BytesIO(loaded), allow_pickle=True).shape == (2, 2)
     assert invoke(TEXT, "text/plain", "text/plain") == f"{whole}\n".encode()
 
+    for body, part in (
+        ("{", "not JSON"),
+        ("{}", "`inputs`"),
+        (json.dumps({"inputs": TEXT, "parameters": {"num_beam": 1}}), "`num_beams`"),
+    ):
+        for call in (runtime.invoke_endpoint, runtime.invoke_endpoint_with_response_stream):
+            error = expect_error(
+                runtime.exceptions.ModelError, lambda: call(EndpointName="any", Body=body)
+            ).response
+            original = json.loads(error["OriginalMessage"])
+            assert error["OriginalStatusCode"] == original["code"] == 400, error
+            assert part in original["message"] and original["error"] == original["message"]
+
     def refused(**arguments):
+        arguments = {"EndpointName": "any", "Body": "{}", **arguments}
         return expect_error(
-            (runtime.exceptions.ClientError,),
-            lambda: runtime.invoke_endpoint(EndpointName="any", Body="{}", **arguments),
+            runtime.exceptions.ClientError, lambda: runtime.invoke_endpoint(**arguments)
         ).response["Error"]["Code"]
 
-    assert refused() == "ModelError"
+    assert refused(EndpointName="-") == "ValidationError"
     assert refused(TargetVariant="green") == "ValidationError"
     assert refused(TargetModel="other.tar.gz") == "ValidationError"
     assert refused(InferenceComponentName="part") == "ValidationError"
@@ -208,6 +234,8 @@ def check_openai(server):
         pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
         assert "".join(pieces) == whole and len(pieces) > 2, pieces
         assert chunks[-1].usage == usage
+    prompted = client.completions.create(model="any", prompt=TEXT, max_tokens=12)
+    assert prompted.choices[0].text == summary(server.url, max_new_tokens=12), prompted
     assert complete(max_tokens=12, temperature=0.2).choices[0].message.content
     both = complete(n=2, extra_body=BEAMS)
     assert [choice.index for choice in both.choices] == [0, 1]

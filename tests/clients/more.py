@@ -2,7 +2,7 @@
 
     python3 tests/clients/more.py target/debug/epitome [NAME ...]
 
-It takes a gigabyte of disk and some minutes. It needs Node and npm.
+It takes two gigabytes of disk and some minutes. It needs Node and npm.
 """
 
 import os
@@ -19,12 +19,24 @@ WORK = ROOT / "target/clients"
 # What each environment holds; docs/clients.md has the same versions.
 PYTHON = {
     "sagemaker2": ["sagemaker==2.257.0"],
-    "sagemaker3": ["sagemaker==3.27.0"],
+    # The part of SDK 3.27 that calls endpoints; all of it takes gigabytes.
+    "sagemaker3": ["sagemaker-core==2.27.0"],
     "awscli": ["awscli==1.46.3"],
-    "langchain": ["langchain-aws", "langchain-huggingface", "langchain-openai"],
-    "llamaindex": ["llama-index-llms-huggingface-api", "llama-index-llms-openai-like"],
+    "langchain": [
+        "langchain-aws==1.9.1",
+        "langchain-huggingface==1.2.3",
+        "langchain-openai==1.7.4",
+    ],
+    "llamaindex": [
+        "llama-index-llms-huggingface-api==0.8.0",
+        "llama-index-llms-openai-like==0.8.1",
+    ],
 }
-NPM = ["@aws-sdk/client-sagemaker-runtime@3.1164.0", "@huggingface/inference@4.13.30", "openai@6.49.0"]
+NPM = [
+    "@aws-sdk/client-sagemaker-runtime@3.1164.0",
+    "@huggingface/inference@4.13.30",
+    "openai@6.49.0",
+]
 
 
 def python(name):

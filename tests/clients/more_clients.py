@@ -60,7 +60,12 @@ def sagemaker2(url, _):
         predictor.serializer, predictor.deserializer = serializer, deserializer
         return predictor.predict(data)
 
-    array = through(NumpySerializer(), NumpyDeserializer(), numpy.array([TEXT, TEXT]))
+    array = through(
+        # As the stock container's: an array of objects.
+        NumpySerializer(),
+        NumpyDeserializer(allow_pickle=True),
+        numpy.array([TEXT, TEXT]),
+    )
     assert array.shape == (2,) and array[0] == {"generated_text": whole}, array
     table = through(IdentitySerializer("text/csv"), PandasDeserializer("text/csv"), f'inputs\n"{TEXT}"\n')
     assert list(table["generated_text"]) == [whole], table

@@ -75,12 +75,23 @@ fn no_body_takes_more_than_four_times_its_size() {
         ("text/csv", filled("inputs", ",", "\n"), 200),
         ("text/csv", filled("inputs\na", ",", "\n"), 400),
     ];
-    for (content_type, body, status) in cases {
+    let user = r#"{"role":"user","content":"a b"}"#;
+    let part = r#"{"type":"text","text":"a"}"#;
+    let parts = format!(r#"{{"messages":[{{"role":"user","content":[{part}"#);
+    let chats = [
+        (filled(&format!("{{\"messages\":[{user}"), &format!(",{user}"), "]}"), 200),
+        (filled(&parts, &format!(",{part}"), "]}]}"), 200),
+        (filled(&format!("{{\"messages\":[{user}],\"tools\":[1"), ",1", "]}"), 400),
+    ];
+    let cases =
+        cases.map(|(content_type, body, status)| ("/invocations", content_type, body, status));
+    let chats =
+        chats.map(|(body, status)| ("/v1/chat/completions", "application/json", body, status));
+    for (path, content_type, body, status) in cases.into_iter().chain(chats) {
         let server = Server::tiny(&[("EPITOME_THREADS", "1")]);
         assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
         let before = server.peak_memory();
-        let answer =
-            server.post("/invocations", &[("Content-Type", content_type)], body.as_bytes());
+        let answer = server.post(path, &[("Content-Type", content_type)], body.as_bytes());
         let start = &body[..40];
         assert_eq!(answer.status, status, "{start}: {}", answer.text());
         let taken = server.peak_memory() - before;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::content_encoding::Coding;
 use super::invocation::{Rules, TransformJob};
+use super::json::chat::Style;
 use super::request::{parse, parse_chat};
 use crate::error::ApiError;
 use crate::in_flight::Budget;
@@ -57,6 +58,7 @@ const TOKENS: &[&[u8]] = &[
     b"\\u0000",
     b"inputs",
     b"\"messages\":",
+    b"\"prompt\":",
     b"{\"role\":\"user\",\"content\":",
     b"\"num_beams\":",
     b"\"max_length\":5,",
@@ -89,7 +91,9 @@ fn bodies() {
                 taken += u64::from(read(Reader::Invocation(format, job), &body).is_ok());
             }
         }
-        taken += u64::from(read(Reader::Chat, &body).is_ok());
+        for style in [Style::Chat, Style::Text] {
+            taken += u64::from(read(Reader::Completion(style), &body).is_ok());
+        }
         for coding in [Coding::Gzip, Coding::Deflate] {
             let mut charge = Budget::new(0, MAX_BODY).open();
             let decoded = coding.decode(&body, MAX_BODY, &mut charge, &Stop::never());
@@ -105,13 +109,13 @@ fn bodies() {
 #[derive(Clone, Copy)]
 enum Reader {
     Invocation(Format, Option<TransformJob>),
-    Chat,
+    Completion(Style),
 }
 
 fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     let transform = match reader {
         Reader::Invocation(_, transform) => transform,
-        Reader::Chat => None,
+        Reader::Completion(_) => None,
     };
     let rules = Rules {
         stop: &Stop::never(),
@@ -123,7 +127,9 @@ fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     let bytes = Bytes::copy_from_slice(body);
     let read = match reader {
         Reader::Invocation(format, _) => parse(format, &bytes, &rules),
-        Reader::Chat => parse_chat(&bytes, &rules).map(|(invocation, _)| invocation),
+        Reader::Completion(style) => {
+            parse_chat(style, &bytes, &rules).map(|(invocation, _)| invocation)
+        }
     };
     match &read {
         Ok(invocation) => {

@@ -25,5 +25,5 @@ mod request;
 pub(crate) use answers::{Answer, Answers};
 pub(crate) use content_encoding::Coding;
 pub(crate) use invocation::{Inputs, Invocation, Layout, Rules, TransformJob};
-pub(crate) use json::chat::{ChatRequest, model_name};
+pub(crate) use json::chat::{ChatRequest, Style, model_name};
 pub(crate) use request::{parse, parse_chat};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::invocation::{Invocation, Layout, Reading, Rules, Shape, bad};
-use super::json::chat::ChatRequest;
+use super::json::chat::{ChatRequest, Style};
 use super::{csv, json, npy};
 use crate::error::ApiError;
 use crate::media::Format;
@@ -48,13 +48,14 @@ pub(crate) fn parse(
     Ok(invocation)
 }
 
-/// Reads a body of `POST /v1/chat/completions`.
+/// Reads a body of `POST /v1/chat/completions` or `/v1/completions`.
 pub(crate) fn parse_chat(
+    style: Style,
     body: &Bytes,
     rules: &Rules<'_>,
 ) -> Result<(Invocation, ChatRequest), ApiError> {
     let mut reading = Reading::new(body, rules);
-    let chat = json::chat::read(utf8(body)?, &mut reading)?;
+    let chat = json::chat::read(style, utf8(body)?, &mut reading)?;
     Ok((reading.invocation, chat))
 }
 
@@ -288,7 +289,8 @@ mod tests {
             first_token: &|_| Ok(None),
             transform: None,
         };
-        parse_chat(&Bytes::copy_from_slice(body.as_bytes()), &rules)
+        let style = if body.contains("prompt") { Style::Text } else { Style::Chat };
+        parse_chat(style, &Bytes::copy_from_slice(body.as_bytes()), &rules)
     }
 
     #[test]
@@ -312,6 +314,8 @@ mod tests {
         let generation = &read.jobs[0].parameters.generation;
         assert_eq!((generation.max_new_tokens, generation.num_beams), (Some(9), Some(2)));
         assert_eq!(generation.stop_strings.as_deref(), Some(&["z".to_owned()][..]));
+        let (prompt, _) = read_chat(r#"{"model":"m","prompt":"a b","max_tokens":3}"#).unwrap();
+        assert_eq!(texts(&prompt), ["a b"]);
         let (plain, _) = read_chat(r#"{"messages":[{"content":"a","role":"user"}]}"#).unwrap();
         assert_eq!((texts(&plain), plain.stream), (vec!["a"], false));
     }
@@ -344,6 +348,9 @@ mod tests {
             ("{}", "no `messages`"),
             ("[]", "found a list"),
             ("{", "not JSON"),
+            (r#"{"prompt":5}"#, "must be a text"),
+            (r#"{"prompt":"a","echo":true}"#, "`echo` is not possible"),
+            (r#"{"prompt":"a","messages":[]}"#, "`messages`"),
             (r#"{"messages":[]}"#, "no message of the role \"user\""),
             (r#"{"messages":"a"}"#, "must be a list"),
             (r#"{"messages":[{"role":"secret","content":"a"}]}"#, "the `role`"),

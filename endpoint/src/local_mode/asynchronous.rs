@@ -11,13 +11,14 @@ use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::{WRAPPED_ACCEPT, WRAPPED_TYPE, error, is_endpoint, targets, validation_error};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::invoke::CUSTOM_ATTRIBUTES;
+use crate::objects::{MAX_CALLS, Objects};
 use crate::path_name::{EndpointName, Name};
 
 const INPUT_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-inputlocation");
@@ -26,36 +27,6 @@ const OUTPUT_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-ou
 const FAILURE_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-failurelocation");
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 64 << 20;
-/// Calls that may be waiting or under way.
-const MAX_CALLS: usize = 256;
-
-/// Objects on S3. All calls block.
-pub trait Objects: Send + Sync {
-    /// The bytes of an object.
-    ///
-    /// # Errors
-    /// What is against it, in one sentence; also where there are more than `limit` bytes.
-    fn get(&self, address: &str, limit: usize) -> Result<Vec<u8>, String>;
-
-    /// Writes an object.
-    ///
-    /// # Errors
-    /// What is against it, in one sentence.
-    fn put(&self, address: &str, bytes: &[u8]) -> Result<(), String>;
-}
-
-/// Where asynchronous calls find their inputs, and where they wait.
-pub(crate) struct AsyncCalls {
-    objects: Arc<dyn Objects>,
-    turns: Arc<Semaphore>,
-}
-
-impl AsyncCalls {
-    pub(crate) fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects, turns: Arc::new(Semaphore::new(MAX_CALLS)) }
-    }
-}
-
 /// An accepted call.
 struct Call {
     app: Arc<App>,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use super::tools;
+use super::tools::{self, Outcome};
 
 /// Versions of the protocol that differ in nothing that is used here, the newest first.
 const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
@@ -30,9 +30,6 @@ pub(super) struct Call {
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
 }
-
-/// What came of a call: what the tool says, or what is wrong.
-pub(super) type Outcome = Result<Value, String>;
 
 /// Reads messages, answers what takes no time, and passes calls on.
 pub(super) struct Server {

@@ -7,7 +7,6 @@ use epitome_runtime::{
 };
 use serde_json::{Map, Value, json};
 
-use super::protocol::Outcome;
 use crate::inputs::{Document, Found, Input, Reader};
 
 const TEXT: &str = "summarize_text";
@@ -16,6 +15,9 @@ const FILE: &str = "summarize_file";
 pub(super) const NAMES: [&str; 2] = [TEXT, FILE];
 /// Documents of one file: a table may have millions.
 const MAX_DOCUMENTS: usize = 100;
+
+/// What came of a call: the summaries, or what is wrong.
+pub(super) type Outcome = Result<Value, String>;
 
 /// What works on calls.
 pub(super) struct Tools {

@@ -1,5 +1,6 @@
-//! Bodies of `POST /v1/chat/completions`, as OpenAI's clients send them: the last message of the
-//! user is the document, and parameters of `generate` stand beside `messages`.
+//! Bodies of `POST /v1/chat/completions` and `/v1/completions`, as OpenAI's clients send them: the
+//! last message of the user, or the prompt, is the document, and parameters of `generate` stand
+//! beside it.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -33,20 +34,40 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "verbosity",
 ];
 /// What a summarizer cannot do, unless it asks for nothing, and what it would be.
-const IMPOSSIBLE: [(&str, &str); 12] = [
-    ("audio", "speaks"),
-    ("function_call", "calls functions"),
-    ("functions", "calls functions"),
+const IMPOSSIBLE: [(&str, &str); 14] = [
+    ("audio", "does not speak"),
+    ("echo", "answers with the summary alone"),
+    ("function_call", "calls no functions"),
+    ("functions", "calls no functions"),
     ("logit_bias", "takes biases by `sequence_bias` only"),
     ("logprobs", "gives log-probabilities by POST /invocations only"),
     ("modalities", "answers in text only"),
     ("prediction", "takes no predicted output"),
     ("response_format", "answers in text only"),
+    ("suffix", "completes no text"),
     ("tool_choice", "calls no tools"),
     ("tools", "calls no tools"),
     ("top_logprobs", "gives log-probabilities by POST /invocations only"),
     ("web_search_options", "searches nothing"),
 ];
+
+/// What holds the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// `messages` of a chat.
+    Chat,
+    /// A `prompt`.
+    Text,
+}
+
+impl Style {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Chat => "messages",
+            Self::Text => "prompt",
+        }
+    }
+}
 
 /// What a request asks for beside summaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,12 +80,13 @@ pub(crate) struct ChatRequest {
 
 /// Reads a body.
 pub(in crate::contract) fn read(
+    style: Style,
     text: &str,
     reading: &mut Reading<'_>,
 ) -> Result<ChatRequest, ApiError> {
     let shared = Shared { reading: RefCell::new(reading), refusal: Cell::default() };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Chat(&shared).deserialize(&mut deserializer);
+    let read = Chat(&shared, style).deserialize(&mut deserializer);
     let refusal = shared.refusal.take();
     let (fields, documents) = read.map_err(|error| {
         refusal.unwrap_or_else(|| bad(format!("the body is not JSON: {error}")))
@@ -116,7 +138,9 @@ fn take(
     }
     let text = match document {
         Content::Text(text) => text,
-        Content::Missing => return Err(bad("the last message of the user has no text")),
+        Content::Missing => {
+            return Err(bad("the last message of the user, or prompt, has no text"));
+        }
         Content::Other => {
             return Err(bad(
                 "the last message of the user holds more than text: a summarizer reads \
@@ -175,13 +199,13 @@ struct Fields {
 }
 
 /// The whole value; reads its fields, and the last message of the user.
-struct Chat<'s, 'a, 'b>(&'s Shared<'a, 'b>);
+struct Chat<'s, 'a, 'b>(&'s Shared<'a, 'b>, Style);
 
 seed!(Chat, (Fields, Option<Content>));
 
 impl Chat<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
-        self.0.refuse(bad(format!("expected an object with `messages`, found {kind}")))
+        self.0.refuse(bad(format!("expected an object with `{}`, found {kind}", self.1.field())))
     }
 }
 
@@ -197,9 +221,13 @@ impl<'de> Visitor<'de> for Chat<'_, '_, '_> {
         let (mut fields, mut messages) = (Fields::default(), None);
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "messages" => {
-                    if messages.replace(map.next_value_seed(Messages(self.0))?).is_some() {
-                        return Err(self.0.refuse(bad("`messages` is given twice")));
+                name if name == self.1.field() => {
+                    let content = match self.1 {
+                        Style::Chat => map.next_value_seed(Messages(self.0))?,
+                        Style::Text => Some(map.next_value_seed(MessageContent(self.0))?),
+                    };
+                    if messages.replace(content).is_some() {
+                        return Err(self.0.refuse(bad(format!("`{name}` is given twice"))));
                     }
                 }
                 "model" => fields.model = map.next_value_seed(Name(self.0))?,
@@ -208,7 +236,7 @@ impl<'de> Visitor<'de> for Chat<'_, '_, '_> {
                     let value = map.next_value_seed(BoundedValue(&left));
                     if left.get() == 0 {
                         return Err(self.0.refuse(bad(format!(
-                            "the fields beside `messages` hold more than {MAX_PARAMETER_VALUES} \
+                            "the fields beside the text hold more than {MAX_PARAMETER_VALUES} \
                              values"
                         ))));
                     }
@@ -218,7 +246,7 @@ impl<'de> Visitor<'de> for Chat<'_, '_, '_> {
         }
         match messages {
             Some(document) => Ok((fields, document)),
-            None => Err(self.0.refuse(bad("the request has no `messages`: give a list"))),
+            None => Err(self.0.refuse(bad(format!("the request has no `{}`", self.1.field())))),
         }
     }
 
@@ -340,7 +368,9 @@ seed!(MessageContent, Content);
 
 impl MessageContent<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
-        self.0.refuse(bad(format!("the `content` of a message must be a text, not {kind}")))
+        self.0.refuse(bad(format!(
+            "the `content` of a message, or a `prompt`, must be a text, not {kind}"
+        )))
     }
 
     fn text<E: serde::de::Error>(&self, text: Text) -> Result<Content, E> {
