@@ -312,7 +312,8 @@ def check_schemathesis(server):
         "--workers=1",
         "--no-color",
     ]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-6000:]
 
 
