@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import botocore.session
 from botocore.validate import ParamValidator
+from moto.cloudwatch.models import Statistics
 from moto.core.responses import ActionResult, BaseResponse
 from moto.ecr.responses import ECRResponse
 from moto.sagemaker.responses import SageMakerResponse
@@ -408,6 +409,14 @@ class Aws:
             token = Registry.PASSWORD.removeprefix("Basic ")
             data = {"authorizationToken": token, "proxyEndpoint": aws.registry.url}
             return ActionResult({"authorizationData": [data]})
+
+        def statistic(statistics, name):
+            """Percentiles too; of the few values here, the 99th is the largest."""
+            name = "Maximum" if name.startswith("p") else name
+            statistics.stats = [name]
+            return known(statistics, name)
+
+        known, Statistics.get_statistics_for_type = Statistics.get_statistics_for_type, statistic
 
         def call_action(response):
             aws.validate(response)

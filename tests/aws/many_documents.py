@@ -2,7 +2,9 @@
 the kill, against `epitome summarize`.
 
     python3 -m venv VENV && VENV/bin/pip install -r tests/aws/requirements.txt
-    VENV/bin/python tests/aws/many_documents.py target/release/epitome [DOCUMENTS]
+    VENV/bin/python tests/aws/many_documents.py target/release/epitome [DOCUMENTS [WORKER]]
+
+WORKER is the program of the workers and of `summarize`, if it is another one.
 
 Every document has its own text. The summary of each is compared with what `summarize` makes of it, in its place: a lost, a
 doubled or an exchanged one is a failure. Times are of the work alone, without the start of servers."""
@@ -51,9 +53,10 @@ def documents(count):
 
 def epitome(aws, *arguments):
     arguments = [str(argument) for argument in arguments]
+    binary = aws.binary if arguments[0] == "summarize" else aws.commands
     start = time.monotonic()
     done = subprocess.run(
-        [aws.binary, *arguments],
+        [binary, *arguments],
         env={**os.environ, "AWS_ENDPOINT_URL": aws.url},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -145,7 +148,8 @@ def main():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     with tempfile.TemporaryDirectory() as work:
-        aws = Aws(binary, work)
+        aws = Aws(str(pathlib.Path(sys.argv[3]).resolve()) if len(sys.argv) > 3 else binary, work)
+        aws.commands = binary
         # Two workers share this machine as two instances would not.
         aws.worker_environment = {"EPITOME_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
         server.start()
