@@ -353,8 +353,10 @@ def image(stage, folder):
         layer.extractall(root, filter="tar")
     shutil.copytree(folder, root / "opt/ml/model")
     settings = dict(entry.split("=", 1) for entry in config["config"]["Env"])
-    # Without /proc it cannot find itself, which watching over itself needs.
     settings.update(EPITOME_SUPERVISE="false", EPITOME_HOST="127.0.0.1")
+    # A container has /proc, where the program finds itself.
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/exe").symlink_to("/opt/epitome/epitome")
     container = Container("chroot", "/opt/ml/model", settings, before=[root, "/opt/epitome/epitome"])
     try:
         body = json.dumps({"inputs": pathlib.Path(ARTICLE).read_text(), "parameters": {"num_beams": 1}})
