@@ -5,6 +5,8 @@
 //! router chooses one of several feed-forward layers for each token in some layers. An expert takes
 //! so many tokens of a source (`expert_capacity`), and for those behind the layer adds nothing.
 
+use serde_json::Value;
+
 use super::blocks::activation::Activation;
 use super::blocks::experts::Experts;
 use super::blocks::relative_bias::BiasLayers;
@@ -58,16 +60,15 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
 
 /// The experts of one side; both have as many.
 fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Experts> {
-    let sparse = format!("num_sparse_{side}_layers");
-    let sparse = match config.get(&sparse).and_then(|value| value.as_u64()) {
+    let field = format!("num_sparse_{side}_layers");
+    let sparse = match config.get(&field).and_then(Value::as_u64) {
+        // transformers puts experts into the second layer then.
         Some(0) => 1,
-        _ => config.size_or(&sparse, 3)?,
+        _ => config.size_or(&field, 3)?,
     };
     if sparse > stack.layers {
-        return Err(wrong(
-            &format!("num_sparse_{side}_layers"),
-            format_args!("is {sparse}, but there are {} layers", stack.layers),
-        ));
+        let layers = stack.layers;
+        return Err(wrong(&field, format_args!("is {sparse}, but there are {layers} layers")));
     }
     let step = config.size_or(&format!("{side}_sparse_step"), stack.layers / sparse)?;
     Ok(Experts {

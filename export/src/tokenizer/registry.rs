@@ -56,9 +56,11 @@ const CLASSES: [Class; 20] = [
     t5::T5,
 ];
 
-/// The class that can have another vocabulary for summaries, and what makes its tokenizer.
-const TARGETS: [(&str, fn(&Folder<'_>) -> Result<Option<Parts>>); 1] =
-    [("MarianTokenizer", marian::target)];
+/// Makes the tokenizer of summaries, where there is another for them.
+type Target = fn(&Folder<'_>) -> Result<Option<Parts>>;
+
+/// The class that can have another vocabulary for summaries.
+const TARGETS: [(&str, Target); 1] = [("MarianTokenizer", marian::target)];
 
 /// Makes the tokenizer of summaries, where a class has another for them.
 pub(super) fn target(class: &Class, folder: &Folder<'_>) -> Result<Option<Parts>> {
