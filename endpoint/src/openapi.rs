@@ -315,8 +315,8 @@ fn schemas(app: &App) -> Value {
                 "type": "object",
                 "properties": {
                     "inputs": {"anyOf": [document(), {"type": "array", "items": document()}]},
-                    "parameters": reference("Parameters"),
-                    "stream": {"type": "boolean"},
+                    "parameters": {"anyOf": [reference("Parameters"), {"type": "null"}]},
+                    "stream": {"type": ["boolean", "null"]},
                     "options": {"description": "Taken from the hub's clients, without effect."},
                 },
                 "required": ["inputs"],
@@ -339,7 +339,7 @@ fn schemas(app: &App) -> Value {
         "CompletionRequest": {
             "type": "object",
             "properties": {"model": text(), "prompt": document(), "stream": {"type": "boolean"}},
-            "required": ["model", "prompt"],
+            "required": ["prompt"],
         },
         "ChatCompletion": {
             "type": "object",
@@ -437,7 +437,7 @@ fn chat_request() -> Value {
             "max_tokens": {"type": "integer", "minimum": 1},
             "n": {"type": "integer", "minimum": 1},
         },
-        "required": ["messages", "model"],
+        "required": ["messages"],
     })
 }
 
