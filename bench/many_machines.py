@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "examples" / "many-machines"))
+EXAMPLES = str(ROOT / "examples" / "many-machines")
+# Here, and in the workers.
+sys.path.insert(0, EXAMPLES)
+os.environ["PYTHONPATH"] = EXAMPLES
 
 
 def documents(count):

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from epitome_onnx import Summarizer
@@ -59,7 +60,7 @@ class Python:
         self.summarizer = Summarizer(model, threads=1)
 
     def seconds(self, ids):
-        begun = processor_seconds("self")
+        begun = processor_seconds(os.getpid())
         self.summarizer.generate(
             [ids],
             num_beams=BEAMS,
@@ -68,13 +69,13 @@ class Python:
             length_penalty=1.0,
             early_stopping=False,
         )
-        return processor_seconds("self") - begun
+        return processor_seconds(os.getpid()) - begun
 
 
 def processor_seconds(process):
     """What all threads of a process have had of the processors."""
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    # clock_getcpuclockid(3), which Python does not have.
+    return time.clock_gettime(~process << 3 | 2)
 
 
 def main(model, rounds="15"):
