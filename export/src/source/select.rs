@@ -243,6 +243,25 @@ mod tests {
     }
 
     #[test]
+    fn a_second_tokenizer_lies_in_a_folder_of_its_own() {
+        const TOKENIZER: &[&str] = &["tokenizer.json"];
+        let tokenizers = |given: &[(&str, &[&str])]| {
+            let found = select_of(given).unwrap();
+            (found.tokenizer, found.target_tokenizer)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        let both =
+            [("m", MODEL), ("m/tokenizer_encoder", TOKENIZER), ("m/tokenizer_decoder", TOKENIZER)];
+        assert_eq!(tokenizers(&both), (some("m/tokenizer_encoder"), some("m/tokenizer_decoder")));
+        let beside = [
+            ("", &["config.json", "model.safetensors", "tokenizer.json"][..]),
+            ("decoder_tokenizer", TOKENIZER),
+        ];
+        assert_eq!(tokenizers(&beside), (some(""), some("decoder_tokenizer")));
+        assert_eq!(tokenizers(&[("m", MODEL), ("", TOKENIZER)]), (some(""), None));
+    }
+
+    #[test]
     fn code_and_empty_folders_are_never_the_model() {
         let message = select_of(&[("code", MODEL), ("a", &["tokenizer.json"])]).unwrap_err();
         assert_eq!(
