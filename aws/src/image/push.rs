@@ -52,7 +52,9 @@ impl FromStr for Reference {
             !name.is_empty()
                 && name.chars().all(|it| it.is_ascii_alphanumeric() || more.contains(it))
         };
-        let is_host = host.contains(['.', ':']) || host == "localhost";
+        let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let is_host = is_port && (host.contains(['.', ':']) || name == "localhost");
         let has_sound_names = is_name(host, ".-:") && is_name(repository, "._-/");
         if !(is_host && has_sound_names && is_name(tag, "._-")) {
             return Err(wrong());
