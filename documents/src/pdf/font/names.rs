@@ -111,9 +111,26 @@ fn component(name: &str) -> Option<String> {
     hex(digits).map(String::from)
 }
 
+/// The text of a glyph whose name only repeats its code, such as `a65` at 65. TeX names the glyphs
+/// of bitmap fonts so, and other programs those of subsets. Only ASCII is the same in all of them.
+pub(super) fn repeated_code(name: &str, code: u8) -> Option<String> {
+    let digits = name.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_repeated = digits.len() < name.len() && digits.parse() == Ok(code);
+    (is_repeated && code.is_ascii_graphic()).then(|| char::from(code).into())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{repeated_code, text};
+
+    #[test]
+    fn a_name_that_repeats_its_code_is_ascii() {
+        assert_eq!(repeated_code("a65", 65).as_deref(), Some("A"));
+        assert_eq!(repeated_code("char126", 126).as_deref(), Some("~"));
+        for (name, code) in [("a65", 66), ("65", 65), ("a", 97), ("a12", 12), ("a200", 200)] {
+            assert_eq!(repeated_code(name, code), None, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_letters() {

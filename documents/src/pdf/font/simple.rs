@@ -24,9 +24,12 @@ impl Simple {
         let map = to_unicode(dict);
         let names = glyph_names(dict, descriptor, name);
         let text = |code: u8| {
-            map.as_ref().and_then(|map| lookup(map, code.into())).unwrap_or_else(|| {
-                names[usize::from(code)].as_deref().and_then(names::text).unwrap_or_default()
-            })
+            let named = || {
+                let name = names[usize::from(code)].as_deref()?;
+                names::text(name).or_else(|| names::repeated_code(name, code))
+            };
+            let mapped = map.as_ref().and_then(|map| lookup(map, code.into()));
+            mapped.or_else(named).unwrap_or_default()
         };
         let texts: Vec<String> = (0..=255).map(text).collect();
         let widths = widths(dict, descriptor, name, scale, &texts);
