@@ -1,4 +1,5 @@
-//! The commands that work in AWS: the real binary against a control plane in this process, and against `epitome serve`.
+//! The commands that work in AWS: the real binary against a control plane in this process, and
+//! against `epitome serve`.
 
 #![cfg(feature = "aws")]
 
@@ -134,7 +135,8 @@ fn endpoints_are_made_kept_updated_and_removed() {
     assert!(text(&output.stderr).contains("has these settings already"));
     assert!(aws.changes().is_empty());
 
-    // Other instances: a new configuration for the same model, and the old one goes after the update.
+    // Other instances: a new configuration for the same model, and the old one goes after the
+    // update.
     aws.state().script = ["InService", "Updating", "InService"].into();
     let before: Vec<_> = aws.state().configs.keys().cloned().collect();
     let output = succeeds(&mut deploy(&aws, &["--instance-type", "ml.m5.2xlarge"]));
@@ -279,7 +281,8 @@ fn endpoints_that_do_not_come_up_say_why() {
         &["endpoint news ended as Failed", "did not pass the ping health check"],
     );
     aws.changes();
-    // One that never answered cannot be updated: it is made anew. The fake's script ends with the removal.
+    // One that never answered cannot be updated: it is made anew. The fake's script ends with the
+    // removal.
     aws.state().failure = None;
     succeeds(&mut deploy(&aws, &[]));
     assert_eq!(operations(&aws.changes()), ["DeleteEndpoint", "CreateEndpoint"]);

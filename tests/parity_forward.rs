@@ -24,8 +24,9 @@ fn encoder_and_decoder_steps_equal_transformers() {
     });
 }
 
-/// One checkpoint, with the name of every activation function put into its config.json. Verification asks that a
-/// draft's tokens are computed to the bit as single ones, whatever function is between.
+/// One checkpoint, with the name of every activation function put into its config.json.
+/// Verification asks that a draft's tokens are computed to the bit as single ones, whatever
+/// function is between.
 #[test]
 fn every_activation_function_equals_transformers() {
     let bytes = fs::read(fixture("goldens/activations.safetensors")).unwrap();

@@ -10,8 +10,8 @@ use epitome_runtime::generation::{
 };
 use serde_json::Value;
 
-/// Largest difference of a score, relative to its size (or 1): with a negative length_penalty a score
-/// is a sum times a length, and float32 holds seven digits of it.
+/// Largest difference of a score, relative to its size (or 1): with a negative length_penalty a
+/// score is a sum times a length, and float32 holds seven digits of it.
 const TOLERANCE: f64 = 1e-4;
 
 fn ids(value: &Value) -> Vec<u32> {

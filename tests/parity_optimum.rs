@@ -1,5 +1,5 @@
-//! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens at
-//! once, and step by step over the cache.
+//! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens
+//! at once, and step by step over the cache.
 
 mod common;
 

@@ -62,8 +62,8 @@ fn every_architecture_is_close_to_full_precision() {
 
 /// Largest [`distance`] of logits; wrong weights would be about 1 away.
 fn tolerance(precision: Precision, name: &str) -> f64 {
-    // Scores that are not scaled, or drawn large: random weights make softmax a switch, which little
-    // is enough to flip. A router is one.
+    // Scores that are not scaled, or drawn large: random weights make softmax a switch, which
+    // little is enough to flip. A router is one.
     const SWITCHES: [&str; 6] = ["t5", "2bert", "2electra", "2gpt2", "roberta", "switch"];
     let switches = SWITCHES.iter().any(|part| name.contains(part));
     match precision {

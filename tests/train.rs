@@ -45,7 +45,8 @@ impl Stage {
         self.folder.path().join("source")
     }
 
-    /// `epitome train` with the example's settings, these before them, and a scripts' folder beside.
+    /// `epitome train` with the example's settings, these before them, and a scripts' folder
+    /// beside.
     fn example(&self, before: &str) -> Command {
         let example = include_str!("../examples/train.toml");
         self.with_settings(&format!("{before}\n{example}"))

@@ -9,8 +9,8 @@ use std::path::Path;
 use common::{Exported, fixture};
 use serde_json::Value;
 
-/// Every file of the bundle made from the form in `folder`, with a tokenizer beside its weights; the
-/// manifest without its record of the source.
+/// Every file of the bundle made from the form in `folder`, with a tokenizer beside its weights;
+/// the manifest without its record of the source.
 fn bundle(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("checkpoint");

@@ -90,7 +90,7 @@ async def little_address_space(options):
 
 @contextlib.contextmanager
 def memory_cgroup(limit):
-    """A cgroup with a limit of memory: its folder, and how to count what the system killed in it."""
+    """A cgroup with a limit of memory: its folder, and how to count what was killed in it."""
     root = pathlib.Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         group, limit_file, events = root / "epitome-faults", "memory.max", "memory.events"

@@ -232,7 +232,8 @@ def problems(results):
         "answers were wrong": overload["wrong"] == 0,
         "/ping's p99 is above 100 ms": overload["ping_p99_ms"] < 100,
         "/ping took more than 500 ms": overload["ping_max_ms"] <= 500,
-        "memory is above 1.5 times that without hostile clients": overload["resident_mb"]["most"] < 1.5 * quiet,
+        "memory is above 1.5 times that without hostile clients": overload["resident_mb"]["most"]
+        < 1.5 * quiet,
         "SIGTERM took longer than its grace": results["exit_seconds"] <= GRACE + 1,
         "the exit status is not 0": results["exit_status"] == 0,
     }

@@ -34,8 +34,8 @@ pub trait Endpoints: Send + Sync {
     /// there may be others.
     fn names(&self) -> (Vec<String>, Option<String>);
 
-    /// Passes a body of JSON on. Hands each piece of the answer, with the content type of all of it,
-    /// to `piece`, which says whether somebody still waits.
+    /// Passes a body of JSON on. Hands each piece of the answer, with the content type of all of
+    /// it, to `piece`, which says whether somebody still waits.
     ///
     /// # Errors
     /// What the endpoint, or the way to it, says against the call.

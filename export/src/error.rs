@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a source could not be read, or a bundle not be written.
 ///
 /// Every message says what was wrong, in which file, entry, tensor or field, and what would be
-/// right. Where an operating system's error lies behind one, it is the [source](std::error::Error::source).
+/// right. Where an operating system's error lies behind one, it is the
+/// [source](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

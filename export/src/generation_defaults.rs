@@ -47,9 +47,10 @@ pub(crate) struct GenerationDefaults {
 impl GenerationDefaults {
     /// Merges what the checkpoint says, as transformers does in the version that wrote it.
     ///
-    /// `generation_config.json` is taken alone, where there is one. Otherwise the generation keys in
-    /// config.json are, and those of the `decoder` within it. Before version 5, those of transformers' configuration class lie below them,
-    /// and `task_specific_params.summarization` above, which the summarization pipeline took.
+    /// `generation_config.json` is taken alone, where there is one. Otherwise the generation keys
+    /// in config.json are, and those of the `decoder` within it. Before version 5, those of
+    /// transformers' configuration class lie below them, and `task_specific_params.summarization`
+    /// above, which the summarization pipeline took.
     ///
     /// transformers refuses to generate where it knows no token to start with. Token ids of
     /// config.json, and of the class, are taken then.

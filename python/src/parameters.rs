@@ -22,8 +22,8 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<GenerationParameters> 
         .map_err(|error| exception(given.py(), Class::Parameter, error))
 }
 
-/// A value of Python, NumPy or PyTorch as JSON. What JSON cannot hold (NaN, infinity, huge integers)
-/// goes in as text, to be refused by the parameter's name.
+/// A value of Python, NumPy or PyTorch as JSON. What JSON cannot hold (NaN, infinity, huge
+/// integers) goes in as text, to be refused by the parameter's name.
 fn json(name: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     let refused = |what: &str| {
         let message = format!("generation parameter `{name}` is {what}, which it cannot be");

@@ -1,4 +1,5 @@
-//! Milliseconds of a step that go to the search, at PEGASUS' vocabulary, with a decoder that costs nothing.
+//! Milliseconds of a step that go to the search, at PEGASUS' vocabulary, with a decoder that costs
+//! nothing.
 //!
 //! ```text
 //! cargo run --release -p epitome-runtime --example search_cost

@@ -1,4 +1,5 @@
-//! AWS's control plane as these tests need it: it checks how calls are signed, keeps what is made, and fails on demand.
+//! AWS's control plane as these tests need it: it checks how calls are signed, keeps what is made,
+//! and fails on demand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -65,7 +65,8 @@ pub fn add(folder: &Path, results: &Results) -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// When the results cannot be read, as in [`read`], or [`Error::Io`] when the page cannot be written.
+/// When the results cannot be read, as in [`read`], or [`Error::Io`] when the page cannot be
+/// written.
 pub fn draw(folder: &Path) -> Result<PathBuf> {
     let page = crate::report::history(&read(folder)?);
     let path = folder.join(PAGE);

@@ -1,7 +1,7 @@
 //! NumPy's format of arrays, `application/x-npy`: texts in, and the objects of an answer out.
 //!
-//! An answer is an array of Python objects, as the stock container's is: a pickle. Nothing here reads
-//! pickles, which are programs.
+//! An answer is an array of Python objects, as the stock container's is: a pickle. Nothing here
+//! reads pickles, which are programs.
 
 use serde_json::Value;
 

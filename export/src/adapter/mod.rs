@@ -1,7 +1,7 @@
 //! Adapters that PEFT trained beside a base, merged into its weights while they stream.
 //!
-//! An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors` (or `.bin`). Its
-//! tensors are named after the modules that they change, as PEFT names them: see
+//! An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
+//! Its tensors are named after the modules that they change, as PEFT names them: see
 //! `peft/utils/save_and_load.py`. What is computed is what `PeftModel` computes while it generates:
 //! a module that shares its weights with others in the base changes alone, but for trained tokens,
 //! which PEFT ties as well. (`merge_and_unload` changes all modules that share the weights, and so
@@ -200,8 +200,8 @@ impl Merger<'_> {
         Ok(())
     }
 
-    /// Rows of an embedding table that were trained alone. They stand in every table that is tied to
-    /// it and has no rows of its own: if it is the shared one, or the only one `with_tokens`.
+    /// Rows of an embedding table that were trained alone. They stand in every table that is tied
+    /// to it and has no rows of its own: if it is the shared one, or the only one `with_tokens`.
     fn tokens(
         &mut self,
         module: &str,

@@ -59,8 +59,8 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     scale_embedding: false,
 };
 
-/// Most tokens of a source whose positions have no end: time has one, which attention over the whole
-/// source takes by the square.
+/// Most tokens of a source whose positions have no end: time has one, which attention over the
+/// whole source takes by the square.
 const ENDLESS_SOURCE: usize = 16384;
 
 /// Old checkpoints hold this bias of the logits, mostly zeros.

@@ -24,8 +24,8 @@ impl ModelConfig {
         Self { fields, tensors }
     }
 
-    /// Puts fields that go by another name (transformers' `attribute_map`) under their own. As there,
-    /// the other name wins where both are given.
+    /// Puts fields that go by another name (transformers' `attribute_map`) under their own. As
+    /// there, the other name wins where both are given.
     pub(crate) fn with_aliases(mut self, aliases: &[(&str, &str)]) -> Self {
         for (alias, field) in aliases {
             if let Some(value) = self.get(alias).cloned() {

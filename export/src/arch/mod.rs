@@ -1,7 +1,8 @@
 //! The architectures: each is a [`Family`], which describes how its models differ from others.
 //!
-//! A new architecture is one file here and two lines below: its `mod`, and one in [`FAMILIES`]. A [`Family`] and a config.json
-//! make a [`model::Model`], which writes the graphs; [`blocks`] are what it is composed of.
+//! A new architecture is one file here and two lines below: its `mod`, and one in [`FAMILIES`]. A
+//! [`Family`] and a config.json make a [`model::Model`], which writes the graphs; [`blocks`] are
+//! what it is composed of.
 
 mod blocks;
 mod builder;

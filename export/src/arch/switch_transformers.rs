@@ -1,9 +1,10 @@
-//! Switch Transformers (Fedus et al. 2021, "Switch Transformers: Scaling to Trillion Parameter Models
-//! with Simple and Efficient Sparsity").
+//! Switch Transformers (Fedus et al. 2021, "Switch Transformers: Scaling to Trillion Parameter
+//! Models with Simple and Efficient Sparsity").
 //!
-//! Agrees with `transformers/models/switch_transformers/modeling_switch_transformers.py`: T5, where a
-//! router chooses one of several feed-forward layers for each token in some layers. An expert takes
-//! so many tokens of a source (`expert_capacity`), and for those behind the layer adds nothing.
+//! Agrees with `transformers/models/switch_transformers/modeling_switch_transformers.py`: T5, where
+//! a router chooses one of several feed-forward layers for each token in some layers. An expert
+//! takes so many tokens of a source (`expert_capacity`), and for those behind the layer adds
+//! nothing.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Weights that bitsandbytes quantized, as QLoRA and `load_in_8bit` jobs save them.
 //!
-//! With 8 bits (`Linear8bitLt`) each row of a matrix has one scale, in the tensor `SCB`. With 4 bits
-//! (`Linear4bit`) each block of consecutive weights has one, `absmax`, and codes stand for the
+//! With 8 bits (`Linear8bitLt`) each row of a matrix has one scale, in the tensor `SCB`. With 4
+//! bits (`Linear4bit`) each block of consecutive weights has one, `absmax`, and codes stand for the
 //! entries of a table, `quant_map`; the scales may be quantized once more in the same way. See
 //! `bitsandbytes/functional.py`, `dequantize_4bit` and `QuantState`.
 

@@ -42,7 +42,8 @@ const TOKENIZER: &[&str] = &[
 pub(crate) const NO_WEIGHTS: &str = "holds no weights: pytorch_model.bin or model.safetensors (or \
                                      their .index.json with shards) is needed";
 
-/// Weights that cannot be read: how their files' names begin and end, what they are, and what to do.
+/// Weights that cannot be read: how their files' names begin and end, what they are, and what to
+/// do.
 const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "zero_pp_rank_",

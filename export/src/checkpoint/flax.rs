@@ -1,8 +1,9 @@
-//! The weights of Flax models, as `flax.serialization.to_bytes` writes them: MessagePack, maps within
-//! maps by the names of modules, and in them arrays.
+//! The weights of Flax models, as `flax.serialization.to_bytes` writes them: MessagePack, maps
+//! within maps by the names of modules, and in them arrays.
 //!
-//! An array is an extension of type 1 with a list of its shape, the name of its type and its values.
-//! Names and axes become PyTorch's as in `transformers/modeling_flax_pytorch_utils.py` (4.57.6).
+//! An array is an extension of type 1 with a list of its shape, the name of its type and its
+//! values. Names and axes become PyTorch's as in `transformers/modeling_flax_pytorch_utils.py`
+//! (4.57.6).
 
 use rmp::Marker;
 use rmp::decode;

@@ -1,7 +1,7 @@
 //! The safetensors format: a JSON header with each tensor's type, shape and place, then the values.
 //!
-//! The format is described at <https://github.com/huggingface/safetensors>; its own crate parses the
-//! header and proves that tensors lie within the file, without overlaps or gaps.
+//! The format is described at <https://github.com/huggingface/safetensors>; its own crate parses
+//! the header and proves that tensors lie within the file, without overlaps or gaps.
 
 use safetensors::{Dtype, SafeTensors};
 

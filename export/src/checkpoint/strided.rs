@@ -11,8 +11,8 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 /// that a piece is still in the cache when it is used.
 const PIECE: usize = 1 << 18;
 
-/// The most elements that are converted at a time where they are not read in order: 16 MiB of `f32`,
-/// enough for [`LINE`] columns of the largest vocabularies.
+/// The most elements that are converted at a time where they are not read in order: 16 MiB of
+/// `f32`, enough for [`LINE`] columns of the largest vocabularies.
 const BLOCK: usize = 1 << 22;
 
 /// Elements of `f32` in a cache line. A transpose reads this many neighbours of every source row at

@@ -64,8 +64,9 @@ impl<'a> TensorView<'a> {
 
     /// Passes all elements in row-major order to `out`, a piece at a time.
     ///
-    /// Memory is bounded by one piece of at most 1 MiB, or 16 MiB where elements do not lie in order,
-    /// whatever the tensor's size; for a tensor that an adapter changes also by the adapter's part.
+    /// Memory is bounded by one piece of at most 1 MiB, or 16 MiB where elements do not lie in
+    /// order, whatever the tensor's size; for a tensor that an adapter changes also by the
+    /// adapter's part.
     pub fn write_f32(&self, out: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         self.stream(out)
     }

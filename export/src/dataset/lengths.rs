@@ -59,7 +59,8 @@ impl Distribution {
         sum as f64 / (self.sorted.len().max(1)) as f64
     }
 
-    /// The length that the share `share` of all do not exceed: 0.5 for the median, 1 for the longest.
+    /// The length that the share `share` of all do not exceed: 0.5 for the median, 1 for the
+    /// longest.
     pub fn quantile(&self, share: f64) -> u32 {
         let rank = (share * self.sorted.len() as f64).ceil() as usize;
         let at = rank.clamp(1, self.sorted.len().max(1)) - 1;
@@ -67,8 +68,8 @@ impl Distribution {
     }
 }
 
-/// Measures both files of the folder `prepared` with a tokenizer: that of a bundle, of a checkpoint folder, or a
-/// `tokenizer.json`.
+/// Measures both files of the folder `prepared` with a tokenizer: that of a bundle, of a checkpoint
+/// folder, or a `tokenizer.json`.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Data to fine-tune on: documents with their summaries, as `run_summarization.py` reads them.
 //!
-//! [`prepare`] reads a folder of the XSum distribution, CSV or JSON lines, leaves out what lacks a text or a summary, and
-//! writes `train.csv` and `validation.csv` with the header `text,summary`. [`lengths::measure`] says what a tokenizer
-//! makes of them.
+//! [`prepare`] reads a folder of the XSum distribution, CSV or JSON lines, leaves out what lacks a
+//! text or a summary, and writes `train.csv` and `validation.csv` with the header `text,summary`.
+//! [`lengths::measure`] says what a tokenizer makes of them.
 //!
 //! Rows stream through: what is held in memory does not grow with the data.
 
@@ -96,13 +96,14 @@ impl std::fmt::Display for LeftOut {
 /// What each row is handed to, in the order of the source.
 type Sink<'a> = dyn FnMut(Result<Row, LeftOut>) -> Result<()> + 'a;
 
-/// Reads `source` (a folder of XSum's files, `.csv`, `.jsonl` or `.json` with a line an object) and writes
-/// [`TRAIN`] and [`VALIDATION`] into the folder `output`, which may exist. Earlier ones are replaced once both are whole.
+/// Reads `source` (a folder of XSum's files, `.csv`, `.jsonl` or `.json` with a line an object) and
+/// writes [`TRAIN`] and [`VALIDATION`] into the folder `output`, which may exist. Earlier ones are
+/// replaced once both are whole.
 ///
 /// # Errors
 ///
-/// A source that is not there, is of no known kind, lacks a column, or has no usable row; a malformed line, by its
-/// number; a disk that cannot be written. Nothing is left behind then.
+/// A source that is not there, is of no known kind, lacks a column, or has no usable row; a
+/// malformed line, by its number; a disk that cannot be written. Nothing is left behind then.
 pub fn prepare(source: &Path, output: &Path, options: &PrepareOptions<'_>) -> Result<Prepared> {
     let kind = Kind::of(source)?;
     fs::create_dir_all(output).map_err(|error| Error::io(output, error))?;

@@ -1,7 +1,7 @@
 //! Which rows are for validation.
 
-/// Takes one row at a random place out of each stretch of rows: the share is right to within a row at any point, nothing has
-/// to be counted beforehand, and no part of the data is passed over.
+/// Takes one row at a random place out of each stretch of rows: the share is right to within a row
+/// at any point, nothing has to be counted beforehand, and no part of the data is passed over.
 pub(super) struct Split {
     share: f64,
     random: fastrand::Rng,

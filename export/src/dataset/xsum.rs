@@ -1,7 +1,8 @@
 //! The XSum distribution: a folder of some 237,000 small files.
 //!
-//! Each has sections, `[SN]URL[SN]`, `[SN]TITLE[SN]`, `[SN]FIRST-SENTENCE[SN]` and `[SN]RESTBODY[SN]`, each marker on a line of
-//! its own. The first sentence is the summary, the rest is the text.
+//! Each has sections, `[SN]URL[SN]`, `[SN]TITLE[SN]`, `[SN]FIRST-SENTENCE[SN]` and
+//! `[SN]RESTBODY[SN]`, each marker on a line of its own. The first sentence is the summary, the
+//! rest is the text.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -18,7 +19,8 @@ const FOLDER: &str = "bbc-summary-data";
 const EXTENSION: &str = "summary";
 const SUMMARY: &str = "[SN]FIRST-SENTENCE[SN]";
 const TEXT: &str = "[SN]RESTBODY[SN]";
-/// Files that are read at a time: they are small, and most of the time goes into waiting for the disk.
+/// Files that are read at a time: they are small, and most of the time goes into waiting for the
+/// disk.
 const READERS: usize = 16;
 /// Files that are read together: enough to keep every reader at work, few enough to hold.
 const BATCH: usize = 4096;

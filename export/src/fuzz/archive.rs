@@ -1,4 +1,5 @@
-//! The reader of `model.tar.gz`: entries that point anywhere, of any kind and size, packed in any way.
+//! The reader of `model.tar.gz`: entries that point anywhere, of any kind and size, packed in any
+//! way.
 
 use std::fs;
 use std::io::Write;

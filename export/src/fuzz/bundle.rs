@@ -1,4 +1,5 @@
-//! Bundles that were changed with care: manifests that lie, and damaged graphs whose digests are right.
+//! Bundles that were changed with care: manifests that lie, and damaged graphs whose digests are
+//! right.
 
 use std::fs;
 use std::path::Path;

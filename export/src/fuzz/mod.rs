@@ -1,5 +1,6 @@
 //! The readers of files that may come from anywhere, on files that nobody would write: each time an
-//! answer or an error, no panic, bounded time and memory, and nothing on the disk beside the target.
+//! answer or an error, no panic, bounded time and memory, and nothing on the disk beside the
+//! target.
 //!
 //! Each target runs as long as `EPITOME_FUZZ_SECONDS` says (2 seconds if it says nothing), from
 //! `EPITOME_FUZZ_SEED` on. What fails names its own seed, which repeats it:

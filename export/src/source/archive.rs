@@ -294,8 +294,8 @@ impl Archive<'_> {
 
     /// Writes the contents of the current entry to a file.
     fn write(&self, tar: &mut TarStream<Contents<'_>>, path: &Path) -> Result<()> {
-        // An archive that was appended to has a file twice, and the last one counts. The first may be
-        // one that a link shares.
+        // An archive that was appended to has a file twice, and the last one counts. The first may
+        // be one that a link shares.
         let _ = fs::remove_file(path);
         let mut file = File::create(path).map_err(|error| Error::io(path, error))?;
         let written = tar.contents(|piece| file.write_all(piece).map_err(Stop::Write));
@@ -395,8 +395,8 @@ impl From<Fault> for Stop {
 /// The parts of a path inside the archive, or what is wrong with it.
 ///
 /// A link's target is given the folder that it counts from, and may go up as far as the archive's
-/// root; the path of an entry may not go up at all. A backslash separates parts as well, as it would
-/// on Windows.
+/// root; the path of an entry may not go up at all. A backslash separates parts as well, as it
+/// would on Windows.
 fn parts(path: &[u8], from: Option<&[String]>) -> Result<Vec<String>, &'static str> {
     const OUT: &str = "leads out of the archive by '..'";
     let path = String::from_utf8_lossy(path);

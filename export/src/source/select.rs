@@ -89,7 +89,8 @@ const TARGET_TOKENIZERS: [&str; 2] = ["decoder_tokenizer", "tokenizer_decoder"];
 /// The folders of the source `path` that are read.
 ///
 /// A folder with configuration and weights comes before one with a configuration only. Among equals
-/// a folder that is not of a training step comes first, the shallowest of them; then the latest step.
+/// a folder that is not of a training step comes first, the shallowest of them; then the latest
+/// step.
 pub(crate) fn select(path: &Path, folders: &Folders) -> Result<Selection> {
     let complete =
         |names: &BTreeSet<String>| names.contains(CONFIG) && Weights::find(names).is_some();

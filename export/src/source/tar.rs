@@ -2,8 +2,8 @@
 //!
 //! The formats are POSIX's `ustar` and `pax` and GNU's long names. Headers are decoded by the `tar`
 //! crate, but the stream is walked here: the crate's own walk reads a long name or a pax header of
-//! whatever size it claims into memory, and its raw one knows no sizes from pax headers, which files
-//! beyond 8 GB have.
+//! whatever size it claims into memory, and its raw one knows no sizes from pax headers, which
+//! files beyond 8 GB have.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read};
@@ -92,8 +92,8 @@ impl<R: Read> TarStream<R> {
         self.headers
     }
 
-    /// The next entry; none at the end of the archive, which is a block of zeros or, as for Python's
-    /// `tarfile`, the end of the stream.
+    /// The next entry; none at the end of the archive, which is a block of zeros or, as for
+    /// Python's `tarfile`, the end of the stream.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let mut extended = Extended::default();
         loop {

@@ -1,8 +1,8 @@
-//! BARTpho: text is cut by `sentencepiece.bpe.model`, and `dict.txt` names the pieces that the model
-//! knows.
+//! BARTpho: text is cut by `sentencepiece.bpe.model`, and `dict.txt` names the pieces that the
+//! model knows.
 //!
-//! Agrees with `BartphoTokenizer` (`models/bartpho/tokenization_bartpho.py`) of transformers 4.57 and
-//! 5.24, which runs SentencePiece itself.
+//! Agrees with `BartphoTokenizer` (`models/bartpho/tokenization_bartpho.py`) of transformers 4.57
+//! and 5.24, which runs SentencePiece itself.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! BERT and its kin: WordPiece over `vocab.txt`, as Chinese BART, PEGASUS and T5 models have it.
 //!
-//! Agrees with `BertTokenizerFast` of transformers 4.57 and `BertTokenizer` of 5.24 (`models/bert`).
+//! Agrees with `BertTokenizerFast` of transformers 4.57 and `BertTokenizer` of 5.24
+//! (`models/bert`).
 
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! BlenderbotSmall: ParlAI's BPE over lower-case words, `vocab.json` and `merges.txt`.
 //!
 //! Agrees with `BlenderbotSmallTokenizer`
-//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. Its vocabulary
-//! marks pieces that a word goes on after (`th@@`), its merges those that end one (`e</w>`): the latter
-//! are the model's symbols here, and the decoder writes the former. Symbols that merges only go
-//! through have no id of their own, and become the unknown token ([`Surplus`]).
+//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. Its
+//! vocabulary marks pieces that a word goes on after (`th@@`), its merges those that end one
+//! (`e</w>`): the latter are the model's symbols here, and the decoder writes the former. Symbols
+//! that merges only go through have no id of their own, and become the unknown token ([`Surplus`]).
 
 use std::collections::BTreeSet;
 
@@ -90,8 +90,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// Words apart from `.,!?()` before them and from `'` on both sides, a line's end as a word of its own
-/// (but behind `'`), all in lower case.
+/// Words apart from `.,!?()` before them and from `'` on both sides, a line's end as a word of its
+/// own (but behind `'`), all in lower case.
 fn normalizer() -> Value {
     let string = |text: &str| json!({"String": text});
     let line_end = json!({"Regex": r"(?<=[^\s\x1c-\x1f'])\n"});

@@ -1,7 +1,7 @@
 //! ByT5: the bytes of UTF-8, with no vocabulary file.
 //!
-//! Agrees with `ByT5Tokenizer` (`models/byt5/tokenization_byt5.py`) of transformers 4.57 and 5.24. A
-//! byte's id is three more than the byte. Bytes that are no text are left out of decoded text.
+//! Agrees with `ByT5Tokenizer` (`models/byt5/tokenization_byt5.py`) of transformers 4.57 and 5.24.
+//! A byte's id is three more than the byte. Bytes that are no text are left out of decoded text.
 
 use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;

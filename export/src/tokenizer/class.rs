@@ -115,8 +115,8 @@ pub(super) fn one_space() -> Value {
     replace(json!({"Regex": " {2,}"}), " ")
 }
 
-/// The normalizer of most SentencePiece classes of 4.x: the model's table, no blanks at the end, and
-/// one `▁` for a run of spaces.
+/// The normalizer of most SentencePiece classes of 4.x: the model's table, no blanks at the end,
+/// and one `▁` for a run of spaces.
 pub(super) fn sentencepiece_before_5(charsmap: Option<Value>) -> Value {
     let steps = charsmap.into_iter().chain([
         json!({"type": "Strip", "strip_left": false, "strip_right": true}),

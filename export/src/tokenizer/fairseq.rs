@@ -1,4 +1,5 @@
-//! SentencePiece vocabularies in fairseq's order of special tokens: XLM-RoBERTa, CamemBERT, BARThez.
+//! SentencePiece vocabularies in fairseq's order of special tokens: XLM-RoBERTa, CamemBERT,
+//! BARThez.
 //!
 //! Agrees with their fast classes of transformers 4.57 and their classes of 5.24
 //! (`models/xlm_roberta`, `models/camembert`, `models/barthez`), and with their converters

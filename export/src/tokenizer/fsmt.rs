@@ -1,9 +1,9 @@
 //! FSMT: refused without a `tokenizer.json`.
 //!
-//! `FSMTTokenizer` (`models/fsmt/tokenization_fsmt.py`) of transformers 4.57 and 5.24 cuts words by Moses' rules
-//! and puts them together by others (`sacremoses`: nonbreaking prefixes of each language, escapes,
-//! quotation marks by parity), and reads and writes in two vocabularies. One `tokenizer.json` holds one
-//! vocabulary, and has no part that could say those rules.
+//! `FSMTTokenizer` (`models/fsmt/tokenization_fsmt.py`) of transformers 4.57 and 5.24 cuts words by
+//! Moses' rules and puts them together by others (`sacremoses`: nonbreaking prefixes of each
+//! language, escapes, quotation marks by parity), and reads and writes in two vocabularies. One
+//! `tokenizer.json` holds one vocabulary, and has no part that could say those rules.
 
 use super::class::{Change, Class, CleanUpSpaces, Json};
 use crate::error::Error;

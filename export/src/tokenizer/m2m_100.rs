@@ -1,9 +1,9 @@
 //! M2M-100: text is cut by `sentencepiece.bpe.model`, `vocab.json` gives the pieces their ids, and
 //! the languages follow it.
 //!
-//! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 4.57 and
-//! 5.24, which runs SentencePiece itself. Languages are tokens wherever they stand, even where the
-//! settings do not list them.
+//! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 4.57
+//! and 5.24, which runs SentencePiece itself. Languages are tokens wherever they stand, even where
+//! the settings do not list them.
 
 use serde_json::{Value, json};
 

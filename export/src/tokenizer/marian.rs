@@ -2,8 +2,8 @@
 //! ids.
 //!
 //! Agrees with `MarianTokenizer` (`models/marian/tokenization_marian.py`) of transformers 4.57 and
-//! 5.24, which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things of
-//! the three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and
+//! 5.24, which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things
+//! of the three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and
 //! decoding (`target.spm` cuts nothing but training targets). With `separate_vocabs` summaries have
 //! a tokenizer of their own, of `target.spm` and `target_vocab.json`.
 

@@ -2,9 +2,9 @@
 //! of special tokens, followed by the languages.
 //!
 //! Agrees with `MBartTokenizerFast` and `MBart50TokenizerFast` of transformers 4.57, with
-//! `MBartTokenizer` and `MBart50Tokenizer` of 5.24 (`models/mbart`, `models/mbart50`), and with their
-//! converters (`convert_slow_tokenizer.py`). 5.24's `MBartTokenizer` leaves out the model's own
-//! normalizer, which 4.57 applies.
+//! `MBartTokenizer` and `MBart50Tokenizer` of 5.24 (`models/mbart`, `models/mbart50`), and with
+//! their converters (`convert_slow_tokenizer.py`). 5.24's `MBartTokenizer` leaves out the model's
+//! own normalizer, which 4.57 applies.
 
 use serde_json::Value;
 use tokenizers::AddedToken;

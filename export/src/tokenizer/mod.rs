@@ -1,9 +1,9 @@
 //! The checkpoint's tokenizer, as the bundle keeps it: one `tokenizer.json`, whatever files a
 //! training job left.
 //!
-//! A model reads the tokens it was trained with, so the reference is the transformers that wrote the
-//! checkpoint: [`Version`]. `docs/tokenizers.md` has the rule and a table of the classes. What is
-//! missing or contradicts itself is refused by name; nothing is guessed.
+//! A model reads the tokens it was trained with, so the reference is the transformers that wrote
+//! the checkpoint: [`Version`]. `docs/tokenizers.md` has the rule and a table of the classes. What
+//! is missing or contradicts itself is refused by name; nothing is guessed.
 
 mod albert;
 mod bartpho;
@@ -52,8 +52,8 @@ use crate::error::{Error, Result};
 use crate::version::Version;
 
 const TOKENIZER: &str = "tokenizer.json";
-/// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads more
-/// tokens than this.
+/// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads
+/// more tokens than this.
 const NO_LIMIT: f64 = 1e9;
 
 /// A tokenizer, and what the runtime must know beside it.
@@ -194,8 +194,9 @@ pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> 
     Ok(limit.map_or(positions, |limit| positions.min(limit as usize)))
 }
 
-/// What the model was trained to find before every source: `task_specific_params.summarization.prefix`
-/// of config.json, or its `prefix`, as transformers' summarization pipeline takes it.
+/// What the model was trained to find before every source:
+/// `task_specific_params.summarization.prefix` of config.json, or its `prefix`, as transformers'
+/// summarization pipeline takes it.
 pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String>> {
     let task = || config.get("task_specific_params")?.get("summarization")?.get("prefix");
     let own = || config.get("prefix");
@@ -305,8 +306,8 @@ fn build(mut parts: Parts, class: &Class, settings: &Settings) -> Result<Pipelin
     parts.build(file, settings)
 }
 
-/// Changes a `tokenizer.json` as the settings say: `PreTrainedTokenizerFast.__init__` of transformers
-/// 4.57 (`tokenization_utils_fast.py`), or `TokenizersBackend.__init__` of 5.24
+/// Changes a `tokenizer.json` as the settings say: `PreTrainedTokenizerFast.__init__` of
+/// transformers 4.57 (`tokenization_utils_fast.py`), or `TokenizersBackend.__init__` of 5.24
 /// (`tokenization_utils_tokenizers.py`) where no class of its own reads it.
 fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> Result<()> {
     let names = SpecialTokens::new(settings, &[])?;
@@ -353,8 +354,9 @@ fn read_json(path: &Path) -> Result<Pipeline> {
     Ok(pipeline)
 }
 
-/// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special tokens
-/// may: those that only pretraining used are left out of some tables (bart-large-cnn's `<mask>`).
+/// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special
+/// tokens may: those that only pretraining used are left out of some tables (bart-large-cnn's
+/// `<mask>`).
 fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
     let tokenizer = &converted.pipeline;
     let known = |id: u32| converted.surplus.is_none_or(|surplus| id < surplus.from);

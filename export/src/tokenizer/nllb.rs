@@ -1,10 +1,10 @@
 //! NLLB: `sentencepiece.bpe.model` in fairseq's order, and languages behind it.
 //!
-//! Agrees with `NllbTokenizerFast` of transformers 4.57 and `NllbTokenizer` of 5.24 (`models/nllb`),
-//! and with `NllbConverter` (`convert_slow_tokenizer.py`) of both. Both make a BPE model of the
-//! `tokenizers` library of the file, whose merges are all ways to put a piece together. 5.24 takes
-//! the languages from the settings alone: without them it would put the unknown token for the
-//! language, which is refused here.
+//! Agrees with `NllbTokenizerFast` of transformers 4.57 and `NllbTokenizer` of 5.24
+//! (`models/nllb`), and with `NllbConverter` (`convert_slow_tokenizer.py`) of both. Both make a BPE
+//! model of the `tokenizers` library of the file, whose merges are all ways to put a piece
+//! together. 5.24 takes the languages from the settings alone: without them it would put the
+//! unknown token for the language, which is refused here.
 
 use serde_json::{Map, Value, json};
 

@@ -75,8 +75,8 @@ const AS_IT_IS: [&str; 3] = ["bigbird_pegasus", "pegasus_x", "umt5"];
 /// Names that only say that there is a `tokenizer.json`.
 const NO_CLASS: [&str; 3] = ["PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"];
 
-/// The class that reads the tokenizer, all of whose files are there; none where a `tokenizer.json` is
-/// read as it is.
+/// The class that reads the tokenizer, all of whose files are there; none where a `tokenizer.json`
+/// is read as it is.
 pub(super) fn class(
     folder: &Path,
     config: &Map<String, Value>,

@@ -1,8 +1,8 @@
 //! SentencePiece models: `spiece.model`, `sentencepiece.bpe.model`, `source.spm`.
 //!
-//! The format is `ModelProto` of SentencePiece's `src/sentencepiece_model.proto` (protobuf, proto2);
-//! the fields that say how text is cut and normalized are read here, field for field, and checked:
-//! the file may come from anywhere.
+//! The format is `ModelProto` of SentencePiece's `src/sentencepiece_model.proto` (protobuf,
+//! proto2); the fields that say how text is cut and normalized are read here, field for field, and
+//! checked: the file may come from anywhere.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -130,8 +130,8 @@ impl SentencePieceModel {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no SentencePiece model, contradicts itself, or asks for something
-    /// that no `tokenizer.json` can say.
+    /// The file cannot be read, is no SentencePiece model, contradicts itself, or asks for
+    /// something that no `tokenizer.json` can say.
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let io = |source| Error::io(&path, source);
@@ -226,8 +226,8 @@ impl SentencePieceModel {
             })
     }
 
-    /// The table as the normalizer of the `tokenizers` library reads it; none where the model changes
-    /// no character.
+    /// The table as the normalizer of the `tokenizers` library reads it; none where the model
+    /// changes no character.
     pub(super) fn charsmap(&self) -> Option<Value> {
         let mut normalizer = json!(self.normalizer);
         let table = normalizer["precompiled_charsmap"].take();

@@ -1,9 +1,9 @@
 //! What the files beside a vocabulary say: `tokenizer_config.json`, `special_tokens_map.json` and
 //! `added_tokens.json`.
 //!
-//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 4.57 and 5.24 merges
-//! them (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json` hides the
-//! two other files, which are those of transformers before 4.34, and the added tokens of
+//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 4.57 and 5.24
+//! merges them (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json`
+//! hides the two other files, which are those of transformers before 4.34, and the added tokens of
 //! `tokenizer.json`; without it `special_tokens_map.json` wins over `tokenizer_config.json`.
 
 use std::collections::BTreeMap;

@@ -3,9 +3,9 @@
 //! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; the file that the program
 //! [prefers](prefer); beside the executable, or in a folder `lib` there or beside that, or in the
 //! latter's `epitome`; the cache folder (`EPITOME_CACHE`, or the user's cache folder of the
-//! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its digest,
-//! and its library kept in the cache folder (feature `fetch`). Nothing is run or loaded from the
-//! current folder.
+//! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its
+//! digest, and its library kept in the cache folder (feature `fetch`). Nothing is run or loaded
+//! from the current folder.
 
 mod cache;
 mod error;

@@ -2,8 +2,8 @@
 //! like them.
 //!
 //! This is continuous LexRank: the PageRank of the graph whose edges are the cosines of the
-//! sentences' tf-idf vectors. The matrix of cosines is the product of the matrix of vectors with its
-//! transpose and is never made, so that time and memory are linear in the text.
+//! sentences' tf-idf vectors. The matrix of cosines is the product of the matrix of vectors with
+//! its transpose and is never made, so that time and memory are linear in the text.
 
 use std::collections::HashMap;
 

@@ -106,8 +106,8 @@ impl FromStr for Reading {
 pub struct LongOptions {
     /// How to read what is longer than the window.
     pub reading: Reading,
-    /// The most words of a summary. Without one it is [`Length::Medium`] where a document is read in
-    /// several parts; else the summary is the model's own, whatever its length.
+    /// The most words of a summary. Without one it is [`Length::Medium`] where a document is read
+    /// in several parts; else the summary is the model's own, whatever its length.
     pub length: Option<Length>,
 }
 

@@ -1,6 +1,6 @@
-//! Operators in graphs that lie: whatever shapes, attributes and integers a graph has, an operator returns
-//! an error or a result. It never panics, and never reads beyond its inputs, which the address sanitizer
-//! sees (`runtime/kernels/asan`).
+//! Operators in graphs that lie: whatever shapes, attributes and integers a graph has, an operator
+//! returns an error or a result. It never panics, and never reads beyond its inputs, which the
+//! address sanitizer sees (`runtime/kernels/asan`).
 
 use std::num::NonZeroUsize;
 
@@ -43,8 +43,8 @@ enum Attribute {
 struct Input {
     element_type: TensorElementType,
     dims: Vec<usize>,
-    /// Elements of an integer input that says sizes or positions, as long as its dimensions say; others
-    /// are filled.
+    /// Elements of an integer input that says sizes or positions, as long as its dimensions say;
+    /// others are filled.
     integers: Vec<i64>,
 }
 

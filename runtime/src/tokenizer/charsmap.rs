@@ -41,8 +41,8 @@ impl CharsMap {
     ///
     /// # Errors
     ///
-    /// The table is cut short, its replacements are not UTF-8, or a walk through the array leaves it
-    /// or does not end at a replacement. The sentence says which.
+    /// The table is cut short, its replacements are not UTF-8, or a walk through the array leaves
+    /// it or does not end at a replacement. The sentence says which.
     pub fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is too short")?;
         let (array, replacements) = rest

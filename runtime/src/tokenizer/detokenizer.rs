@@ -10,8 +10,8 @@ use crate::error::Result;
 /// all of them, whatever follows.
 ///
 /// A piece is held back while it may still change: bytes of an unfinished character, and the last
-/// two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as a later `'` or
-/// full stop takes the space before it away.
+/// two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as a later `'`
+/// or full stop takes the space before it away.
 pub struct Detokenizer {
     tokenizer: Tokenizer,
     ids: Vec<u32>,
@@ -69,9 +69,9 @@ fn cleans_up_spaces(decoder: Option<&DecoderWrapper>) -> bool {
 
 /// The text before its last two words and the space before them.
 ///
-/// Every pattern of `clean_up_tokenization` begins with a space, has at most one word behind it, and
-/// may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more than two
-/// words can change.
+/// Every pattern of `clean_up_tokenization` begins with a space, has at most one word behind it,
+/// and may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more
+/// than two words can change.
 fn without_last_two_words(text: &str) -> &str {
     let cut = |text: &str| text.trim_end().trim_end_matches(|c: char| !c.is_whitespace()).len();
     let one = &text[..cut(text)];

@@ -202,7 +202,8 @@ impl Tokenizer {
         }
     }
 
-    /// Runs the library, which was written for files that it wrote itself: a panic is an error, too.
+    /// Runs the library, which was written for files that it wrote itself: a panic is an error,
+    /// too.
     fn guarded<T>(&self, run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
         let failed = |problem: &dyn std::fmt::Display| Error::Tokenizer {
             path: self.path.clone(),

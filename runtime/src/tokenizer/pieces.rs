@@ -53,8 +53,8 @@ pub(super) fn first(
 
 /// The last `limit` tokens of the joined `texts`, and whether there are more.
 ///
-/// The end of the text is read alone where it has enough tokens. A single word or a run of blanks that
-/// is longer than that is cut at any character, and tokens behind the cut are left out.
+/// The end of the text is read alone where it has enough tokens. A single word or a run of blanks
+/// that is longer than that is cut at any character, and tokens behind the cut are left out.
 pub(super) fn last(
     pipeline: &Pipeline,
     texts: [&str; 2],

@@ -1,5 +1,5 @@
-//! Reading `tokenizer.json`: the parts of the `tokenizers` library, checked before they are trusted,
-//! and SentencePiece's normalizer, which the library has not.
+//! Reading `tokenizer.json`: the parts of the `tokenizers` library, checked before they are
+//! trusted, and SentencePiece's normalizer, which the library has not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -71,8 +71,8 @@ fn check_charsmaps(normalizer: &Value) -> Result<(), String> {
     inner.into_iter().flatten().try_for_each(check_charsmaps)
 }
 
-/// What a `tokenizer.json` holds. Padding is not read: sources are padded for the model, not for the
-/// training run that saved the file.
+/// What a `tokenizer.json` holds. Padding is not read: sources are padded for the model, not for
+/// the training run that saved the file.
 #[derive(Deserialize)]
 struct File<M> {
     version: Option<String>,

@@ -76,9 +76,10 @@ pub struct Comparison {
     pub interrupted: bool,
 }
 
-/// Summarizes every document with both bundles, each with its own parameters, each document alone, and the bundles take turns at
-/// going first. Then runs both decoders over A's summary, token by token, and compares their
-/// logits. That is left out if the bundles have different vocabularies ([`same_vocabulary`]).
+/// Summarizes every document with both bundles, each with its own parameters, each document alone,
+/// and the bundles take turns at going first. Then runs both decoders over A's summary, token by
+/// token, and compares their logits. That is left out if the bundles have different vocabularies
+/// ([`same_vocabulary`]).
 ///
 /// # Errors
 ///

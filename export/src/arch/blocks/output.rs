@@ -41,7 +41,8 @@ pub(crate) struct Transform {
 }
 
 impl Output {
-    /// Logits of `[rows, hidden]`: `[rows, vocab_size]`. `tables` are those that its own is tied to.
+    /// Logits of `[rows, hidden]`: `[rows, vocab_size]`. `tables` are those that its own is tied
+    /// to.
     pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,

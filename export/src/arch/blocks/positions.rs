@@ -29,9 +29,9 @@ pub(crate) enum PositionKind {
     Sinusoidal,
     /// fairseq's sinusoids, never read from the checkpoint: they have no end.
     Computed,
-    /// fairseq's sinusoids at the count of tokens up to here that are not `padding`; `padding` itself
-    /// has a place of its own (zeros), even where it stands among the others. They have no end. A
-    /// table in the checkpoint holds the first ones.
+    /// fairseq's sinusoids at the count of tokens up to here that are not `padding`; `padding`
+    /// itself has a place of its own (zeros), even where it stands among the others. They have no
+    /// end. A table in the checkpoint holds the first ones.
     Counted {
         /// `pad_token_id`.
         padding: u32,
@@ -260,7 +260,8 @@ fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     table
 }
 
-/// The table of fairseq's sinusoids, `[rows, hidden]`, with zeros for `padding`, where there is one.
+/// The table of fairseq's sinusoids, `[rows, hidden]`, with zeros for `padding`, where there is
+/// one.
 fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<u32>) -> Vec<f32> {
     let sinusoids = Sinusoids::new(hidden);
     let mut table = vec![0.0; rows * hidden];

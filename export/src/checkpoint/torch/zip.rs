@@ -2,9 +2,9 @@
 //!
 //! Only what `torch.save` writes is read: one disk, no encryption, no compression, zip64 where a
 //! size or an offset passes 4 GB. The format is PKWARE's `APPNOTE.TXT`, whose section numbers are
-//! given. The crate `zip` also knows where contents begin, but makes several strings and vectors for
-//! each entry of the directory before a limit can be set, and lets the last of two entries of one
-//! name win; this reader keeps to a bounded number of entries that borrow from the mapped file.
+//! given. The crate `zip` also knows where contents begin, but makes several strings and vectors
+//! for each entry of the directory before a limit can be set, and lets the last of two entries of
+//! one name win; this reader keeps to a bounded number of entries that borrow from the mapped file.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,15 +1,15 @@
 //! The values that a pickle builds.
 //!
-//! They live in one list and refer to each other by position: Python's pickler remembers a container
-//! before filling it, so that what is remembered must change with it, and a program that nests or
-//! knots values without end costs no more than its length.
+//! They live in one list and refer to each other by position: Python's pickler remembers a
+//! container before filling it, so that what is remembered must change with it, and a program that
+//! nests or knots values without end costs no more than its length.
 
 use super::fault::{Read, malformed};
 use super::global::Global;
 use crate::checkpoint::strided::DType;
 
-/// The most values that are built. A tensor takes about twenty; with the limit of the program's size
-/// a hostile program cannot make this reader use more than a few hundred megabytes.
+/// The most values that are built. A tensor takes about twenty; with the limit of the program's
+/// size a hostile program cannot make this reader use more than a few hundred megabytes.
 pub(super) const MAX_VALUES: usize = 1 << 20;
 
 /// The most axes of a tensor. Weights have up to five.
