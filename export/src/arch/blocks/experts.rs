@@ -16,7 +16,7 @@ pub(crate) struct Experts {
     pub(crate) count: usize,
     /// Most tokens of a source that an expert takes; those behind are passed over.
     pub(crate) capacity: usize,
-    /// One layer of so many has experts: the second of each.
+    /// Experts are in layers 1, 1 + step, 1 + 2 * step and so on; in all of them where it is 1.
     pub(crate) step: usize,
     /// What each computes.
     pub(crate) feed_forward: FeedForward,
