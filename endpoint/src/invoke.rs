@@ -138,7 +138,8 @@ impl Call<'_> {
         let ignored = ignored(&std::mem::take(&mut invocation.ignored));
         let mut response = if invocation.stream || accept.format == Format::EventStream {
             // Who streams and takes anything reads events.
-            let accept = media::accepted(&self.incoming.headers, Format::EventStream)?;
+            let preferred = settings.default_accept.unwrap_or(Format::EventStream);
+            let accept = media::accepted(&self.incoming.headers, preferred)?;
             let (content_type, writer) = stream::of_invocation(accept);
             self.stream(invocation, charge, content_type, writer).await
         } else {
@@ -240,6 +241,13 @@ impl Call<'_> {
                 "a stream takes one text, not {}",
                 invocation.documents
             )));
+        }
+        if invocation.inputs.iter().any(|inputs| inputs.shape.needs_whole_texts()) {
+            return Err(ApiError::BadRequest(
+                "`truncation` false, `return_tensors` and `clean_up_tokenization_spaces` cannot be \
+                 streamed: leave them out, or `stream`"
+                    .into(),
+            ));
         }
         let deadline = self.incoming.received + self.context.settings.scheduling.stream_deadline;
         let mut events =
@@ -360,10 +368,11 @@ fn answers(
     let is_records = matches!(layout, Layout::Records { .. });
     let mut summaries = summaries.into_iter().map(|one| one.unwrap_or_else(|| Err(late.clone())));
     let answer = |inputs: Inputs| {
-        let all: Result<Vec<_>, _> = summaries.by_ref().take(inputs.documents).collect();
+        // All of them, also where one is an error: the next inputs begin after them.
+        let all: Vec<_> = summaries.by_ref().take(inputs.documents).collect();
         let all = match inputs.error {
             Some(error) => Err(*error),
-            None => all.and_then(|all| uncut(all, &inputs)),
+            None => all.into_iter().collect::<Result<_, _>>().and_then(|all| uncut(all, &inputs)),
         };
         let summaries = if is_records { all } else { Ok(all?) };
         Ok(Answer { summaries, is_list: inputs.is_list, shape: inputs.shape })
@@ -439,4 +448,39 @@ fn server_timing(answers: &Answers, waited: Duration, total: Duration) -> String
         sum(|summary| summary.timing.decode),
         milliseconds(total),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use epitome_runtime::Sequence;
+    use epitome_runtime::generation::StopReason;
+
+    use super::*;
+
+    fn summary(text: &str) -> Summary {
+        let sequence =
+            Sequence { text: text.into(), token_ids: vec![0, 1], score: None, token_scores: None };
+        Summary {
+            sequences: vec![sequence],
+            input_tokens: 3,
+            truncated: false,
+            steps: 2,
+            stopped: StopReason::Finished,
+            timing: Default::default(),
+            read: None,
+        }
+    }
+
+    #[test]
+    fn a_record_after_a_bad_one_gets_its_own_summary() {
+        let inputs =
+            |documents| Inputs { documents, is_list: true, shape: Default::default(), error: None };
+        let bad = ApiError::BadRequest("bad".into());
+        let summaries =
+            vec![Some(Err(bad.clone())), Some(Ok(summary("b"))), Some(Ok(summary("c")))];
+        let layout = Layout::Records { header: false };
+        let answers = answers(vec![inputs(2), inputs(1)], layout, summaries, &bad).unwrap();
+        assert!(answers.answers[0].summaries.is_err());
+        assert_eq!(answers.answers[1].summaries.as_ref().unwrap()[0].text(), "c");
+    }
 }

@@ -186,9 +186,12 @@ impl Writer for Tokens {
             text: String::new(),
             special: true,
         });
+        let ended_by_token = last.special;
         last.text.push_str(self.sent.rest(summary));
+        // Clients pass over the texts of special tokens.
+        last.special &= last.text.is_empty();
         let finish_reason = match summary.stopped {
-            StopReason::Finished if last.special => "eos_token",
+            StopReason::Finished if ended_by_token => "eos_token",
             StopReason::Finished => "stop_sequence",
             _ => "length",
         };
@@ -261,6 +264,10 @@ mod tests {
         let last = read(&writer.end(&summary("a b.", &[0, 7, 8, 1], StopReason::Finished)));
         assert_eq!((&last["index"], &last["token"]["id"]), (&json!(3), &json!(1)));
         assert_eq!(last["token"]["text"], ".", "what was held back");
+        assert_eq!(
+            last["token"]["special"], false,
+            "clients pass over the texts of special tokens"
+        );
         assert_eq!(last["generated_text"], "a b.");
         assert_eq!(last["details"]["finish_reason"], "eos_token");
         assert_eq!(last["details"]["generated_tokens"], 3);
@@ -275,7 +282,16 @@ mod tests {
         assert_eq!(last["details"]["finish_reason"], "length");
         let (_, mut writer) = of_invocation(Format::EventStream.into());
         let only = read(&writer.end(&summary("a b", &[0, 7, 1], StopReason::Finished)));
-        assert_eq!(only["token"]["text"], "a b");
+        assert_eq!(
+            (&only["token"]["text"], &only["token"]["special"]),
+            (&json!("a b"), &json!(false))
+        );
+        assert_eq!(only["details"]["finish_reason"], "eos_token");
+        let (_, mut writer) = of_invocation(Format::EventStream.into());
+        writer.token(token(7, "a"));
+        writer.token(token(1, ""));
+        let end = read(&writer.end(&summary("a", &[0, 7, 1], StopReason::Finished)));
+        assert_eq!((&end["token"]["text"], &end["token"]["special"]), (&json!(""), &json!(true)));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
         reading.invocation.layout = Layout::Records { header: column.is_some() };
     }
     match column {
-        Some(column) => rows(&mut fields, columns, column, reading)?,
-        None if records && columns == 1 => rows(&mut Fields::of(text), 1, 0, reading)?,
+        Some(column) => rows(&mut fields, columns, column, 2, reading)?,
+        None if records && columns == 1 => rows(&mut Fields::of(text), 1, 0, 1, reading)?,
         None if records => {
             return Err(bad(format!(
                 "the CSV records have {columns} columns and no header row with the column \
@@ -50,13 +50,23 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
     }
 }
 
+/// Reads the rows, the first of which has the number `first`.
 fn rows(
     fields: &mut Fields<'_>,
     columns: usize,
     column: usize,
+    first: usize,
     reading: &mut Reading<'_>,
 ) -> Result<(), ApiError> {
-    for row in 0.. {
+    let mut row = first;
+    loop {
+        // The reader passes over blank lines, which are records of a transform job.
+        if reading.rules.transform.is_some() {
+            for _ in 0..fields.blank_lines() {
+                reading.nothing()?;
+                row += 1;
+            }
+        }
         let mut text = Vec::new();
         let mut found = 0;
         loop {
@@ -78,18 +88,18 @@ fn rows(
             String::from_utf8(text).map_err(|_| bad("the body is not CSV: a field is not UTF-8"))
         } else {
             Err(bad(format!(
-                "the body is not CSV: line {} has {found} field{}, and the header has {columns}",
-                row + 2,
+                "the body is not CSV: row {row} has {found} field{}, and the first row has \
+                 {columns}",
                 if found == 1 { "" } else { "s" }
             )))
         };
         if reading.rules.transform.is_some() {
-            reading.record(row + 1, |reading| record(text?, reading))?;
+            reading.record(row, |reading| record(text?, reading))?;
         } else {
-            reading.document(text?.into(), Some(row))?;
+            reading.document(text?.into(), Some(row - first))?;
         }
+        row += 1;
     }
-    Ok(())
 }
 
 fn record(text: String, reading: &mut Reading<'_>) -> Result<(), ApiError> {
@@ -110,18 +120,37 @@ fn keep_start(name: &mut Vec<u8>, piece: &[u8]) {
 struct Fields<'a> {
     reader: Reader,
     rest: &'a [u8],
+    /// The last byte that was read.
+    last: u8,
     piece: Vec<u8>,
 }
 
 impl<'a> Fields<'a> {
     fn of(text: &'a str) -> Self {
-        Self { reader: Reader::new(), rest: text.as_bytes(), piece: vec![0; PIECE] }
+        Self { reader: Reader::new(), rest: text.as_bytes(), last: 0, piece: vec![0; PIECE] }
+    }
+
+    /// Reads the blank lines after a record, and counts them.
+    fn blank_lines(&mut self) -> usize {
+        // The reader ends a record at the first byte of \r\n.
+        if self.last == b'\r' {
+            self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
+        }
+        let mut count = 0;
+        while let [b'\r', b'\n', rest @ ..] | [b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
+            count += 1;
+        }
+        count
     }
 
     /// Reads a field in pieces: whether it ends its record, or `None` at the end of the text.
     fn next(&mut self, mut take: impl FnMut(&[u8])) -> Option<bool> {
         loop {
             let (result, read, written) = self.reader.read_field(self.rest, &mut self.piece);
+            if let Some(last) = self.rest[..read].last() {
+                self.last = *last;
+            }
             self.rest = &self.rest[read..];
             take(&self.piece[..written]);
             match result {

@@ -73,6 +73,13 @@ pub(crate) struct Shape {
     pub(crate) details: bool,
 }
 
+impl Shape {
+    /// Whether nothing can be answered before the texts are read and the summaries are finished.
+    pub(crate) fn needs_whole_texts(self) -> bool {
+        self.token_ids || self.clean_up || self.whole
+    }
+}
+
 /// What requests are held to.
 pub(crate) struct Rules<'a> {
     /// Looked at after each document.

@@ -23,8 +23,12 @@ const MAX_PARAMETER_VALUES: usize = 1 << 14;
 
 /// Reads one JSON value.
 pub(super) fn value(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    if reading.rules.transform.is_some() && text.trim().is_empty() {
+        return reading.nothing();
+    }
     let (rest, stream) = object(text, reading)?;
-    reading.invocation.stream = stream;
+    // A record of a transform job is answered whole.
+    reading.invocation.stream = stream && reading.rules.transform.is_none();
     if text[rest..].trim_start().is_empty() {
         return Ok(());
     }
@@ -51,17 +55,15 @@ fn line(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     if !line[rest..].trim_start().is_empty() {
         return Err(bad("the line goes on after its JSON value"));
     }
-    if stream {
+    if stream && reading.rules.transform.is_none() {
         return Err(bad("JSON lines cannot be streamed"));
     }
     Ok(())
 }
 
-/// Whether the first of several lines is a JSON value by itself.
+/// Whether there are several lines that are not one JSON value together.
 pub(super) fn are_lines(text: &str) -> bool {
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    lines.any(|line| !line.trim().is_empty()) && serde_json::from_str::<IgnoredAny>(first).is_ok()
+    text.trim().contains('\n') && serde_json::from_str::<IgnoredAny>(text).is_err()
 }
 
 /// Reads the JSON value that the text begins with: where it ends, and whether to stream.

@@ -30,14 +30,11 @@ pub(crate) fn parse(
         Format::Npy => npy::read(body, &mut reading)?,
         Format::Text | Format::EventStream if many_records => {
             for (index, line) in utf8(body)?.lines().enumerate() {
-                reading.record(index + 1, |reading| match line.trim().is_empty() {
-                    true => reading.nothing(),
-                    false => text(line, reading),
-                })?;
+                reading.record(index + 1, |reading| record(line, reading))?;
             }
         }
         Format::Text | Format::EventStream if rules.transform.is_some() => {
-            reading.record(1, |reading| text(utf8(body)?, reading))?;
+            reading.record(1, |reading| record(utf8(body)?, reading))?;
         }
         Format::Text | Format::EventStream => text(utf8(body)?, &mut reading)?,
     }
@@ -66,6 +63,14 @@ fn utf8(body: &[u8]) -> Result<&str, ApiError> {
         bad(format!("the body is not UTF-8: byte {at} starts no character"))
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// One text of a transform job, or none.
+fn record(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
+    match line.trim().is_empty() {
+        true => reading.nothing(),
+        false => text(line, reading),
+    }
 }
 
 /// One text as it is.
@@ -173,7 +178,7 @@ mod tests {
             (Format::JsonLines, br#"{"inputs":"a","stream":true}"#, "cannot be streamed"),
             (Format::JsonLines, b"\"a\"\n{\"inputs\":\"a\",\"parameters\":{\"x\":1}}", "line 2: "),
             (Format::Csv, b"text\nabc\n", "`inputs`"),
-            (Format::Csv, b"inputs,b\nabc\n", "line 2 has 1 field"),
+            (Format::Csv, b"inputs,b\nabc\n", "row 2 has 1 field, and the first row has 2"),
             (Format::Csv, b"inputs\n\"\"\n", "text 1 is empty"),
             (Format::Text, b"  ", "empty"),
         ] {
@@ -382,7 +387,8 @@ mod tests {
         let (good, bad, blank) = ((1, false), (0, true), (0, false));
         assert_eq!(records(many, Format::Text, "a b\n\nc\r\n"), [good, blank, good]);
         assert_eq!(records(one, Format::Text, "a b\nc\n"), [good]);
-        assert_eq!(records(one, Format::Text, " "), [bad]);
+        assert_eq!(records(one, Format::Text, " "), [blank]);
+        assert_eq!(records(one, Format::Json, " \n"), [blank]);
         let lines = "{\"inputs\":\"a\"}\n\n{\"inputs\":[\"b\",\"\"]}\n{\n\"c\"\n\
                      {\"inputs\":\"d\",\"parameters\":{\"num_beams\":7}}\n";
         assert_eq!(records(many, Format::JsonLines, lines), [good, blank, bad, bad, good, bad]);
@@ -390,9 +396,21 @@ mod tests {
         assert_eq!(records(many, Format::Json, "{\"inputs\":\"a\"}\n\"b\"\n"), [good, good]);
         assert_eq!(records(many, Format::Json, "{\n\"inputs\":\n\"a\"\n}\n"), [good]);
         assert_eq!(records(one, Format::Json, "{"), [bad]);
+        assert_eq!(records(many, Format::Json, "{\n{\"inputs\":\"a\"}\n"), [bad, good]);
+        assert_eq!(records(many, Format::Json, "\n\"a\"\n\"b\"\n"), [blank, good, good]);
+        // A record is answered whole.
+        let streamed = "{\"inputs\":\"a\",\"stream\":true}";
+        let read = read_in(Some(one), Format::Json, streamed.as_bytes()).unwrap();
+        assert!(!read.stream);
+        let two = format!("{streamed}\n{streamed}\n");
+        assert_eq!(records(many, Format::JsonLines, &two), [good, good]);
         // Only the first request of a file has its header row.
         assert_eq!(records(many, Format::Csv, "id,inputs\n1,a\n2\n3,\n"), [good, bad, blank]);
         assert_eq!(records(many, Format::Csv, "a\n\"b, c\"\n"), [good, good]);
+        let blanks = [good, blank, good, blank, good];
+        assert_eq!(records(many, Format::Csv, "a\n\nb\r\n\r\nc\n"), blanks);
+        assert_eq!(records(many, Format::Csv, "inputs\r\na\r\n\r\nb\n\nc\r\n"), blanks);
+        assert_eq!(records(many, Format::Csv, "\n\"a\n\nb\"\n\n"), [blank, good, blank]);
         let header = |body: &[u8]| read_in(Some(many), Format::Csv, body).unwrap().layout;
         assert_eq!(header(b"inputs\na\n"), Layout::Records { header: true });
         assert_eq!(header(b"a\nb\n"), Layout::Records { header: false });
@@ -402,6 +420,11 @@ mod tests {
         let strict = TransformJob { answers_errors: false, ..many };
         let error = read_in(Some(strict), Format::JsonLines, lines.as_bytes()).unwrap_err();
         assert!(error.to_string().starts_with("line 3: "), "{error}");
+        for (body, place) in [("inputs,b\nc,d\ne\n", 3), ("a\n\n\"b\",c\n", 3)] {
+            let said = read_in(Some(strict), Format::Csv, body.as_bytes()).unwrap_err().to_string();
+            let prefix = format!("line {place}: the body is not CSV: row {place} has ");
+            assert!(said.starts_with(&prefix), "{said}");
+        }
     }
 
     #[test]

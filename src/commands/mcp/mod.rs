@@ -53,12 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .context("the system starts no thread")?;
     let summarizer = Summarizer::open_with(model.bundle(), &arguments.session.options())?;
     let mut tools = Tools { summarizer, reader: Reader::new(None)?, folders };
-    for call in waiting {
-        if !answers.is_cancelled(&call.id) {
-            let result =
-                tools.call(&call.name, &call.arguments, &|| answers.is_cancelled(&call.id));
-            answers.finish(&call.id, &result);
-        }
-    }
+    answers
+        .answer_all(waiting, |call, cancelled| tools.call(&call.name, &call.arguments, cancelled));
     Ok(())
 }

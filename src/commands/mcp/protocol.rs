@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::tools::{self, Outcome};
 
-/// Versions of the protocol that differ in nothing that is used here, the newest first.
+/// Versions of the protocol, the newest first. What is used here is the same in all of them, but
+/// that clients of 2025-03-26 may send several messages in a list.
 const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 /// Bytes of a message: a book.
 const MAX_MESSAGE: u64 = 32 << 20;
@@ -67,20 +68,22 @@ impl Server {
                     }
                 }
                 Ok(_) if line.trim_ascii().is_empty() => {}
-                Ok(_) => {
-                    let answer = match serde_json::from_slice(&line) {
-                        Ok(message) => self.message(message),
-                        Err(error) => {
-                            let message = format!("the message is not JSON: {error}");
-                            Some(failure(&Value::Null, PARSE_ERROR, &message))
-                        }
-                    };
-                    if let Some(answer) = answer {
-                        send(&answer);
-                    }
-                }
+                Ok(_) => self.line(&line).for_each(|answer| send(&answer)),
             }
         }
+    }
+
+    /// The answers to a message, or to a list of them.
+    fn line(&self, line: &[u8]) -> impl Iterator<Item = Value> {
+        let (messages, error) = match serde_json::from_slice(line) {
+            Ok(Value::Array(messages)) if !messages.is_empty() => (messages, None),
+            Ok(message) => (vec![message], None),
+            Err(error) => {
+                let message = format!("the message is not JSON: {error}");
+                (Vec::new(), Some(failure(&Value::Null, PARSE_ERROR, &message)))
+            }
+        };
+        messages.into_iter().filter_map(|message| self.message(message)).chain(error)
     }
 
     /// The answer to a message, where it is a request that takes no time.
@@ -164,12 +167,34 @@ impl Answers {
     }
 
     /// Whether nobody waits for a call any more.
-    pub(super) fn is_cancelled(&self, id: &Value) -> bool {
+    fn is_cancelled(&self, id: &Value) -> bool {
         self.open().get(&id.to_string()).is_some_and(|is_cancelled| *is_cancelled)
     }
 
+    /// Answers calls by what `work` makes of them. Those that are cancelled while they wait are
+    /// left out.
+    pub(super) fn answer_all(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+        mut work: impl FnMut(&Call, &(dyn Fn() -> bool + Sync)) -> Outcome,
+    ) {
+        for call in calls {
+            let cancelled = || self.is_cancelled(&call.id);
+            if cancelled() {
+                self.forget(&call.id);
+            } else {
+                let outcome = work(&call, &cancelled);
+                self.finish(&call.id, &outcome);
+            }
+        }
+    }
+
+    fn forget(&self, id: &Value) {
+        self.open().remove(&id.to_string());
+    }
+
     /// Answers a call, unless it was cancelled.
-    pub(super) fn finish(&self, id: &Value, outcome: &Outcome) {
+    fn finish(&self, id: &Value, outcome: &Outcome) {
         if self.open().remove(&id.to_string()) == Some(false) {
             send(&json!({"jsonrpc": "2.0", "id": id, "result": tool_result(outcome)}));
         }
@@ -288,6 +313,41 @@ mod tests {
         assert!(!answers.is_cancelled(&first.id));
         ask(json!({"method": "notifications/cancelled", "params": {"requestId": 4}}));
         assert!(answers.is_cancelled(&first.id));
+    }
+
+    #[test]
+    fn cancelled_calls_make_room_for_others() {
+        let (calls, waiting) = channel();
+        let server = Server::new(calls);
+        let call = |id: usize| {
+            let params = json!({"name": "summarize_text"});
+            server.message(json!({"id": id, "method": "tools/call", "params": params}))
+        };
+        for id in 0..MAX_WAITING {
+            assert_eq!(call(id), None);
+            let params = json!({"requestId": id});
+            server.message(json!({"method": "notifications/cancelled", "params": params}));
+        }
+        assert_eq!(error(call(MAX_WAITING)), TOO_MANY);
+        server.answers().answer_all(waiting.try_iter(), |_, _| panic!("it was cancelled"));
+        assert_eq!(call(MAX_WAITING), None);
+    }
+
+    #[test]
+    fn each_message_of_a_list_is_answered() {
+        let server = Server::new(channel().0);
+        let ask = |line: &str| server.line(line.as_bytes()).collect::<Vec<_>>();
+        let answers = ask(r#"[{"id":1,"method":"ping"},{"method":"notifications/initialized"},
+                {"id":2,"method":"other"},5]"#);
+        assert_eq!(answers.len(), 3, "{answers:?}");
+        assert_eq!((&answers[0]["id"], &answers[0]["result"]), (&json!(1), &json!({})));
+        assert_eq!(
+            (&answers[1]["id"], error(Some(answers[1].clone()))),
+            (&json!(2), METHOD_NOT_FOUND)
+        );
+        assert_eq!(error(Some(answers[2].clone())), INVALID_REQUEST);
+        assert_eq!(error(ask("[]").pop()), INVALID_REQUEST);
+        assert_eq!(error(ask("[").pop()), PARSE_ERROR);
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub(super) fn list() -> Vec<Value> {
     };
     let text_says = "Summarizes a text with a summarization model on this machine. A text that is \
                      longer than the model reads at once is read in parts.";
-    let file_says = "Summarizes a file of this machine: its text is read, and summarized by a model \
-                     on this machine. A table gives a summary for each row.";
+    let file_says = "Summarizes a file of this machine: its text is read, and summarized by a \
+                     model on this machine. A table gives a summary for each row.";
     vec![
         tool(TEXT, "Summarize a text", text_says, "text", text),
         tool(FILE, "Summarize a file", file_says, "path", path),
