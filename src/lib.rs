@@ -20,6 +20,7 @@ mod model_choice;
 mod model_folder;
 pub mod operations;
 mod output;
+mod output_folder;
 mod progress;
 #[cfg(feature = "aws")]
 mod s3_objects;

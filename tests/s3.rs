@@ -783,3 +783,96 @@ fn asynchronous_calls_read_and_write_objects() {
     let wrong = serving.call("X-Amzn-SageMaker-InputLocation: https://a/b\r\n");
     assert!(wrong.contains("ValidationError") && wrong.contains("s3://BUCKET/KEY"), "{wrong}");
 }
+
+/// An asynchronous endpoint, all of whose answers come to one object.
+fn asynchronous(request: &Request) -> Deed {
+    const PLACE: &str = "x-amzn-sagemaker-outputlocation: s3://artifacts/answers/one\r\n";
+    match request.target.ends_with("/async-invocations") {
+        true => Deed::Answer(202, PLACE, "{}"),
+        false => Deed::Pass,
+    }
+}
+
+/// The endpoint has answered.
+fn answer(server: &Server) {
+    fs::write(server.object("answers/one"), r#"[{"summary_text": "A river rose."}]"#).unwrap();
+}
+
+fn invoke_later(server: &Server) -> Command {
+    let mut command = server.epitome();
+    command.args(["invoke", "--async", "--endpoint", "later", "--interval", "0.05"]);
+    command.args(["--endpoint-url", &server.url(), "--upload", &uri("requests")]);
+    command
+}
+
+#[test]
+fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
+    let server = Server::with(asynchronous);
+    let folder = tempfile::tempdir().unwrap();
+    // Two equal documents, and something without text.
+    for name in ["a.txt", "b.txt"] {
+        fs::write(folder.path().join(name), "After a week of rain a river rose.").unwrap();
+    }
+    fs::write(folder.path().join("program.bin"), b"\x7fELF\x02\x01\x01\0\0\0").unwrap();
+    let summaries = folder.path().join("summaries");
+    let ask = |timeout: &str| {
+        let mut command = invoke_later(&server);
+        command.args(["--timeout", timeout, "--output-dir"]).arg(&summaries).arg(folder.path());
+        command
+    };
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let requests = || names(server.object("requests/any").parent().unwrap()).len();
+    fails(&mut ask("0.2"), 1, &["2 of 3 files have no summary"]);
+    assert_eq!(requests(), 2);
+    assert_eq!(names(&summaries), [".epitome-async.jsonl"]);
+
+    answer(&server);
+    let (_, said) = common::succeeds(&mut ask("60"));
+    assert!(said.contains("Summarized 2 of 3 files"), "{said}");
+    assert!(said.contains("1 of 3 files, which have no text"), "{said}");
+    assert_eq!(names(&summaries), ["a.txt.txt", "b.txt.txt"]);
+    assert_eq!(fs::read_to_string(summaries.join("a.txt.txt")).unwrap(), "A river rose.\n");
+    assert_eq!(requests(), 0);
+    let calls = server.requests().into_iter();
+    assert_eq!(calls.filter(|call| call.target.ends_with("/async-invocations")).count(), 2);
+}
+
+#[test]
+fn asynchronous_summaries_are_all_written_or_an_error_is_told() {
+    let server = Server::with(|request| match request.method.as_str() {
+        "DELETE" => Deed::Answer(403, "", "<Error><Code>AccessDenied</Code></Error>"),
+        _ => asynchronous(request),
+    });
+    answer(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let twins = ["a", "b"].map(|name| folder.path().join(name).join("x.txt"));
+    for path in &twins {
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(path, "After a week of rain a river rose.").unwrap();
+    }
+    let (shown, said) = common::succeeds(invoke_later(&server).args(&twins));
+    assert_eq!(shown, "A river rose.\nA river rose.\n");
+    assert_eq!(said.matches("a request stays on S3").count(), 1, "{said}");
+
+    let target = folder.path().join("summaries");
+    fails(
+        invoke_later(&server).args(&twins).arg("--output-dir").arg(&target),
+        2,
+        &["would both be", "x.txt.txt"],
+    );
+    assert!(!target.exists());
+
+    if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
+        fails(
+            invoke_later(&server).args(&twins).stdout(full),
+            1,
+            &["cannot write to standard output"],
+        );
+    }
+}

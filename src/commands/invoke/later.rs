@@ -3,18 +3,18 @@
 
 mod journal;
 
-use std::collections::VecDeque;
-use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-use std::{fs, thread};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write, stdout};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use epitome_aws::deployment::async_output;
 use epitome_aws::{AsyncCall, Invoker, S3, S3Uri};
-use epitome_runtime::beside;
 use epitome_runtime::bundle::digest;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,7 @@ use self::journal::Journal;
 use crate::commands::seconds::Seconds;
 use crate::failure::{self, Interrupted, Usage};
 use crate::inputs::{self, Document, Found, Input, Reader};
+use crate::output_folder::OutputFolder;
 use crate::progress::SummaryBar;
 use crate::{aws, interrupt};
 use epitome_runtime::progress::{Progress, Total};
@@ -73,14 +74,12 @@ pub(super) fn run(
         },
     };
     let inputs = inputs::expand(files, flags.output_dir.as_deref())?;
-    if let Some(folder) = &flags.output_dir {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
-    }
+    let folder = flags.output_dir.as_deref();
+    let folder = folder.map(|path| OutputFolder::create(path, "txt", &inputs)).transpose()?;
     let journal = Journal::open(flags.output_dir.as_deref())?;
     let pending: VecDeque<(usize, &Input)> = inputs
         .iter()
-        .filter(|input| !flags.output_dir.as_deref().is_some_and(|it| has_newer(it, input)))
+        .filter(|input| !folder.as_ref().is_some_and(|folder| folder.has_newer(input)))
         .enumerate()
         .collect();
     let skipped = inputs.len() - pending.len();
@@ -92,9 +91,13 @@ pub(super) fn run(
         endpoint,
         requests,
         parameters,
+        reader: Reader::new(None)?,
+        folder,
         journal,
         pending: Mutex::new(pending),
         written: Mutex::new(Written::default()),
+        is_cut_off: AtomicBool::new(false),
+        untidy: Once::new(),
         bar: SummaryBar::new(),
     };
     work.bar.start("Summarizing", Total::Items(total as u64));
@@ -106,8 +109,14 @@ pub(super) fn run(
         });
     });
     work.bar.clear();
-    let Written { done, failed, .. } =
+    let Written { done, failed, left_out, error, .. } =
         work.written.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = error {
+        return Err(error).context("cannot write to standard output");
+    }
+    if left_out > 0 {
+        eprintln!("epitome: note: passed over {left_out} of {total} files, which have no text");
+    }
     if flags.output_dir.is_some() {
         let skipped = match skipped {
             0 => String::new(),
@@ -125,7 +134,7 @@ pub(super) fn run(
     if failed > 0 {
         bail!("{failed} of {total} files have no summary, or not of all their documents");
     }
-    work.journal.remove()
+    work.journal.close()
 }
 
 /// All files on their way.
@@ -136,9 +145,15 @@ struct Work<'a> {
     endpoint: &'a str,
     requests: S3Uri,
     parameters: &'a Map<String, Value>,
+    reader: Reader,
+    folder: Option<OutputFolder>,
     journal: Journal,
     pending: Mutex<VecDeque<(usize, &'a Input)>>,
     written: Mutex<Written>,
+    /// Whether standard output takes no more.
+    is_cut_off: AtomicBool,
+    /// Whether it was told that a request could not be removed.
+    untidy: Once,
     bar: SummaryBar,
 }
 
@@ -147,86 +162,129 @@ struct Work<'a> {
 struct Written {
     done: usize,
     failed: usize,
+    /// They were no documents.
+    left_out: usize,
     next: usize,
-    waiting: std::collections::BTreeMap<usize, String>,
+    waiting: BTreeMap<usize, String>,
+    /// The first error of standard output.
+    error: Option<io::Error>,
+}
+
+/// The summaries of a file, a line each.
+#[derive(Default)]
+struct Summaries {
+    text: String,
+    /// The ids of the requests whose answers they are.
+    requests: Vec<String>,
 }
 
 impl Work<'_> {
     /// Takes files until there are no more.
     fn run(&self) {
-        let Ok(reader) = Reader::new(None).map_err(|error| failure::tell(&error)) else { return };
         loop {
             let next = self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some((at, input)) = next.filter(|_| !interrupt::requested()) else { return };
-            let text = self.file(&reader, input);
-            if interrupt::requested() && text.is_err() {
+            let Some((at, input)) = next.filter(|_| !self.is_over()) else { return };
+            let found = self.file(input);
+            if self.is_over() && found.is_err() {
                 return;
             }
-            self.write(at, input, text);
+            self.write(at, input, found);
             self.bar.advance(1);
         }
     }
 
-    /// The summaries of a file, a line each.
-    fn file(&self, reader: &Reader, input: &Input) -> Result<String> {
-        let Found::Documents(documents) = reader.read(input)? else { return Ok(String::new()) };
-        let mut text = String::new();
-        for document in &documents {
-            let summaries = self.document(document);
-            for summary in summaries.with_context(|| document.source.clone())? {
-                text.push_str(&summary);
-                text.push('\n');
-            }
-        }
-        Ok(text)
+    /// Whether nobody waits for more.
+    fn is_over(&self) -> bool {
+        interrupt::requested() || self.is_cut_off.load(Ordering::Relaxed)
     }
 
-    fn document(&self, document: &Document) -> Result<Vec<String>> {
+    /// The summaries of a file; none if it is no document.
+    fn file(&self, input: &Input) -> Result<Option<Summaries>> {
+        let Found::Documents(documents) = self.reader.read(input)? else { return Ok(None) };
+        let mut found = Summaries::default();
+        for document in &documents {
+            let answer = self.document(document).with_context(|| document.source.clone());
+            let (id, summaries) = answer?;
+            found.requests.push(id);
+            for summary in &summaries {
+                found.text.push_str(summary);
+                found.text.push('\n');
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The id of a document's request, and its summaries. The request stays until they are written.
+    fn document(&self, document: &Document) -> Result<(String, Vec<String>)> {
         let body = json!({"inputs": document.text.text(), "parameters": self.parameters});
         let body = body.to_string();
-        let id = digest::bytes(format!("{}\n{body}", self.endpoint).as_bytes())[..32].to_owned();
-        let request = self.requests.join(&format!("{id}.json"));
+        // Equal documents have a request each: the first that is answered is removed.
+        let whole = json!([self.endpoint, document.source, body]).to_string();
+        let id = digest::bytes(whole.as_bytes())[..32].to_owned();
         let call = match self.journal.find(&id) {
             Some(call) => call,
             None => {
+                let request = self.request(&id);
                 self.s3.put(&request, "application/json", body.as_bytes(), &())?;
                 let call = self.invoker.call_later(&request, &id)?;
                 self.journal.note(&id, &call)?;
                 call
             }
         };
-        let answer = self.wait(&call);
-        if !interrupt::requested() {
-            // Also after an error: the same command asks anew.
-            self.journal.forget(&id)?;
-            self.s3.delete(&request)?;
+        match self.wait(&call)?.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {
+            Ok(summaries) => Ok((id, summaries)),
+            Err(error) => {
+                // The same command asks anew.
+                self.end(&id);
+                Err(error)
+            }
         }
-        Ok(self.invoker.read_answer(&answer?)?)
     }
 
-    /// The answer, when it comes.
-    fn wait(&self, call: &AsyncCall) -> Result<Vec<u8>> {
+    /// Where a request lies.
+    fn request(&self, id: &str) -> S3Uri {
+        self.requests.join(&format!("{id}.json"))
+    }
+
+    /// Forgets a request and removes it. What it was for is done, whatever becomes of it.
+    fn end(&self, id: &str) {
+        let forgotten = self.journal.forget(id);
+        let removed = self.s3.delete(&self.request(id));
+        if let Err(error) = forgotten.and(removed.context("a request stays on S3")) {
+            let error = failure::sentence(&error);
+            self.untidy.call_once(|| eprintln!("epitome: note: {error}"));
+        }
+    }
+
+    /// The answer or the container's error, when it comes. Where none came, the request is still
+    /// under way.
+    fn wait(&self, call: &AsyncCall) -> Result<Result<Vec<u8>>> {
         let end = Instant::now() + self.flags.timeout.0;
         loop {
             if let Some(answer) = self.s3.get(&call.output, &())? {
-                return Ok(answer);
+                return Ok(Ok(answer));
             }
             if let Some(failure) = &call.failure
                 && let Some(said) = self.s3.get(failure, &())?
             {
-                bail!("the endpoint could not summarize it: {}", message(&said));
+                let said = message(&said);
+                return Ok(Err(anyhow!("the endpoint could not summarize it: {said}")));
             }
             if Instant::now() >= end {
-                bail!(
-                    "no answer came within {} s at {}: the same command waits for it again",
-                    self.flags.timeout,
-                    call.output
-                );
+                let again = match self.folder {
+                    Some(_) => "the same command waits for it again",
+                    None => "it may still come there",
+                };
+                let timeout = self.flags.timeout;
+                bail!("no answer came within {timeout} s at {}: {again}", call.output);
             }
             let next = Instant::now() + self.flags.interval.0;
-            while Instant::now() < next {
-                if interrupt::requested() {
+            loop {
+                if self.is_over() {
                     bail!(epitome_aws::Error::Interrupted);
+                }
+                if Instant::now() >= next {
+                    break;
                 }
                 thread::sleep(TICK.min(next.saturating_duration_since(Instant::now())));
             }
@@ -235,29 +293,49 @@ impl Work<'_> {
 
     /// Writes the summaries of a file: to its own file, or in the order of the files to standard
     /// output.
-    fn write(&self, at: usize, input: &Input, text: Result<String>) {
-        let text = text.and_then(|text| match &self.flags.output_dir {
-            Some(folder) => put(&target(folder, input), &text).map(|()| String::new()),
-            None => Ok(text),
+    fn write(&self, at: usize, input: &Input, found: Result<Option<Summaries>>) {
+        let found = found.and_then(|found| {
+            if let (Some(folder), Some(summaries)) = (&self.folder, &found) {
+                folder.put(input, &summaries.text)?;
+            }
+            Ok(found)
         });
+        let mut summaries = Summaries::default();
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        match &text {
-            Ok(_) => written.done += 1,
+        match found {
+            Ok(Some(found)) => {
+                written.done += 1;
+                summaries = found;
+            }
+            Ok(None) => written.left_out += 1,
             Err(error) => {
                 written.failed += 1;
-                failure::tell(error);
+                failure::tell(&error);
             }
         }
-        written.waiting.insert(at, text.unwrap_or_default());
-        let mut out = stdout().lock();
-        while let Some(text) = {
-            let next = written.next;
-            written.waiting.remove(&next)
-        } {
-            written.next += 1;
-            // A reader that went away has seen enough.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        if self.folder.is_none() {
+            written.waiting.insert(at, summaries.text);
+            if let Err(error) = written.flush() {
+                written.error.get_or_insert(error);
+                self.is_cut_off.store(true, Ordering::Relaxed);
+            }
         }
+        drop(written);
+        for id in &summaries.requests {
+            self.end(id);
+        }
+    }
+}
+
+impl Written {
+    /// Writes to standard output what waits for no other file.
+    fn flush(&mut self) -> io::Result<()> {
+        let mut out = stdout().lock();
+        while let Some(text) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            out.write_all(text.as_bytes())?;
+        }
+        out.flush()
     }
 }
 
@@ -267,29 +345,4 @@ fn message(said: &[u8]) -> String {
     let text = body["message"].as_str().or(body["error"].as_str()).map(str::to_owned);
     let text = text.unwrap_or_else(|| String::from_utf8_lossy(said).into_owned());
     text.trim().trim_end_matches('.').chars().take(300).collect()
-}
-
-fn target(folder: &Path, input: &Input) -> PathBuf {
-    let mut name = match input.is_standard_input() {
-        true => "standard-input".into(),
-        false => input.below.clone().into_os_string(),
-    };
-    name.push(".txt");
-    folder.join(name)
-}
-
-fn has_newer(folder: &Path, input: &Input) -> bool {
-    let modified = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
-    match (modified(&target(folder, input)), modified(&input.path)) {
-        (Some(summary), Some(document)) => summary >= document,
-        _ => false,
-    }
-}
-
-fn put(path: &Path, text: &str) -> Result<()> {
-    let cannot = || format!("cannot write '{}'", path.display());
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(cannot)?;
-    }
-    beside::replace(path, text.as_bytes()).with_context(cannot)
 }

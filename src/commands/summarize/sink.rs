@@ -1,17 +1,15 @@
 //! Where summaries go: standard output, one file, or a file for each document in a folder.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use epitome_runtime::beside;
 use tempfile::NamedTempFile;
 
 use super::render::{Finished, Format, Renderer};
-use crate::failure::Usage;
 use crate::inputs::{Document, Input};
+use crate::output_folder::OutputFolder;
 
 /// Where summaries go.
 pub(super) enum Sink {
@@ -21,7 +19,7 @@ pub(super) enum Sink {
     File { path: PathBuf, file: NamedTempFile, renderer: Renderer },
     /// A folder with a file for each file that was read.
     Folder {
-        folder: PathBuf,
+        folder: OutputFolder,
         format: Format,
         /// The summaries of the file that is being worked on.
         text: String,
@@ -39,7 +37,7 @@ impl Sink {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let named = extension.and_then(Format::of_extension);
         let format = format.or(named).unwrap_or(Format::Text);
-        let file = create_beside(path)?;
+        let file = beside::create(path).with_context(|| cannot_write(path))?;
         let renderer = Renderer::for_file(format, is_headed);
         Ok(Self::File { path: path.to_owned(), file, renderer })
     }
@@ -47,33 +45,13 @@ impl Sink {
     /// A folder for summaries of these files.
     pub(super) fn folder(folder: &Path, format: Option<Format>, inputs: &[Input]) -> Result<Self> {
         let format = format.unwrap_or(Format::Markdown);
-        let mut targets: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-        for input in inputs {
-            let target = target(folder, format, input);
-            if let Some(other) = targets.insert(target.clone(), &input.path) {
-                bail!(Usage(format!(
-                    "the summaries of '{}' and '{}' would both be '{}': summarize them one at a \
-                     time, each with its own --output-dir",
-                    other.display(),
-                    input.path.display(),
-                    target.display()
-                )));
-            }
-        }
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
-        Ok(Self::Folder { folder: folder.to_owned(), format, text: String::new() })
+        let folder = OutputFolder::create(folder, format.extension(), inputs)?;
+        Ok(Self::Folder { folder, format, text: String::new() })
     }
 
     /// Whether the summary of a file is there and newer than the file.
     pub(super) fn has_newer(&self, input: &Input) -> bool {
-        let Self::Folder { folder, format, .. } = self else { return false };
-        let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        let target = target(folder, *format, input);
-        match (modified(&target), modified(&input.path)) {
-            (Some(summary), Some(document)) => summary >= document,
-            _ => false,
-        }
+        matches!(self, Self::Folder { folder, .. } if folder.has_newer(input))
     }
 
     /// Writes what stands above a document's summary.
@@ -111,9 +89,9 @@ impl Sink {
                 out.write_all(text.as_bytes())?;
                 out.flush()?;
             }
-            Self::File { path, file, .. } => file
-                .write_all(text.as_bytes())
-                .with_context(|| format!("cannot write '{}'", path.display()))?,
+            Self::File { path, file, .. } => {
+                file.write_all(text.as_bytes()).with_context(|| cannot_write(path))?;
+            }
             Self::Folder { text: whole, .. } => whole.push_str(text),
         }
         Ok(())
@@ -121,50 +99,20 @@ impl Sink {
 
     /// All documents of a file are written; or some of them failed, so that it is not done.
     pub(super) fn end_input(&mut self, input: &Input, is_whole: bool) -> Result<()> {
-        let Self::Folder { folder, format, text } = self else { return Ok(()) };
+        let Self::Folder { folder, text, .. } = self else { return Ok(()) };
         let text = std::mem::take(text);
-        if !is_whole {
-            return Ok(());
-        }
-        let path = target(folder, *format, input);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("cannot make the folder '{}'", parent.display()))?;
-        }
-        let mut file = create_beside(&path)?;
-        file.write_all(text.as_bytes())
-            .with_context(|| format!("cannot write '{}'", path.display()))?;
-        put_in_place(file, &path)
+        if is_whole { folder.put(input, &text) } else { Ok(()) }
     }
 
     /// Puts a file in its place.
     pub(super) fn finish(self) -> Result<()> {
-        match self {
-            Self::File { path, file, .. } => put_in_place(file, &path),
-            Self::Output(_) | Self::Folder { .. } => Ok(()),
+        if let Self::File { path, file, .. } = self {
+            file.persist(&path).with_context(|| cannot_write(&path))?;
         }
+        Ok(())
     }
 }
 
-/// The file of a summary: the name of the document and one more extension, so that no two documents
-/// share one.
-fn target(folder: &Path, format: Format, input: &Input) -> PathBuf {
-    let name = match input.is_standard_input() {
-        true => "standard-input".into(),
-        false => input.below.clone().into_os_string(),
-    };
-    let mut name = name;
-    name.push(".");
-    name.push(format.extension());
-    folder.join(name)
-}
-
-/// A new file beside this one.
-fn create_beside(path: &Path) -> Result<NamedTempFile> {
-    beside::create(path).with_context(|| format!("cannot write '{}'", path.display()))
-}
-
-fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {
-    file.persist(path).with_context(|| format!("cannot write '{}'", path.display()))?;
-    Ok(())
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write '{}'", path.display())
 }

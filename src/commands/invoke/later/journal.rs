@@ -28,10 +28,11 @@ impl Journal {
         };
         let path = folder.join(NAME);
         let cannot = || format!("cannot keep track of requests in '{}'", path.display());
-        let earlier = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        let earlier = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             earlier => earlier.with_context(cannot)?,
         };
+        let earlier = String::from_utf8_lossy(&earlier);
         let mut calls = BTreeMap::new();
         // A line that a crash cut off is no request.
         for (id, call) in earlier.lines().filter_map(read) {
@@ -41,7 +42,10 @@ impl Journal {
             };
         }
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.with_context(cannot)?;
+        let mut file = file.with_context(cannot)?;
+        if !earlier.is_empty() && !earlier.ends_with('\n') {
+            file.write_all(b"\n").with_context(cannot)?;
+        }
         Ok(Self { file: Some((path, Mutex::new(file))), calls: Mutex::new(calls) })
     }
 
@@ -69,9 +73,10 @@ impl Journal {
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// All requests have their answers.
-    pub(super) fn remove(self) -> Result<()> {
-        let Some((path, _)) = self.file else { return Ok(()) };
+    /// The work is done. The file goes, unless it names requests of other work.
+    pub(super) fn close(self) -> Result<()> {
+        let calls = self.calls.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some((path, _)) = self.file.filter(|_| calls.is_empty()) else { return Ok(()) };
         fs::remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))
     }
 }
@@ -102,12 +107,23 @@ mod tests {
         journal.forget("3").unwrap();
         drop(journal);
         let path = folder.path().join(NAME);
-        let half = fs::read_to_string(&path).unwrap() + r#"{"id": "2", "outp"#;
-        fs::write(&path, half).unwrap();
+        // A crash cut the last line off, within a character.
+        let mut cut = fs::read(&path).unwrap();
+        cut.extend(b"{\"id\": \"2\", \"output\": \"s3://bucket/\xc3");
+        fs::write(&path, cut).unwrap();
         let journal = Journal::open(Some(folder.path())).unwrap();
-        assert_eq!(journal.find("1"), Some(call));
+        assert_eq!(journal.find("1").as_ref(), Some(&call));
         assert_eq!(journal.find("2").or(journal.find("3")), None);
-        journal.remove().unwrap();
+        journal.note("4", &call).unwrap();
+        drop(journal);
+        let journal = Journal::open(Some(folder.path())).unwrap();
+        assert_eq!(journal.find("4").as_ref(), Some(&call));
+        // A request that nobody took up stays known.
+        journal.forget("1").unwrap();
+        journal.close().unwrap();
+        let journal = Journal::open(Some(folder.path())).unwrap();
+        journal.forget("4").unwrap();
+        journal.close().unwrap();
         assert!(!path.exists());
     }
 }
