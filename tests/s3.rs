@@ -784,6 +784,94 @@ fn asynchronous_calls_read_and_write_objects() {
     assert!(wrong.contains("ValidationError") && wrong.contains("s3://BUCKET/KEY"), "{wrong}");
 }
 
+/// `epitome transform` of `docs` to `out`, as the job `nightly`.
+fn transform(server: &Server, aws: &Aws) -> Command {
+    let mut command = server.epitome();
+    command
+        .args(["transform", "--job-name", "nightly", "--model", &uri("model.tar.gz")])
+        .args(["--image", "1.dkr.ecr.eu-west-1.amazonaws.com/epitome"])
+        .args(["--role", "arn:aws:iam::1:role/a", "--interval", "0.02"])
+        .args(["--input", &uri("docs"), "--output", &uri("out")])
+        .env("AWS_ENDPOINT_URL", aws.url());
+    command
+}
+
+/// The changes that a command made, without their bodies.
+fn changes(aws: &Aws) -> Vec<String> {
+    aws.changes().into_iter().map(|call| call.operation).collect()
+}
+
+#[test]
+fn what_failed_of_a_job_is_told_by_whoever_follows_it() {
+    let (server, aws) = (Server::start(), Aws::start());
+    let error = r#"{"error": "too long"}"#;
+    for (key, body) in [
+        ("docs/a.jsonl", "{}"),
+        ("docs/b.jsonl", "{}"),
+        ("docs/c.jsonl", "{}"),
+        ("out/a.jsonl.out", error),
+        // The job was not for this one.
+        ("out/c.jsonl.out", error),
+        ("out/nightly.manifest", r#"[{"prefix": "s3://artifacts/docs/"}, "a.jsonl", "b.jsonl"]"#),
+    ] {
+        fs::write(server.object(key), body).unwrap();
+    }
+    let source = json!({"S3DataType": "ManifestFile", "S3Uri": uri("out/nightly.manifest")});
+    let job = |status: &str| {
+        json!({
+            "TransformJobStatus": status,
+            "FailureReason": "The container broke",
+            "ModelName": "nightly-0123abcd",
+            "CreationTime": 1.5,
+            "TransformInput": {"DataSource": {"S3DataSource": source}},
+        })
+    };
+    let states = ["InProgress", "InProgress", "Failed"].map(job);
+    aws.state().transform_jobs.insert("nightly".into(), states.into());
+    let output = run(&mut transform(&server, &aws));
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for words in [
+        "is on its way",
+        "The job failed: The container broke",
+        "a.jsonl:1: too long",
+        "b.jsonl: no output",
+        "2 of 3 files have no summary",
+    ] {
+        assert!(stderr.contains(words), "'{words}' is missing in: {stderr}");
+    }
+    assert!(!stderr.contains("c.jsonl"), "{stderr}");
+    assert_eq!(changes(&aws), ["DeleteModel"]);
+    assert!(!server.object("out/nightly.manifest").exists());
+
+    // Once more, with leave to run what failed: under a name that is free.
+    aws.state().transform_jobs.insert("nightly-again-1".into(), [job("Failed")].into());
+    let output = run(transform(&server, &aws).args(["--retry", "1"]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(aws.state().transform_jobs.contains_key("nightly-again-2"));
+    let manifest = fs::read(server.object("out/nightly-again-2.manifest")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest, json!([{"prefix": uri("docs/")}, "b.jsonl"]));
+}
+
+#[test]
+fn a_job_that_is_refused_takes_only_its_own_model_along() {
+    let (server, aws) = (Server::start(), Aws::start());
+    fs::write(server.object("docs/a.jsonl"), "{}").unwrap();
+    let invalid = |message: &str| json!({"__type": "ValidationException", "message": message});
+    let limit = json!({"__type": "ResourceLimitExceeded", "message": "The limit is 0."});
+    let refused = ("CreateTransformJob", 400, limit);
+    let there = ("CreateModel", 400, invalid("Cannot create already existing model"));
+    aws.state().faults.extend([there, refused.clone()]);
+    fails(&mut transform(&server, &aws), 1, &["The limit is 0"]);
+    assert_eq!(changes(&aws), ["CreateModel", "CreateTransformJob"]);
+
+    let denied = ("DeleteModel", 400, invalid("no permission"));
+    aws.state().faults.extend([refused, denied]);
+    fails(&mut transform(&server, &aws), 1, &["The limit is 0"]);
+    assert_eq!(changes(&aws), ["CreateModel", "CreateTransformJob", "DeleteModel"]);
+}
+
 /// An asynchronous endpoint, all of whose answers come to one object.
 fn asynchronous(request: &Request) -> Deed {
     const PLACE: &str = "x-amzn-sagemaker-outputlocation: s3://artifacts/answers/one\r\n";

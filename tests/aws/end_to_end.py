@@ -217,7 +217,7 @@ def transform(stage, folder):
     (first, *_) = s3.get_object(Bucket=BUCKET, Key="joined/a.jsonl.out")["Body"].read().splitlines()
     assert json.loads(first)["inputs"] == texts[0] and "SageMakerOutput" in json.loads(first)
     s3.put_object(Bucket=BUCKET, Key="texts/one.txt", Body=texts[0])
-    here = [f"--{flag}=s3://{BUCKET}/texts/" for flag in ("input", "output")]
+    here = [f"--{flag}=s3://{BUCKET}/texts" for flag in ("input", "output")]
     stage.epitome(*command[:9], *here, "--interval", "0.2")
     assert s3.get_object(Bucket=BUCKET, Key="texts/one.txt.out")["Body"].read().strip()
     for model in stage.names("models"):

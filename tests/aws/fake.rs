@@ -31,13 +31,16 @@ pub(crate) struct State {
     pub(crate) jobs: BTreeMap<String, VecDeque<Value>>,
     /// Descriptions of the training job that is created next.
     pub(crate) next_job: VecDeque<Value>,
-    /// The lines of the log of every job.
+    /// The same of batch transform jobs.
+    pub(crate) transform_jobs: BTreeMap<String, VecDeque<Value>>,
+    /// The lines of the log of every job and endpoint.
     pub(crate) log: Vec<&'static str>,
     /// By name.
     pub(crate) models: BTreeMap<String, Value>,
     pub(crate) configs: BTreeMap<String, Value>,
     pub(crate) endpoints: BTreeMap<String, Value>,
     pub(crate) targets: BTreeMap<String, Value>,
+    pub(crate) policies: BTreeMap<String, Value>,
     /// The weights that variants were given last, and the state of every alarm.
     pub(crate) weights: Value,
     pub(crate) alarm: &'static str,
@@ -77,7 +80,7 @@ impl Aws {
     /// The operations since the last time, without those that only look.
     pub(crate) fn changes(&self) -> Vec<Call> {
         let calls = std::mem::take(&mut self.state().calls);
-        let looks = ["Describe", "List", "Get"];
+        let looks = ["Describe", "List", "Get", "Filter"];
         let is_look = |call: &Call| looks.iter().any(|start| call.operation.starts_with(start));
         calls.into_iter().filter(|call| !is_look(call)).collect()
     }
@@ -222,13 +225,24 @@ impl State {
                 self.targets.insert(name("ResourceId"), body);
                 ok
             }
-            "PutScalingPolicy" => ok,
-            "DeregisterScalableTarget" => removed(&mut self.targets, &name("ResourceId")),
+            "PutScalingPolicy" => {
+                self.policies.insert(name("PolicyName"), body);
+                ok
+            }
+            "DeleteScalingPolicy" => removed(&mut self.policies, &name("PolicyName")),
+            "PutMetricAlarm" | "DeleteAlarms" => ok,
+            "DeregisterScalableTarget" => {
+                self.policies.clear();
+                removed(&mut self.targets, &name("ResourceId"))
+            }
             "DescribeScalableTargets" => {
                 let targets: Vec<_> = self.targets.values().collect();
                 (200, json!({"ScalableTargets": targets}))
             }
-            "DescribeScalingPolicies" => (200, json!({"ScalingPolicies": []})),
+            "DescribeScalingPolicies" => {
+                let policies: Vec<_> = self.policies.values().collect();
+                (200, json!({"ScalingPolicies": policies}))
+            }
             "DescribeAlarms" => {
                 let alarm = json!({"AlarmName": body["AlarmNames"][0], "StateValue": self.alarm});
                 (200, json!({"MetricAlarms": [alarm]}))
@@ -238,20 +252,20 @@ impl State {
                 ok
             }
             "StopTrainingJob" => ok,
-            "DescribeTransformJob" => missing("the job"),
             "CreateTrainingJob" => {
                 let states = std::mem::take(&mut self.next_job);
                 self.jobs.insert(name("TrainingJobName"), states);
                 ok
             }
-            "DescribeTrainingJob" => match self.jobs.get_mut(&name("TrainingJobName")) {
-                None => (
-                    400,
-                    json!({"__type": "ValidationException", "message": "Requested resource not found."}),
-                ),
-                Some(states) if states.len() > 1 => (200, states.pop_front().unwrap()),
-                Some(states) => (200, states[0].clone()),
-            },
+            "CreateTransformJob" => {
+                let done = json!({"TransformJobStatus": "Completed"});
+                self.transform_jobs.insert(name("TransformJobName"), [done].into());
+                ok
+            }
+            "DescribeTrainingJob" => next_state(&mut self.jobs, &name("TrainingJobName")),
+            "DescribeTransformJob" => {
+                next_state(&mut self.transform_jobs, &name("TransformJobName"))
+            }
             "DescribeLogStreams" => {
                 let stream = format!("{}algo-1", name("logStreamNamePrefix"));
                 (200, json!({"logStreams": [{"logStreamName": stream}]}))
@@ -262,6 +276,18 @@ impl State {
                 let events: Vec<_> =
                     self.log[from..].iter().map(|line| json!({"message": line})).collect();
                 (200, json!({"events": events, "nextForwardToken": self.log.len().to_string()}))
+            }
+            "FilterLogEvents" => {
+                let from = body["startTime"].as_u64().unwrap();
+                // A line a second, in the time to come.
+                let lines = (4_000_000_000_000_u64..).step_by(1000).zip(&self.log);
+                let events: Vec<_> = lines
+                    .filter(|(time, _)| *time >= from)
+                    .map(|(time, line)| {
+                        json!({"timestamp": time, "eventId": time.to_string(), "message": line})
+                    })
+                    .collect();
+                (200, json!({"events": events}))
             }
             other => (400, json!({"__type": "UnknownOperationException", "message": other})),
         }
@@ -292,6 +318,18 @@ impl State {
             answer.insert("FailureReason".into(), failure.into());
         }
         (200, answer.into())
+    }
+}
+
+/// The description of a job: the last one stays.
+fn next_state(jobs: &mut BTreeMap<String, VecDeque<Value>>, name: &str) -> Answer {
+    match jobs.get_mut(name) {
+        None => {
+            let message = "Requested resource not found.";
+            (400, json!({"__type": "ValidationException", "message": message}))
+        }
+        Some(states) if states.len() > 1 => (200, states.pop_front().unwrap()),
+        Some(states) => (200, states[0].clone()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files of a job: which have their output, and which do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ impl Files {
         }
         inputs.retain(|_, file| file.bytes > 0);
         let found = s3.objects(output, &())?;
-        Ok(Self { outputs: outputs(&inputs, found), inputs })
+        Ok(Self { outputs: outputs(&inputs, found, last_folder(input)), inputs })
     }
 
     /// Names of the inputs, below their prefix.
@@ -61,6 +61,14 @@ impl Files {
         self.outputs.get(input).map(|(name, _)| name.as_str())
     }
 
+    /// The same files with those outputs alone that were written before a time.
+    #[must_use]
+    pub fn before(&self, seconds: f64) -> Self {
+        let mut before = self.clone();
+        before.outputs.retain(|_, (_, file)| (file.modified as f64) < seconds.floor());
+        before
+    }
+
     /// Whether an output is there that was not there `before`, or is newer.
     pub fn is_new(&self, input: &str, before: &Self) -> bool {
         match (self.outputs.get(input), before.outputs.get(input)) {
@@ -71,25 +79,27 @@ impl Files {
 }
 
 /// The outputs of inputs. AWS's guide puts the last folder of the input's prefix before the names.
+/// Outputs in other folders are those of other jobs.
 fn outputs(
     inputs: &BTreeMap<String, Listed>,
     found: BTreeMap<String, Listed>,
+    last_folder: &str,
 ) -> BTreeMap<String, (String, Listed)> {
     let mut outputs = BTreeMap::new();
     for (name, file) in found {
-        let Some(mut input) = name.strip_suffix(SUFFIX) else { continue };
-        loop {
-            if inputs.contains_key(input) {
-                outputs.entry(input.to_owned()).or_insert((name, file));
-                break;
-            }
-            match input.split_once('/') {
-                Some((_, rest)) => input = rest,
-                None => break,
-            }
+        let Some(input) = name.strip_suffix(SUFFIX) else { continue };
+        let below = input.strip_prefix(last_folder).and_then(|rest| rest.strip_prefix('/'));
+        let of = [Some(input), below].into_iter().flatten().find(|it| inputs.contains_key(*it));
+        if let Some(input) = of {
+            outputs.entry(input.to_owned()).or_insert((name, file));
         }
     }
     outputs
+}
+
+/// The last folder of a prefix; empty for a bucket.
+fn last_folder(prefix: &S3Uri) -> &str {
+    prefix.key().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
 /// Whether a file within the input's prefix is an output or a manifest: by its name, where both
@@ -116,6 +126,15 @@ pub fn manifest(prefix: &S3Uri, names: &[String]) -> Value {
     [prefix].into_iter().chain(names.iter().map(|name| name.as_str().into())).collect()
 }
 
+/// The files that a manifest names; what is no manifest names none.
+pub fn manifest_files(manifest: &[u8]) -> BTreeSet<String> {
+    serde_json::from_slice::<Vec<Value>>(manifest)
+        .iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,8 +147,16 @@ mod tests {
     #[test]
     fn outputs_are_found_wherever_aws_puts_them() {
         let inputs = listed(&["a.jsonl", "sub/a.jsonl", "b.jsonl"]);
-        let found = listed(&["a.jsonl.out", "docs/sub/a.jsonl.out", "c.jsonl.out", "b.jsonl"]);
-        let outputs = outputs(&inputs, found);
+        let found = listed(&[
+            "a.jsonl.out",
+            "docs/sub/a.jsonl.out",
+            "c.jsonl.out",
+            "b.jsonl",
+            "archive/b.jsonl.out",
+            "docs/docs/b.jsonl.out",
+        ]);
+        let prefix: S3Uri = "s3://bucket/all/docs/".parse().unwrap();
+        let outputs = outputs(&inputs, found, last_folder(&prefix));
         let names: Vec<_> =
             outputs.iter().map(|(input, (output, _))| (input.as_str(), output.as_str())).collect();
         assert_eq!(names, [("a.jsonl", "a.jsonl.out"), ("sub/a.jsonl", "docs/sub/a.jsonl.out")]);
@@ -153,9 +180,10 @@ mod tests {
     #[test]
     fn manifests_name_a_prefix_and_its_files() {
         let prefix: S3Uri = "s3://bucket/docs".parse().unwrap();
-        assert_eq!(
-            manifest(&prefix, &["a".into(), "b/c".into()]),
-            json!([{"prefix": "s3://bucket/docs/"}, "a", "b/c"])
-        );
+        let files = ["a".to_owned(), "b/c".to_owned()];
+        let manifest = manifest(&prefix, &files);
+        assert_eq!(manifest, json!([{"prefix": "s3://bucket/docs/"}, "a", "b/c"]));
+        assert_eq!(manifest_files(manifest.to_string().as_bytes()), BTreeSet::from(files));
+        assert!(manifest_files(b"{").is_empty());
     }
 }

@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::spec::TransformSpec;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, seconds};
 use crate::error::Result;
 use crate::job_status::JobStatus;
 use crate::model;
 use crate::polling::Polling;
 use crate::service::Service;
+use crate::uri::S3Uri;
 
 /// A batch transform job, as AWS describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TransformJob {
     /// Its name.
     pub name: String,
@@ -21,23 +22,30 @@ pub struct TransformJob {
     pub failure_reason: Option<String>,
     /// The name of its model.
     pub model: String,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<f64>,
+    /// The manifest of its files, where it is not for all below a prefix.
+    pub manifest: Option<S3Uri>,
 }
 
 impl TransformJob {
-    /// Makes the model and starts the job. Where the job cannot be started, the model goes again.
+    /// Makes the model and starts the job. Where the job cannot be started, a model that was made
+    /// for it goes again; one that was there stays, for another job may use it.
     ///
     /// # Errors
     /// Where a setting is invalid, or AWS refuses a call.
     pub fn create(control_plane: &ControlPlane, spec: &TransformSpec) -> Result<()> {
         let [model, job] = spec.steps()?;
         let name = spec.model_name()?;
-        match control_plane.call(Service::SageMaker, model.operation, &model.body) {
-            Err(error) if !error.is_there_already() => return Err(error),
-            _ => {}
-        }
+        let is_new = match control_plane.call(Service::SageMaker, model.operation, &model.body) {
+            Ok(_) => true,
+            Err(error) if error.is_there_already() => false,
+            Err(error) => return Err(error),
+        };
         let started = control_plane.call(Service::SageMaker, job.operation, &job.body);
-        if started.is_err() {
-            model::delete(control_plane, &name)?;
+        if started.is_err() && is_new {
+            // The error to tell is the job's.
+            let _ = model::delete(control_plane, &name);
         }
         started.map(drop)
     }
@@ -54,11 +62,15 @@ impl TransformJob {
             Err(error) => return Err(error),
         };
         let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
+        let source = &answer["TransformInput"]["DataSource"]["S3DataSource"];
+        let uri = source["S3Uri"].as_str().filter(|_| source["S3DataType"] == "ManifestFile");
         Ok(Some(Self {
             name: name.into(),
             status: JobStatus::of(&text("TransformJobStatus")),
             failure_reason: Some(text("FailureReason")).filter(|reason| !reason.is_empty()),
             model: text("ModelName"),
+            created: seconds(&answer["CreationTime"]),
+            manifest: uri.map(str::parse).transpose()?,
         }))
     }
 

@@ -80,34 +80,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     spec.steps()?;
     let control_plane = aws::control_plane()?;
     let run = Run { arguments, s3, control_plane: &control_plane };
-    let mut attempt = 0;
-    if run.follow_earlier(&spec.job_name, &files)? {
-        if arguments.no_wait {
-            return Ok(());
-        }
-        attempt += 1;
-        pending = list(s3, arguments)?.missing();
+    let mut ended = run.follow_earlier(&spec.job_name, &files)?;
+    if arguments.no_wait && ended.as_ref().is_some_and(Failures::is_empty) {
+        return Ok(());
     }
-    let mut failures = Failures::default();
-    while !pending.is_empty() {
-        let mut job = with_input(&spec, arguments, &files, &pending)?;
-        if attempt > 0 {
-            job.job_name = again(&spec.job_name, attempt);
+    let mut attempt = 0;
+    let mut next = spec.clone();
+    loop {
+        if let Some(failures) = &ended {
+            failures.tell();
+            if failures.is_empty() || !wants_again(arguments, attempt, failures)? {
+                break;
+            }
+            attempt += 1;
+            pending = failures.files();
+            next.job_name = run.next_name(&spec.job_name)?;
         }
+        if pending.is_empty() {
+            break;
+        }
+        let job = with_input(&next, arguments, &files, &pending)?;
         container.send()?;
         eprintln!("{}", announcement(&job, pending.len(), &control_plane));
-        failures = run.job(&job, &pending)?;
+        ended = Some(run.job(&job, &pending)?);
         if arguments.no_wait {
             writeln!(stdout(), "{}", job.job_name)?;
             return Ok(());
         }
-        failures.tell();
-        if failures.is_empty() || !wants_again(arguments, attempt, &failures)? {
-            break;
-        }
-        attempt += 1;
-        pending = failures.files();
     }
+    let failures = ended.unwrap_or_default();
     if !failures.is_empty() {
         bail!(
             "{} of {} have no summary, or not of all their documents: the same command with \
@@ -190,8 +191,8 @@ fn with_input(
 ) -> Result<TransformSpec> {
     let mut spec = spec.clone();
     // Outputs below the input's prefix are no inputs.
-    let is_apart = !arguments.output.to_string().starts_with(&arguments.input.join("").to_string());
-    if pending.len() < files.inputs().count() || !is_apart {
+    let leaves_some = pending.len() < files.inputs().count();
+    if leaves_some || is_within(&arguments.output, &arguments.input) {
         let uri = manifest_uri(&arguments.output, &spec.job_name);
         if !arguments.dry_run {
             let manifest = manifest(&arguments.input, pending).to_string();
@@ -200,6 +201,12 @@ fn with_input(
         spec.input = Input::Manifest(uri);
     }
     Ok(spec)
+}
+
+/// Whether a prefix is another one or below it, each with its slash or without.
+fn is_within(prefix: &S3Uri, outer: &S3Uri) -> bool {
+    let [prefix, outer] = [prefix, outer].map(|uri| uri.join("").to_string());
+    prefix.starts_with(&outer)
 }
 
 /// What is made, and until when AWS bills it.
@@ -220,13 +227,6 @@ fn announcement(
     )
 }
 
-/// The name of a job that runs again what failed.
-fn again(name: &str, attempt: u32) -> String {
-    let end = format!("-again-{attempt}");
-    let start: String = name.chars().take(63 - end.len()).collect();
-    format!("{}{end}", start.trim_end_matches('-'))
-}
-
 /// Whether what failed is to be run again: as often as the flag says, or as the user likes.
 fn wants_again(arguments: &Arguments, attempt: u32, failures: &Failures) -> Result<bool> {
     if attempt < arguments.retry {
@@ -243,4 +243,24 @@ fn wants_again(arguments: &Arguments, attempt: u32, failures: &Failures) -> Resu
 
 fn count(files: usize) -> String {
     if files == 1 { "1 file".into() } else { format!("{files} files") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_folders_with_a_slash_or_without() {
+        for (prefix, outer, is_in) in [
+            ("s3://bucket/docs", "s3://bucket/docs", true),
+            ("s3://bucket/docs/", "s3://bucket/docs", true),
+            ("s3://bucket/docs/done", "s3://bucket/docs/", true),
+            ("s3://bucket", "s3://bucket", true),
+            ("s3://bucket/docs-done", "s3://bucket/docs", false),
+            ("s3://bucket/docs", "s3://bucket/docs/done", false),
+        ] {
+            let [prefix, outer] = [prefix, outer].map(|uri| uri.parse().unwrap());
+            assert_eq!(is_within(&prefix, &outer), is_in, "{prefix} in {outer}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use epitome_aws::transform::{
-    FailedRecord, Files, Input, TransformJob, TransformSpec, failed_records,
+    FailedRecord, Files, TransformJob, TransformSpec, failed_records, manifest_files, manifest_uri,
 };
 use epitome_aws::{ControlPlane, JobStatus, Polling, S3};
 use epitome_runtime::Progress;
@@ -60,20 +60,34 @@ impl Failures {
 }
 
 impl Run<'_> {
-    /// Follows a job of this name to its end, if there is one that has not ended.
-    pub(super) fn follow_earlier(&self, name: &str, before: &Files) -> Result<bool> {
-        let Some(job) = TransformJob::find(self.control_plane, name)? else { return Ok(false) };
-        if job.status.has_ended() {
-            eprintln!("Job {name} has ended");
-        } else {
-            eprintln!("Job {name} is on its way");
-            if self.arguments.no_wait {
-                return Ok(true);
-            }
-            self.follow(name, before, &before.missing())?;
+    /// Follows a job of this name to its end, if there is one. Gives what failed of its files, and
+    /// the other files that have no output.
+    pub(super) fn follow_earlier(&self, name: &str, now: &Files) -> Result<Option<Failures>> {
+        let Some(mut job) = TransformJob::find(self.control_plane, name)? else { return Ok(None) };
+        let has_ended = job.status.has_ended();
+        eprintln!("Job {name} {}", if has_ended { "has ended" } else { "is on its way" });
+        if !has_ended && self.arguments.no_wait {
+            return Ok(Some(Failures::default()));
         }
-        job.remove_model(self.control_plane)?;
-        Ok(true)
+        let files = self.files_of(&job, now)?;
+        let before = now.before(job.created.unwrap_or_default());
+        if !has_ended {
+            job = self.follow(name, &before, &files)?;
+        }
+        self.end(&job, &before, &files).map(Some)
+    }
+
+    /// The files of a job, and those without an output.
+    fn files_of(&self, job: &TransformJob, now: &Files) -> Result<Vec<String>> {
+        let mut named = None;
+        if let Some(manifest) = &job.manifest {
+            // It is gone where the job was followed to its end before.
+            let manifest = self.s3.get(manifest, &())?.unwrap_or_default();
+            named = Some(manifest_files(&manifest));
+        }
+        let is_of_job = |file: &str| named.as_ref().is_none_or(|named| named.contains(file));
+        let files = now.inputs().filter(|file| is_of_job(file) || now.output(file).is_none());
+        Ok(files.map(str::to_owned).collect())
     }
 
     /// Starts a job and follows it to its end. Gives what failed of these files.
@@ -91,11 +105,30 @@ impl Run<'_> {
             return Ok(Failures::default());
         }
         let job = self.follow(name, &before, pending)?;
-        job.remove_model(self.control_plane)?;
-        if let Input::Manifest(uri) = &spec.input {
-            self.s3.delete(uri)?;
+        self.end(&job, &before, pending)
+    }
+
+    /// A name for a job that runs again what failed, which no job has.
+    pub(super) fn next_name(&self, name: &str) -> Result<String> {
+        let mut attempt = 1;
+        loop {
+            let next = again(name, attempt);
+            if TransformJob::find(self.control_plane, &next)?.is_none() {
+                return Ok(next);
+            }
+            attempt += 1;
         }
-        self.failures(&job, &before, pending)
+    }
+
+    /// Removes what a job needed that has ended. Gives what failed of these files.
+    fn end(&self, job: &TransformJob, before: &Files, files: &[String]) -> Result<Failures> {
+        job.remove_model(self.control_plane)?;
+        let failures = self.failures(job, before, files)?;
+        let manifest = manifest_uri(&self.arguments.output, &job.name);
+        if job.manifest.as_ref() == Some(&manifest) {
+            self.s3.delete(&manifest)?;
+        }
+        Ok(failures)
     }
 
     fn list(&self) -> Result<Files> {
@@ -159,4 +192,11 @@ impl Run<'_> {
         let accept = self.arguments.job.accept.as_deref();
         accept.is_none_or(|accept| accept.contains("json"))
     }
+}
+
+/// The name of a job that runs again what failed.
+fn again(name: &str, attempt: u32) -> String {
+    let end = format!("-again-{attempt}");
+    let start: String = name.chars().take(63 - end.len()).collect();
+    format!("{}{end}", start.trim_end_matches('-'))
 }
