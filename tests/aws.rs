@@ -10,7 +10,10 @@ mod common;
 #[path = "aws/fake.rs"]
 mod fake;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use client::Server;
 use common::fixture;
@@ -216,6 +219,92 @@ fn an_alarm_takes_a_shift_between_variants_back() {
     let alarms = &update.body["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"];
     assert_eq!(alarms, &json!([{"AlarmName": "errors"}]));
     fails(&mut compared("1,2,3"), 2, &["gives 3 weights for 2 models"]);
+}
+
+#[test]
+fn weights_that_no_alarm_can_watch_do_not_stay() {
+    let aws = Aws::start();
+    let compared = |weights: &str, alarm: &str| {
+        let mut command = deploy(&aws, &["--model", "new=s3://summaries/bundles/new.tar.gz"]);
+        command.args(["--rollback-alarm", "errors", "--rollback-alarm", alarm, "--bake", "0.05"]);
+        command.args(["--variant-weights", weights]);
+        command
+    };
+    aws.state().alarm = "OK";
+    succeeds(&mut compared("9,1", "errors"));
+    aws.changes();
+    // The control plane knows just the first.
+    fails(&mut compared("5,5", "typo"), 1, &["there is no alarm 'typo' in eu-west-1"]);
+    assert!(aws.changes().is_empty());
+
+    // The look before the change works, and the one after it does not.
+    let quiet = json!({"MetricAlarms": [{"AlarmName": "errors", "StateValue": "OK"}]});
+    let refusal = json!({"__type": "AccessDenied", "message": "no"});
+    aws.state().faults.extend([("DescribeAlarms", 200, quiet), ("DescribeAlarms", 403, refusal)]);
+    fails(&mut compared("5,5", "errors"), 1, &["AWS refused DescribeAlarms"]);
+    let weights: Vec<_> = aws.state().weights.as_array().unwrap().clone();
+    assert_eq!(weights[0]["DesiredWeight"], 9);
+    assert_eq!(weights[1]["DesiredWeight"], 1);
+}
+
+#[test]
+fn other_settings_of_the_scaling_leave_no_earlier_policy() {
+    let aws = Aws::start();
+    succeeds(&mut deploy(&aws, &[]));
+    let scale = |more: &[&str]| {
+        aws.changes();
+        succeeds(at(&aws).args(["autoscale", "--endpoint", "news"]).args(more));
+        aws.state().policies.keys().cloned().collect::<Vec<_>>()
+    };
+    aws.state().policies.insert("mine".into(), json!({"PolicyName": "mine"}));
+    assert_eq!(scale(&["--target", "70"]), ["mine", "news-invocations"]);
+    let to_zero = ["--min", "0", "--backlog", "5"];
+    assert_eq!(scale(&to_zero), ["mine", "news-backlog", "news-wake"]);
+    assert!(!operations(&aws.changes()).contains(&"DeleteAlarms"));
+    assert_eq!(scale(&["--min", "1", "--backlog", "5"]), ["mine", "news-backlog"]);
+    let changes = aws.changes();
+    assert_eq!(
+        operations(&changes),
+        ["RegisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy", "DeleteAlarms"]
+    );
+    assert_eq!(changes[3].body, json!({"AlarmNames": ["news-wake"]}));
+}
+
+#[test]
+fn a_log_ends_where_nobody_reads_it() {
+    let aws = Aws::start();
+    succeeds(&mut deploy(&aws, &[]));
+    aws.state().log.extend(["one", "two", "three"]);
+    let log = |more: &[&str]| {
+        let mut command = at(&aws);
+        command.args(["status", "news", "--logs"]).args(more);
+        command
+    };
+    let lines = |more: &[&str]| text(&succeeds(&mut log(more)).stdout).lines().count();
+    assert_eq!(lines(&["--lines", "0"]), 0);
+    assert_eq!(lines(&["--lines", "2"]), 2);
+    assert_eq!(lines(&[]), 3);
+
+    let mut follow = log(&["--lines", "1", "--follow", "--interval", "0.02"]);
+    let mut child = follow.stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.ends_with("three\n"), "{line}");
+    aws.state().log.push("four");
+    let end = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("the log is followed though nobody reads it");
+        }
+        sleep(Duration::from_millis(20));
+    }
+
+    for limit in ["0", "101"] {
+        let output = at(&aws).args(["status", "--jobs", "--limit", limit]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("is not in 1..=100"));
+    }
 }
 
 #[test]

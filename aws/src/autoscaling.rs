@@ -11,6 +11,13 @@ use crate::service::Service;
 const INSTANCES: &str = "sagemaker:variant:DesiredInstanceCount";
 const PROVISIONED: &str = "sagemaker:variant:DesiredProvisionedConcurrency";
 
+/// The ends of the policies' names.
+const INVOCATIONS: &str = "invocations";
+const BACKLOG: &str = "backlog";
+const CONCURRENCY: &str = "concurrency";
+const WAKE: &str = "wake";
+const POLICIES: [&str; 4] = [INVOCATIONS, BACKLOG, CONCURRENCY, WAKE];
+
 /// Stands in printed calls for the ARN that AWS gives to a policy.
 const POLICY_ARN: &str = "ARN OF THE POLICY";
 
@@ -59,9 +66,9 @@ impl Target {
     /// The end of the policy's name.
     fn name(self) -> &'static str {
         match self {
-            Self::Invocations(_) => "invocations",
-            Self::Backlog(_) => "backlog",
-            Self::Provisioned(_) => "concurrency",
+            Self::Invocations(_) => INVOCATIONS,
+            Self::Backlog(_) => BACKLOG,
+            Self::Provisioned(_) => CONCURRENCY,
         }
     }
 
@@ -100,7 +107,7 @@ impl Scaling {
         register["MinCapacity"] = self.min.into();
         register["MaxCapacity"] = self.max.into();
         let mut policy = scaled.clone();
-        policy["PolicyName"] = format!("{endpoint}-{}", self.target.name()).into();
+        policy["PolicyName"] = policy_name(endpoint, self.target.name()).into();
         policy["PolicyType"] = "TargetTrackingScaling".into();
         let (field, metric) = self.target.metric(endpoint);
         policy["TargetTrackingScalingPolicyConfiguration"] = json!({
@@ -122,7 +129,7 @@ impl Scaling {
     /// The calls that give an endpoint without instances its first one when a request comes: there
     /// is no backlog for each instance where there is no instance.
     fn wake(&self, endpoint: &str, mut policy: Value) -> [Call; 2] {
-        policy["PolicyName"] = wake_name(endpoint).into();
+        policy["PolicyName"] = policy_name(endpoint, WAKE).into();
         policy["PolicyType"] = "StepScaling".into();
         policy["StepScalingPolicyConfiguration"] = json!({
             "AdjustmentType": "ChangeInCapacity",
@@ -131,7 +138,7 @@ impl Scaling {
             "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}],
         });
         let alarm = json!({
-            "AlarmName": wake_name(endpoint),
+            "AlarmName": policy_name(endpoint, WAKE),
             "MetricName": "HasBacklogWithoutCapacity",
             "Namespace": "AWS/SageMaker",
             "Statistic": "Average",
@@ -154,8 +161,8 @@ impl Scaling {
         let invalid = |problem: String| Err(Error::Invalid(problem));
         if self.min > self.max || self.max == 0 {
             return invalid(format!(
-                "at least {} and at most {} instances is not a range: the maximum must be 1 or more, \
-                 and not below the minimum",
+                "at least {} and at most {} instances is not a range: the maximum must be 1 or \
+                 more, and not below the minimum",
                 self.min, self.max
             ));
         }
@@ -178,21 +185,50 @@ impl Scaling {
         Ok(())
     }
 
-    /// Lets AWS scale the endpoint. A second call replaces the settings.
+    /// Lets AWS scale the endpoint. A second call replaces the settings: of the policies that it
+    /// sets for other targets none stays.
     ///
     /// # Errors
     /// Where a setting is invalid, or AWS refuses the call.
     pub fn enable(&self, control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
         let mut policy = Value::Null;
+        let mut earlier: Vec<String> =
+            POLICIES.iter().map(|kind| policy_name(endpoint, kind)).collect();
         for (service, operation, mut body) in self.calls(endpoint)? {
+            earlier.retain(|name| body["PolicyName"] != name.as_str());
             if body.get("AlarmActions").is_some() {
                 body["AlarmActions"] = json!([policy]);
             }
             let answer = control_plane.call(service, operation, &body)?;
             policy = answer["PolicyARN"].clone();
         }
+        let target = of(endpoint, &self.variant, self.target.dimension());
+        for name in policies(control_plane, &target)? {
+            if !earlier.contains(&name) {
+                continue;
+            }
+            let mut delete = target.clone();
+            delete["PolicyName"] = name.as_str().into();
+            control_plane.call(Service::AutoScaling, "DeleteScalingPolicy", &delete)?;
+            if name == policy_name(endpoint, WAKE) {
+                delete_alarm(control_plane, endpoint)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The names of the policies of a target.
+fn policies(control_plane: &ControlPlane, target: &Value) -> Result<Vec<String>> {
+    let answer = control_plane.call(Service::AutoScaling, "DescribeScalingPolicies", target)?;
+    let policies = answer["ScalingPolicies"].as_array().into_iter().flatten();
+    Ok(policies.filter_map(|it| Some(it["PolicyName"].as_str()?.to_owned())).collect())
+}
+
+/// Removes the alarm that wakes an endpoint, which does not go with its policy.
+fn delete_alarm(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
+    let alarm = json!({"AlarmNames": [policy_name(endpoint, WAKE)]});
+    control_plane.call(Service::CloudWatch, "DeleteAlarms", &alarm).map(drop)
 }
 
 /// How AWS scales a variant.
@@ -220,14 +256,11 @@ pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
     }
     for target in scaled {
         let target = of(endpoint, &target.variant, &target.dimension);
-        let policies =
-            control_plane.call(Service::AutoScaling, "DescribeScalingPolicies", &target)?;
-        let policies = policies["ScalingPolicies"].as_array().cloned().unwrap_or_default();
+        let policies = policies(control_plane, &target)?;
+        // The policies go with the target.
         control_plane.call(Service::AutoScaling, "DeregisterScalableTarget", &target)?;
-        // The policies go with the target, and the alarm that is not theirs stays.
-        if policies.iter().any(|policy| policy["PolicyName"] == wake_name(endpoint)) {
-            let alarm = json!({"AlarmNames": [wake_name(endpoint)]});
-            control_plane.call(Service::CloudWatch, "DeleteAlarms", &alarm)?;
+        if policies.contains(&policy_name(endpoint, WAKE)) {
+            delete_alarm(control_plane, endpoint)?;
         }
     }
     Ok(())
@@ -255,8 +288,8 @@ pub fn find(control_plane: &ControlPlane, endpoint: &str) -> Result<Vec<Scaled>>
     Ok(targets.filter_map(scaled).collect())
 }
 
-fn wake_name(endpoint: &str) -> String {
-    format!("{endpoint}-wake")
+fn policy_name(endpoint: &str, kind: &str) -> String {
+    format!("{endpoint}-{kind}")
 }
 
 fn of(endpoint: &str, variant: &str, dimension: &str) -> Value {

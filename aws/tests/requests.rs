@@ -131,7 +131,11 @@ fn training_jobs_are_what_the_estimator_asks_for() {
         let newer = newer.as_object().unwrap().clone();
         settings.as_object_mut().unwrap().extend(newer);
     }
-    let mpi = json!({"enabled": true, "processes_per_host": 8, "custom_mpi_options": "--NCCL_DEBUG INFO"});
+    let mpi = json!({
+        "enabled": true,
+        "processes_per_host": 8,
+        "custom_mpi_options": "--NCCL_DEBUG INFO",
+    });
     for (case, name, more) in [
         ("train", "summaries-1", json!({})),
         ("train_spot", "summaries-2", spot),

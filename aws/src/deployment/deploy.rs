@@ -130,7 +130,7 @@ fn run(
 }
 
 /// Gives the variants their shares of the requests, and watches the alarms for a while. Takes the
-/// change back where one goes off.
+/// change back where one goes off, or they cannot be watched to the end.
 fn shift(
     control_plane: &ControlPlane,
     spec: &DeploymentSpec,
@@ -138,21 +138,40 @@ fn shift(
     polling: Polling<'_>,
 ) -> Result<Outcome> {
     let name = &spec.endpoint;
-    let set = |body: &Value| -> Result<()> {
-        control_plane.call(Service::SageMaker, "UpdateEndpointWeightsAndCapacities", body)?;
-        wait_until_stable(control_plane, name, polling).map(drop)
+    let set = |spec: &DeploymentSpec| {
+        let operation = "UpdateEndpointWeightsAndCapacities";
+        control_plane.call(Service::SageMaker, operation, &spec.weights()).map(drop)
     };
-    polling.progress.note(&format!("changing the weights of endpoint {name}"));
-    set(&spec.weights())?;
-    let Some(alarm) = spec.rollout.watch(control_plane, polling)? else {
-        return Ok(Outcome::Shifted);
-    };
-    polling.progress.note(&format!("alarm {alarm} went off: going back to the earlier weights"));
+    let settle = || wait_until_stable(control_plane, name, polling).map(drop);
     let mut earlier = spec.clone();
     for variant in &mut earlier.variants {
         variant.weight = before.weights.get(&variant.name).copied().unwrap_or(variant.weight);
     }
-    set(&earlier.weights())?;
+    // An alarm that does not exist, or may not be looked at, is an error before anything changes.
+    spec.rollout.loud(control_plane)?;
+    polling.progress.note(&format!("changing the weights of endpoint {name}"));
+    set(spec)?;
+    let alarm = match settle().and_then(|()| spec.rollout.watch(control_plane, polling)) {
+        Ok(None) => return Ok(Outcome::Shifted),
+        Ok(Some(alarm)) => alarm,
+        Err(error) if spec.rollout.alarms.is_empty() => return Err(error),
+        Err(error) => {
+            let alarms = spec.rollout.alarms.join(", ");
+            polling.progress.note(&format!(
+                "watching {alarms} ended too early: going back to the earlier weights"
+            ));
+            set(&earlier).map_err(|refusal| {
+                Error::Failed(format!(
+                    "{error}; endpoint {name} has the new weights, which nothing watches, because \
+                     going back failed: {refusal}"
+                ))
+            })?;
+            return Err(error);
+        }
+    };
+    polling.progress.note(&format!("alarm {alarm} went off: going back to the earlier weights"));
+    set(&earlier)?;
+    settle()?;
     Err(Error::Failed(format!(
         "endpoint {name} went back to its earlier weights, because alarm {alarm} went off"
     )))

@@ -55,29 +55,38 @@ impl Rollout {
         }
         let end = Instant::now() + self.bake;
         loop {
-            let body = json!({"AlarmNames": self.alarms});
-            let answer = control_plane.call(Service::CloudWatch, "DescribeAlarms", &body)?;
-            let alarms = answer["MetricAlarms"].as_array().into_iter().flatten();
-            let alarms = alarms.chain(answer["CompositeAlarms"].as_array().into_iter().flatten());
-            let mut known = Vec::new();
-            for alarm in alarms {
-                let name = alarm["AlarmName"].as_str().unwrap_or_default();
-                if alarm["StateValue"] == "ALARM" {
-                    return Ok(Some(name.to_owned()));
-                }
-                known.push(name.to_owned());
-            }
-            if let Some(unknown) = self.alarms.iter().find(|name| !known.contains(name)) {
-                return Err(Error::Failed(format!(
-                    "there is no alarm '{unknown}' in {}: check its name and region",
-                    control_plane.region()
-                )));
-            }
-            if Instant::now() >= end {
-                return Ok(None);
+            let loud = self.loud(control_plane)?;
+            if loud.is_some() || Instant::now() >= end {
+                return Ok(loud);
             }
             polling.progress.state(&format!("watching {}", self.alarms.join(", ")));
             polling.pause()?;
         }
+    }
+
+    /// The first alarm that is going off at present.
+    ///
+    /// # Errors
+    /// Where an alarm does not exist, or AWS refuses the call.
+    pub(super) fn loud(&self, control_plane: &ControlPlane) -> Result<Option<String>> {
+        if self.alarms.is_empty() {
+            return Ok(None);
+        }
+        // Without the types, CloudWatch leaves composite alarms out.
+        let types = ["MetricAlarm", "CompositeAlarm"];
+        let body = json!({"AlarmNames": self.alarms, "AlarmTypes": types});
+        let answer = control_plane.call(Service::CloudWatch, "DescribeAlarms", &body)?;
+        let [metric, composite] =
+            ["MetricAlarms", "CompositeAlarms"].map(|kind| answer[kind].as_array());
+        let alarms: Vec<_> = metric.into_iter().chain(composite).flatten().collect();
+        let is_known = |name: &&String| alarms.iter().any(|it| it["AlarmName"] == name.as_str());
+        if let Some(unknown) = self.alarms.iter().find(|name| !is_known(name)) {
+            return Err(Error::Failed(format!(
+                "there is no alarm '{unknown}' in {}: check its name and region",
+                control_plane.region()
+            )));
+        }
+        let loud = alarms.into_iter().find(|alarm| alarm["StateValue"] == "ALARM");
+        Ok(loud.and_then(|alarm| alarm["AlarmName"].as_str()).map(str::to_owned))
     }
 }

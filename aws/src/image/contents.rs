@@ -1,5 +1,5 @@
-//! The files of the image: the program, ONNX Runtime, and the system's libraries that both use, from
-//! where this process has them.
+//! The files of the image: the program, ONNX Runtime, and the system's libraries that both use,
+//! from where this process has them.
 
 use std::collections::BTreeMap;
 use std::fs;

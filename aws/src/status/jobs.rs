@@ -68,7 +68,7 @@ pub struct Job {
     pub instances: Option<(String, u64)>,
 }
 
-/// The newest jobs of the account, so many of each kind at most.
+/// The newest jobs of the account, so many of each kind at most: 100, where more are wanted.
 ///
 /// # Errors
 /// Where AWS refuses a call.

@@ -1,6 +1,7 @@
 //! The log of an endpoint or a job: its last lines, and those that come.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -58,14 +59,16 @@ impl<'a> Logs<'a> {
     pub fn last(&mut self, most: usize) -> Result<Vec<LogLine>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        for back in BACK {
-            self.from = now.saturating_sub(back);
+        let periods: &[u64] = if most == 0 { &[] } else { &BACK };
+        for back in periods {
+            self.from = now.saturating_sub(*back);
             let mut last = VecDeque::new();
-            self.read(&mut |line| {
+            let _ = self.read(&mut |line| {
                 if last.len() == most {
                     last.pop_front();
                 }
                 last.push_back(line);
+                ControlFlow::Continue(())
             })?;
             if !last.is_empty() {
                 return Ok(last.into());
@@ -75,19 +78,28 @@ impl<'a> Logs<'a> {
         Ok(Vec::new())
     }
 
-    /// Hands over each line as it comes, until the user wants to stop.
+    /// Hands over each line as it comes, until `line` breaks off or the user wants to stop.
     ///
     /// # Errors
     /// Where a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
-    pub fn follow(&mut self, polling: Polling<'_>, line: &mut dyn FnMut(LogLine)) -> Result<()> {
+    pub fn follow(
+        &mut self,
+        polling: Polling<'_>,
+        line: &mut dyn FnMut(LogLine) -> ControlFlow<()>,
+    ) -> Result<()> {
         loop {
             polling.pause()?;
-            self.read(line)?;
+            if self.read(line)?.is_break() {
+                return Ok(());
+            }
         }
     }
 
     /// Hands over the lines that have come since the last call.
-    fn read(&mut self, line: &mut dyn FnMut(LogLine)) -> Result<()> {
+    fn read(
+        &mut self,
+        line: &mut dyn FnMut(LogLine) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
         let mut body = json!({"logGroupName": self.group, "startTime": self.from});
         if let Some(prefix) = &self.prefix {
             body["logStreamNamePrefix"] = prefix.as_str().into();
@@ -96,28 +108,33 @@ impl<'a> Logs<'a> {
             let found = self.control_plane.call(Service::Logs, "FilterLogEvents", &body);
             let answer = match found {
                 Ok(answer) => answer,
-                Err(error) if error.is_missing() => return Ok(()),
+                Err(error) if error.is_missing() => return Ok(ControlFlow::Continue(())),
                 Err(error) => return Err(error),
             };
             for event in answer["events"].as_array().into_iter().flatten() {
-                self.take(event, line);
+                if let Some(new) = self.new_line(event)
+                    && line(new).is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             match answer["nextToken"].as_str() {
                 Some(next) if !next.is_empty() => body["nextToken"] = next.into(),
-                _ => return Ok(()),
+                _ => return Ok(ControlFlow::Continue(())),
             }
         }
     }
 
-    fn take(&mut self, event: &Value, line: &mut dyn FnMut(LogLine)) {
+    /// The line of an event, unless it was there before.
+    fn new_line(&mut self, event: &Value) -> Option<LogLine> {
         let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
         let time = event["timestamp"].as_u64().unwrap_or_default();
         if time > self.from {
             (self.from, self.seen) = (time, BTreeSet::new());
         }
         if time == self.from && !self.seen.insert(text("eventId")) {
-            return;
+            return None;
         }
-        line(LogLine { time, stream: text("logStreamName"), text: text("message") });
+        Some(LogLine { time, stream: text("logStreamName"), text: text("message") })
     }
 }

@@ -29,11 +29,12 @@ const METRICS: [(&str, &str); 6] = [
 pub struct LastHour {
     /// Requests.
     pub invocations: Option<f64>,
-    /// Mean seconds in the container.
+    /// Mean seconds in the container. Where the hour lies in two periods, it is the larger of their
+    /// means.
     pub model_latency: Option<f64>,
-    /// Seconds in the container that 99 of 100 requests do not exceed.
+    /// Seconds in the container that 99 of 100 requests of such a period do not exceed.
     pub model_latency_p99: Option<f64>,
-    /// Mean seconds that SageMaker adds.
+    /// Mean seconds that SageMaker adds, in the same way.
     pub overhead_latency: Option<f64>,
     /// Requests that were refused.
     pub client_errors: Option<f64>,
@@ -99,7 +100,8 @@ fn last_hour(answer: &Value, variant: usize) -> LastHour {
         let values = found.and_then(|result| result["Values"].as_array());
         values.into_iter().flatten().filter_map(Value::as_f64).collect()
     };
-    // An hour may lie in two periods.
+    // An hour may lie in two periods. Their means have no common mean without their counts: the
+    // larger one is taken.
     let sum = |metric| Some(values(metric)).filter(|it| !it.is_empty()).map(|it| it.iter().sum());
     let most = |metric| values(metric).into_iter().reduce(f64::max);
     // Latencies come in microseconds.

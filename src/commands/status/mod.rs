@@ -3,9 +3,10 @@
 mod render;
 
 use std::io::{Write, stdout};
+use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use epitome_aws::status::{
     EndpointStatus, Job, LastHour, LogLine, Logs, describe, jobs, measure, names,
 };
@@ -27,9 +28,15 @@ pub(crate) struct Arguments {
     /// Show training and transform jobs in place of endpoints
     #[arg(long, conflicts_with = "name")]
     jobs: bool,
-    /// Jobs of each kind to show at most
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "jobs")]
-    limit: usize,
+    /// Jobs of each kind to show at most, up to 100
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = value_parser!(u8).range(1..=100),
+        requires = "jobs"
+    )]
+    limit: u8,
     /// Show the last lines of its log
     #[arg(long, requires = "name", conflicts_with = "stop")]
     logs: bool,
@@ -67,7 +74,7 @@ struct Measured {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let control_plane = aws::control_plane()?;
     if arguments.jobs {
-        let jobs = jobs(&control_plane, arguments.limit)?;
+        let jobs = jobs(&control_plane, arguments.limit.into())?;
         return show_jobs(arguments, &control_plane, &jobs);
     }
     let Some(name) = &arguments.name else {
@@ -165,17 +172,17 @@ fn show_log(arguments: &Arguments, mut logs: Logs<'_>) -> Result<()> {
     let is_json = arguments.format == Format::Json;
     let mut written = Ok(());
     let mut put = |line: LogLine| {
-        if written.is_ok() {
-            let mut out = stdout().lock();
-            written = render::log_line(&mut out, &line, is_json).and_then(|()| out.flush());
-        }
+        let mut out = stdout().lock();
+        written = render::log_line(&mut out, &line, is_json).and_then(|()| out.flush());
+        // Where nobody reads any more, no more lines are wanted.
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let last = logs.last(arguments.lines)?;
-    if last.is_empty() && !arguments.follow {
+    if last.is_empty() && arguments.lines > 0 && !arguments.follow {
         eprintln!("There are no lines of the last 30 days");
     }
-    last.into_iter().for_each(&mut put);
-    if arguments.follow {
+    let goes_on = last.into_iter().try_for_each(&mut put).is_continue();
+    if goes_on && arguments.follow {
         let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
         match interrupt::during(|| logs.follow(polling, &mut put)) {
             // Ctrl-C is how it ends.
