@@ -1,7 +1,7 @@
 """A Streamlit page on a model of this machine.
 
-pip install streamlit epitome-onnx
-streamlit run examples/streamlit_local.py -- models/mine
+    pip install streamlit epitome-onnx
+    streamlit run examples/streamlit_local.py -- models/mine
 """
 
 import sys

@@ -87,6 +87,7 @@ fn every_format_comes_in_and_goes_out() {
 
     let plain = server.post("/invocations", &[("Content-Type", "text/plain")], TEXT.as_bytes());
     assert_eq!(plain.text(), summary.clone() + "\n");
+    assert_eq!(plain.header("content-type"), Some("text/plain; charset=utf-8"));
     let as_accepted = |accept: &str| {
         let answer = server.post("/invocations", &[("Accept", accept)], json_body.as_bytes());
         assert_eq!(answer.header("content-type"), Some(accept));
@@ -177,6 +178,11 @@ fn a_transform_job_gets_a_line_for_each_record() {
     let server = Server::tiny(&single);
     let plain = [("Content-Type", "text/plain")];
     assert_eq!(server.post("/invocations", &plain, twelve.as_bytes()).text().lines().count(), 1);
+    // However it is told, a job has room for more records than other requests have.
+    let server = Server::tiny(&[("SAGEMAKER_BATCH", "yes")]);
+    let blank = "\n".repeat((1 << 16) + 1);
+    let answer = server.post("/invocations", &plain, blank.as_bytes());
+    assert_eq!(text_of(&answer), blank);
 }
 
 #[test]

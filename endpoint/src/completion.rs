@@ -61,7 +61,7 @@ impl Completion {
         })
     }
 
-    /// The whole answer; `text` gives the text of a sequence.
+    /// The whole answer; `texts` are those of its sequences.
     pub(crate) fn whole(&self, summary: &Summary, texts: Vec<String>) -> Value {
         let choice = |(index, content): (usize, String)| {
             let mut choice = json!({

@@ -133,12 +133,16 @@ fn preflight() -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
+/// Whether a path can be read without a key: whether the server works, and the page, which asks for
+/// the key.
+pub(crate) fn is_open(path: &str) -> bool {
+    path == "/" || PROBES.contains(&path) || path.starts_with(page::FOLDER)
+}
+
 fn has_key<B>(request: &Request<B>, key: &Key) -> bool {
     let path = request.uri().path();
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    // Whether the server works, and the page, which asks for the key.
-    let is_open = path == "/" || PROBES.contains(&path) || path.starts_with(page::FOLDER);
-    if is_read && is_open {
+    if is_read && is_open(path) {
         return true;
     }
     let value = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use epitome_runtime::Summary;
 use epitome_runtime::long_document::Read;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::body;
@@ -96,8 +96,29 @@ impl Incoming {
         Ok(Self { headers, body, charge, received, deadline })
     }
 
+    /// Undoes the body's content encoding, where it has one.
+    async fn decode(&mut self, context: &Context) -> Result<(), ApiError> {
+        let Some(coding) = Coding::of(&self.headers)? else {
+            return Ok(());
+        };
+        let body = std::mem::take(&mut self.body);
+        let mut charge = std::mem::replace(&mut self.charge, context.in_flight.open());
+        let limit = context.settings.contract.max_body;
+        let decode = move |stop: &Stop| {
+            let decoded = coding.decode(&body, limit, &mut charge, stop)?;
+            Ok((Bytes::from(decoded), charge))
+        };
+        (self.body, self.charge) = off_sockets::run(usize::MAX, self.deadline, decode).await?;
+        self.headers.remove(CONTENT_ENCODING);
+        Ok(())
+    }
+
     /// The model that the body names, where it is a chat completion.
-    pub(crate) async fn model_name(&self) -> Result<Option<String>, ApiError> {
+    pub(crate) async fn model_name(
+        &mut self,
+        context: &Context,
+    ) -> Result<Option<String>, ApiError> {
+        self.decode(context).await?;
         let body = self.body.clone();
         let find = move |_: &Stop| Ok(contract::model_name(&body));
         off_sockets::run(self.body.len(), self.deadline, find).await
@@ -189,12 +210,12 @@ impl Call<'_> {
         transform: Option<TransformJob>,
         read: impl FnOnce(&Bytes, &Rules<'_>) -> Result<(Invocation, T), ApiError> + Send + 'static,
     ) -> Result<(Invocation, T, Charge), ApiError> {
-        let coding = Coding::of(&self.incoming.headers)?;
         let deadline = self.incoming.deadline;
         let loaded = self.context.before(deadline, self.model.loaded()).await??;
+        self.incoming.decode(self.context).await?;
         let context = self.context.clone();
         let body = std::mem::take(&mut self.incoming.body);
-        let bytes = if coding.is_some() { usize::MAX } else { body.len() };
+        let bytes = body.len();
         let mut charge = std::mem::replace(&mut self.incoming.charge, context.in_flight.open());
         let parse = move |stop: &Stop| {
             let settings = &context.settings;
@@ -205,15 +226,7 @@ impl Call<'_> {
                 first_token: &|text| loaded.first_token(text),
                 transform,
             };
-            let (invocation, more) = match coding {
-                None => read(&body, &rules)?,
-                Some(coding) => {
-                    let limit = settings.contract.max_body;
-                    let decoded = coding.decode(&body, limit, &mut charge, stop)?;
-                    drop(body);
-                    read(&decoded.into(), &rules)?
-                }
-            };
+            let (invocation, more) = read(&body, &rules)?;
             charge.body_is_read();
             if settings.server.log_text {
                 let documents = invocation.jobs.iter().flat_map(|job| &job.documents);

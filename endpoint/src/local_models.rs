@@ -104,14 +104,14 @@ impl Backend for LocalModels {
 
     fn complete(&self, style: Style, headers: HeaderMap, body: Body) -> Later<'_, Response> {
         Box::pin(async move {
-            let incoming = Incoming::read(&self.context, headers, body).await?;
+            let mut incoming = Incoming::read(&self.context, headers, body).await?;
             let (model, name) = match &self.models {
                 // Clients must name a model, even where there is only one.
                 Models::One(model) => (model.clone(), own_name(model)),
                 Models::Many(registry) => {
-                    let name = incoming.model_name().await?;
+                    let name = incoming.model_name(&self.context).await?;
                     let name = name.ok_or_else(|| {
-                        ApiError::BadRequest("the request names no `model`".into())
+                        ApiError::BadRequest("the body is not JSON, or names no `model`".into())
                     })?;
                     (self.named(registry, &name).await?, name)
                 }

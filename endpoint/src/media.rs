@@ -61,8 +61,16 @@ impl MediaType {
 
 impl From<Format> for MediaType {
     fn from(format: Format) -> Self {
-        let named = TYPES.iter().find(|(_, other)| *other == format);
-        Self { format, name: named.map_or("application/octet-stream", |(name, _)| *name) }
+        let name = match format {
+            // Of text without a charset, some clients take any other.
+            Format::Text => "text/plain; charset=utf-8",
+            Format::Csv => "text/csv; charset=utf-8",
+            format => TYPES
+                .iter()
+                .find(|(_, other)| *other == format)
+                .map_or("application/octet-stream", |(name, _)| *name),
+        };
+        Self { format, name }
     }
 }
 
@@ -202,7 +210,8 @@ mod tests {
     #[test]
     fn an_answer_has_the_content_type_that_was_accepted() {
         for (value, name) in [
-            ("", "text/csv"),
+            ("", "text/csv; charset=utf-8"),
+            ("*/*", "text/csv; charset=utf-8"),
             ("text/csv", "text/csv"),
             ("Text/Plain; charset=utf-8", "text/plain"),
             ("application/x-ndjson", "application/x-ndjson"),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::guard;
 
 const JSON: &str = "application/json";
 /// The page has no script, and loads nothing.
@@ -275,7 +276,11 @@ fn paths(app: &App) -> Value {
     }
     let mut paths = Map::new();
     for (method, path, operation) in all {
-        paths.entry(path).or_insert_with(|| json!({}))[method] = operation.value();
+        let mut operation = operation.value();
+        if method == "get" && guard::is_open(path) {
+            operation["security"] = json!([]);
+        }
+        paths.entry(path).or_insert_with(|| json!({}))[method] = operation;
     }
     paths.into()
 }
@@ -338,7 +343,13 @@ fn schemas(app: &App) -> Value {
         "ChatRequest": chat_request(),
         "CompletionRequest": {
             "type": "object",
-            "properties": {"model": text(), "prompt": document(), "stream": {"type": "boolean"}},
+            "properties": {
+                "model": text(),
+                "prompt": {"anyOf": [document(), {
+                    "type": "array", "items": document(), "minItems": 1, "maxItems": 1,
+                }]},
+                "stream": {"type": "boolean"},
+            },
             "required": ["prompt"],
         },
         "ChatCompletion": {
@@ -447,8 +458,8 @@ fn html(description: &Value) -> String {
     let _ = write!(
         page,
         "<meta name=\"viewport\" content=\"width=device-width\"><title>epitome: what it answers\
-         </title><style>{STYLE}</style><main><h1>What epitome answers</h1><p>The same for programs: \
-         <a href=\"openapi.json\">openapi.json</a>.</p>"
+         </title><style>{STYLE}</style><main><h1>What epitome answers</h1><p>The same for \
+         programs: <a href=\"openapi.json\">openapi.json</a>.</p>"
     );
     for (path, operations) in description["paths"].as_object().into_iter().flatten() {
         for (method, operation) in operations.as_object().into_iter().flatten() {

@@ -127,7 +127,13 @@ async fn run(server: Server) -> Result<(), ServeError> {
     }
     drop(listener);
     let finished = async {
-        let mut all = std::pin::pin!(connections.shut_down());
+        let all = async {
+            connections.shut_down().await;
+            if let Some(calls) = &app.async_calls {
+                calls.answered().await;
+            }
+        };
+        let mut all = std::pin::pin!(all);
         if timeout(grace, &mut all).await.is_err() {
             tracing::warn!("some requests did not finish in time, and are refused");
             let _ = give_up.send(true);

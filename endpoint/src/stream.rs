@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn text_ends_with_a_line_or_breaks_off() {
         let (content_type, mut writer) = of_invocation(Format::Csv.into());
-        assert_eq!(content_type, "text/plain");
+        assert_eq!(content_type, "text/plain; charset=utf-8");
         assert_eq!(writer.token(token(7, "a b")), "a b");
         assert!(writer.failure(&ApiError::WorkerFailed).is_err());
         assert_eq!(writer.end(&summary("a b c", &[0, 7, 8], StopReason::Finished)), " c\n");

@@ -26,6 +26,11 @@ use crate::model_folder::ModelFolder;
 
 /// Asynchronous inference allows an hour.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// The deadline in a batch transform job: SageMaker waits for 600 seconds.
+const JOB_DEADLINE: Duration = Duration::from_secs(590);
+/// Rows that may wait in a batch transform job: as many short records as its largest requests hold.
+/// Nobody tries again there where one is refused.
+const JOB_QUEUE_ROWS: NonZeroUsize = NonZeroUsize::new(1 << 22).unwrap();
 /// Where SageMaker puts the model.
 const SAGEMAKER_MODEL: &str = "/opt/ml/model";
 /// Holds the key itself, where no file does.
@@ -39,13 +44,7 @@ pub(crate) struct Arguments {
     /// Name of a model in the store, or folder of a bundle, or of a checkpoint, which is exported
     /// to a temporary folder first; with --multi-model, the folder in which the models lie. Without
     /// it: /opt/ml/model in a container, and else the model of the store
-    #[arg(
-        short,
-        long,
-        value_name = "MODEL",
-        env = "EPITOME_MODEL",
-        default_value_if("multi_model", "true", None)
-    )]
+    #[arg(short, long, value_name = "MODEL", env = "EPITOME_MODEL")]
     model: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", env = "EPITOME_HOST", default_value = "127.0.0.1")]
@@ -141,15 +140,10 @@ struct SchedulingFlags {
         default_value_t = SchedulingSettings::default().queue
     )]
     queue: usize,
-    /// Rows (documents times beams) that may wait; a request with more is refused with 413
-    #[arg(
-        long,
-        value_name = "N",
-        env = "EPITOME_QUEUE_ROWS",
-        default_value_t = SchedulingSettings::default().queue_rows,
-        default_value_if("batch_transform", "true", "4194304")
-    )]
-    queue_rows: NonZeroUsize,
+    /// Rows (documents times beams) that may wait; a request with more is refused with 413.
+    /// Without it 65536, and 4194304 in a batch transform job
+    #[arg(long, value_name = "N", env = "EPITOME_QUEUE_ROWS")]
+    queue_rows: Option<NonZeroUsize>,
     /// Most rows (documents times beams) that are decoded together
     #[arg(
         long,
@@ -158,15 +152,10 @@ struct SchedulingFlags {
         default_value_t = SchedulingSettings::default().rows
     )]
     batch_rows: NonZeroUsize,
-    /// Longest time to an answer; SageMaker waits for 60 seconds, a batch transform job for 600
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "EPITOME_DEADLINE",
-        default_value_t = Seconds(SchedulingSettings::default().deadline),
-        default_value_if("batch_transform", "true", "590")
-    )]
-    deadline: Seconds,
+    /// Longest time to an answer; without it 55, and 590 in a batch transform job. SageMaker waits
+    /// for 60 seconds, and 600 in such a job
+    #[arg(long, value_name = "SECONDS", env = "EPITOME_DEADLINE")]
+    deadline: Option<Seconds>,
     /// Longest time to the end of a streamed answer; SageMaker waits for 480 seconds
     #[arg(
         long,
@@ -310,6 +299,11 @@ fn supervise(_settings: &Settings) -> Result<()> {
 fn settings(arguments: &Arguments) -> Result<Settings> {
     let sagemaker = &arguments.sagemaker;
     let scheduling = &arguments.scheduling;
+    let usual = SchedulingSettings::default();
+    let (usual_deadline, usual_rows) = match sagemaker.batch_transform {
+        true => (JOB_DEADLINE, JOB_QUEUE_ROWS),
+        false => (usual.deadline, usual.queue_rows),
+    };
     Ok(Settings {
         server: ServerSettings {
             listen: SocketAddr::new(arguments.host, arguments.port),
@@ -329,9 +323,9 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             threads: scheduling.threads,
             spin: scheduling.spin,
             queue: scheduling.queue,
-            queue_rows: scheduling.queue_rows,
+            queue_rows: scheduling.queue_rows.unwrap_or(usual_rows),
             rows: scheduling.batch_rows,
-            deadline: deadline("deadline", scheduling.deadline)?,
+            deadline: deadline("deadline", scheduling.deadline.unwrap_or(Seconds(usual_deadline)))?,
             stream_deadline: deadline("stream-deadline", scheduling.stream_deadline)?,
         },
         batch_transform: BatchTransformSettings {
@@ -433,7 +427,24 @@ fn contract(flags: &ContractFlags, is_transform_job: bool) -> Result<ContractSet
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
+
+    #[test]
+    fn a_batch_transform_job_has_time_and_room() {
+        let command = Arguments::augment_args(clap::Command::new("serve"));
+        let of = |more: &[&str]| {
+            let flags = ["serve", "--model", "/m"].into_iter().chain(more.iter().copied());
+            let matches = command.clone().get_matches_from(flags);
+            let settings = settings(&Arguments::from_arg_matches(&matches).unwrap()).unwrap();
+            (settings.scheduling.queue_rows.get(), settings.scheduling.deadline.as_secs())
+        };
+        assert_eq!(of(&[]), (1 << 16, 55));
+        assert_eq!(of(&["--batch-transform"]), (1 << 22, 590));
+        let given = ["--batch-transform", "--queue-rows", "7", "--deadline", "8"];
+        assert_eq!(of(&given), (7, 8));
+    }
 
     #[test]
     fn every_flag_is_an_environment_variable() {

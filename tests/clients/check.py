@@ -172,15 +172,15 @@ def check_huggingface_hub(server):
     from huggingface_hub.errors import HfHubHTTPError, ValidationError
 
     client = InferenceClient(server.url)
-    for parameters, wanted in (({"max_new_tokens": 12, "do_sample": False}, {}),):
-        whole = summary(server.url, **{**parameters, **wanted})
-        assert client.text_generation(TEXT, **parameters) == whole
-        pieces = list(client.text_generation(TEXT, stream=True, **parameters))
-        assert len(pieces) > 1 and "".join(pieces) == whole, pieces
-        details = list(client.text_generation(TEXT, stream=True, details=True, **parameters))
-        assert details[-1].generated_text == whole, details[-1]
-        assert details[-1].details.finish_reason in ("length", "eos_token", "stop_sequence")
-        assert client.text_generation(TEXT, details=True, **parameters).generated_text == whole
+    parameters = {"max_new_tokens": 12, "do_sample": False}
+    whole = summary(server.url, **parameters)
+    assert client.text_generation(TEXT, **parameters) == whole
+    pieces = list(client.text_generation(TEXT, stream=True, **parameters))
+    assert len(pieces) > 1 and "".join(pieces) == whole, pieces
+    details = list(client.text_generation(TEXT, stream=True, details=True, **parameters))
+    assert details[-1].generated_text == whole, details[-1]
+    assert details[-1].details.finish_reason in ("length", "eos_token", "stop_sequence")
+    assert client.text_generation(TEXT, details=True, **parameters).generated_text == whole
     refused = expect_error(
         ValidationError, lambda: client.text_generation(TEXT, grammar={"type": "json", "value": {}})
     )

@@ -321,6 +321,8 @@ mod tests {
         assert_eq!(generation.stop_strings.as_deref(), Some(&["z".to_owned()][..]));
         let (prompt, _) = read_chat(r#"{"model":"m","prompt":"a b","max_tokens":3}"#).unwrap();
         assert_eq!(texts(&prompt), ["a b"]);
+        let (prompt, _) = read_chat(r#"{"prompt":["a b"]}"#).unwrap();
+        assert_eq!(texts(&prompt), ["a b"]);
         let (plain, _) = read_chat(r#"{"messages":[{"content":"a","role":"user"}]}"#).unwrap();
         assert_eq!((texts(&plain), plain.stream), (vec!["a"], false));
     }
@@ -353,7 +355,14 @@ mod tests {
             ("{}", "no `messages`"),
             ("[]", "found a list"),
             ("{", "not JSON"),
-            (r#"{"prompt":5}"#, "must be a text"),
+            (r#"{"prompt":5}"#, "`prompt` must be a text, or a list of one, not a number"),
+            (r#"{"prompt":null}"#, "no text"),
+            (r#"{"prompt":[]}"#, "not an empty list"),
+            (r#"{"prompt":["a","b"]}"#, "not a list of several"),
+            (r#"{"prompt":[["a"]]}"#, "not a list of lists"),
+            (r#"{"prompt":[5]}"#, "not a number"),
+            (r#"{"prompt":[{"type":"text","text":"a"}]}"#, "not an object"),
+            (r#"{"prompt":["a"#, "not JSON"),
             (r#"{"prompt":"a","echo":true}"#, "`echo` is not possible"),
             (r#"{"prompt":"a","messages":[]}"#, "`messages`"),
             (r#"{"messages":[]}"#, "no message of the role \"user\""),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::{WRAPPED_ACCEPT, WRAPPED_TYPE, error, is_endpoint, targets, validation_error};
@@ -27,10 +27,12 @@ const OUTPUT_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-ou
 const FAILURE_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-failurelocation");
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 64 << 20;
+
 /// An accepted call.
 struct Call {
     app: Arc<App>,
     objects: Arc<dyn Objects>,
+    running: Arc<Semaphore>,
     endpoint: String,
     headers: HeaderMap,
     input: String,
@@ -94,6 +96,7 @@ fn accept(
     }
     let call = Call {
         objects: calls.objects.clone(),
+        running: calls.running.clone(),
         app,
         endpoint,
         headers: passed_on,
@@ -113,6 +116,8 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 impl Call {
     async fn run(self) {
+        // It fails only where the semaphore is closed, which never happens.
+        let _running = self.running.acquire().await;
         let (address, body) = match self.answer().await {
             Ok(body) => (self.output.clone(), body),
             Err(problem) => (self.failure.clone(), problem),

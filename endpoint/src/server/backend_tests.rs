@@ -2,11 +2,17 @@
 
 use std::sync::Mutex;
 
+use axum::body::Body;
+use axum::extract::State;
+use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::tests::{ask, ask_with, blocking, context, serve_app};
 use super::*;
 use crate::deployed::{EndpointCall, EndpointError};
+use crate::local_mode::asynchronous;
+use crate::objects::MAX_RUNNING;
+use crate::path_name::Name;
 
 /// Echoes the body; fails at the endpoint `broken`, at once or in the middle.
 #[derive(Default)]
@@ -107,6 +113,12 @@ async fn what_the_page_asks_besides() {
     );
     assert_eq!(info["models"][1]["name"], "old");
     assert_eq!(get("/models").await.0, 404);
+    let description: Value = serde_json::from_str(&get("/openapi.json").await.1).unwrap();
+    let security = |path: &str| description["paths"][path]["get"]["security"].clone();
+    for path in ["/", "/ping", "/health/live", "/health/ready"] {
+        assert_eq!(security(path), json!([]), "{path} needs no key");
+    }
+    assert_eq!(security("/info"), Value::Null);
 
     let (status, count) = blocking(move || ask(address, "POST", "/tokens", "a b")).await;
     assert_eq!((status, count.as_str()), (200, "null"), "nobody here knows");
@@ -124,4 +136,49 @@ async fn what_the_page_asks_besides() {
     let long = "a".repeat(101);
     let (status, _) = blocking(move || ask(address, "POST", "/documents", &long)).await;
     assert_eq!(status, 413);
+}
+
+/// A slow bucket: how many calls are under way, how many were at most, and what was written.
+#[derive(Default)]
+struct Bucket(Mutex<(usize, usize, Vec<String>)>);
+
+impl Objects for Bucket {
+    fn get(&self, _address: &str, _limit: usize) -> Result<Vec<u8>, String> {
+        let mut state = self.0.lock().unwrap();
+        state.0 += 1;
+        state.1 = state.1.max(state.0);
+        drop(state);
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(b"{}".to_vec())
+    }
+
+    fn put(&self, address: &str, _bytes: &[u8]) -> Result<(), String> {
+        let mut state = self.0.lock().unwrap();
+        state.0 -= 1;
+        state.2.push(address.into());
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_asynchronous_calls_run_at_a_time_and_the_end_waits_for_all() {
+    const CALLS: usize = 3 * MAX_RUNNING;
+    let bucket = Arc::new(Bucket::default());
+    let mut app = app(&Arc::default());
+    app.async_calls = Some(AsyncCalls::new(bucket.clone()));
+    let app = Arc::new(app);
+    for _ in 0..CALLS {
+        let request = Request::post("/")
+            .header("X-Amzn-SageMaker-InputLocation", "s3://bucket/key")
+            .body(Body::empty())
+            .unwrap();
+        let name = Ok(Name("any".into()));
+        let accepted = asynchronous::invocations(State(app.clone()), name, request).await;
+        assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    }
+    app.async_calls.as_ref().unwrap().answered().await;
+    let state = bucket.0.lock().unwrap();
+    assert_eq!((state.0, state.2.len()), (0, CALLS));
+    assert!(state.1 <= MAX_RUNNING, "{} at a time", state.1);
+    assert!(state.2.iter().all(|address| address.ends_with(".out")), "{:?}", state.2);
 }

@@ -58,7 +58,14 @@ pub(super) async fn start(bundle: &Path) -> SocketAddr {
 }
 
 async fn start_with(bundle: &Path, prepare: Arc<dyn PrepareModel>) -> SocketAddr {
-    let mut settings = Settings::default();
+    start_as(Settings::default(), bundle, prepare).await
+}
+
+async fn start_as(
+    mut settings: Settings,
+    bundle: &Path,
+    prepare: Arc<dyn PrepareModel>,
+) -> SocketAddr {
     settings.server.check = Check::Never;
     settings.server.model = bundle.into();
     let context = context(settings);
@@ -105,17 +112,19 @@ pub(super) fn ask_with(
     method: &str,
     path: &str,
     headers: &str,
-    body: &str,
+    body: &(impl AsRef<[u8]> + ?Sized),
 ) -> (String, String) {
+    let body = body.as_ref();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )
     .unwrap();
+    stream.write_all(body).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -154,6 +163,32 @@ async fn a_worker_that_panics_costs_one_request() {
     assert_eq!(summarize("a b c").await, before);
     let metrics = get("/metrics").await.1;
     assert!(metrics.contains("worker_panics_total 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_of_a_compressed_completion_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    export(&folder.path().join("mine"));
+    let settings = Settings { multi_model: Some(Default::default()), ..Settings::default() };
+    let address = start_as(settings, folder.path(), Arc::new(AsItIs)).await;
+    let complete = async |headers: &'static str, body: Vec<u8>| {
+        let ask = move || ask_with(address, "POST", "/v1/completions", headers, &body);
+        blocking(ask).await
+    };
+    let plain = json!({"model": "mine", "prompt": "a b c", "max_tokens": 3}).to_string();
+    let marked = format!("\u{feff}{plain}");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(marked.as_bytes()).unwrap();
+    for (headers, body) in [
+        ("", plain.into_bytes()),
+        ("", marked.into_bytes()),
+        ("Content-Encoding: gzip\r\n", gzip.finish().unwrap()),
+    ] {
+        let (head, body) = complete(headers, body).await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("\"mine\""), "{head} {body}");
+    }
+    let (head, body) = complete("", b"{".to_vec()).await;
+    assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("names no `model`"), "{body}");
 }
 
 /// Panics until its folder holds a bundle.

@@ -105,6 +105,8 @@ pub(crate) fn model_name(body: &[u8]) -> Option<String> {
         #[serde(borrow)]
         model: Option<Cow<'a, str>>,
     }
+    // A byte order mark is no part of it.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let named: Named<'_> = serde_json::from_slice(body).ok()?;
     named.model.map(|name| name.chars().take(MAX_MODEL).collect())
 }
@@ -224,7 +226,7 @@ impl<'de> Visitor<'de> for Chat<'_, '_, '_> {
                 name if name == self.1.field() => {
                     let content = match self.1 {
                         Style::Chat => map.next_value_seed(Messages(self.0))?,
-                        Style::Text => Some(map.next_value_seed(MessageContent(self.0))?),
+                        Style::Text => Some(map.next_value_seed(Prompt(self.0, false))?),
                     };
                     if messages.replace(content).is_some() {
                         return Err(self.0.refuse(bad(format!("`{name}` is given twice"))));
@@ -368,9 +370,7 @@ seed!(MessageContent, Content);
 
 impl MessageContent<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
-        self.0.refuse(bad(format!(
-            "the `content` of a message, or a `prompt`, must be a text, not {kind}"
-        )))
+        self.0.refuse(bad(format!("the `content` of a message must be a text, not {kind}")))
     }
 
     fn text<E: serde::de::Error>(&self, text: Text) -> Result<Content, E> {
@@ -413,6 +413,50 @@ impl<'de> Visitor<'de> for MessageContent<'_, '_, '_> {
             Some(only) if joined.is_empty() => Content::Text(only),
             Some(last) => Content::Text((joined + last.as_str()).into()),
         })
+    }
+
+    refuse!(boolean, number, object);
+}
+
+/// Reads a prompt: a text, or a list of one; whether it is the one in the list.
+struct Prompt<'s, 'a, 'b>(&'s Shared<'a, 'b>, bool);
+
+seed!(Prompt, Content);
+
+impl Prompt<'_, '_, '_> {
+    fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
+        self.0.refuse(bad(format!("`prompt` must be a text, or a list of one, not {kind}")))
+    }
+
+    fn text<E: serde::de::Error>(&self, text: Text) -> Result<Content, E> {
+        Ok(Content::Text(text))
+    }
+}
+
+impl<'de> Visitor<'de> for Prompt<'_, '_, '_> {
+    type Value = Content;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    take_text!();
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Content, E> {
+        if self.1 { Err(self.wrong("a list of null")) } else { Ok(Content::Missing) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Content, A::Error> {
+        if self.1 {
+            return Err(self.wrong("a list of lists"));
+        }
+        let Some(text) = texts.next_element_seed(Prompt(self.0, true))? else {
+            return Err(self.wrong("an empty list"));
+        };
+        match texts.next_element::<IgnoredAny>()? {
+            None => Ok(text),
+            Some(_) => Err(self.wrong("a list of several")),
+        }
     }
 
     refuse!(boolean, number, object);
