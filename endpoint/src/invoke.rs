@@ -15,7 +15,8 @@ use crate::body;
 use crate::completion::{Chunks, Completion};
 use crate::context::Context;
 use crate::contract::{
-    self, Answer, Answers, Coding, Inputs, Invocation, Layout, Rules, Style, TransformJob,
+    self, Answer, Answers, Coding, Inputs, Invocation, IsSpecial, Layout, Rules, Style,
+    TransformJob,
 };
 use crate::error::ApiError;
 use crate::in_flight::Charge;
@@ -303,10 +304,16 @@ impl Call<'_> {
         let (context, received) = (self.context.clone(), self.incoming.received);
         let (inputs, layout) = (invocation.inputs, invocation.layout);
         let late = ApiError::Deadline(self.context.settings.scheduling.deadline);
+        let loaded = self.model.describe();
+        let is_special: IsSpecial = Box::new(move |id| {
+            let tokenizer = loaded.as_ref().and_then(|loaded| loaded.tokenizer());
+            tokenizer.is_none_or(|tokenizer| tokenizer.is_special(id))
+        });
         // An answer is a few hundred bytes a document.
         let bytes = documents.saturating_mul(256);
         let render = move |_: &Stop| {
             let answers = answers(inputs, layout, collected.summaries, &late)?;
+            let answers = Answers { answers, layout, is_special };
             let settings = &context.settings;
             if settings.server.log_text {
                 for summary in answers.summaries() {
@@ -377,7 +384,7 @@ fn answers(
     layout: Layout,
     summaries: Vec<Option<Result<Summary, ApiError>>>,
     late: &ApiError,
-) -> Result<Answers, ApiError> {
+) -> Result<Vec<Answer>, ApiError> {
     let is_records = matches!(layout, Layout::Records { .. });
     let mut summaries = summaries.into_iter().map(|one| one.unwrap_or_else(|| Err(late.clone())));
     let answer = |inputs: Inputs| {
@@ -395,7 +402,7 @@ fn answers(
     if failed > 0 {
         tracing::warn!(failed, records = answers.len(), "records are answered by their errors");
     }
-    Ok(Answers { answers, layout })
+    Ok(answers)
 }
 
 /// Refuses summaries of texts that were cut against the request's wish.
@@ -465,35 +472,21 @@ fn server_timing(answers: &Answers, waited: Duration, total: Duration) -> String
 
 #[cfg(test)]
 mod tests {
-    use epitome_runtime::Sequence;
     use epitome_runtime::generation::StopReason;
 
     use super::*;
-
-    fn summary(text: &str) -> Summary {
-        let sequence =
-            Sequence { text: text.into(), token_ids: vec![0, 1], score: None, token_scores: None };
-        Summary {
-            sequences: vec![sequence],
-            input_tokens: 3,
-            truncated: false,
-            steps: 2,
-            stopped: StopReason::Finished,
-            timing: Default::default(),
-            read: None,
-        }
-    }
+    use crate::stream::tests::summary;
 
     #[test]
     fn a_record_after_a_bad_one_gets_its_own_summary() {
         let inputs =
             |documents| Inputs { documents, is_list: true, shape: Default::default(), error: None };
         let bad = ApiError::BadRequest("bad".into());
-        let summaries =
-            vec![Some(Err(bad.clone())), Some(Ok(summary("b"))), Some(Ok(summary("c")))];
+        let good = |text| Some(Ok(summary(text, &[0, 1], StopReason::Finished)));
+        let summaries = vec![Some(Err(bad.clone())), good("b"), good("c")];
         let layout = Layout::Records { header: false };
         let answers = answers(vec![inputs(2), inputs(1)], layout, summaries, &bad).unwrap();
-        assert!(answers.answers[0].summaries.is_err());
-        assert_eq!(answers.answers[1].summaries.as_ref().unwrap()[0].text(), "c");
+        assert!(answers[0].summaries.is_err());
+        assert_eq!(answers[1].summaries.as_ref().unwrap()[0].text(), "c");
     }
 }

@@ -216,7 +216,7 @@ impl Writer for Tokens {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use epitome_runtime::Sequence;
 
     use super::*;
@@ -225,7 +225,7 @@ mod tests {
         Token { id, text: text.into(), special: id == 1 }
     }
 
-    fn summary(text: &str, token_ids: &[u32], stopped: StopReason) -> Summary {
+    pub(crate) fn summary(text: &str, token_ids: &[u32], stopped: StopReason) -> Summary {
         let sequence = Sequence {
             text: text.into(),
             token_ids: token_ids.into(),

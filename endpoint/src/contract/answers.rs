@@ -16,7 +16,12 @@ pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
     /// How the inputs came.
     pub(crate) layout: Layout,
+    /// Whether a token stands for no text, as one that ends a summary.
+    pub(crate) is_special: IsSpecial,
 }
+
+/// Whether a token stands for no text.
+pub(crate) type IsSpecial = Box<dyn Fn(u32) -> bool + Send>;
 
 /// The summaries of one `inputs`.
 pub(crate) struct Answer {
@@ -47,20 +52,26 @@ impl Answers {
 
     fn json(&self, settings: &ContractSettings) -> Value {
         match (self.layout, self.answers.as_slice()) {
-            (Layout::Single, [answer]) => answer.json(settings),
-            (_, answers) => answers.iter().map(|answer| answer.json(settings)).collect(),
+            (Layout::Single, [answer]) => self.json_of(answer, settings),
+            (_, answers) => answers.iter().map(|answer| self.json_of(answer, settings)).collect(),
         }
     }
 
     fn json_lines(&self, settings: &ContractSettings) -> String {
         let lines = |value: Value| format!("{value}\n");
         match (self.layout, self.answers.as_slice()) {
-            (Layout::Single, [answer]) => match answer.json(settings) {
+            (Layout::Single, [answer]) => match self.json_of(answer, settings) {
                 Value::Array(values) => values.into_iter().map(lines).collect(),
                 value => lines(value),
             },
-            (_, answers) => answers.iter().map(|answer| lines(answer.json(settings))).collect(),
+            (_, answers) => {
+                answers.iter().map(|answer| lines(self.json_of(answer, settings))).collect()
+            }
         }
+    }
+
+    fn json_of(&self, answer: &Answer, settings: &ContractSettings) -> Value {
+        answer.json(settings, &self.is_special)
     }
 
     /// A row for each text; for each record of a transform job one, with a field for each summary.
@@ -111,13 +122,13 @@ impl Answers {
 }
 
 impl Answer {
-    fn json(&self, settings: &ContractSettings) -> Value {
+    fn json(&self, settings: &ContractSettings, is_special: &IsSpecial) -> Value {
         let summaries = match &self.summaries {
             Ok(summaries) => summaries,
             Err(error) => return error.body(),
         };
         let one = |summary: &Summary| -> Vec<Value> {
-            let object = |sequence| self.shape.object(settings.task, summary, sequence);
+            let object = |sequence| self.shape.object(settings.task, summary, sequence, is_special);
             summary.sequences.iter().map(object).collect()
         };
         let mut all: Vec<Vec<Value>> = summaries.iter().map(one).collect();
@@ -148,7 +159,13 @@ impl Answer {
 }
 
 impl Shape {
-    fn object(self, task: Task, summary: &Summary, sequence: &Sequence) -> Value {
+    fn object(
+        self,
+        task: Task,
+        summary: &Summary,
+        sequence: &Sequence,
+        is_special: &IsSpecial,
+    ) -> Value {
         let mut object = match self.token_ids {
             true => json!({task.token_field(): sequence.token_ids}),
             false => json!({task.field(): self.text(sequence)}),
@@ -161,8 +178,10 @@ impl Shape {
             }
         }
         if self.details {
+            let ended_by_token = sequence.token_ids.last().is_none_or(|id| is_special(*id));
             let finish_reason = match summary.stopped {
-                StopReason::Finished => "eos_token",
+                StopReason::Finished if ended_by_token => "eos_token",
+                StopReason::Finished => "stop_sequence",
                 _ => "length",
             };
             object["details"] = json!({
@@ -229,9 +248,10 @@ mod tests {
     }
 
     fn answers(texts: &[&[&str]], is_list: bool) -> Answers {
+        let is_special = Box::new(|id| id == 1);
         let summaries = texts.iter().map(|texts| summary(texts)).collect();
         let answer = Answer { summaries: Ok(summaries), is_list, shape: Shape::default() };
-        Answers { answers: vec![answer], layout: Layout::Single }
+        Answers { answers: vec![answer], layout: Layout::Single, is_special }
     }
 
     fn render(answers: &Answers, format: Format, settings: &ContractSettings) -> String {
@@ -281,7 +301,11 @@ mod tests {
     #[test]
     fn every_line_is_answered_by_a_line() {
         let answer = |text| answers(&[&[text]], false).answers.remove(0);
-        let lines = Answers { answers: vec![answer("a"), answer("b")], layout: Layout::Lines };
+        let lines = Answers {
+            answers: vec![answer("a"), answer("b")],
+            layout: Layout::Lines,
+            ..answers(&[], true)
+        };
         assert_eq!(
             render(&lines, Format::JsonLines, &ContractSettings::default()),
             "[{\"generated_text\":\"a\"}]\n[{\"generated_text\":\"b\"}]\n"
@@ -296,7 +320,7 @@ mod tests {
             all.extend(answers(&[&["c"], &["d"]], true).answers);
             all.extend(answers(&[], true).answers);
             all.push(Answer { summaries: bad(), is_list: false, shape: Shape::default() });
-            Answers { answers: all, layout: Layout::Records { header } }
+            Answers { answers: all, layout: Layout::Records { header }, ..answers(&[], true) }
         };
         let settings = ContractSettings::default();
         for format in [Format::Json, Format::JsonLines, Format::Csv, Format::Text] {
@@ -327,5 +351,11 @@ mod tests {
         assert_eq!(with(token_ids), json!([{"generated_token_ids": [0, 1]}]));
         let details = Shape { details: true, ..Shape::default() };
         assert_eq!(with(details)[0]["details"]["generated_tokens"], 1);
+        assert_eq!(with(details)[0]["details"]["finish_reason"], "eos_token");
+        let mut stopped = answers(&[&["a."]], false);
+        stopped.answers[0].shape = details;
+        stopped.answers[0].summaries.as_mut().unwrap()[0].sequences[0].token_ids = vec![0, 7];
+        let stopped = stopped.json(&ContractSettings::default());
+        assert_eq!(stopped[0]["details"]["finish_reason"], "stop_sequence");
     }
 }

@@ -22,7 +22,7 @@ mod npy;
 mod parameters;
 mod request;
 
-pub(crate) use answers::{Answer, Answers};
+pub(crate) use answers::{Answer, Answers, IsSpecial};
 pub(crate) use content_encoding::Coding;
 pub(crate) use invocation::{Inputs, Invocation, Layout, Rules, TransformJob};
 pub(crate) use json::chat::{ChatRequest, Style, model_name};

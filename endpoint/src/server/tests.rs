@@ -191,6 +191,30 @@ async fn the_model_of_a_compressed_completion_is_found() {
     assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("names no `model`"), "{body}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_follow_the_settings_and_refuse_what_they_cannot_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    export(folder.path());
+    let mut settings = Settings::default();
+    settings.contract.default_accept = Some(crate::media::Format::Text);
+    let address = start_as(settings, folder.path(), Arc::new(AsItIs)).await;
+    let stream = async |headers: &'static str, parameters: Value| {
+        let body = json!({"inputs": "a b c", "stream": true, "parameters": parameters}).to_string();
+        blocking(move || ask_with(address, "POST", "/invocations", headers, &body)).await
+    };
+    let (head, body) = stream("", json!({"max_new_tokens": 3})).await;
+    assert!(head.contains("text/plain; charset=utf-8"), "{head} {body}");
+    let (head, _) = stream("Accept: text/event-stream\r\n", json!({"max_new_tokens": 3})).await;
+    assert!(head.contains("text/event-stream"), "{head}");
+    for (name, value) in
+        [("truncation", false), ("return_tensors", true), ("clean_up_tokenization_spaces", true)]
+    {
+        let (head, body) = stream("", json!({name: value})).await;
+        assert!(head.starts_with("HTTP/1.1 400 "), "{name}: {head}");
+        assert!(body.contains("cannot be streamed"), "{body}");
+    }
+}
+
 /// Panics until its folder holds a bundle.
 struct PanicsAtFirst;
 
