@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::activity::Activity;
 
 /// Connections that may be open.
-const MAX_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 1024;
 /// Connections beyond that, for `/ping`.
 const PING_CONNECTIONS: usize = 32;
 /// Files of the process that are no connections.
