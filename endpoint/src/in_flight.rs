@@ -62,7 +62,7 @@ impl Charge {
     /// read, and one that is announced and never sent takes nothing.
     ///
     /// # Errors
-    /// Those of [`Self::grow`].
+    /// [`ApiError::MemoryInUse`] where it would not.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), ApiError> {
         let used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         self.used_with(*used, bytes).map(drop)

@@ -1,6 +1,7 @@
 //! Bodies of answers.
 
 use epitome_runtime::generation::StopReason;
+use epitome_runtime::tokenizer::CLEAN_UP_TOKENIZATION;
 use epitome_runtime::{Sequence, Summary};
 use serde_json::{Value, json};
 
@@ -210,19 +211,9 @@ fn in_one_line(text: &str) -> String {
 
 /// As `clean_up_tokenization` of transformers' tokenizers.
 fn cleaned_up(text: &str) -> String {
-    const CLEANED: [(&str, &str); 10] = [
-        (" .", "."),
-        (" ?", "?"),
-        (" !", "!"),
-        (" ,", ","),
-        (" ' ", "'"),
-        (" n't", "n't"),
-        (" 'm", "'m"),
-        (" 's", "'s"),
-        (" 've", "'ve"),
-        (" 're", "'re"),
-    ];
-    CLEANED.iter().fold(text.to_owned(), |text, (found, clean)| text.replace(found, clean))
+    CLEAN_UP_TOKENIZATION
+        .iter()
+        .fold(text.to_owned(), |text, (found, clean)| text.replace(found, clean))
 }
 
 #[cfg(test)]

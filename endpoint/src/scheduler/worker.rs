@@ -82,7 +82,7 @@ struct Running<'a> {
     state: &'a State,
     documents: &'a [TakenDocument],
     tokenizer: Option<Tokenizer>,
-    /// Those of streams that have begun.
+    /// For each document whose stream has begun: what turns its tokens into text.
     detokenizers: Vec<Option<Detokenizer>>,
     done: Vec<bool>,
     started: Instant,

@@ -7,12 +7,13 @@
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
 use super::blocks::embedding::{Embedding, TokenNorm};
+use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use super::blocks::heads::Heads;
 use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
 use super::blocks::positions::{PositionKind, PositionTable};
-use super::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
+use super::blocks::transformer::{Stack, StackNames};
 use super::config::ModelConfig;
 use super::family::{Defaults, EmbeddingNorm, Family};
 use super::model::Model;

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::blocks::activation::Activation;
 use super::blocks::experts::Experts;
+use super::blocks::feed_forward::FeedForwardNames;
 use super::blocks::relative_bias::BiasLayers;
-use super::blocks::transformer::{FeedForwardNames, Stack, StackNames};
+use super::blocks::transformer::{Stack, StackNames};
 use super::config::{ModelConfig, wrong};
 use super::family::{Defaults, Family};
 use super::model::Model;

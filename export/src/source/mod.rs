@@ -17,6 +17,7 @@ mod links;
 mod remote;
 mod select;
 mod tar;
+mod within;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,6 +31,7 @@ use tempfile::TempDir;
 use archive::{Archive, Limits, PackedFile};
 use digest::FolderDigest;
 use select::{Folders, Selection};
+use within::within;
 
 pub use archive::Packed;
 pub use remote::RemoteFolder;
@@ -372,14 +374,6 @@ fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
         .prefix(".epitome-unpacked-")
         .tempdir_in(&scratch)
         .map_err(|error| Error::io(&scratch, error))
-}
-
-/// The path of a file below a source's folder.
-fn within(folder: &str, name: &str) -> String {
-    match folder {
-        "" => name.to_owned(),
-        folder => format!("{folder}/{name}"),
-    }
 }
 
 /// What a file is called in the source's digest: a model gets the same one wherever it lies.

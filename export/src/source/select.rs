@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::within;
+use super::within::within;
 use crate::checkpoint::{
     CONFIG, NO_WEIGHTS, Weights, instead_of_weights, is_adapter, is_tokenizer, is_used,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Selection {
     pub(crate) adapter: Option<String>,
     /// The tokenizer's files; none where no folder has any.
     pub(crate) tokenizer: Option<String>,
-    /// Those of another one for summaries.
+    /// Files of a second tokenizer, for summaries.
     pub(crate) target_tokenizer: Option<String>,
     /// An adapter that training saved on the way, before the whole model: it is merged already, or
     /// never was to be.

@@ -1,7 +1,7 @@
 //! From the parts of a tokenizer to the tokenizer.
 
 use epitome_runtime::bundle::Surplus;
-use epitome_runtime::tokenizer::{Pipeline, TextNormalizer};
+use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, TextNormalizer};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
@@ -256,20 +256,8 @@ pub(super) fn mask(content: &str, normalized: bool) -> (&'static str, AddedToken
 
 /// The decoder with transformers' `clean_up_tokenization` behind it.
 pub(super) fn clean_up_spaces(decoder: Value) -> Value {
-    const REPLACEMENTS: [(&str, &str); 10] = [
-        (" .", "."),
-        (" ?", "?"),
-        (" !", "!"),
-        (" ,", ","),
-        (" ' ", "'"),
-        (" n't", "n't"),
-        (" 'm", "'m"),
-        (" 's", "'s"),
-        (" 've", "'ve"),
-        (" 're", "'re"),
-    ];
     let replace = |(from, to): (&str, &str)| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
     let mut decoders = vec![decoder, json!({"type": "Fuse"})];
-    decoders.extend(REPLACEMENTS.map(replace));
+    decoders.extend(CLEAN_UP_TOKENIZATION.map(replace));
     json!({"type": "Sequence", "decoders": decoders})
 }

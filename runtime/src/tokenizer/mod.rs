@@ -51,6 +51,20 @@ pub struct SourceTokens {
     pub truncated: bool,
 }
 
+/// What `clean_up_tokenization` of transformers' tokenizers replaces, in this order.
+pub const CLEAN_UP_TOKENIZATION: [(&str, &str); 10] = [
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+];
+
 impl Tokenizer {
     /// Loads the tokenizer of a bundle, with the source prefix and the limits that its manifest
     /// records.

@@ -50,7 +50,7 @@ pub(crate) struct Embedding {
     pub(crate) vocab_size: usize,
     /// Size of a vector.
     pub(crate) size: usize,
-    /// What vectors are multiplied with.
+    /// A factor for every vector.
     pub(crate) scale: Option<f32>,
     /// A table of segments, of which all tokens are in the first: its checkpoint name, and how many
     /// there are.
@@ -77,9 +77,9 @@ pub(crate) struct TokenNorm {
 /// The tokens that are embedded.
 #[derive(Clone, Copy)]
 pub(crate) enum Tokens<'a> {
-    /// Those of a source.
+    /// All tokens of a source.
     Source(&'a EncoderInputs),
-    /// The newest of a summary.
+    /// The newest tokens of a summary.
     Step(&'a DecoderInputs),
 }
 

@@ -1,9 +1,9 @@
 //! Feed-forward layers of which a router chooses one for each token.
 
 use super::activation::Activation;
+use super::feed_forward::FeedForward;
 use super::inputs::EncoderInputs;
 use super::matrix::Matrix;
-use super::transformer::FeedForward;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;

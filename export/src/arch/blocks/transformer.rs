@@ -1,11 +1,10 @@
 //! The encoder and decoder stacks, which differ between families in names, norms and feed-forward
 //! layers, and not in structure.
 
-use super::activation::Activation;
 use super::attention::Attention;
 use super::experts::Experts;
+use super::feed_forward::FeedForward;
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache};
-use super::linear::{activated, linear};
 use super::norm::{Norm, Placement, ResidualStream};
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -52,52 +51,6 @@ impl StackNames {
     /// A name below the stack.
     pub(crate) fn below(&self, name: &str) -> String {
         format!("{}.{name}", self.stack)
-    }
-}
-
-/// The two linear layers between the attentions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FeedForward {
-    /// Size between them.
-    pub(crate) inner: usize,
-    /// What is applied between them.
-    pub(crate) activation: Activation,
-    /// Names of the linear layers.
-    pub(crate) names: FeedForwardNames,
-}
-
-/// Names of the linear layers of a [`FeedForward`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FeedForwardNames {
-    /// `down(activation(up(x)))`
-    Plain([&'static str; 2]),
-    /// `down(activation(gate(x)) * up(x))`, in the order gate, up, down.
-    Gated([&'static str; 3]),
-}
-
-impl FeedForward {
-    /// `[rows, hidden]` to the same; `name` is what the linear layers stand below.
-    pub(crate) fn apply(
-        &self,
-        b: &mut Builder<'_, '_>,
-        name: &str,
-        x: &Value,
-        hidden: usize,
-    ) -> Result<Value> {
-        let full = |part: &str| format!("{name}.{part}");
-        let inward = (hidden, self.inner);
-        let (inner, down) = match self.names {
-            FeedForwardNames::Plain([up, down]) => {
-                let inner = activated(b, &full(up), x, inward, self.activation)?;
-                (inner, down)
-            }
-            FeedForwardNames::Gated([gate, up, down]) => {
-                let gate = activated(b, &full(gate), x, inward, self.activation)?;
-                let inner = linear(b, &full(up), x, inward)?;
-                (b.graph.node("Mul").inputs([&gate, &inner]).output(), down)
-            }
-        };
-        linear(b, &full(down), &inner, (self.inner, hidden))
     }
 }
 

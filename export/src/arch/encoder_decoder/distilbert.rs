@@ -7,10 +7,11 @@ use super::{Half, Kind};
 use crate::arch::blocks::activation::Activation;
 use crate::arch::blocks::attention::{Attention, Projections};
 use crate::arch::blocks::embedding::{Embedding, TokenNorm};
+use crate::arch::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::norm::{Norm, NormKind, Placement};
 use crate::arch::blocks::positions::{PositionKind, PositionTable};
-use crate::arch::blocks::transformer::{FeedForward, FeedForwardNames, Stack, StackNames};
+use crate::arch::blocks::transformer::{Stack, StackNames};
 use crate::arch::config::ModelConfig;
 use crate::error::Result;
 

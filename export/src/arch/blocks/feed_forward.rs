@@ -1,0 +1,53 @@
+//! Feed-forward layers.
+
+use super::activation::Activation;
+use super::linear::{activated, linear};
+use crate::arch::builder::Builder;
+use crate::error::Result;
+use crate::onnx::graph::Value;
+
+/// The two linear layers between the attentions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedForward {
+    /// Size between them.
+    pub(crate) inner: usize,
+    /// What is applied between them.
+    pub(crate) activation: Activation,
+    /// Names of the linear layers.
+    pub(crate) names: FeedForwardNames,
+}
+
+/// Names of the linear layers of a [`FeedForward`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FeedForwardNames {
+    /// `down(activation(up(x)))`
+    Plain([&'static str; 2]),
+    /// `down(activation(gate(x)) * up(x))`, in the order gate, up, down.
+    Gated([&'static str; 3]),
+}
+
+impl FeedForward {
+    /// `[rows, hidden]` to the same; `name` is what the linear layers stand below.
+    pub(crate) fn apply(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        x: &Value,
+        hidden: usize,
+    ) -> Result<Value> {
+        let full = |part: &str| format!("{name}.{part}");
+        let inward = (hidden, self.inner);
+        let (inner, down) = match self.names {
+            FeedForwardNames::Plain([up, down]) => {
+                let inner = activated(b, &full(up), x, inward, self.activation)?;
+                (inner, down)
+            }
+            FeedForwardNames::Gated([gate, up, down]) => {
+                let gate = activated(b, &full(gate), x, inward, self.activation)?;
+                let inner = linear(b, &full(up), x, inward)?;
+                (b.graph.node("Mul").inputs([&gate, &inner]).output(), down)
+            }
+        };
+        linear(b, &full(down), &inner, (self.inner, hidden))
+    }
+}
