@@ -3,10 +3,11 @@
     python3 -m venv VENV && VENV/bin/pip install -r tests/aws/requirements.txt
     VENV/bin/python tests/aws/end_to_end.py target/debug/epitome
 
-S3, SageMaker, CloudWatch and Application Auto Scaling are moto's; the endpoint that is called, and the container of jobs, is
-`epitome serve` with what was uploaded (imitation.py). Every call is checked against botocore's model of its service. moto trains
-nothing: the trained model of the repository is put where its training job says that the model is.
-Everything is on loopback and ends with this process, which has a time limit.
+S3, SageMaker, CloudWatch and Application Auto Scaling are moto's; the endpoint that is called, and
+the container of jobs, is `epitome serve` with what was uploaded (imitation.py). Every call is
+checked against botocore's model of its service. moto trains nothing: the trained model of the
+repository is put where its training job says that the model is. Everything is on loopback and ends
+with this process, which has a time limit.
 """
 
 import datetime
@@ -24,9 +25,13 @@ import tarfile
 import tempfile
 import time
 
+from account import REGION
+from moto.server import ThreadedMotoServer
+
+from imitation import Aws, Container, ask, serving
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUCKET = "summaries"
-REGION = "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/service-role/training"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:latest"
 ARTICLE = str(ROOT / "fixtures/articles/enigma.txt")
@@ -37,23 +42,6 @@ LOG = [
 ]
 # Seconds for everything: it is the debug binary, on a machine that may do other things too.
 LIMIT = 900
-
-# What the machine knows of AWS is none of this script's business, and moto reads the environment as well.
-for variable in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
-    del os.environ[variable]
-os.environ.update(
-    AWS_ACCESS_KEY_ID="local",
-    AWS_SECRET_ACCESS_KEY="local",
-    AWS_REGION=REGION,
-    AWS_DEFAULT_REGION=REGION,
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-    AWS_EC2_METADATA_DISABLED="true",
-)
-
-from moto.server import ThreadedMotoServer
-
-from imitation import Aws, Container, ask, serving
 
 
 class Stage:
@@ -94,15 +82,27 @@ class Stage:
 
     def names(self, kind):
         """Everything of a kind that is in SageMaker."""
-        field = {"models": "Model", "endpoint_configs": "EndpointConfig", "endpoints": "Endpoint"}[kind]
-        return [item[f"{field}Name"] for item in getattr(self.client("sagemaker"), f"list_{kind}")()[f"{field}s"]]
+        field = {"models": "Model", "endpoint_configs": "EndpointConfig", "endpoints": "Endpoint"}[
+            kind
+        ]
+        return [
+            item[f"{field}Name"]
+            for item in getattr(self.client("sagemaker"), f"list_{kind}")()[f"{field}s"]
+        ]
 
 
 def prepare_and_train(stage):
     """Data, and a job that reads it."""
-    stage.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    stage.client("s3").create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
     stage.epitome(
-        *("prepare", ROOT / "fixtures/summaries/validation-1000.csv", "--output", stage.work / "data"),
+        *(
+            "prepare",
+            ROOT / "fixtures/summaries/validation-1000.csv",
+            "--output",
+            stage.work / "data",
+        ),
         *("--tokenizer", ROOT / "fixtures/tiny/pegasus-relu", "--upload", f"s3://{BUCKET}/data"),
     )
     stage.expect("850 rows to train on and 150 to validate with", f's3://{BUCKET}/data/validation"')
@@ -119,14 +119,20 @@ def prepare_and_train(stage):
     now = int(time.time() * 1000)
     logs.put_log_events(**stream, logEvents=[{"timestamp": now, "message": line} for line in LOG])
     job = stage.epitome("train", settings, "--job-name", "news-1", "--interval", "0.1").strip()
-    stage.expect("loss 2.3125", "eval_rouge1 45.2301", f"Its model: s3://{BUCKET}/news-1/output/model.tar.gz")
+    stage.expect(
+        "loss 2.3125", "eval_rouge1 45.2301", f"Its model: s3://{BUCKET}/news-1/output/model.tar.gz"
+    )
 
     asked = stage.client("sagemaker").describe_training_job(TrainingJobName=job)
     source = json.loads(asked["HyperParameters"]["sagemaker_submit_directory"])
-    channels = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in asked["InputDataConfig"]]
+    channels = [
+        channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in asked["InputDataConfig"]
+    ]
     for prefix in [source, *channels]:
         key = prefix.removeprefix(f"s3://{BUCKET}/")
-        assert stage.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=key)["KeyCount"] == 1, prefix
+        assert (
+            stage.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=key)["KeyCount"] == 1
+        ), prefix
     stage.client("s3").upload_file(
         str(ROOT / "fixtures/pegasus-debian.tar.gz"), BUCKET, f"{job}/output/model.tar.gz"
     )
@@ -134,9 +140,11 @@ def prepare_and_train(stage):
 
 
 def export_and_deploy(stage, job):
-    """The job's model as a bundle on S3, behind an endpoint; gives the folder that the endpoint unpacks."""
+    """The job's model as a bundle on S3, behind an endpoint; gives the endpoint's folder."""
     bundle = f"s3://{BUCKET}/bundles/{job}/"
-    stage.epitome("export", "--training-job", job, "--wait", "--interval", "0.1", "--output", bundle)
+    stage.epitome(
+        "export", "--training-job", job, "--wait", "--interval", "0.1", "--output", bundle
+    )
     deploy = ["deploy", "--endpoint", "news", "--image", IMAGE, "--role", ROLE, "--interval", "0.1"]
     stage.epitome(*deploy, "--model", f"{bundle}model.tar.gz")
     stage.expect("Created endpoint news")
@@ -188,17 +196,40 @@ def transform(stage, folder):
     for name, body in [("a.jsonl", lines), ("sub/b.jsonl", lines[::-1]), ("c.jsonl", ["{no JSON"])]:
         s3.put_object(Bucket=BUCKET, Key=f"documents/{name}", Body="\n".join(body) + "\n")
     command = [
-        *("transform", "--model", folder, "--upload", f"s3://{BUCKET}/bundles", "--image", IMAGE, "--role", ROLE),
-        *("--input", f"s3://{BUCKET}/documents", "--output", f"s3://{BUCKET}/summaries", "--interval", "0.2"),
+        *(
+            "transform",
+            "--model",
+            folder,
+            "--upload",
+            f"s3://{BUCKET}/bundles",
+            "--image",
+            IMAGE,
+            "--role",
+            ROLE,
+        ),
+        *(
+            "--input",
+            f"s3://{BUCKET}/documents",
+            "--output",
+            f"s3://{BUCKET}/summaries",
+            "--interval",
+            "0.2",
+        ),
         *("--instance-count", "2", "--retries", "0"),
     ]
     assert "CreateTransformJob" in stage.epitome(*command, "--dry-run")
     stage.epitome(*command, "--job-name", "nightly", code=1)
     stage.expect("AWS bills the instances until it ends", "1 of 3 files have no summary")
-    written = lambda name: s3.get_object(Bucket=BUCKET, Key=f"summaries/{name}.out")["Body"].read().decode()
+    written = (
+        lambda name: s3.get_object(Bucket=BUCKET, Key=f"summaries/{name}.out")["Body"]
+        .read()
+        .decode()
+    )
     summaries = [json.loads(line) for line in written("a.jsonl").splitlines()]
     assert [json.loads(line) for line in written("sub/b.jsonl").splitlines()] == summaries[::-1]
-    expected = stage.epitome("summarize", "--model", folder, "--num-beams", "2", stage.file("a.txt", texts[0]))
+    expected = stage.epitome(
+        "summarize", "--model", folder, "--num-beams", "2", stage.file("a.txt", texts[0])
+    )
     first = summaries[0][0] if isinstance(summaries[0], list) else summaries[0]
     assert first["generated_text"] == expected.strip(), (first, expected)
 
@@ -212,9 +243,16 @@ def transform(stage, folder):
     left = s3.list_objects_v2(Bucket=BUCKET, Prefix="summaries/")["Contents"]
     assert all(item["Key"].endswith(".out") for item in left), left
 
-    joined = ["--input", f"s3://{BUCKET}/documents", "--output", f"s3://{BUCKET}/joined", "--interval", "0.2"]
+    joined = [
+        "--input",
+        f"s3://{BUCKET}/documents",
+        "--output",
+        f"s3://{BUCKET}/joined",
+        "--interval",
+        "0.2",
+    ]
     stage.epitome(*command[:9], *joined, "--join", "--single-record")
-    (first, *_) = s3.get_object(Bucket=BUCKET, Key="joined/a.jsonl.out")["Body"].read().splitlines()
+    first, *_ = s3.get_object(Bucket=BUCKET, Key="joined/a.jsonl.out")["Body"].read().splitlines()
     assert json.loads(first)["inputs"] == texts[0] and "SageMakerOutput" in json.loads(first)
     s3.put_object(Bucket=BUCKET, Key="texts/one.txt", Body=texts[0])
     here = [f"--{flag}=s3://{BUCKET}/texts" for flag in ("input", "output")]
@@ -226,7 +264,17 @@ def transform(stage, folder):
 
 def later(stage, folder):
     """An asynchronous endpoint: a folder of documents, the same summaries, nothing twice."""
-    deploy = ["deploy", "--endpoint", "later", "--image", IMAGE, "--role", ROLE, "--interval", "0.1"]
+    deploy = [
+        "deploy",
+        "--endpoint",
+        "later",
+        "--image",
+        IMAGE,
+        "--role",
+        ROLE,
+        "--interval",
+        "0.1",
+    ]
     output = ["--async-output", f"s3://{BUCKET}/answers"]
     stage.epitome(*deploy, "--model", folder, "--upload", f"s3://{BUCKET}/bundles", *output)
     stage.expect("asynchronous: AWS bills the instances")
@@ -244,20 +292,36 @@ def later(stage, folder):
         written = {path.name: path.read_text() for path in summaries.iterdir()}
         assert len(written) == count
         same = stage.epitome(
-            *("summarize", "--model", folder, "--long", "first", "--num-beams", "2", "--format", "text"),
+            *(
+                "summarize",
+                "--model",
+                folder,
+                "--long",
+                "first",
+                "--num-beams",
+                "2",
+                "--format",
+                "text",
+            ),
             documents / "0.txt",
         )
         assert written["0.txt.txt"] == same
         stage.epitome(*ask, documents, "--output-dir", summaries)
         stage.expect("Summarized 0 of 0 files", f"{count} were there already")
         assert stage.epitome(*ask, documents / "0.txt") == same
-    recorded = json.loads((ROOT / "fixtures/aws/requests.json").read_text())["invoke_async"][0]["headers"]
+    recorded = json.loads((ROOT / "fixtures/aws/requests.json").read_text())["invoke_async"][0][
+        "headers"
+    ]
     optional = {"x-amzn-sagemaker-invocationtimeoutseconds", "x-amzn-sagemaker-requestttlseconds"}
-    assert stage.aws.async_headers == {name.lower() for name in recorded} - optional, stage.aws.async_headers
+    assert (
+        stage.aws.async_headers == {name.lower() for name in recorded} - optional
+    ), stage.aws.async_headers
     left = stage.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="answers/requests/")
     assert left["KeyCount"] == 0
     stage.epitome("autoscale", "--endpoint", "later", "--min", "0", "--max", "2", "--backlog", "5")
-    alarms = lambda: [it["AlarmName"] for it in stage.client("cloudwatch").describe_alarms()["MetricAlarms"]]
+    alarms = lambda: [
+        it["AlarmName"] for it in stage.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    ]
     assert "later-wake" in alarms()
     stage.epitome("autoscale", "--endpoint", "later", "--off")
     assert "later-wake" not in alarms()
@@ -266,22 +330,46 @@ def later(stage, folder):
 def compare(stage, folder):
     """Two bundles behind one endpoint, and a shift between them that an alarm takes back."""
     command = [
-        *("deploy", "--endpoint", "compared", "--image", IMAGE, "--role", ROLE, "--interval", "0.1"),
+        *(
+            "deploy",
+            "--endpoint",
+            "compared",
+            "--image",
+            IMAGE,
+            "--role",
+            ROLE,
+            "--interval",
+            "0.1",
+        ),
         *("--model", f"old=s3://{BUCKET}/bundles/news-1/model.tar.gz", "--model", f"new={folder}"),
         *("--upload", f"s3://{BUCKET}/bundles", "--model-package-group", "summaries"),
-        *("--vpc", "subnet-1,subnet-2,sg-1", "--kms-key", "alias/mine", "--data-capture", f"s3://{BUCKET}/captured"),
+        *(
+            "--vpc",
+            "subnet-1,subnet-2,sg-1",
+            "--kms-key",
+            "alias/mine",
+            "--data-capture",
+            f"s3://{BUCKET}/captured",
+        ),
     ]
     stage.epitome(*command, "--variant-weights", "9,1")
     stage.expect("Created endpoint compared", "Registered as arn:aws:sagemaker")
     weights = lambda: [
         variant["DesiredWeight"]
-        for variant in stage.client("sagemaker").describe_endpoint(EndpointName="compared")["ProductionVariants"]
+        for variant in stage.client("sagemaker").describe_endpoint(EndpointName="compared")[
+            "ProductionVariants"
+        ]
     ]
     assert weights() == [9, 1], weights()
     cloudwatch = stage.client("cloudwatch")
     cloudwatch.put_metric_alarm(
         AlarmName="errors",
-        **{"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 1, "Period": 60},
+        **{
+            "ComparisonOperator": "GreaterThanThreshold",
+            "EvaluationPeriods": 1,
+            "Threshold": 1,
+            "Period": 60,
+        },
         **{"MetricName": "Invocation5XXErrors", "Namespace": "AWS/SageMaker", "Statistic": "Sum"},
     )
     careful = [*command, "--rollback-alarm", "errors", "--bake", "0.3"]
@@ -300,12 +388,16 @@ def compare(stage, folder):
 def status(stage):
     """What runs, for people and for scripts."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    dimensions = [{"Name": "EndpointName", "Value": "news"}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    dimensions = [
+        {"Name": "EndpointName", "Value": "news"},
+        {"Name": "VariantName", "Value": "AllTraffic"},
+    ]
     values = [("Invocations", 41.0), ("ModelLatency", 250_000.0), ("Invocation5XXErrors", 2.0)]
     stage.client("cloudwatch").put_metric_data(
         Namespace="AWS/SageMaker",
         MetricData=[
-            {"MetricName": name, "Dimensions": dimensions, "Timestamp": now, "Value": value} for name, value in values
+            {"MetricName": name, "Dimensions": dimensions, "Timestamp": now, "Value": value}
+            for name, value in values
         ],
     )
     table = stage.epitome("status")
@@ -321,7 +413,8 @@ def status(stage):
     lines = [f"line {number}" for number in range(5)]
     time_ms = int(time.time() * 1000)
     logs.put_log_events(
-        **stream, logEvents=[{"timestamp": time_ms + at, "message": line} for at, line in enumerate(lines)]
+        **stream,
+        logEvents=[{"timestamp": time_ms + at, "message": line} for at, line in enumerate(lines)],
     )
     assert stage.epitome("status", "news", "--logs", "--lines", "3").splitlines() == lines[2:]
 
@@ -333,13 +426,16 @@ def status(stage):
 
 
 def image(stage, folder):
-    """The image in the account's registry holds all that the program needs: it serves with nothing else."""
+    """The image in the account's registry holds all that the program needs to serve."""
     registry = stage.aws.registry
     pushed = stage.epitome("image", "--push").strip()
     name = pushed.partition("/")[2]
     digest, manifest = registry.manifests[name]
     stage.expect(f"Pushed {digest}")
-    assert stage.client("ecr").describe_repositories()["repositories"][0]["repositoryName"] == "epitome"
+    assert (
+        stage.client("ecr").describe_repositories()["repositories"][0]["repositoryName"]
+        == "epitome"
+    )
     blobs = dict(registry.blobs)
     assert stage.epitome("image", "--push").strip() == pushed
     assert registry.blobs == blobs and registry.manifests[name][0] == digest
@@ -349,7 +445,9 @@ def image(stage, folder):
         print("image: not run, it takes root")
         return
     root = stage.work / "root"
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(registry.blobs[manifest["layers"][0]["digest"]]))) as layer:
+    with tarfile.open(
+        fileobj=io.BytesIO(gzip.decompress(registry.blobs[manifest["layers"][0]["digest"]]))
+    ) as layer:
         layer.extractall(root, filter="tar")
     shutil.copytree(folder, root / "opt/ml/model")
     settings = dict(entry.split("=", 1) for entry in config["config"]["Env"])
@@ -360,10 +458,16 @@ def image(stage, folder):
         print("image: not run, for nothing can be mounted here")
         return
     try:
-        container = Container("chroot", "/opt/ml/model", settings, before=[root, "/opt/epitome/epitome"])
+        container = Container(
+            "chroot", "/opt/ml/model", settings, before=[root, "/opt/epitome/epitome"]
+        )
         try:
-            body = json.dumps({"inputs": pathlib.Path(ARTICLE).read_text(), "parameters": {"num_beams": 1}})
-            status, answer = ask(container.url, "POST", "/invocations", body, {"Content-Type": "application/json"})
+            body = json.dumps(
+                {"inputs": pathlib.Path(ARTICLE).read_text(), "parameters": {"num_beams": 1}}
+            )
+            status, answer = ask(
+                container.url, "POST", "/invocations", body, {"Content-Type": "application/json"}
+            )
             assert status == 200 and json.loads(answer)[0]["generated_text"], answer
         finally:
             container.stop()

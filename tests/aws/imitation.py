@@ -1,9 +1,10 @@
-"""What moto lacks of AWS: batch transform jobs that run the container, asynchronous endpoints that answer, updates of
-endpoints; and a check of every call against botocore's model of the service.
+"""What moto lacks of AWS: batch transform jobs that run the container, asynchronous endpoints that
+answer, updates of endpoints; and a check of every call against botocore's model of the service.
 
-The container is `epitome serve` with the environment that SageMaker gives it, a process for each instance. As in AWS an
-instance takes whole files, a request is repeated after an error of the server, a file whose request is refused has no
-output, and the job goes on with the other files."""
+The container is `epitome serve` with the environment that SageMaker gives it, a process for each
+instance. As in AWS an instance takes whole files, a request is repeated after an error of the
+server, a file whose request is refused has no output, and the job goes on with the other files.
+"""
 
 import base64
 import contextlib
@@ -32,7 +33,7 @@ from moto.ecr.responses import ECRResponse
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-# Requests of an instance at a time, and the largest, where neither job nor container says: AWS's own.
+# Requests of an instance at a time, and the largest, where neither job nor container says.
 CONCURRENT, PAYLOAD_MB = 1, 6
 RETRIES = 3
 
@@ -112,14 +113,18 @@ class TransformJob(threading.Thread):
     def run(self):
         try:
             self.transform()
-            status = "Stopped" if self.stopped.is_set() else "Failed" if self.failed else "Completed"
+            status = (
+                "Stopped" if self.stopped.is_set() else "Failed" if self.failed else "Completed"
+            )
         except Exception as error:  # Whatever it is, the job tells it.
             self.failed.append(repr(error))
             status = "Failed"
         finally:
             for container in self.instances:
                 container.stop()
-        self.record.failure_reason = "ClientError: See job logs for more information" if self.failed else ""
+        self.record.failure_reason = (
+            "ClientError: See job logs for more information" if self.failed else ""
+        )
         self.record.transform_job_status = status
 
     def transform(self):
@@ -128,7 +133,9 @@ class TransformJob(threading.Thread):
         config = asked.get("ModelClientConfig", {})
         self.timeout = config.get("InvocationsTimeoutInSeconds", 600)
         self.retries = config.get("InvocationsMaxRetries", RETRIES)
-        strategy = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}[asked["BatchStrategy"]]
+        strategy = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}[
+            asked["BatchStrategy"]
+        ]
         environment = {
             **model.get("Environment", {}),
             **asked.get("Environment", {}),
@@ -147,9 +154,13 @@ class TransformJob(threading.Thread):
         start = lambda: Container(self.aws.binary, folder, environment)
         self.instances = [start() for _ in range(count)]
         said = json.loads(ask(self.instances[0].url, "GET", "/execution-parameters")[1])
-        self.concurrent = asked.get("MaxConcurrentTransforms") or said.get("MaxConcurrentTransforms", CONCURRENT)
+        self.concurrent = asked.get("MaxConcurrentTransforms") or said.get(
+            "MaxConcurrentTransforms", CONCURRENT
+        )
         self.payload = (asked.get("MaxPayloadInMB") or said.get("MaxPayloadInMB", PAYLOAD_MB)) << 20
-        assert self.concurrent * self.payload <= 100 << 20, "AWS allows 100 MB of requests at a time"
+        assert (
+            self.concurrent * self.payload <= 100 << 20
+        ), "AWS allows 100 MB of requests at a time"
         for name in self.inputs():
             self.files.put(name)
         workers = [threading.Thread(target=self.work, args=(at, start)) for at in range(count)]
@@ -165,7 +176,9 @@ class TransformJob(threading.Thread):
         source = self.asked["TransformInput"]["DataSource"]["S3DataSource"]
         bucket, key = split_uri(source["S3Uri"])
         if source["S3DataType"] == "ManifestFile":
-            prefix, *names = json.loads(self.aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            prefix, *names = json.loads(
+                self.aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            )
             bucket, start = split_uri(prefix["prefix"])
             return [(bucket, start + name, name) for name in names]
         pages = self.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
@@ -209,7 +222,9 @@ class TransformJob(threading.Thread):
 
         def send(batch):
             for attempt in range(self.retries + 1):
-                status, answer = ask(url, "POST", "/invocations", b"".join(batch), headers, self.timeout)
+                status, answer = ask(
+                    url, "POST", "/invocations", b"".join(batch), headers, self.timeout
+                )
                 if status == 200:
                     return answer
                 if 400 <= status < 500 and status != 429:
@@ -217,7 +232,11 @@ class TransformJob(threading.Thread):
                 time.sleep(0.2 * 2**attempt)
             raise Refused(f"{status} {answer[:200]}")
 
-        batches = self.batches(records) if asked["BatchStrategy"] == "MultiRecord" else [[it] for it in records]
+        batches = (
+            self.batches(records)
+            if asked["BatchStrategy"] == "MultiRecord"
+            else [[it] for it in records]
+        )
         with ThreadPoolExecutor(self.concurrent) as pool:
             answers = list(pool.map(send, batches))
         if asked["TransformOutput"].get("AssembleWith") == "Line":
@@ -245,8 +264,13 @@ class TransformJob(threading.Thread):
         if len(records) != len(answers):
             raise Refused(f"{len(answers)} answers to {len(records)} records cannot be joined")
         if "json" not in self.asked["TransformOutput"]["Accept"]:
-            return [record.rstrip(b"\r\n") + b"," + answer for record, answer in zip(records, answers)]
-        joined = ({**json.loads(record), "SageMakerOutput": json.loads(answer)} for record, answer in zip(records, answers))
+            return [
+                record.rstrip(b"\r\n") + b"," + answer for record, answer in zip(records, answers)
+            ]
+        joined = (
+            {**json.loads(record), "SageMakerOutput": json.loads(answer)}
+            for record, answer in zip(records, answers)
+        )
         return [json.dumps(line).encode() for line in joined]
 
 
@@ -300,7 +324,9 @@ class RegistryRequest(http.server.BaseHTTPRequestHandler):
             case "PUT", "manifests":
                 manifest = json.loads(body)
                 parts = [manifest["config"], *manifest["layers"]]
-                is_whole = all(len(self.server.blobs.get(it["digest"], b"")) == it["size"] for it in parts)
+                is_whole = all(
+                    len(self.server.blobs.get(it["digest"], b"")) == it["size"] for it in parts
+                )
                 if is_whole and self.headers["Content-Type"] == manifest["mediaType"]:
                     self.server.manifests[f"{repository}:{name}"] = (digest, manifest)
                 return self.answer(201 if is_whole else 400)
@@ -381,24 +407,35 @@ class Aws:
             endpoint = backend.endpoints[response._get_param("EndpointName")]
             config = backend.describe_endpoint_config(response._get_param("EndpointConfigName"))
             endpoint.endpoint_config_name = config["EndpointConfigName"]
-            endpoint.production_variants = endpoint._process_production_variants(config["ProductionVariants"])
+            endpoint.production_variants = endpoint._process_production_variants(
+                config["ProductionVariants"]
+            )
             return ActionResult({"EndpointArn": endpoint.arn})
 
         def invoke_endpoint_async(response):
             name = response.path.split("/")[2]
-            sent = {key for key in response.headers.keys() if key.lower().startswith("x-amzn-sagemaker")}
+            sent = {
+                key for key in response.headers.keys() if key.lower().startswith("x-amzn-sagemaker")
+            }
             aws.async_headers |= {key.lower() for key in sent}
             endpoint = aws.sagemaker.describe_endpoint(EndpointName=name)
-            config = aws.sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+            config = aws.sagemaker.describe_endpoint_config(
+                EndpointConfigName=endpoint["EndpointConfigName"]
+            )
             output = config["AsyncInferenceConfig"]["OutputConfig"]
             id = response.headers["X-Amzn-SageMaker-Inference-Id"]
-            places = [f"{output['S3OutputPath']}/{id}.out", f"{output['S3FailurePath']}/{id}-error.out"]
+            places = [
+                f"{output['S3OutputPath']}/{id}.out",
+                f"{output['S3FailurePath']}/{id}-error.out",
+            ]
             source = response.headers["X-Amzn-SageMaker-InputLocation"]
             types = {
                 "Content-Type": response.headers["X-Amzn-SageMaker-Content-Type"],
                 "Accept": response.headers["X-Amzn-SageMaker-Accept"],
             }
-            threading.Thread(target=aws.answer_later, args=(source, types, places), daemon=True).start()
+            threading.Thread(
+                target=aws.answer_later, args=(source, types, places), daemon=True
+            ).start()
             headers = {
                 "X-Amzn-SageMaker-OutputLocation": places[0],
                 "X-Amzn-SageMaker-FailureLocation": places[1],

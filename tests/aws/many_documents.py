@@ -1,13 +1,15 @@
-"""10,000 documents through a batch transform job on two local workers, one of which is killed half way; and the same without
-the kill, against `epitome summarize`.
+"""10,000 documents through a batch transform job on two local workers, one of which is killed half
+way; and the same without the kill, against `epitome summarize`.
 
     python3 -m venv VENV && VENV/bin/pip install -r tests/aws/requirements.txt
     VENV/bin/python tests/aws/many_documents.py target/release/epitome [DOCUMENTS [WORKER]]
 
 WORKER is the program of the workers and of `summarize`, if it is another one.
 
-Every document has its own text. The summary of each is compared with what `summarize` makes of it, in its place: a lost, a
-doubled or an exchanged one is a failure. Times are of the work alone, without the start of servers."""
+Every document has its own text. The summary of each is compared with what `summarize` makes of it,
+in its place: a lost, a doubled or an exchanged one is a failure. Times are of the work alone,
+without the start of servers.
+"""
 
 import csv
 import json
@@ -21,27 +23,16 @@ import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUCKET, REGION = "summaries", "eu-west-1"
-FILES = 40
-PARAMETERS = {"num_beams": 2, "max_new_tokens": 24}
-LIMIT = 3000
-
-for variable in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "EPITOME_"))]:
-    del os.environ[variable]
-os.environ.update(
-    AWS_ACCESS_KEY_ID="local",
-    AWS_SECRET_ACCESS_KEY="local",
-    AWS_REGION=REGION,
-    AWS_DEFAULT_REGION=REGION,
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-    AWS_EC2_METADATA_DISABLED="true",
-)
-
+from account import REGION
 from moto.server import ThreadedMotoServer
 
 from imitation import Aws
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUCKET = "summaries"
+FILES = 40
+PARAMETERS = {"num_beams": 2, "max_new_tokens": 24}
+LIMIT = 3000
 
 
 def documents(count):
@@ -63,7 +54,9 @@ def epitome(aws, *arguments):
         text=True,
     )
     if done.returncode:
-        sys.exit(f"epitome {' '.join(arguments[:3])} ended with {done.returncode}: {done.stderr[-2000:]}")
+        sys.exit(
+            f"epitome {' '.join(arguments[:3])} ended with {done.returncode}: {done.stderr[-2000:]}"
+        )
     return done.stdout, time.monotonic() - start
 
 
@@ -79,7 +72,14 @@ def transform(aws, bundle, expected, prefix, kill):
     killed = []
 
     def kill_half_way():
-        while len(done := aws.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", [])) < FILES // 2:
+        while (
+            len(
+                done := aws.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get(
+                    "Contents", []
+                )
+            )
+            < FILES // 2
+        ):
             time.sleep(0.05)
         time.sleep(0.1)
         victim = aws.jobs[job].instances[0].process
@@ -90,9 +90,29 @@ def transform(aws, bundle, expected, prefix, kill):
         threading.Thread(target=kill_half_way, daemon=True).start()
     epitome(
         aws,
-        *("transform", "--model", f"s3://{BUCKET}/bundles/model.tar.gz", "--job-name", job, "--instance-count", "2"),
-        *("--image", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:1", "--role", "arn:aws:iam::123456789012:role/a"),
-        *("--input", f"s3://{BUCKET}/documents", "--output", f"s3://{BUCKET}/{prefix}", "--interval", "0.5"),
+        *(
+            "transform",
+            "--model",
+            f"s3://{BUCKET}/bundles/model.tar.gz",
+            "--job-name",
+            job,
+            "--instance-count",
+            "2",
+        ),
+        *(
+            "--image",
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:1",
+            "--role",
+            "arn:aws:iam::123456789012:role/a",
+        ),
+        *(
+            "--input",
+            f"s3://{BUCKET}/documents",
+            "--output",
+            f"s3://{BUCKET}/{prefix}",
+            "--interval",
+            "0.5",
+        ),
     )
     assert bool(killed) == kill, "the worker was not killed half way"
     wrong = []
@@ -111,33 +131,62 @@ def run(aws, count):
     bundle = aws.work / "bundle"
     epitome(aws, "export", ROOT / "fixtures/pegasus-debian.tar.gz", "--output", bundle)
     aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    epitome(aws, "export", ROOT / "fixtures/pegasus-debian.tar.gz", "--output", f"s3://{BUCKET}/bundles/")
+    epitome(
+        aws,
+        "export",
+        ROOT / "fixtures/pegasus-debian.tar.gz",
+        "--output",
+        f"s3://{BUCKET}/bundles/",
+    )
     texts = documents(count)
     lines = aws.work / "documents.jsonl"
     lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     one = aws.work / "one.jsonl"
     one.write_text(json.dumps({"text": texts[0]}) + "\n")
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in PARAMETERS.items()]
-    ask = ["summarize", "--model", bundle, "--long", "first", "--format", "json", "--text-column", "text", *flags]
+    ask = [
+        "summarize",
+        "--model",
+        bundle,
+        "--long",
+        "first",
+        "--format",
+        "json",
+        "--text-column",
+        "text",
+        *flags,
+    ]
     _, start = epitome(aws, *ask, one)
     printed, seconds = epitome(aws, *ask, lines)
     seconds -= start
     summaries = [json.loads(line)["generated_text"] for line in printed.splitlines()]
     assert len(summaries) == count
-    print(f"summarize: {count} documents in {seconds:.1f} s, {count / seconds:.0f} a second", flush=True)
+    print(
+        f"summarize: {count} documents in {seconds:.1f} s, {count / seconds:.0f} a second",
+        flush=True,
+    )
     expected = {}
     for at in range(FILES):
         name = f"{at:03}.jsonl"
         expected[name] = summaries[at::FILES]
-        body = "".join(json.dumps({"inputs": text, "parameters": PARAMETERS}) + "\n" for text in texts[at::FILES])
+        body = "".join(
+            json.dumps({"inputs": text, "parameters": PARAMETERS}) + "\n"
+            for text in texts[at::FILES]
+        )
         aws.s3.put_object(Bucket=BUCKET, Key=f"documents/{name}", Body=body)
     quiet, restarts = transform(aws, bundle, expected, "quiet", False)
     assert restarts == 0
     ratio = seconds / quiet
-    print(f"transform: {quiet:.1f} s, {count / quiet:.0f} a second: {100 * ratio:.0f}% of summarize", flush=True)
+    print(
+        f"transform: {quiet:.1f} s, {count / quiet:.0f} a second: {100 * ratio:.0f}% of summarize",
+        flush=True,
+    )
     killed, restarts = transform(aws, bundle, expected, "killed", True)
     assert restarts >= 1
-    print(f"transform with a worker killed half way: {killed:.1f} s; nothing lost, nothing twice", flush=True)
+    print(
+        f"transform with a worker killed half way: {killed:.1f} s; nothing lost, nothing twice",
+        flush=True,
+    )
     assert not aws.invalid, aws.invalid
 
 

@@ -12,7 +12,7 @@ use epitome_aws::transform::{Files, Input, TransformSpec, manifest, manifest_uri
 use epitome_aws::{S3, S3Uri, job_name_at};
 
 use self::flags::JobFlags;
-use self::run::{Failures, Run};
+use self::run::{Failures, Run, count};
 use super::container_flags::{Container, ContainerFlags};
 use super::key_values::key_value;
 use super::seconds::Seconds;
@@ -79,7 +79,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     spec.steps()?;
     let control_plane = aws::control_plane()?;
-    let run = Run { arguments, s3, control_plane: &control_plane };
+    let run = Run {
+        s3,
+        control_plane: &control_plane,
+        input: &arguments.input,
+        output: &arguments.output,
+        accept: arguments.job.accept.as_deref(),
+        no_wait: arguments.no_wait,
+        interval: arguments.interval.0,
+    };
     let mut ended = run.follow_earlier(&spec.job_name, &files)?;
     if arguments.no_wait && ended.as_ref().is_some_and(Failures::is_empty) {
         return Ok(());
@@ -239,10 +247,6 @@ fn wants_again(arguments: &Arguments, attempt: u32, failures: &Failures) -> Resu
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn count(files: usize) -> String {
-    if files == 1 { "1 file".into() } else { format!("{files} files") }
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use epitome_aws::transform::{
     FailedRecord, Files, TransformJob, TransformSpec, failed_records, manifest_files, manifest_uri,
 };
-use epitome_aws::{ControlPlane, JobStatus, Polling, S3};
+use epitome_aws::{ControlPlane, JobStatus, Polling, S3, S3Uri};
 use epitome_runtime::Progress;
 
-use super::Arguments;
 use crate::interrupt;
 use crate::state_lines::StateLines;
 
@@ -19,9 +19,16 @@ const LISTED: usize = 5;
 
 /// What a job needs on its way.
 pub(super) struct Run<'a> {
-    pub(super) arguments: &'a Arguments,
     pub(super) s3: &'a S3,
     pub(super) control_plane: &'a ControlPlane,
+    pub(super) input: &'a S3Uri,
+    pub(super) output: &'a S3Uri,
+    /// The media type of the answers, where it is not that of the documents.
+    pub(super) accept: Option<&'a str>,
+    /// Whether the job is left alone once it has started.
+    pub(super) no_wait: bool,
+    /// Time between two questions after the job's state.
+    pub(super) interval: Duration,
 }
 
 /// Files of a job that failed: without an output, or with records that have no summary.
@@ -66,7 +73,7 @@ impl Run<'_> {
         let Some(mut job) = TransformJob::find(self.control_plane, name)? else { return Ok(None) };
         let has_ended = job.status.has_ended();
         eprintln!("Job {name} {}", if has_ended { "has ended" } else { "is on its way" });
-        if !has_ended && self.arguments.no_wait {
+        if !has_ended && self.no_wait {
             return Ok(Some(Failures::default()));
         }
         let files = self.files_of(&job, now)?;
@@ -96,7 +103,7 @@ impl Run<'_> {
         TransformJob::create(self.control_plane, spec)?;
         let name = &spec.job_name;
         eprintln!("Started job {name}");
-        if self.arguments.no_wait {
+        if self.no_wait {
             eprintln!(
                 "Its model {} stays: the same command with --job-name {name} follows the job and \
                  removes it",
@@ -124,7 +131,7 @@ impl Run<'_> {
     fn end(&self, job: &TransformJob, before: &Files, files: &[String]) -> Result<Failures> {
         job.remove_model(self.control_plane)?;
         let failures = self.failures(job, before, files)?;
-        let manifest = manifest_uri(&self.arguments.output, &job.name);
+        let manifest = manifest_uri(self.output, &job.name);
         if job.manifest.as_ref() == Some(&manifest) {
             self.s3.delete(&manifest)?;
         }
@@ -132,19 +139,19 @@ impl Run<'_> {
     }
 
     fn list(&self) -> Result<Files> {
-        Ok(Files::list(self.s3, &self.arguments.input, &self.arguments.output)?)
+        Ok(Files::list(self.s3, self.input, self.output)?)
     }
 
     /// Waits for the end of a job, and shows how many files have their output.
     fn follow(&self, name: &str, before: &Files, pending: &[String]) -> Result<TransformJob> {
         let states = StateLines::new();
-        let polling = Polling { interval: self.arguments.interval.0, progress: &states };
+        let polling = Polling { interval: self.interval, progress: &states };
         let told = Cell::new(0);
         let mut look = |_: &TransformJob| {
-            let now = Files::list(self.s3, &self.arguments.input, &self.arguments.output)?;
+            let now = Files::list(self.s3, self.input, self.output)?;
             let done = pending.iter().filter(|file| now.is_new(file, before)).count();
             if done > told.replace(done) {
-                states.note(&format!("{done} of {} done", super::count(pending.len())));
+                states.note(&format!("{done} of {} done", count(pending.len())));
             }
             states.state("in progress");
             Ok(())
@@ -175,7 +182,7 @@ impl Run<'_> {
                 None => Vec::new(),
                 Some(_) if !has_lines => continue,
                 Some(output) => {
-                    let uri = self.arguments.output.join(output);
+                    let uri = self.output.join(output);
                     match failed_records(self.s3, &uri)? {
                         records if records.is_empty() => continue,
                         records => records,
@@ -189,8 +196,7 @@ impl Run<'_> {
 
     /// Whether outputs have a JSON object a line, which may be an error.
     fn has_json_lines(&self) -> bool {
-        let accept = self.arguments.job.accept.as_deref();
-        accept.is_none_or(|accept| accept.contains("json"))
+        self.accept.is_none_or(|accept| accept.contains("json"))
     }
 }
 
@@ -199,4 +205,9 @@ fn again(name: &str, attempt: u32) -> String {
     let end = format!("-again-{attempt}");
     let start: String = name.chars().take(63 - end.len()).collect();
     format!("{}{end}", start.trim_end_matches('-'))
+}
+
+/// "1 file", "2 files"
+pub(super) fn count(files: usize) -> String {
+    if files == 1 { "1 file".into() } else { format!("{files} files") }
 }
