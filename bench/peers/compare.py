@@ -4,6 +4,8 @@
     python compare.py --models distilbart-cnn-12-6 --precision int8 --beams 4 --source 512 \\
         --batch 1 --rounds 5
     python compare.py --models pegasus-large --precision fp32 --beams 4 --threads 1 --budget 180
+    python compare.py --models led-base-16384 long-t5-tglobal-base --what speed memory \\
+        --source 4096 8192 16384 --batch 1 --beams 1 --threads 2 --tokens 8
 
 Models have the shapes of well-known ones and random weights (models.py). They are made under --work
 on the first run and kept. Every engine is a process of its own, pinned to --threads cores. All get
@@ -21,7 +23,8 @@ Each turn generates 2 tokens and then --tokens tokens.
 The figures are medians of the rounds. Loading and memory (`--what load`) are measured in fresh
 processes with the files in the page cache. Loading is the time from its start to the first token of
 a document of 32 tokens. Python's imports are not counted, and in another column they are. Memory is
-the peak resident memory after a summary of 512 tokens with 8 beams, mapped files included.
+the peak resident memory after a summary of 512 tokens with 8 beams, mapped files included. With
+`--what memory` it is that of each --source with the first of --beams, each in a fresh process.
 
 Every measurement goes to results.jsonl in --output at once, and is not made again: a run that
 --budget or Ctrl-C ended continues where it stopped, unless epitome was rebuilt in between. At the
@@ -72,7 +75,9 @@ def arguments():
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--what", nargs="+", choices=["speed", "load"], default=["speed", "load"])
+    parser.add_argument(
+        "--what", nargs="+", choices=["speed", "load", "memory"], default=["speed", "load"]
+    )
     parser.add_argument(
         "--budget", type=float, default=float("inf"), help="seconds after which to stop measuring"
     )
@@ -132,8 +137,10 @@ class BudgetSpent(Exception):
     """There is no time left."""
 
 
-def engines(options):
+def engines(model, options):
     for name, precision in itertools.product(options.engines, ["fp32", "int8"]):
+        if name == "ctranslate2" and not SHAPES[model].known_to_ctranslate2:
+            continue
         only_fp32 = name in ("transformers", "optimum")
         if precision == "fp32" if only_fp32 else precision in options.precision:
             yield Engine(name, precision)
@@ -166,7 +173,7 @@ def measure_speed(model, threads, options, results, budget):
         )
 
     configurations = list(itertools.product(options.batch, options.source, options.beams))
-    contenders = list(engines(options))
+    contenders = list(engines(model, options))
     missing = [
         (configuration, number)
         for configuration in configurations
@@ -223,7 +230,7 @@ def measure_load(model, threads, options, results, budget):
     """Fresh processes, in turn."""
     shape = SHAPES[model]
     for number in range(options.rounds):
-        for engine in engines(options):
+        for engine in engines(model, options):
             key = dict(
                 what="load",
                 model=model,
@@ -261,6 +268,34 @@ def measure_load(model, threads, options, results, budget):
                 )
 
 
+def measure_memory(model, threads, options, results, budget):
+    """A fresh process for each source."""
+    beams, tokens = options.beams[0], options.tokens
+    for source, engine in itertools.product(options.source, engines(model, options)):
+        key = dict(
+            what="memory",
+            model=model,
+            threads=threads,
+            engine=engine.name,
+            precision=engine.precision,
+            source=source,
+            beams=beams,
+            tokens=tokens,
+        )
+        if results.has(**key):
+            continue
+        budget.check()
+        with engine.start(model, threads, options) as worker:
+            worker.load()
+            worker.generate(token_ids(SHAPES[model], 1, source), beams, tokens)
+            results.add(**key, name=worker.engine, peak_resident=worker.peak_resident())
+            print(
+                f"{model}, {threads} thread(s), source {source}, {engine.name} "
+                f"{engine.precision}: {worker.peak_resident() / 1e6:.0f} MB resident at most",
+                file=sys.stderr,
+            )
+
+
 def roofline(threads, options, results):
     if not results.has(what="roofline", threads=threads):
         command = [options.binaries / "epitome-bench", "roofline", "--threads", str(threads)]
@@ -273,8 +308,9 @@ def roofline(threads, options, results):
 def main():
     options = arguments()
     results, budget = Results(options), Budget(options.budget)
-    for model, engine in itertools.product(options.models, engines(options)):
-        engine.prepare(model, options)
+    for model in options.models:
+        for engine in engines(model, options):
+            engine.prepare(model, options)
     status = 0
     try:
         for threads in options.threads:
@@ -282,6 +318,8 @@ def main():
         for model, threads in itertools.product(options.models, options.threads):
             if "speed" in options.what:
                 measure_speed(model, threads, options, results, budget)
+            if "memory" in options.what:
+                measure_memory(model, threads, options, results, budget)
             if "load" in options.what:
                 measure_load(model, threads, options, results, budget)
     except (BudgetSpent, KeyboardInterrupt) as error:

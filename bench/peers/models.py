@@ -28,6 +28,14 @@ class Shape:
     pad: int
     eos: int
     start: int
+    # Positions to either side that an encoder's token sees, where it does not see everything, and
+    # the tokens of a block that all see as one.
+    reach: int | None = None
+    global_block: int | None = None
+
+    @property
+    def known_to_ctranslate2(self):
+        return self.model_type in ("bart", "pegasus", "t5")
 
     @property
     def inner(self):
@@ -46,9 +54,12 @@ class Shape:
     def encoder_operations(self, source):
         """Multiplications and additions of the encoder and of cross-attention's keys and values,
         those of weights and those of attention."""
-        weights = self.encoder_layers * (4 * self.hidden * self.inner + 2 * self.hidden * self.ffn)
+        feed_forward = (3 if self.activation.startswith("gated") else 2) * self.hidden * self.ffn
+        weights = self.encoder_layers * (4 * self.hidden * self.inner + feed_forward)
         weights += self.decoder_layers * 2 * self.hidden * self.inner
-        return 2 * weights * source, 4 * self.encoder_layers * source * source * self.inner
+        seen = source if self.reach is None else min(source, 2 * self.reach + 1)
+        seen += source // self.global_block if self.global_block else 0
+        return 2 * weights * source, 4 * self.encoder_layers * source * seen * self.inner
 
     def config(self):
         common = dict(
@@ -79,20 +90,32 @@ class Shape:
                     add_cross_attention=True,
                 ),
             )
-        if self.model_type == "t5":
+        if self.model_type in ("t5", "longt5"):
+            long = dict(
+                local_radius=self.reach,
+                global_block_size=self.global_block,
+                encoder_attention_type="transient-global",
+            )
             return dict(
                 common,
+                **(long if self.model_type == "longt5" else {}),
                 d_model=self.hidden,
                 d_kv=64,
                 d_ff=self.ffn,
                 num_heads=self.heads,
-                tie_word_embeddings=True,
+                tie_word_embeddings=self.model_type == "t5",
                 num_layers=self.encoder_layers,
                 num_decoder_layers=self.decoder_layers,
                 feed_forward_proj=self.activation,
             )
+        long = dict(
+            attention_window=2 * (self.reach or 0),
+            max_encoder_position_embeddings=16384,
+            max_decoder_position_embeddings=1024,
+        )
         return dict(
             common,
+            **(long if self.model_type == "led" else {}),
             d_model=self.hidden,
             activation_function=self.activation,
             bos_token_id=0,
@@ -123,6 +146,25 @@ SHAPES = {
     ),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),
+    # For sources of thousands of tokens; CTranslate2 knows no such models.
+    "led-base-16384": Shape(
+        "led", 50265, 6, 6, 768, 3072, 12, "gelu", pad=1, eos=2, start=2, reach=512
+    ),
+    "long-t5-tglobal-base": Shape(
+        "longt5",
+        32128,
+        12,
+        12,
+        768,
+        2048,
+        12,
+        "gated-gelu",
+        pad=0,
+        eos=1,
+        start=0,
+        reach=127,
+        global_block=16,
+    ),
 }
 
 
@@ -158,7 +200,7 @@ def write_checkpoint(shape, folder):
         pad_token=f"t{shape.pad}",
         eos_token=f"t{shape.eos}",
         bos_token="t0",
-        model_max_length=1024,
+        model_max_length=1024 if shape.reach is None else 16384,
     ).save_pretrained(folder)
 
 

@@ -159,8 +159,30 @@ def table(rows, versions):
                     f"| {number(ours[field])} | " + " | ".join(cells) + " |"
                 )
         out.append("")
-    out += load_table(load)
+    out += memory_table(rows) + load_table(load)
     return "\n".join(out) + "\n"
+
+
+def memory_table(rows):
+    memory = {
+        tuple(row[name] for name in ("model", "threads", "source", "engine", "precision")): row
+        for row in rows
+        if row["what"] == "memory"
+    }
+    if not memory:
+        return []
+    out = [
+        "## Memory by source",
+        "",
+        "| model | threads | source | engine | beams | tokens | peak resident, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (model, threads, source, engine, precision), row in sorted(memory.items()):
+        out.append(
+            f"| {model} | {threads} | {source} | {LABELS[engine]} {precision} | {row['beams']} | "
+            f"{row['tokens']} | {row['peak_resident'] / 1e6:.0f} |"
+        )
+    return out + [""]
 
 
 def load_table(load):

@@ -63,11 +63,16 @@ class Transformers:
 
     def generate(self, ids, beams, tokens):
         sources = self.torch.tensor(ids)
+        inputs = dict(attention_mask=self.torch.ones_like(sources))
+        if self.model.config.model_type == "led":
+            # As for every summary, and as epitome does by itself.
+            inputs["global_attention_mask"] = self.torch.zeros_like(sources)
+            inputs["global_attention_mask"][:, 0] = 1
         start = time.perf_counter()
         with self.torch.inference_mode():
             made = self.model.generate(
                 sources,
-                attention_mask=self.torch.ones_like(sources),
+                **inputs,
                 num_beams=beams,
                 min_new_tokens=tokens,
                 max_new_tokens=tokens,

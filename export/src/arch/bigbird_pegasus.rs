@@ -7,11 +7,11 @@
 //! all of them are the first block otherwise, which therefore counts once more for each.
 //!
 //! transformers stays with full attention once it has seen a short source; here each source is
-//! treated as by a fresh model. The pattern is added to the scores of full attention: sources end
-//! at 4096 tokens, where that costs less than the linear layers.
+//! treated as by a fresh model.
 
 use super::bart::{self, BART};
 use super::blocks::attention::Projections;
+use super::blocks::fused_self_attention::{self, Seen};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::norm::Placement;
 use super::blocks::plain_attention::MASKED;
@@ -80,6 +80,12 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         }
     };
     model.encoder_layers = Box::new(move |b, encoder, inputs, x| {
+        if !b.is_portable() {
+            let seen = Seen { pattern: pattern.fused(), ..Seen::all(&inputs.mask) };
+            return encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
+                encoder.attention.fused_encoder_self_attention(b, (name, x), &seen)
+            });
+        }
         let bias = b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?;
         encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
             let attention = &encoder.attention;
@@ -101,7 +107,13 @@ impl Pattern {
         (5 + 2 * self.random_blocks) * self.block_size
     }
 
-    /// What is added to the scores: float32 `[1, 1, source, source]`.
+    /// The pattern as the operator has it.
+    fn fused(&self) -> fused_self_attention::Pattern {
+        let &Self { block_size: size, random_blocks } = self;
+        fused_self_attention::Pattern::BigBird { size, random_blocks }
+    }
+
+    /// What the portable layout adds to the scores of full attention: float32 `[1, 1, source, source]`.
     fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
         let positions = b.graph.range(&inputs.source_length);
         let graph = &mut b.graph;

@@ -10,6 +10,7 @@ use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::bart::{self, BART};
 use super::blocks::attention::{Attention, Projections};
+use super::blocks::fused_self_attention::{Globals, Pattern, Seen};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
@@ -22,7 +23,7 @@ use super::family::Family;
 use super::model::Model;
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::onnx::proto::ElementType::{Bool, Float, Int32};
+use crate::onnx::proto::ElementType::{Bool, Int32};
 
 pub(super) static LED: Family = Family {
     model_type: "led",
@@ -102,7 +103,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(model)
 }
 
-/// What the layers of one window share.
+/// What the layers of one window share in the portable layout.
 struct Window {
     blocks: Blocks,
     /// float32 `[batch, 1, blocks, 1, 3 * size]`.
@@ -126,7 +127,8 @@ impl Window {
         Self { blocks, mask, band }
     }
 
-    /// Self-attention of `[batch * source, hidden]` to the same.
+    /// What all tokens see near by and of the tokens with global attention: `[batch * source,
+    /// hidden]` to `[batch * source, heads * head_size]`.
     fn attend(
         &self,
         b: &mut Builder<'_, '_>,
@@ -135,13 +137,8 @@ impl Window {
         (inputs, global): (&EncoderInputs, &Global),
     ) -> Result<Value> {
         let heads = attention.heads;
-        let mut project = |part: &str| -> Result<Value> {
-            let rows = attention.project(b, name, part, x)?;
-            Ok(split_heads(b, &rows, &inputs.shape, heads))
-        };
-        let names = attention.names;
         let [query, key, value] =
-            [project(names.query)?, project(names.key)?, project(names.value)?];
+            attention.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, heads))?;
         let query = scaled(b, attention, &query);
         let query = self.blocks.split(b, &query, heads);
         let [global_key, global_value] = [&key, &value].map(|x| global.of_all_blocks(b, x));
@@ -159,10 +156,31 @@ impl Window {
         let node = b.graph.node("Concat").inputs([&in_reach, &global.count]);
         let sizes = node.int("axis", 0).output();
         let attended = attend_to_both(b, [(&near, &value), (&far, &global_value)], &sizes, &[]);
-        let attended = self.blocks.join(b, &attended, inputs, heads);
-        let attended = global.attend(b, (attention, name), (x, &attended), inputs)?;
-        attention.project_back(b, name, &attended)
+        Ok(self.blocks.join(b, &attended, inputs, heads))
     }
+}
+
+/// What all tokens see near by and of the tokens with global attention, in the operator:
+/// `[batch * source, hidden]` to `[batch * source, heads * head_size]`.
+fn fused(
+    b: &mut Builder<'_, '_>,
+    (attention, name): (&Attention, &str),
+    x: &Value,
+    (inputs, global): (&EncoderInputs, &Global),
+    window: usize,
+) -> Result<Value> {
+    let [query, key, value] = attention.qkv(b, name, x, |_, rows| rows.clone())?;
+    let hidden = attention.heads.hidden();
+    let [global_key, global_value] =
+        [&key, &value].map(|rows| global.tokens(b, rows, hidden, inputs));
+    let globals =
+        Globals { key: &global_key, value: &global_value, mask: &global.seen, bias: None };
+    let seen = Seen {
+        pattern: Pattern::Window(window / 2),
+        globals: Some(globals),
+        ..Seen::all(&global.others)
+    };
+    Ok(attention.fused(b, [&query, &key, &value], &seen))
 }
 
 /// Queries with what their scores are multiplied with.
@@ -178,18 +196,20 @@ fn scaled(b: &mut Builder<'_, '_>, attention: &Attention, query: &Value) -> Valu
 struct Global {
     /// int32 `[batch, source]`: 1 for a token without global attention.
     others: Value,
-    /// bool `[batch * source, 1]`: the tokens with it.
-    rows: Value,
+    /// int32 `[batch, source]`: 1 for a token with it.
+    is_global: Value,
     /// bool `[]`: whether there are any.
     any: Value,
     /// int64 `[tokens]`: where they are, in any document.
     positions: Value,
     /// int64 `[1]`: how many positions.
     count: Value,
+    /// int64 `[2]`: the shape `[batch, tokens]`.
+    shape: Value,
+    /// int32 `[batch, tokens]`: 1 for those that have it in the document.
+    seen: Value,
     /// float32 `[batch, 1, 1, 1, tokens]`: what is added to the scores of these.
     mask: Value,
-    /// float32 `[source, tokens]`: 1 where a position is that of the token.
-    places: Value,
 }
 
 impl Global {
@@ -199,7 +219,7 @@ impl Global {
         let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
         let first = graph.int64_scalar(0);
         let [documents, tokens] = [graph.int64s(&[0]), graph.int64s(&[1])];
-        let [last, middle] = [graph.int64s(&[-1]), graph.int64s(&[1, 2, 3])];
+        let middle = graph.int64s(&[1, 2, 3]);
         let given = inputs.global_attention_mask.iter().chain([&inputs.mask]);
         let given: Vec<_> = given
             .map(|mask| graph.node("Cast").input(mask).int("to", Bool as i64).output())
@@ -208,9 +228,6 @@ impl Global {
         let is_global = graph.node("And").inputs(&given).output();
         let number = graph.node("Cast").input(&is_global).int("to", Int32 as i64).output();
         let others = graph.node("Sub").inputs([&inputs.mask, &number]).output();
-        let rows = graph.shape(&last, &[1]);
-        let rows = graph.node("Reshape").inputs([&is_global, &rows]).output();
-
         let in_any = graph.node("ReduceMax").inputs([&number, &documents]).int("keepdims", 0);
         let in_any = in_any.output();
         let any = graph.node("ReduceMax").input(&in_any).int("keepdims", 0).output();
@@ -225,11 +242,11 @@ impl Global {
         let node = graph.node("Gather").inputs([&is_global, &positions]);
         let seen = node.int("axis", 1).output();
         let mask = graph.node("Where").inputs([&seen, &zero, &masked]).output();
+        let seen = graph.node("Cast").input(&seen).int("to", Int32 as i64).output();
         let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
-        let column = graph.node("Unsqueeze").inputs([&all, &tokens]).output();
-        let places = graph.node("Equal").inputs([&column, &positions]).output();
-        let places = graph.node("Cast").input(&places).int("to", Float as i64).output();
-        Self { others, rows, any, positions, count, mask, places }
+        let batch = graph.node("Slice").inputs([&inputs.shape, &documents, &tokens]).output();
+        let shape = graph.node("Concat").inputs([&batch, &count]).int("axis", 0).output();
+        Self { others, is_global: number, any, positions, count, shape, seen, mask }
     }
 
     /// Keys or values of the global tokens, which every block sees: `[batch, heads, source,
@@ -241,6 +258,22 @@ impl Global {
         b.graph.node("Unsqueeze").inputs([&tokens, &axis]).output()
     }
 
+    /// The rows of the tokens that any document has: `[batch * source, size]` to
+    /// `[batch * tokens, size]`.
+    fn tokens(
+        &self,
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        size: usize,
+        inputs: &EncoderInputs,
+    ) -> Value {
+        let shape = inputs.with_size(b, size);
+        let documents = b.graph.node("Reshape").inputs([x, &shape]).output();
+        let node = b.graph.node("Gather").inputs([&documents, &self.positions]);
+        let tokens = node.int("axis", 1).output();
+        flatten(b, &tokens, size)
+    }
+
     /// What all tokens have `attended` to, with what the global tokens see of `x` in their places:
     /// both `[batch * source, hidden]`.
     fn attend(
@@ -250,30 +283,36 @@ impl Global {
         (x, attended): (&Value, &Value),
         inputs: &EncoderInputs,
     ) -> Result<Value> {
-        let heads = attention.heads;
-        // Made before the branch, so that all layers share it.
-        let mask = inputs.score_mask(b);
-        let shape = inputs.with_size(b, attention.hidden);
+        // Made before the branch, so that all layers share them.
+        let mask = b.is_portable().then(|| inputs.score_mask(b));
+        inputs.with_size(b, attention.hidden);
         let outside = b.graph.begin_branch("global");
-        let documents = b.graph.node("Reshape").inputs([x, &shape]).output();
-        let node = b.graph.node("Gather").inputs([&documents, &self.positions]);
-        let tokens = node.int("axis", 1).output();
-        let tokens_shape = b.graph.node("Shape").input(&tokens).int("end", 2).output();
-        let tokens = flatten(b, &tokens, attention.hidden);
-        let mut project = |part: &str, x: &Value, shape: &Value| -> Result<Value> {
-            let rows = attention.project(b, name, part, x)?;
-            Ok(split_heads(b, &rows, shape, heads))
+        let tokens = self.tokens(b, x, attention.hidden, inputs);
+        let query = attention.project(b, name, GLOBAL.query, &tokens)?;
+        let key = attention.project(b, name, GLOBAL.key, x)?;
+        let value = attention.project(b, name, GLOBAL.value, x)?;
+        let seen = match &mask {
+            None => attention.fused(b, [&query, &key, &value], &Seen::all(&inputs.mask)),
+            Some(mask) => {
+                let heads = attention.heads;
+                let query = split_heads(b, &query, &self.shape, heads);
+                let [key, value] =
+                    [&key, &value].map(|rows| split_heads(b, rows, &inputs.shape, heads));
+                let query = scaled(b, attention, &query);
+                attend(b, [&query, &key, &value], &[mask], heads)
+            }
         };
-        let query = project(GLOBAL.query, &tokens, &tokens_shape)?;
-        let key = project(GLOBAL.key, x, &inputs.shape)?;
-        let value = project(GLOBAL.value, x, &inputs.shape)?;
-        let query = scaled(b, attention, &query);
-        let seen = attend(b, [&query, &key, &value], &[&mask], heads);
-        let back = b.graph.shape(&tokens_shape, &[heads.hidden() as i64]);
-        let seen = b.graph.node("Reshape").inputs([&seen, &back]).output();
-        let placed = b.graph.node("MatMul").inputs([&self.places, &seen]).output();
-        let placed = flatten(b, &placed, heads.hidden());
-        let placed = b.graph.node("Where").inputs([&self.rows, &placed, attended]).output();
+        // A token of `positions` has global attention in some of the documents.
+        let graph = &mut b.graph;
+        let [flat, first] = [graph.int64s(&[-1]), graph.int64s(&[0])];
+        let [from, to] = [&self.seen, &self.is_global].map(|mask| {
+            let mask = graph.node("Reshape").inputs([mask, &flat]).output();
+            graph.node("NonZero").input(&mask).output()
+        });
+        let from = graph.node("Squeeze").inputs([&from, &first]).output();
+        let rows = graph.node("Gather").inputs([&seen, &from]).int("axis", 0).output();
+        let to = graph.node("Transpose").input(&to).ints("perm", &[1, 0]).output();
+        let placed = graph.node("ScatterND").inputs([attended, &to, &rows]).output();
         let with = b.graph.end_branch(outside, &[placed]);
         let outside = b.graph.begin_branch("local");
         let without = b.graph.end_branch(outside, std::slice::from_ref(attended));
@@ -293,11 +332,20 @@ fn layers(
     sizes.sort_unstable();
     sizes.dedup();
     let global = b.scoped("global", |b| Ok(Global::new(b, inputs)))?;
-    let prepared: Vec<Window> = b.scoped("windows", |b| {
-        Ok(sizes.iter().map(|window| Window::new(b, (inputs, &global), *window)).collect())
-    })?;
+    let prepared: Vec<Window> = match b.is_portable() {
+        true => b.scoped("windows", |b| {
+            Ok(sizes.iter().map(|window| Window::new(b, (inputs, &global), *window)).collect())
+        })?,
+        false => Vec::new(),
+    };
     encoder.encoder(b, (inputs, x), &mut |b, (layer, name), x| {
-        let window = sizes.partition_point(|size| *size < windows[layer]);
-        prepared[window].attend(b, (&encoder.attention, name), x, (inputs, &global))
+        let attention = (&encoder.attention, name);
+        let of_size = sizes.partition_point(|size| *size < windows[layer]);
+        let attended = match prepared.get(of_size) {
+            Some(window) => window.attend(b, attention, x, (inputs, &global))?,
+            None => fused(b, attention, x, (inputs, &global), windows[layer])?,
+        };
+        let attended = global.attend(b, attention, (x, &attended), inputs)?;
+        encoder.attention.project_back(b, name, &attended)
     })
 }

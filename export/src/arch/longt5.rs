@@ -5,11 +5,14 @@
 //! sums of all whole blocks of `global_block_size` tokens, made anew in every layer. The last
 //! hidden states are scaled as in T5.
 
+use epitome_runtime::operators::block_sums;
+
 use super::blocks::attention::Attention;
+use super::blocks::fused_self_attention::{Globals as SeenByAll, Pattern, Seen};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
-use super::blocks::plain_attention::{MASKED, probs, scores};
+use super::blocks::plain_attention::{MASKED, probs, score_mask, scores};
 use super::blocks::relative_bias::{BiasLayers, RelativeBias};
 use super::blocks::transformer::{Stack, StackNames};
 use super::builder::Builder;
@@ -19,7 +22,7 @@ use super::model::Model;
 use super::t5::{self, T5};
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::onnx::proto::ElementType::{Float, Int64};
+use crate::onnx::proto::ElementType::{Float, Int32, Int64};
 
 pub(super) static LONGT5: Family = Family {
     model_type: "longt5",
@@ -85,7 +88,10 @@ impl Sparse {
         x: &Value,
     ) -> Result<Value> {
         let name = self.bias.name(&encoder.names, 0);
-        let local = b.scoped("local", |b| Local::new(b, inputs, (self.reach, self.bias), &name))?;
+        let near = b.scoped("local", |b| match b.is_portable() {
+            true => Ok(Near::Portable(Local::new(b, inputs, (self.reach, self.bias), &name)?)),
+            false => Ok(Near::Fused(self.bias.by_distance(b, &name)?)),
+        })?;
         let globals = match self.global_block {
             Some(size) => Some(b.scoped("globals", |b| {
                 let [attention, _] = encoder.names.self_attention;
@@ -93,7 +99,8 @@ impl Sparse {
                     "{}.{attention}.global_relative_attention_bias",
                     encoder.names.layer(0)
                 );
-                Globals::new(b, inputs, (size, &local.blocks), (self.bias, &name))
+                let blocks = WholeBlocks::new(b, inputs, size);
+                Globals::new(b, (blocks, &near), (self.bias, &name))
             })?),
             None => None,
         };
@@ -109,12 +116,53 @@ impl Sparse {
                 }
                 None => None,
             };
-            local.attend(b, (attention, name), (x, inputs), sums)
+            match &near {
+                Near::Fused(bias) => self.fused(b, (attention, name), (x, bias), (inputs, sums)),
+                Near::Portable(local) => local.attend(b, (attention, name), (x, inputs), sums),
+            }
         })
+    }
+
+    /// Self-attention in the operator, of `[batch * source, hidden]` to the same.
+    fn fused(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (attention, name): (&Attention, &str),
+        (x, bias): (&Value, &Value),
+        (inputs, sums): (&EncoderInputs, Option<(&Globals, Value)>),
+    ) -> Result<Value> {
+        let mut seen = Seen {
+            pattern: Pattern::Window(self.reach),
+            bias: Some(bias),
+            ..Seen::all(&inputs.mask)
+        };
+        let Some((globals, states)) = sums else {
+            return attention.fused_encoder_self_attention(b, (name, x), &seen);
+        };
+        let [query, key, value] = attention.qkv(b, name, x, |_, rows| rows.clone())?;
+        let names = attention.names;
+        let mut project = |part: &str| attention.project(b, name, part, &states);
+        let [global_key, global_value] = [project(names.key)?, project(names.value)?];
+        seen.globals = Some(SeenByAll {
+            key: &global_key,
+            value: &global_value,
+            mask: &globals.blocks.exist,
+            bias: Some([&globals.bias, &globals.blocks.of_token]),
+        });
+        let attended = attention.fused(b, [&query, &key, &value], &seen);
+        attention.project_back(b, name, &attended)
     }
 }
 
 /// What all layers share of attention to the tokens near by.
+enum Near {
+    /// Of the operator: the values by distance, float32 `[heads, distances]`.
+    Fused(Value),
+    /// Of the portable layout.
+    Portable(Local),
+}
+
+/// What all layers share of attention to the tokens near by in the portable layout.
 struct Local {
     blocks: Blocks,
     /// Position bias and reach: float32 `[1, heads, 1, size, 3 * size]`.
@@ -179,7 +227,7 @@ impl Local {
                 let graph = &mut b.graph;
                 let far = graph.node("Add").inputs([&far, &globals.bias]).output();
                 let in_reach = graph.int64s(&[3 * self.blocks.size as i64]);
-                let node = graph.node("Concat").inputs([&in_reach, &globals.count]);
+                let node = graph.node("Concat").inputs([&in_reach, &globals.blocks.count]);
                 let sizes = node.int("axis", 0).output();
                 attend_to_both(b, [(&near, &value), (&far, &global_value)], &sizes, &[])
             }
@@ -189,26 +237,23 @@ impl Local {
     }
 }
 
-/// What all layers share of attention to the sums of blocks.
+/// The whole blocks of a source, as all layers share them.
 ///
 /// There is always one block more than the source has whole ones, and nobody sees it: a short
 /// source has none, and operators over nothing are a risk.
-struct Globals {
-    /// int64 `[1]`: how many blocks.
+struct WholeBlocks {
+    /// int64 `[1]`: how many.
     count: Value,
-    /// float32 `[batch, blocks, source]`: 1 for the tokens of a block.
-    members: Value,
-    /// Position bias and mask: float32 `[batch, heads, local blocks, size, globals]`.
-    bias: Value,
+    /// int64 `[blocks]`: their numbers.
+    numbers: Value,
+    /// int32 `[batch, source]`: that of each token, or -1.
+    of_token: Value,
+    /// int32 `[batch, blocks]`: 1 for those that the document has.
+    exist: Value,
 }
 
-impl Globals {
-    fn new(
-        b: &mut Builder<'_, '_>,
-        inputs: &EncoderInputs,
-        (size, blocks): (usize, &Blocks),
-        (bias, name): (RelativeBias, &str),
-    ) -> Result<Self> {
+impl WholeBlocks {
+    fn new(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) -> Self {
         let graph = &mut b.graph;
         let [size_value, one] = [graph.int64s(&[size as i64]), graph.int64s(&[1])];
         let count = graph.node("Div").inputs([&inputs.source_length, &size_value]).output();
@@ -216,24 +261,48 @@ impl Globals {
         let numbers = b.graph.range(&count);
         let of_token = block_of_token(b, inputs, size);
         let graph = &mut b.graph;
+        let newest = graph.node("ReduceMax").inputs([&of_token, &one]).output();
+        let exist = graph.node("LessOrEqual").inputs([&numbers, &newest]).output();
+        let [of_token, exist] = [&of_token, &exist]
+            .map(|value| graph.node("Cast").input(value).int("to", Int32 as i64).output());
+        Self { count, numbers, of_token, exist }
+    }
+}
+
+/// What all layers share of attention to the sums of blocks.
+struct Globals {
+    blocks: WholeBlocks,
+    /// The values by distance in blocks, float32 `[heads, distances]`; in the portable layout with
+    /// the mask and for each token, `[batch, heads, local blocks, size, globals]`.
+    bias: Value,
+    /// float32 `[batch, blocks, source]` in the portable layout: 1 for the tokens of a block.
+    members: Option<Value>,
+}
+
+impl Globals {
+    fn new(
+        b: &mut Builder<'_, '_>,
+        (blocks, near): (WholeBlocks, &Near),
+        (bias, name): (RelativeBias, &str),
+    ) -> Result<Self> {
+        let Near::Portable(local) = near else {
+            return Ok(Self { bias: bias.by_distance(b, name)?, blocks, members: None });
+        };
+        let graph = &mut b.graph;
         let last = graph.int64s(&[2]);
+        let of_token = graph.node("Cast").input(&blocks.of_token).int("to", Int64 as i64).output();
         let column = graph.node("Unsqueeze").inputs([&of_token, &last]).output();
-        let members = graph.node("Equal").inputs([&column, &numbers]).output();
+        let members = graph.node("Equal").inputs([&column, &blocks.numbers]).output();
         let members = graph.node("Cast").input(&members).int("to", Float as i64).output();
         let members = graph.node("Transpose").input(&members).ints("perm", &[0, 2, 1]).output();
         // Blocks behind the last of a document do not exist for it: [batch, 1, 1, globals].
-        let newest = graph.node("ReduceMax").inputs([&of_token, &one]).output();
-        let exists = graph.node("LessOrEqual").inputs([&numbers, &newest]).output();
-        let [zero, masked] = [graph.scalar(0.0), graph.scalar(MASKED)];
-        let mask = graph.node("Where").inputs([&exists, &zero, &masked]).output();
-        let middle = graph.int64s(&[1, 2]);
-        let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
-        let relative = graph.node("Sub").inputs([&numbers, &column]).output();
+        let mask = score_mask(graph, &blocks.exist);
+        let relative = graph.node("Sub").inputs([&blocks.numbers, &column]).output();
         let bias = bias.look_up(b, name, &relative)?;
         let bias = b.graph.node("Transpose").input(&bias).ints("perm", &[1, 0, 2, 3]).output();
         let bias = b.graph.node("Add").inputs([&bias, &mask]).output();
-        let bias = blocks.split_rows(b, &bias, &count);
-        Ok(Self { count, members, bias })
+        let bias = local.blocks.split_rows(b, &bias, &blocks.count);
+        Ok(Self { blocks, bias, members: Some(members) })
     }
 
     /// The sums of the blocks' tokens: `[batch * source, hidden]` to `[batch * globals, hidden]`.
@@ -244,9 +313,13 @@ impl Globals {
         x: &Value,
         hidden: usize,
     ) -> Value {
+        let Some(members) = &self.members else {
+            let blocks = [&self.blocks.of_token, &self.blocks.count];
+            return b.graph.custom(block_sums::NAME).input(x).inputs(blocks).output();
+        };
         let shape = inputs.with_size(b, hidden);
         let x = b.graph.node("Reshape").inputs([x, &shape]).output();
-        let sums = b.graph.node("MatMul").inputs([&self.members, &x]).output();
+        let sums = b.graph.node("MatMul").inputs([members, &x]).output();
         flatten(b, &sums, hidden)
     }
 
@@ -255,7 +328,8 @@ impl Globals {
         let heads = attention.heads;
         let graph = &mut b.graph;
         let any = graph.int64s(&[-1]);
-        let leading = graph.node("Concat").inputs([&any, &self.count]).int("axis", 0).output();
+        let leading =
+            graph.node("Concat").inputs([&any, &self.blocks.count]).int("axis", 0).output();
         let shape = graph.shape(&leading, &[heads.count as i64, 1, heads.size as i64]);
         let split = graph.node("Reshape").inputs([x, &shape]).output();
         graph.node("Transpose").input(&split).ints("perm", &[0, 2, 3, 1, 4]).output()

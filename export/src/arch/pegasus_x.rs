@@ -8,6 +8,7 @@
 
 use super::bart::{self, BART};
 use super::blocks::attention::Attention;
+use super::blocks::fused_self_attention::{Globals, Pattern, Seen};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::{Blocks, attend_to_both};
@@ -82,7 +83,24 @@ struct Cut {
     mask: Value,
 }
 
-/// Queries, keys and values, each `[batch, heads, tokens, head_size]`.
+/// What all layers share.
+enum Shared {
+    /// Of the operator.
+    Fused {
+        /// int32 `[batch, globals]`: all of them are seen.
+        globals: Value,
+    },
+    /// Of the portable layout.
+    Portable {
+        /// One for each kind of layer.
+        cuts: Vec<Cut>,
+        /// float32 `[batch, 1, 1, globals + source]`.
+        everything: Value,
+    },
+}
+
+/// Queries, keys and values, each `[batch * tokens, heads * head_size]`; in the portable layout
+/// `[batch, heads, tokens, head_size]`.
 struct Projected {
     query: Value,
     key: Value,
@@ -96,13 +114,12 @@ impl Encoder<'_> {
 
     fn layers(&self, b: &mut Builder<'_, '_>, x: &Value) -> Result<Value> {
         let stack = self.stack;
-        let (cuts, everything) = b.scoped("blocks", |b| {
-            let mut cuts = vec![self.cut(b, 0)];
-            if self.staggered {
-                cuts.push(self.cut(b, self.block_size / 2));
-            }
-            Ok((cuts, self.mask_of_everything(b)))
-        })?;
+        // Padding before the first token, in each kind of layer.
+        let leads = match self.staggered {
+            true => vec![0, self.block_size / 2],
+            false => vec![0],
+        };
+        let shared = b.scoped("blocks", |b| Ok(self.shared(b, &leads)))?;
         let mut tokens = {
             let mut names = self.norms("self_attn_layer_norm");
             names.push(stack.names.below(stack.names.closing_norm));
@@ -120,9 +137,18 @@ impl Encoder<'_> {
                 let attention = format!("{name}.self_attn");
                 let local = self.project_tokens(b, &attention, tokens.input())?;
                 let global = self.project_globals(b, &attention, globals.input())?;
-                let cut = &cuts[layer % cuts.len()];
+                let kind = layer % leads.len();
                 let seen = b.scoped("tokens", |b| {
-                    let seen = self.tokens_see(b, cut, &local, &global);
+                    let seen = match &shared {
+                        Shared::Fused { globals } => {
+                            let size = self.block_size;
+                            let pattern = Pattern::Blocks { size, lead: leads[kind] };
+                            self.fused(b, pattern, [&local, &local, &global], globals)
+                        }
+                        Shared::Portable { cuts, .. } => {
+                            self.tokens_see(b, &cuts[kind], &local, &global)
+                        }
+                    };
                     self.attention().project_back(b, &attention, &seen)
                 })?;
                 tokens.add(b, &seen)?;
@@ -134,7 +160,14 @@ impl Encoder<'_> {
                     return Ok(());
                 }
                 b.scoped("globals", |b| {
-                    let seen = self.globals_see(b, &everything, &local, &global);
+                    let seen = match &shared {
+                        Shared::Fused { globals } => {
+                            self.fused(b, Pattern::Full, [&global, &local, &global], globals)
+                        }
+                        Shared::Portable { everything, .. } => {
+                            self.globals_see(b, everything, &local, &global)
+                        }
+                    };
                     let seen = self.attention().project_back(b, &attention, &seen)?;
                     globals.add(b, &seen)?;
                     let inner = stack.feed_forward.apply(b, &name, globals.input(), hidden)?;
@@ -154,6 +187,37 @@ impl Encoder<'_> {
                     .map(|norm| format!("{}.{norm}", names.layer(layer)))
             })
             .collect()
+    }
+
+    fn shared(&self, b: &mut Builder<'_, '_>, leads: &[usize]) -> Shared {
+        if b.is_portable() {
+            let cuts = leads.iter().map(|lead| self.cut(b, *lead)).collect();
+            return Shared::Portable { cuts, everything: self.mask_of_everything(b) };
+        }
+        let batch = self.batch(b);
+        let shape = b.graph.shape(&batch, &[self.globals as i64]);
+        let one = b.graph.int32s(&[1]);
+        Shared::Fused { globals: b.graph.node("Expand").inputs([&one, &shape]).output() }
+    }
+
+    /// The number of documents: int64 `[1]`.
+    fn batch(&self, b: &mut Builder<'_, '_>) -> Value {
+        let [from, to] = [b.graph.int64s(&[0]), b.graph.int64s(&[1])];
+        b.graph.node("Slice").inputs([&self.inputs.shape, &from, &to]).output()
+    }
+
+    /// The queries of the first see the keys of the second by a pattern, and all of the third, the
+    /// global tokens.
+    fn fused(
+        &self,
+        b: &mut Builder<'_, '_>,
+        pattern: Pattern,
+        [queries, tokens, global]: [&Projected; 3],
+        mask: &Value,
+    ) -> Value {
+        let globals = Globals { key: &global.key, value: &global.value, mask, bias: None };
+        let seen = Seen { pattern, globals: Some(globals), ..Seen::all(&self.inputs.mask) };
+        self.attention().fused(b, [&queries.query, &tokens.key, &tokens.value], &seen)
     }
 
     fn cut(&self, b: &mut Builder<'_, '_>, lead: usize) -> Cut {
@@ -183,8 +247,7 @@ impl Encoder<'_> {
         let hidden = self.attention().hidden;
         let name = self.stack.names.below("embed_global.weight");
         let table = b.weight(&name, &[self.globals, hidden])?;
-        let [from, to] = [b.graph.int64s(&[0]), b.graph.int64s(&[1])];
-        let batch = b.graph.node("Slice").inputs([&self.inputs.shape, &from, &to]).output();
+        let batch = self.batch(b);
         let shape = b.graph.shape(&batch, &[self.globals as i64, hidden as i64]);
         let globals = b.graph.node("Expand").inputs([&table, &shape]).output();
         Ok(flatten(b, &globals, hidden))
@@ -216,10 +279,13 @@ impl Encoder<'_> {
         let attention = self.attention();
         let mut part = |part: &str| -> Result<Value> {
             let rows = attention.project(b, name, part, x)?;
-            Ok(split(b, &rows))
+            Ok(if b.is_portable() { split(b, &rows) } else { rows })
         };
         let names = attention.names;
         let [query, key, value] = [part(names.query)?, part(names.key)?, part(names.value)?];
+        if !b.is_portable() {
+            return Ok(Projected { query, key, value });
+        }
         let scale = b.graph.scalar(attention.score_scale());
         let query = b.graph.node("Mul").inputs([&query, &scale]).output();
         Ok(Projected { query, key, value })

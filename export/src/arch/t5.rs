@@ -16,7 +16,7 @@ use super::blocks::heads::Heads;
 use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
-use super::blocks::relative_bias::{BiasLayers, RelativeBias, relative_of_source};
+use super::blocks::relative_bias::{BiasLayers, RelativeBias};
 use super::blocks::transformer::{Stack, StackNames};
 use super::config::{ModelConfig, wrong};
 use super::family::{Defaults, EmbeddingNorm, Family};
@@ -190,13 +190,12 @@ fn feed_forward(config: &ModelConfig, defaults: &Defaults) -> Result<FeedForward
 fn full_attention(bias: RelativeBias) -> EncoderLayers {
     Box::new(move |b, encoder, inputs, x| {
         let biases = b.scoped("relative_bias", |b| {
-            let relative = relative_of_source(b, inputs);
             let own = match bias.layers {
                 BiasLayers::First => 1,
                 BiasLayers::Every => encoder.layers,
             };
             (0..own)
-                .map(|layer| bias.added(b, &bias.name(&encoder.names, layer), &relative))
+                .map(|layer| bias.of_source(b, &bias.name(&encoder.names, layer), inputs))
                 .collect::<Result<Vec<_>>>()
         })?;
         encoder.encoder(b, (inputs, x), &mut |b, (layer, name), x| {

@@ -10,6 +10,9 @@ pub(crate) trait Packing {
     /// Name of the operator that multiplies with the matrix.
     fn linear(&self) -> &'static str;
 
+    /// Name of the operator of several layers between attentions.
+    fn feed_forward(&self) -> &'static str;
+
     /// Name of the operator that takes rows of it; none where it serves no tables.
     fn embedding(&self) -> Option<&'static str>;
 

@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_kernels::activation::Activation;
-use epitome_kernels::attention::self_attention::SelfAttention;
+use epitome_kernels::attention::self_attention::{Pattern, SelfAttention};
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
 use epitome_kernels::int8::Int8;
@@ -59,7 +59,12 @@ fn formats(criterion: &mut Criterion) {
 }
 
 fn self_attention(criterion: &mut Criterion) {
-    let (source, heads, size) = (512, 16, 64);
+    attention_of(criterion, ("self-attention", 512), Pattern::Full);
+    attention_of(criterion, ("window-attention", 4096), Pattern::Window { reach: 512 });
+}
+
+fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), pattern: Pattern) {
+    let (heads, size) = (16, 64);
     let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
     let mask = vec![1; source];
     let mut attended = vec![0.0; numbers.len()];
@@ -70,14 +75,17 @@ fn self_attention(criterion: &mut Criterion) {
             values: &numbers,
             mask: &mask,
             batch: 1,
+            queries_of_document: source,
             source,
             heads,
             size,
+            pattern,
             bias: None,
+            globals: None,
             scale: 0.125,
             split,
         };
-        let id = format!("self-attention/{}", if split { "split" } else { "fp32" });
+        let id = format!("{name}/{}", if split { "split" } else { "fp32" });
         criterion.bench_function(&id, |bencher| {
             bencher.iter(|| {
                 let Ok(()) = attention.attend(&SingleThread, black_box(&mut attended));

@@ -12,11 +12,13 @@
 //! | [`parallel`] | sharing work among threads |
 //! | [`panels`] | the layout of packed weights |
 //! | [`linear`] | a linear layer and an embedding over any [weight format](linear::WeightFormat) |
+//! | [`feed_forward`] | the linear layers between the attentions |
 //! | [`float`], [`int8`], [`int4`] | the weight formats |
 //! | [`quantized_activations`] | activations rounded to integers, for `int8` and `int4` |
 //! | [`activation`] | activation functions |
 //! | [`norm`] | layer norm and RMS norm |
 //! | [`sinusoid`] | positions that are computed |
+//! | [`block_sums`] | sums of rows that belong together |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 
 #[macro_use]
@@ -24,7 +26,9 @@ mod by_tile;
 
 pub mod activation;
 pub mod attention;
+pub mod block_sums;
 pub mod cpu;
+pub mod feed_forward;
 pub mod float;
 pub mod int4;
 pub mod int8;

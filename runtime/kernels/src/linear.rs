@@ -53,6 +53,7 @@ pub trait TableFormat: WeightFormat {
 }
 
 /// A linear layer and its input.
+#[derive(Clone, Copy)]
 pub struct Layer<'a, F: WeightFormat> {
     /// What varies among layers of the format.
     pub format: F,

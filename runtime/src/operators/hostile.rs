@@ -14,7 +14,9 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use super::attention::*;
+use super::block_sums::NAME as BLOCK_SUMS;
 use super::embedding::{EMBEDDING_FP16, EMBEDDING_FP32, EMBEDDING_INT8, SIZE_IN};
+use super::feed_forward::SIZE_INNER;
 use super::linear::*;
 use super::norm::{CENTERED, EPSILON, NAME as NORM};
 use super::{DOMAIN, domain, registration};
@@ -82,6 +84,28 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![Float32],
     };
+    let feed_forward = |operator, gated: bool| {
+        let layer = |size_out: usize, size_in: usize| {
+            [
+                tensor(Int8, &int8::Int8::packed_shape(size_out, size_in)),
+                floats(&[2, panels(size_out) * PANEL]),
+                floats(&[size_out]),
+            ]
+        };
+        let (up, down) = (layer(size_out, size_in), layer(size_in, size_out));
+        let gate = if gated { up.to_vec() } else { vec![] };
+        Case {
+            operator,
+            attributes: vec![
+                (SIZE_INNER, Attribute::Int(size_out as i64)),
+                (SIZE_OUT, Attribute::Int(size_in as i64)),
+                (ACTIVATION, Attribute::String("gelu")),
+                (ACTIVATION_BITS, Attribute::Int(8)),
+            ],
+            inputs: [vec![floats(&[rows, size_in])], up.to_vec(), down.to_vec(), gate].concat(),
+            outputs: vec![Float32],
+        }
+    };
     let embedding = |operator, element_type, packed: Vec<usize>, columns: usize| Case {
         operator,
         attributes: vec![
@@ -140,6 +164,22 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![Float32; 3],
     };
+    let self_attention = |pattern: Vec<_>, bias, globals: Vec<_>| Case {
+        operator: SELF_ATTENTION,
+        attributes: [heads_and_scale.clone(), vec![(SPLIT, Attribute::Int(1))], pattern].concat(),
+        inputs: [
+            vec![
+                floats(&[batch * source, hidden]),
+                floats(&[batch * source, hidden]),
+                floats(&[batch * source, hidden]),
+                tensor(Int32, &[batch, source]),
+                bias,
+            ],
+            globals,
+        ]
+        .concat(),
+        outputs: vec![Float32],
+    };
     let table = integers(Int32, &[batch, beams, max_length], &[1; 28]);
     let mut one_sequence = cached(2, 2, None);
     for past in &mut one_sequence.inputs[3..5] {
@@ -151,6 +191,8 @@ fn valid_cases() -> Vec<Case> {
         linear(LINEAR_FP16, Float16, packed_fp.clone(), 0, false),
         linear(LINEAR_INT8, Int8, packed_int8.clone(), 2, true),
         linear(LINEAR_INT4, Uint8, packed_int4, 1, true),
+        feed_forward(FEED_FORWARD_INT8, false),
+        feed_forward(FEED_FORWARD_INT8, true),
         embedding(EMBEDDING_FP32, Float32, packed_fp.clone(), 0),
         embedding(EMBEDDING_FP16, Float16, packed_fp, 0),
         embedding(EMBEDDING_INT8, Int8, packed_int8, 2),
@@ -165,19 +207,43 @@ fn valid_cases() -> Vec<Case> {
             ],
             outputs: vec![Float32; 2],
         },
+        self_attention(vec![], floats(&[heads, 7]), vec![]),
+        self_attention(
+            vec![(PATTERN, Attribute::String(WINDOW)), (REACH, Attribute::Int(2))],
+            None,
+            vec![
+                floats(&[batch * 2, hidden]),
+                floats(&[batch * 2, hidden]),
+                tensor(Int32, &[batch, 2]),
+                floats(&[heads, 5]),
+                tensor(Int32, &[batch, source]),
+            ],
+        ),
+        self_attention(
+            vec![
+                (PATTERN, Attribute::String(BLOCKS)),
+                (BLOCK_SIZE, Attribute::Int(5)),
+                (LEAD, Attribute::Int(2)),
+            ],
+            None,
+            vec![],
+        ),
+        self_attention(
+            vec![
+                (PATTERN, Attribute::String(BIG_BIRD)),
+                (BLOCK_SIZE, Attribute::Int(2)),
+                (RANDOM_BLOCKS, Attribute::Int(1)),
+            ],
+            None,
+            vec![],
+        ),
         Case {
-            operator: SELF_ATTENTION,
-            attributes: heads_and_scale
-                .iter()
-                .cloned()
-                .chain([(SPLIT, Attribute::Int(1))])
-                .collect(),
+            operator: BLOCK_SUMS,
+            attributes: vec![],
             inputs: vec![
                 floats(&[batch * source, hidden]),
-                floats(&[batch * source, hidden]),
-                floats(&[batch * source, hidden]),
                 tensor(Int32, &[batch, source]),
-                floats(&[1, heads, source, source]),
+                integers(Int64, &[1], &[4]),
             ],
             outputs: vec![Float32],
         },

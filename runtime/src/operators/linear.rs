@@ -24,6 +24,14 @@ pub const LINEAR_FP16: &str = "LinearFp16";
 pub const LINEAR_INT8: &str = "LinearInt8";
 /// Name of the linear layer over int4 weights.
 pub const LINEAR_INT4: &str = "LinearInt4";
+/// Name of the layers between the attentions over float32 weights.
+pub const FEED_FORWARD_FP32: &str = "FeedForwardFp32";
+/// Name of the layers between the attentions over float16 weights.
+pub const FEED_FORWARD_FP16: &str = "FeedForwardFp16";
+/// Name of the layers between the attentions over int8 weights.
+pub const FEED_FORWARD_INT8: &str = "FeedForwardInt8";
+/// Name of the layers between the attentions over int4 weights.
+pub const FEED_FORWARD_INT4: &str = "FeedForwardInt4";
 
 /// Attribute, integer: outputs, padding excluded.
 pub const SIZE_OUT: &str = "size_out";
@@ -36,6 +44,8 @@ pub const ACTIVATION: &str = "activation";
 pub(super) trait LinearFormat: WeightFormat<Element: PrimitiveTensorElementType> {
     /// Name of the operator.
     const LINEAR: &'static str;
+    /// Name of the operator of several of them.
+    const FEED_FORWARD: &'static str;
 
     /// Reads the attributes of a node.
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self>;
@@ -43,6 +53,7 @@ pub(super) trait LinearFormat: WeightFormat<Element: PrimitiveTensorElementType>
 
 impl LinearFormat for Fp32 {
     const LINEAR: &'static str = LINEAR_FP32;
+    const FEED_FORWARD: &'static str = FEED_FORWARD_FP32;
 
     fn from_node(_: &KernelContext<'_>) -> ort::Result<Self> {
         Ok(Self::default())
@@ -51,6 +62,7 @@ impl LinearFormat for Fp32 {
 
 impl LinearFormat for Fp16 {
     const LINEAR: &'static str = LINEAR_FP16;
+    const FEED_FORWARD: &'static str = FEED_FORWARD_FP16;
 
     fn from_node(_: &KernelContext<'_>) -> ort::Result<Self> {
         Ok(Self::default())
@@ -59,6 +71,7 @@ impl LinearFormat for Fp16 {
 
 impl LinearFormat for Int8 {
     const LINEAR: &'static str = LINEAR_INT8;
+    const FEED_FORWARD: &'static str = FEED_FORWARD_INT8;
 
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self> {
         activation_bits(context).map(Self::new)
@@ -67,6 +80,7 @@ impl LinearFormat for Int8 {
 
 impl LinearFormat for Int4 {
     const LINEAR: &'static str = LINEAR_INT4;
+    const FEED_FORWARD: &'static str = FEED_FORWARD_INT4;
 
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self> {
         activation_bits(context).map(Self::new)
@@ -84,17 +98,17 @@ pub(super) struct Linear<F: WeightFormat> {
     activations: Activations<F>,
 }
 
+impl<F: WeightFormat> Linear<F> {
+    /// The operator, which shares this memory with others of the session.
+    pub(super) fn new(activations: &Activations<F>) -> Self {
+        Self { activations: activations.clone() }
+    }
+}
+
 /// Memory for the activations as the format reads them: one for all layers of a session, which run
 /// one after another. It is kept from one run to the next, which saves an allocation; one for each
 /// layer would take as much memory as a long source's keys and values.
-type Activations<F> = Arc<Mutex<<F as WeightFormat>::Activations>>;
-
-impl<F: WeightFormat> Default for Linear<F> {
-    fn default() -> Self {
-        let activations = Activations::<F>::default();
-        Self { activations }
-    }
-}
+pub(super) type Activations<F> = Arc<Mutex<<F as WeightFormat>::Activations>>;
 
 impl<F: LinearFormat> Operator for Linear<F> {
     type Kernel<'attr> = LinearKernel<F>;
@@ -117,16 +131,51 @@ impl<F: LinearFormat> Operator for Linear<F> {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<LinearKernel<F>> {
-        let activation = context.get::<String>(ACTIVATION).unwrap_or_default();
         Ok(LinearKernel {
             format: F::from_node(context)?,
-            size_out: integer(context, SIZE_OUT, 1..i64::from(i32::MAX))? as usize,
-            activation: Activation::from_name(&activation).ok_or_else(|| {
-                ort::Error::new(format!("there is no activation function '{activation}'"))
-            })?,
+            size_out: size(context, SIZE_OUT)?,
+            activation: activation(context)?,
             activations: self.activations.clone(),
         })
     }
+}
+
+/// An attribute that is a number of outputs.
+pub(super) fn size(context: &KernelContext<'_>, name: &str) -> ort::Result<usize> {
+    Ok(integer(context, name, 1..i64::from(i32::MAX))? as usize)
+}
+
+/// The activation function of a node.
+pub(super) fn activation(context: &KernelContext<'_>) -> ort::Result<Activation> {
+    let name = context.get::<String>(ACTIVATION).unwrap_or_default();
+    Activation::from_name(&name)
+        .ok_or_else(|| ort::Error::new(format!("there is no activation function '{name}'")))
+}
+
+/// A layer of `size_in` inputs and `size_out` outputs, without its `x` and rows: its weights, its
+/// columns and its bias are inputs of the node from `first` on.
+pub(super) fn layer<'a, F: LinearFormat>(
+    context: &'a ComputeContext,
+    first: usize,
+    (format, activation): (F, Activation),
+    [size_in, size_out]: [usize; 2],
+) -> ort::Result<Layer<'a, F>> {
+    let (packed_shape, packed) = input::<F::Element>(context, first)?;
+    let columns = optional_input::<f32>(context, first + 1)?.map(|(_, columns)| columns);
+    let columns = columns.unwrap_or_default();
+    let bias = optional_input::<f32>(context, first + 2)?.map(|(_, bias)| bias);
+    if packed_shape != F::packed_shape(size_out, size_in)
+        || columns.len() != F::COLUMNS * panels(size_out) * PANEL
+        || bias.is_some_and(|bias| bias.len() != size_out)
+    {
+        return Err(ort::Error::new(format!(
+            "x of {size_in} columns, packed weights of {packed_shape:?}, {} column values and \
+             {:?} of a bias do not make {size_out} outputs",
+            columns.len(),
+            bias.map(<[f32]>::len),
+        )));
+    }
+    Ok(Layer { format, x: &[], rows: 0, packed, columns, bias, size_in, size_out, activation })
 }
 
 /// A layer of a loaded graph.
@@ -140,41 +189,20 @@ pub(super) struct LinearKernel<F: WeightFormat> {
 impl<F: LinearFormat> Kernel for LinearKernel<F> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (mut shape, x) = input::<f32>(context, 0)?;
-        let (packed_shape, packed) = input::<F::Element>(context, 1)?;
-        let columns = optional_input::<f32>(context, 2)?.map(|(_, columns)| columns);
-        let columns = columns.unwrap_or_default();
-        let bias = optional_input::<f32>(context, 3)?.map(|(_, bias)| bias);
-        let size_out = self.size_out;
         let Some(last) = shape.last_mut() else {
             return Err(ort::Error::new("x has no dimensions"));
         };
-        let size_in = std::mem::replace(last, size_out);
-        if packed_shape != F::packed_shape(size_out, size_in)
-            || columns.len() != F::COLUMNS * panels(size_out) * PANEL
-            || bias.is_some_and(|bias| bias.len() != size_out)
-        {
-            return Err(ort::Error::new(format!(
-                "x of {size_in} columns, packed weights of {packed_shape:?}, {} column values and \
-                 {:?} of a bias do not make {size_out} outputs",
-                columns.len(),
-                bias.map(<[f32]>::len),
-            )));
-        }
+        let size_in = std::mem::replace(last, self.size_out);
+        let sizes = [size_in, self.size_out];
+        let layer = layer(context, 1, (self.format, self.activation), sizes)?;
         let y = output::<f32>(context, 0, &shape)?;
-        let layer = Layer {
-            format: self.format,
-            x,
-            rows: x.len().checked_div(size_in).unwrap_or(0),
-            packed,
-            columns,
-            bias,
-            size_in,
-            size_out,
-            activation: self.activation,
-        };
         // The activations are made anew, whatever a run that failed left of them.
         let activations = &self.activations;
         let mut activations = activations.lock().unwrap_or_else(PoisonError::into_inner);
-        layer.multiply(&SessionThreads(context), &mut activations, y)
+        Layer { x, rows: x.len().checked_div(size_in).unwrap_or(0), ..layer }.multiply(
+            &SessionThreads(context),
+            &mut activations,
+            y,
+        )
     }
 }

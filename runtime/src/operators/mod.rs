@@ -9,8 +9,10 @@
 //! | operator | computes |
 //! | --- | --- |
 //! | [`Linear`](linear), one for each weight format | `activation(x · weightsᵀ + bias)` |
+//! | [`FeedForward`](feed_forward), one for each weight format | the linear layers between the attentions |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`Norm`](norm) | a residual addition and the normalization behind it |
+//! | [`BlockSums`](block_sums) | sums of the tokens of each block |
 //! | [`SinusoidalPositions`](positions) | positions that are computed and have no end |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
@@ -19,7 +21,9 @@
 //! `epitome-export`.
 
 pub mod attention;
+pub mod block_sums;
 pub mod embedding;
+pub mod feed_forward;
 #[cfg(test)]
 mod hostile;
 pub mod linear;
@@ -30,6 +34,9 @@ pub mod registration;
 mod tensors;
 mod threads;
 
+use std::sync::{Arc, Mutex};
+
+use epitome_kernels::feed_forward::Inner;
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
 use epitome_kernels::int8::Int8;
@@ -38,24 +45,39 @@ use ort::operator::OperatorDomain;
 
 use self::attention::{CachedAttention, CrossAttention, PackCrossKv, SelfAttention};
 use self::embedding::Embedding;
-use self::linear::Linear;
+use self::feed_forward::FeedForward;
+use self::linear::{Activations, Linear, LinearFormat};
 use self::no_unwind::NoUnwind;
 
 /// The domain of the operators.
 pub const DOMAIN: &str = "epitome";
 
+/// The operators of linear layers of a format, with the memory that they share.
+fn add_layers<F: LinearFormat>(
+    domain: OperatorDomain,
+    inner: &Arc<Mutex<Inner>>,
+) -> ort::Result<OperatorDomain> {
+    let activations = Activations::<F>::default();
+    domain
+        .add(NoUnwind(Linear::<F>::new(&activations)))?
+        .add(NoUnwind(FeedForward::<F>::new(&activations, inner)))
+}
+
 /// Every operator, to be registered with a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?
-        .add(NoUnwind(Linear::<Fp32>::default()))?
-        .add(NoUnwind(Linear::<Fp16>::default()))?
-        .add(NoUnwind(Linear::<Int8>::default()))?
-        .add(NoUnwind(Linear::<Int4>::default()))?
+    let inner = Arc::default();
+    let domain = OperatorDomain::new(DOMAIN)?;
+    let domain = add_layers::<Fp32>(domain, &inner)?;
+    let domain = add_layers::<Fp16>(domain, &inner)?;
+    let domain = add_layers::<Int8>(domain, &inner)?;
+    let domain = add_layers::<Int4>(domain, &inner)?;
+    domain
         .add(NoUnwind(Embedding::<Fp32>::default()))?
         .add(NoUnwind(Embedding::<Fp16>::default()))?
         .add(NoUnwind(Embedding::<Int8>::default()))?
         .add(NoUnwind(norm::Norm))?
         .add(NoUnwind(positions::SinusoidalPositions))?
+        .add(NoUnwind(block_sums::BlockSums))?
         .add(NoUnwind(SelfAttention))?
         .add(NoUnwind(PackCrossKv::<f32>::default()))?
         .add(NoUnwind(PackCrossKv::<f16>::default()))?

@@ -2,6 +2,7 @@
 
 use epitome_runtime::operators::attention;
 
+use super::fused_self_attention::{Seen, fused};
 use super::heads::{Heads, split_heads};
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window};
 use super::linear::linear;
@@ -45,8 +46,9 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// Bidirectional self-attention: `[batch * source, hidden]` to the same. `bias`, which is
-    /// `[1, heads, source, source]`, is added to the scores.
+    /// Self-attention in which every token sees all others: `[batch * source, hidden]` to the same.
+    /// `bias` is added to the scores: `[heads, distances]`, or `[1, heads, source, source]` in the
+    /// portable layout.
     pub(crate) fn encoder_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -55,28 +57,38 @@ impl Attention {
         inputs: &EncoderInputs,
         bias: Option<&Value>,
     ) -> Result<Value> {
-        let attended = if b.is_portable() {
-            let parts =
-                self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
-            let mask = inputs.score_mask(b);
-            let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
-            self.attend(b, &parts, &added)
-        } else {
-            let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
-            let node = b
-                .graph
-                .custom(attention::SELF_ATTENTION)
-                .inputs(&parts)
-                .input(&inputs.mask)
-                .optional(bias)
-                .int(attention::HEADS, self.heads.count as i64)
-                .float(attention::SCALE, self.score_scale());
-            match b.weights.precision().splits_attention() {
-                true => node.int(attention::SPLIT, 1).output(),
-                false => node.output(),
-            }
-        };
+        if !b.is_portable() {
+            let seen = Seen { bias, ..Seen::all(&inputs.mask) };
+            return self.fused_encoder_self_attention(b, (name, x), &seen);
+        }
+        let parts =
+            self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
+        let mask = inputs.score_mask(b);
+        let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
+        let attended = self.attend(b, &parts, &added);
         self.project_back(b, name, &attended)
+    }
+
+    /// Self-attention of tokens that see what `seen` says: `[batch * source, hidden]` to the same.
+    pub(crate) fn fused_encoder_self_attention(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (name, x): (&str, &Value),
+        seen: &Seen<'_>,
+    ) -> Result<Value> {
+        let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
+        let attended = self.fused(b, parts.each_ref(), seen);
+        self.project_back(b, name, &attended)
+    }
+
+    /// [`fused`] over queries, keys and values.
+    pub(crate) fn fused(
+        &self,
+        b: &mut Builder<'_, '_>,
+        parts: [&Value; 3],
+        seen: &Seen<'_>,
+    ) -> Value {
+        fused(b, (self.heads, self.score_scale()), parts, seen)
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
@@ -225,7 +237,7 @@ impl Attention {
     }
 
     /// Queries, keys and values of `x`, `[rows, heads * head_size]` each before `arrange`.
-    fn qkv(
+    pub(crate) fn qkv(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,

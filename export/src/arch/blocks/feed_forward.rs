@@ -1,7 +1,8 @@
 //! Feed-forward layers.
 
 use super::activation::Activation;
-use super::linear::{activated, linear};
+use super::linear::{activated, linear, parameters};
+use super::matrix::Matrix;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -36,7 +37,22 @@ impl FeedForward {
         hidden: usize,
     ) -> Result<Value> {
         let full = |part: &str| format!("{name}.{part}");
-        let inward = (hidden, self.inner);
+        let (inward, outward) = ((hidden, self.inner), (self.inner, hidden));
+        if let Some(activation) = self.activation.fused() {
+            let mut layer = |part: &str, sizes| parameters(b, &full(part), sizes);
+            let layers = match self.names {
+                FeedForwardNames::Plain([up, down]) => {
+                    vec![layer(up, inward)?, layer(down, outward)?]
+                }
+                FeedForwardNames::Gated([gate, up, down]) => {
+                    let gate = layer(gate, inward)?;
+                    vec![layer(up, inward)?, layer(down, outward)?, gate]
+                }
+            };
+            if let Some(y) = Matrix::feed_forward(b, x, &layers, activation) {
+                return Ok(y);
+            }
+        }
         let (inner, down) = match self.names {
             FeedForwardNames::Plain([up, down]) => {
                 let inner = activated(b, &full(up), x, inward, self.activation)?;
@@ -48,6 +64,6 @@ impl FeedForward {
                 (b.graph.node("Mul").inputs([&gate, &inner]).output(), down)
             }
         };
-        linear(b, &full(down), &inner, (self.inner, hidden))
+        linear(b, &full(down), &inner, outward)
     }
 }

@@ -25,11 +25,21 @@ pub(crate) fn activated(
     (size_in, size_out): (usize, usize),
     activation: Activation,
 ) -> Result<Value> {
+    let (weight, bias) = parameters(b, name, (size_in, size_out))?;
+    Ok(weight.product(b, x, bias.as_ref(), activation))
+}
+
+/// Weight and bias of the checkpoint prefix `name`, the bias where the checkpoint has one.
+pub(crate) fn parameters(
+    b: &mut Builder<'_, '_>,
+    name: &str,
+    (size_in, size_out): (usize, usize),
+) -> Result<(Matrix, Option<Value>)> {
     let weight = Matrix::of(b, &format!("{name}.weight"), (size_out, size_in))?;
     let bias_name = format!("{name}.bias");
     let bias = match b.weights.has(&bias_name) {
         true => Some(b.weight(&bias_name, &[size_out])?),
         false => None,
     };
-    Ok(weight.product(b, x, bias.as_ref(), activation))
+    Ok((weight, bias))
 }

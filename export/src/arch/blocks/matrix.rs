@@ -4,7 +4,8 @@
 //! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
 
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::operators::{embedding, linear};
+use epitome_runtime::kernels;
+use epitome_runtime::operators::{embedding, feed_forward, linear};
 
 use super::activation::Activation;
 use crate::arch::builder::Builder;
@@ -35,7 +36,9 @@ struct Packed {
     /// What belongs to its columns.
     columns: Option<Value>,
     linear: &'static str,
-    /// Integer attributes of that operator.
+    /// The operator of several layers, to which it belongs as to `linear`.
+    feed_forward: &'static str,
+    /// Integer attributes of both.
     attributes: Vec<(&'static str, i64)>,
     embedding: Option<&'static str>,
 }
@@ -53,6 +56,7 @@ impl Packed {
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
             linear: packing.linear(),
+            feed_forward: packing.feed_forward(),
             attributes: packing.attributes(b.side.activation_bits()),
             embedding: packing.embedding(),
         })
@@ -133,6 +137,35 @@ impl Matrix {
                 }
             }
         }
+    }
+
+    /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
+    /// and where there is one `gate`, each with its bias. `[rows, size_in]` to `[rows, size_out]`.
+    pub(crate) fn feed_forward(
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        layers: &[(Self, Option<Value>)],
+        activation: kernels::activation::Activation,
+    ) -> Option<Value> {
+        let mut inputs = Vec::new();
+        for (matrix, bias) in layers {
+            let Form::Packed(packed) = &matrix.form else {
+                return None;
+            };
+            inputs.extend([Some(&packed.weights), packed.columns.as_ref(), bias.as_ref()]);
+        }
+        let [(Self { form: Form::Packed(up), size_out: inner, .. }, _), (down, _), ..] = layers
+        else {
+            return None;
+        };
+        let node = b.graph.custom(up.feed_forward).input(x);
+        let node = inputs.into_iter().fold(node, |node, input| node.optional(input));
+        let node = node
+            .int(feed_forward::SIZE_INNER, *inner as i64)
+            .int(linear::SIZE_OUT, down.size_out as i64)
+            .string(linear::ACTIVATION, activation.name());
+        let attributes = up.attributes.iter();
+        Some(attributes.fold(node, |node, &(name, value)| node.int(name, value)).output())
     }
 
     /// The rows that `ids` name: `[rows, columns]` to `[rows, columns, size_in]`.

@@ -9,6 +9,7 @@ pub(crate) mod attention;
 pub(crate) mod embedding;
 pub(crate) mod experts;
 pub(crate) mod feed_forward;
+pub(crate) mod fused_self_attention;
 pub(crate) mod heads;
 pub(crate) mod inputs;
 pub(crate) mod io;

@@ -113,7 +113,7 @@ impl RelativeBias {
 
     /// The value of every relative position from `-max_distance` to `max_distance` (causal: to 0),
     /// `[heads, positions]`; `name` is the checkpoint prefix of the buckets' values.
-    fn by_distance(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
+    pub(crate) fn by_distance(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
         let weight = format!("{name}.weight");
         let values = b.weights.values(&weight, &[self.buckets, self.heads])?;
         let positions: Vec<i64> = self.range().collect();
@@ -156,8 +156,23 @@ impl RelativeBias {
         graph.node("Sub").inputs([&clipped, &from]).output()
     }
 
+    /// What an encoder's self-attention adds to scores: by distance, `[heads, distances]`, or
+    /// written out in the portable layout, `[1, heads, source, source]`.
+    pub(crate) fn of_source(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        inputs: &EncoderInputs,
+    ) -> Result<Value> {
+        if !b.is_portable() {
+            return self.by_distance(b, name);
+        }
+        let relative = relative_of_source(b, inputs);
+        self.added(b, name, &relative)
+    }
+
     /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`:
-    /// what [`relative_of_source`] or [`relative_of_step`] gives.
+    /// what [`relative_of_step`] gives, or the same of a source.
     pub(crate) fn added(
         &self,
         b: &mut Builder<'_, '_>,
@@ -171,13 +186,14 @@ impl RelativeBias {
 }
 
 /// Relative positions of all keys to all queries of a source: int64 `[source, source]`.
-pub(crate) fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-    let positions = b.graph.range(&inputs.source_length);
-    let [rows, columns] = [b.graph.int64s(&[1]), b.graph.int64s(&[0])];
-    let graph = &mut b.graph;
-    let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
-    let keys = graph.node("Unsqueeze").inputs([&positions, &columns]).output();
-    graph.node("Sub").inputs([&keys, &queries]).output()
+fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
+    b.graph.shared("relative_bias", "source", |graph| {
+        let positions = graph.range(&inputs.source_length);
+        let [rows, columns] = [graph.int64s(&[1]), graph.int64s(&[0])];
+        let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
+        let keys = graph.node("Unsqueeze").inputs([&positions, &columns]).output();
+        graph.node("Sub").inputs([&keys, &queries]).output()
+    })
 }
 
 /// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.

@@ -10,7 +10,8 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use super::kernel::SelfAttentionHead;
+use super::pattern::Pattern;
+use super::self_attention_head::SelfAttentionHead;
 use crate::cpu::features;
 use crate::simd::amx::{ElementType, ROW_BYTES, ROWS, TileRegisters};
 use crate::simd::exp::{LN_2, SERIES};
@@ -48,6 +49,8 @@ struct Scratch {
     probs: Vec<SplitBlock>,
     /// `[QUERIES, size]`, both rounded up to whole blocks.
     attended: Vec<f32>,
+    /// Biases by distance.
+    bias: Vec<f32>,
 }
 
 /// Whether the processor has the instructions, and this process may use them.
@@ -55,13 +58,19 @@ pub(super) fn is_available() -> bool {
     features().amx_bf16
 }
 
-/// Attends with all of a head's queries; `put` gets the number of each and its result. Each result
+/// Whether it is an attention to all tokens and to nothing else.
+pub(super) fn can_attend(head: &SelfAttentionHead<'_>) -> bool {
+    head.pattern == Pattern::Full && head.globals.is_none()
+}
+
+/// Attends with all queries; `put` gets the number of each, from 0 on, and its result. Each result
 /// is the same whatever the other queries are.
 pub(super) fn attend(head: &SelfAttentionHead<'_>, put: impl FnMut(usize, &[f32])) {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
     assert!(is_available(), "tile registers that multiply bfloat16");
+    debug_assert!(can_attend(head), "all tokens and nothing else");
     SCRATCH.with_borrow_mut(|scratch| {
         // SAFETY: the processor has the instructions.
         unsafe { attend_with(scratch, head, put) };
@@ -74,7 +83,7 @@ fn attend_with(
     head: &SelfAttentionHead<'_>,
     mut put: impl FnMut(usize, &[f32]),
 ) {
-    let (size, length) = (head.size, head.mask.length);
+    let (size, length, rows) = (head.size, head.mask.length, head.positions.len());
     let (size_blocks, length_blocks) = (size.div_ceil(SIDE), length.div_ceil(SIDE));
     let (attended_row, score_row) = (size_blocks * SIDE, length_blocks * SIDE);
     let Scratch {
@@ -84,7 +93,14 @@ fn attend_with(
         scores,
         probs: prob_blocks,
         attended,
+        bias,
     } = scratch;
+    // The distances of all keys from a query follow one another, those from the next query begin
+    // one earlier.
+    let last = head.positions.end - 1;
+    if let Some(of_head) = head.bias {
+        of_head.lay_out(-(last as isize), length + rows, bias);
+    }
     key_blocks.resize(length_blocks * size_blocks, SplitBlock::ZERO);
     value_blocks.resize(size_blocks * length_blocks, SplitBlock::ZERO);
     query_blocks.resize(QUERIES / SIDE * size_blocks, SplitBlock::ZERO);
@@ -102,8 +118,8 @@ fn attend_with(
     // One over the sum of each query's probabilities.
     let mut inv_sums = [0.0; QUERIES];
     let mut registers = TileRegisters::new(ElementType::Bfloat16);
-    for first in (0..head.rows).step_by(QUERIES) {
-        let count = QUERIES.min(head.rows - first);
+    for first in (0..rows).step_by(QUERIES) {
+        let count = QUERIES.min(rows - first);
         let queries = rows_of(&head.queries[first * head.stride..], count);
         // Behind the last query its block has zeros, and behind its probabilities old values. No
         // row of a product depends on another row, and the rows behind the last query are not read.
@@ -120,7 +136,8 @@ fn attend_with(
         }
         for index in 0..count {
             let scores = &mut scores[index * score_row..][..score_row];
-            let bias = head.bias.map(|bias| &bias[(first + index) * head.rows..]);
+            let query = head.positions.start + first + index;
+            let bias = head.bias.map(|_| &bias[last - query..]);
             for score in &mut scores[..length] {
                 *score *= head.scale;
             }

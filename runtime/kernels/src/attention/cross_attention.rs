@@ -1,6 +1,6 @@
 //! A decoder's attention over the source, whose keys and values are packed once a document.
 
-use super::kernel::{Head, KeyMask, StoredKv, pack_keys, pack_values, padded_head_size};
+use super::kernel::{Head, KeyMask, Segment, StoredKv, pack_keys, pack_values, padded_head_size};
 use super::{SCRATCH, padded_positions};
 use crate::cpu::features;
 use crate::parallel::{Disjoint, ThreadPool, share};
@@ -106,17 +106,20 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                 for part in parts {
                     let (document, head) = (part / heads, part % heads);
                     let (first, column) = (document * beams, head * size);
+                    let segment = Segment {
+                        keys: &self.keys[part * keys_size..][..keys_size],
+                        values: &self.values[part * values_size..][..values_size],
+                        mask: KeyMask::new(&self.mask[document * source..][..source]),
+                        rows: &[],
+                        bias: None,
+                    };
                     let head = Head {
                         queries: &self.queries[first * hidden + column..],
                         rows: beams,
                         stride: hidden,
                         size,
-                        keys: &self.keys[part * keys_size..][..keys_size],
-                        values: &self.values[part * values_size..][..values_size],
+                        segments: &[segment],
                         prefetch,
-                        mask: KeyMask::new(&self.mask[document * source..][..source]),
-                        bias: None,
-                        bias_stride: 0,
                         scale: self.scale,
                     };
                     E::attend(&head, scratch);

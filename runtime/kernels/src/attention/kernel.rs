@@ -17,25 +17,6 @@ const POSITIONS: usize = 64;
 /// Rows of values that are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 8;
 
-/// One head of a document's self-attention.
-pub(super) struct SelfAttentionHead<'a> {
-    /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the
-    /// head's.
-    pub(super) queries: &'a [f32],
-    pub(super) keys: &'a [f32],
-    pub(super) values: &'a [f32],
-    pub(super) stride: usize,
-    /// Size of the head.
-    pub(super) size: usize,
-    /// How many queries, keys and values.
-    pub(super) rows: usize,
-    pub(super) mask: KeyMask<'a>,
-    /// Added to the scores: `[rows, rows]`.
-    pub(super) bias: Option<&'a [f32]>,
-    /// What scores are multiplied with.
-    pub(super) scale: f32,
-}
-
 /// Queries of one head, and the keys and values they attend to.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a, E> {
@@ -45,21 +26,57 @@ pub struct Head<'a, E> {
     pub(super) stride: usize,
     /// Size of the head.
     pub(super) size: usize,
-    /// Packed keys: `[blocks, size, LANES]`.
-    pub(super) keys: &'a [E],
-    /// `[positions, padded head size]`
-    pub(super) values: &'a [E],
+    /// The keys, of which the scores of one segment at a time are in memory.
+    pub(super) segments: &'a [Segment<'a, E>],
     /// Whether to prefetch keys and values, which are not in a cache.
     pub(super) prefetch: bool,
-    pub(super) mask: KeyMask<'a>,
-    /// Added to the scores: `[rows, positions]`, one row every `bias_stride`.
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) bias_stride: usize,
     /// What scores are multiplied with.
     pub(super) scale: f32,
 }
 
-/// The positions of a document that may be attended to.
+/// Successive keys, and what each query sees of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment<'a, E> {
+    /// Packed keys: `[blocks, size, LANES]`.
+    pub(super) keys: &'a [E],
+    /// `[positions, padded head size]`
+    pub(super) values: &'a [E],
+    pub(super) mask: KeyMask<'a>,
+    /// What each query sees; everything where there are none.
+    pub(super) rows: &'a [SegmentRow],
+    /// What is added to the scores: those of a query begin at its [`SegmentRow::bias`].
+    pub(super) bias: Option<&'a [f32]>,
+}
+
+/// What a query sees of a segment.
+#[derive(Clone, Debug)]
+pub(super) struct SegmentRow {
+    /// The positions it sees, counted from the segment's first.
+    pub(super) seen: Range<usize>,
+    /// Where the bias of the segment's first position lies.
+    pub(super) bias: usize,
+}
+
+impl<E> Segment<'_, E> {
+    /// Length of a row of scores.
+    fn stride(&self) -> usize {
+        self.mask.length.next_multiple_of(LANES)
+    }
+
+    /// Adds the bias to the scores of a query, and sets those of positions that it does not see to
+    /// minus infinity.
+    #[inline(always)]
+    fn apply(&self, row: usize, scores: &mut [f32]) {
+        let Some(row) = self.rows.get(row) else {
+            return self.mask.apply(scores, None);
+        };
+        self.mask.apply(scores, self.bias.map(|bias| &bias[row.bias..]));
+        scores[..row.seen.start].fill(f32::NEG_INFINITY);
+        scores[row.seen.end..].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// The positions that may be attended to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyMask<'a> {
     /// Positions up to the last visible one; those behind it are not read.
@@ -73,12 +90,23 @@ impl<'a> KeyMask<'a> {
     /// hidden: every position has the same probability, as with the smallest finite number for a
     /// masked score.
     pub(super) fn new(mask: &'a [i32]) -> Self {
-        let length =
-            mask.iter().rposition(|&visible| visible != 0).map_or(mask.len(), |last| last + 1);
+        match Self::or_nothing(mask) {
+            Self { length: 0, .. } => Self { length: mask.len(), hidden: None },
+            some => some,
+        }
+    }
+
+    /// The same, but where the mask hides everything, nothing is visible.
+    pub(super) fn or_nothing(mask: &'a [i32]) -> Self {
+        let length = mask.iter().rposition(|&visible| visible != 0).map_or(0, |last| last + 1);
         let mask = &mask[..length];
-        let some = mask.iter().any(|&visible| visible != 0);
-        let hidden = (mask.contains(&0) && some).then_some(mask);
-        Self { length, hidden }
+        Self { length, hidden: mask.contains(&0).then_some(mask) }
+    }
+
+    /// The mask of some of the positions.
+    pub(super) fn part(&self, positions: Range<usize>) -> Self {
+        let length = positions.len();
+        Self { length, hidden: self.hidden.map(|mask| &mask[positions]) }
     }
 
     /// Adds a bias to a row of scores, and sets the scores of hidden positions and of padding to
@@ -103,10 +131,11 @@ impl<'a> KeyMask<'a> {
 /// Scratch memory of [`attend`](StoredKv::attend).
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Scores, then probabilities before normalization: `[rows, length rounded up to LANES]`.
+    /// Scores of a segment, then probabilities before normalization: `[rows, length rounded up to
+    /// LANES]`.
     pub(super) probs: Vec<f32>,
-    /// One over the sum of each row's probabilities.
-    inv_sums: Vec<f32>,
+    /// That of each row.
+    softmax: Vec<Softmax>,
     /// The result: `[rows, padded head size]`.
     pub(super) attended: Vec<f32>,
 }
@@ -146,14 +175,36 @@ macro_rules! compute {
 
 #[inline(always)]
 fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scratch) {
-    let length = head.mask.length;
-    let stride = length.next_multiple_of(LANES);
     let row = padded_head_size(head.size);
-    scratch.probs.resize(head.rows * stride, 0.0);
-    scratch.inv_sums.resize(head.rows, 0.0);
+    scratch.softmax.clear();
+    scratch.softmax.resize(head.rows, Softmax::default());
+    scratch.attended.clear();
     scratch.attended.resize(head.rows * row, 0.0);
-    let probs = &mut scratch.probs[..head.rows * stride];
-    let attended = &mut scratch.attended[..head.rows * row];
+    for segment in head.segments.iter().filter(|segment| segment.mask.length > 0) {
+        attend_segment::<L, E>(head, segment, scratch);
+    }
+    for (attended, softmax) in scratch.attended.chunks_exact_mut(row).zip(&scratch.softmax) {
+        let inv_sum = softmax.inv_sum();
+        for value in attended {
+            *value *= inv_sum;
+        }
+    }
+}
+
+/// Adds the values of a segment, weighted with probabilities before normalization, to the result.
+#[inline(always)]
+fn attend_segment<L: Lanes, E: FloatElement>(
+    head: &Head<'_, E>,
+    segment: &Segment<'_, E>,
+    scratch: &mut Scratch,
+) {
+    let (length, stride) = (segment.mask.length, segment.stride());
+    let row = padded_head_size(head.size);
+    let Scratch { probs, softmax, attended } = scratch;
+    if probs.len() < head.rows * stride {
+        probs.resize(head.rows * stride, 0.0);
+    }
+    let probs = &mut probs[..head.rows * stride];
     // Some blocks at a time, so that their keys stay in the first-level cache for all rows.
     let blocks = stride / LANES;
     for first in (0..blocks).step_by(BLOCKS) {
@@ -161,17 +212,30 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
             let probs = &mut probs[rows.start * stride..];
             let mut block = first;
             while block < (first + BLOCKS).min(blocks) {
-                let tile = Scores { head, first: rows.start, first_block: block, probs, stride };
+                let tile = Scores {
+                    head,
+                    keys: segment.keys,
+                    first: rows.start,
+                    first_block: block,
+                    probs,
+                    stride,
+                };
                 block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
             }
         }
     }
-    for (index, probs) in probs.chunks_exact_mut(stride).enumerate() {
-        let bias = head.bias.map(|bias| &bias[index * head.bias_stride..]);
-        head.mask.apply(probs, bias);
-        scratch.inv_sums[index] = exp_and_inv_sum(probs);
+    let results = attended.chunks_exact_mut(row).zip(softmax);
+    for (index, (probs, (attended, softmax))) in
+        probs.chunks_exact_mut(stride).zip(results).enumerate()
+    {
+        segment.apply(index, probs);
+        let factor = softmax.add(probs);
+        if factor != 1.0 {
+            for value in attended {
+                *value *= factor;
+            }
+        }
     }
-    attended.fill(0.0);
     for first in (0..length).step_by(POSITIONS) {
         let positions = first..(first + POSITIONS).min(length);
         for rows in tiles(head.rows) {
@@ -181,7 +245,7 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
                 let tile = WeightedSum {
                     prefetch: head.prefetch,
                     probs,
-                    values: &head.values[column..],
+                    values: &segment.values[column..],
                     attended: &mut attended[rows.start * row + column..],
                     positions: positions.clone(),
                     stride,
@@ -189,11 +253,6 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
                 };
                 column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
             }
-        }
-    }
-    for (attended, inv_sum) in attended.chunks_exact_mut(row).zip(&scratch.inv_sums) {
-        for value in attended {
-            *value *= inv_sum;
         }
     }
 }
@@ -207,6 +266,8 @@ fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
 /// Scores of queries, from row `first` on, with blocks of keys, from `first_block` on.
 struct Scores<'a, E> {
     head: &'a Head<'a, E>,
+    /// The segment's.
+    keys: &'a [E],
     first: usize,
     first_block: usize,
     /// The scores of these queries with all keys: one row every `stride`.
@@ -222,7 +283,7 @@ impl<E: FloatElement> Microkernel for Scores<'_, E> {
             &head.queries[(self.first + row) * head.stride..][..head.size]
         });
         let block_size = head.size * LANES;
-        let keys = &head.keys[self.first_block * block_size..][..NR * block_size];
+        let keys = &self.keys[self.first_block * block_size..][..NR * block_size];
         let mut sums = [[L::splat(0.0); NR]; MR];
         for index in 0..head.size {
             // SAFETY: `index` is below the head's size, which is how long each row is and how many
@@ -257,32 +318,63 @@ impl<E: FloatElement> Microkernel for Scores<'_, E> {
 /// Turns scores, a multiple of [`LANES`] of them, into probabilities.
 #[inline(always)]
 pub(super) fn softmax(scores: &mut [f32]) {
-    let inv_sum = exp_and_inv_sum(scores);
+    let mut softmax = Softmax::default();
+    softmax.add(scores);
+    let inv_sum = softmax.inv_sum();
     for prob in scores {
         *prob *= inv_sum;
     }
 }
 
-/// Turns scores, a multiple of [`LANES`] of them, into probabilities before normalization, and
-/// gives one over their sum.
-#[inline(always)]
-fn exp_and_inv_sum(scores: &mut [f32]) -> f32 {
-    let (chunks, _) = scores.as_chunks_mut::<LANES>();
-    let mut max = [f32::NEG_INFINITY; LANES];
-    for chunk in &*chunks {
-        for (max, &score) in max.iter_mut().zip(chunk) {
-            *max = if score > *max { score } else { *max };
-        }
+/// The softmax of a row of scores, of which some come after others: an online softmax. (Milakov and
+/// Gimelshein 2018, "Online normalizer calculation for softmax".)
+#[derive(Clone, Copy, Debug)]
+struct Softmax {
+    /// The largest score yet.
+    max: f32,
+    /// Sum of the probabilities before normalization.
+    sum: f32,
+}
+
+impl Default for Softmax {
+    fn default() -> Self {
+        Self { max: f32::NEG_INFINITY, sum: 0.0 }
     }
-    let max = max.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0f32; LANES];
-    for chunk in chunks {
-        for (sum, prob) in sums.iter_mut().zip(chunk) {
-            *prob = exp(*prob - max);
-            *sum += *prob;
+}
+
+impl Softmax {
+    /// Turns the next scores, a multiple of [`LANES`] of them, into probabilities before
+    /// normalization, and gives what those before them are to be multiplied with.
+    #[inline(always)]
+    fn add(&mut self, scores: &mut [f32]) -> f32 {
+        let (chunks, _) = scores.as_chunks_mut::<LANES>();
+        let mut max = [f32::NEG_INFINITY; LANES];
+        for chunk in &*chunks {
+            for (max, &score) in max.iter_mut().zip(chunk) {
+                *max = if score > *max { score } else { *max };
+            }
         }
+        let max = max.into_iter().fold(self.max, f32::max);
+        // Where nothing is visible yet, all scores are minus infinity.
+        let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
+        let mut sums = [0.0f32; LANES];
+        for chunk in chunks {
+            for (sum, prob) in sums.iter_mut().zip(chunk) {
+                *prob = exp(*prob - shift);
+                *sum += *prob;
+            }
+        }
+        let factor = exp(self.max - shift);
+        self.max = max;
+        self.sum = self.sum * factor + sums.iter().sum::<f32>();
+        factor
     }
-    1.0 / sums.iter().sum::<f32>()
+
+    /// What the probabilities are to be multiplied with at last; 0 where nothing was visible.
+    #[inline(always)]
+    fn inv_sum(self) -> f32 {
+        if self.sum == 0.0 { 0.0 } else { 1.0 / self.sum }
+    }
 }
 
 /// Adds the values of some positions, weighted with each row's probabilities, to columns of the
@@ -419,12 +511,12 @@ pub(super) mod tests {
     use super::*;
 
     #[derive(Clone)]
-    pub(in super::super) struct Example {
-        pub(in super::super) queries: Vec<f32>,
-        pub(in super::super) keys: Vec<f32>,
-        pub(in super::super) values: Vec<f32>,
-        pub(in super::super) mask: Vec<i32>,
-        pub(in super::super) bias: Vec<f32>,
+    struct Example {
+        queries: Vec<f32>,
+        keys: Vec<f32>,
+        values: Vec<f32>,
+        mask: Vec<i32>,
+        bias: Vec<f32>,
     }
 
     /// Numbers that look random.
@@ -446,7 +538,7 @@ pub(super) mod tests {
         }
 
         /// The result of a row in double precision, for scores multiplied with 0.5.
-        pub(in super::super) fn exact(&self, row: usize, size: usize) -> Vec<f64> {
+        fn exact(&self, row: usize, size: usize) -> Vec<f64> {
             let positions = self.mask.len();
             let scores: Vec<f64> = (0..positions)
                 .map(|position| {
@@ -493,21 +585,32 @@ pub(super) mod tests {
         pack_keys(&example.keys, size, size, &mut keys);
         let mut values = vec![unwritten[0]; positions * padded_head_size(size)];
         pack_values(&example.values, size, size, &mut values);
-        let head = |first: usize, rows| Head {
-            queries: &example.queries[first * size..],
-            rows,
-            stride: size,
-            size,
-            keys: &keys,
-            values: &values,
-            prefetch: rows > 1,
-            mask: KeyMask::new(&example.mask),
-            bias: Some(&example.bias[first * positions..]),
-            bias_stride: positions,
-            scale: 0.5,
+        let mask = KeyMask::new(&example.mask);
+        let length = mask.length;
+        let rows_of = |first: usize| -> Vec<SegmentRow> {
+            (first..rows).map(|row| SegmentRow { seen: 0..length, bias: row * positions }).collect()
         };
         let (mut together, mut alone) = (Scratch::default(), Scratch::default());
-        E::attend(&head(0, rows), &mut together);
+        let attend = |first: usize, rows, scratch: &mut Scratch| {
+            let segment = Segment {
+                keys: &keys[..],
+                values: &values,
+                mask,
+                rows: &rows_of(first),
+                bias: Some(&example.bias),
+            };
+            let head = Head {
+                queries: &example.queries[first * size..],
+                rows,
+                stride: size,
+                size,
+                segments: &[segment],
+                prefetch: rows > 1,
+                scale: 0.5,
+            };
+            E::attend(&head, scratch);
+        };
+        attend(0, rows, &mut together);
         let hidden = example.mask.iter().all(|&visible| visible == 0);
         for (row, result) in together.attended.chunks(padded_head_size(size)).enumerate() {
             if !hidden {
@@ -517,7 +620,7 @@ pub(super) mod tests {
                 }
             }
             prop_assert!(result.iter().all(|value| value.is_finite()));
-            E::attend(&head(row, 1), &mut alone);
+            attend(row, 1, &mut alone);
             prop_assert_eq!(result, &alone.attended[..padded_head_size(size)]);
         }
         Ok(())

@@ -11,7 +11,10 @@ mod amx;
 pub mod cached_attention;
 pub mod cross_attention;
 mod kernel;
+mod pattern;
+mod relative_bias;
 pub mod self_attention;
+mod self_attention_head;
 
 use std::cell::RefCell;
 

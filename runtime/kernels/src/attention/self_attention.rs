@@ -1,40 +1,60 @@
 //! An encoder's attention: each document over itself.
+//!
+//! The scores of a few queries with a segment of keys are in memory at a time, and an online
+//! softmax joins the segments, as in FlashAttention (Dao et al. 2022). Which keys a query sees and
+//! what is added to its scores are computed for each segment.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::kernel::{
-    Head, KeyMask, Scratch, SelfAttentionHead, StoredKv, pack_keys, pack_values, padded_head_size,
+    Head, KeyMask, Scratch, Segment, SegmentRow, StoredKv, pack_keys, pack_values, padded_head_size,
 };
 use super::padded_positions;
+pub use super::pattern::Pattern;
+use super::pattern::RANGES;
+pub use super::relative_bias::RelativeBias;
+use super::self_attention_head::{HeadGlobals, SelfAttentionHead};
 use crate::parallel::{Columns, Disjoint, ThreadPool, share};
+use crate::simd::lanes::LANES;
 
 /// Queries that share a pass over the keys: whole tiles, whose scores stay in the second-level
 /// cache.
 const QUERIES: usize = 48;
+/// Keys whose scores are in memory at a time, at most.
+const KEYS: usize = 1024;
+/// Queries that share packed keys, at most: whole passes.
+const QUERIES_OF_PART: usize = 85 * QUERIES;
 
 /// The self-attention of a batch of documents.
 #[derive(Clone, Copy, Debug)]
 pub struct SelfAttention<'a> {
-    /// `[batch * source, heads * size]`
+    /// `[batch * queries, heads * size]`
     pub queries: &'a [f32],
     /// `[batch * source, heads * size]`
     pub keys: &'a [f32],
     /// `[batch * source, heads * size]`
     pub values: &'a [f32],
-    /// `[batch, source]`: 0 for padding.
+    /// `[batch, source]`: 0 for tokens that nobody sees.
     pub mask: &'a [i32],
     /// Documents.
     pub batch: usize,
+    /// Queries of a document: its positions, except where they see everything.
+    pub queries_of_document: usize,
     /// Positions of a document, padding included.
     pub source: usize,
     /// Heads.
     pub heads: usize,
     /// Size of a head.
     pub size: usize,
-    /// Added to the scores.
-    pub bias: Option<ScoreBias<'a>>,
+    /// Which tokens each query sees.
+    pub pattern: Pattern,
+    /// Added to the scores, except in BigBird's pattern.
+    pub bias: Option<RelativeBias<'a>>,
+    /// What all queries see besides.
+    pub globals: Option<Globals<'a>>,
     /// What scores are multiplied with.
     pub scale: f32,
     /// Whether a processor with AMX may split factors into two bfloat16 each, whose products are
@@ -42,78 +62,60 @@ pub struct SelfAttention<'a> {
     pub split: bool,
 }
 
-/// What is added to scores: `[1 or batch, 1 or heads, source, source]`.
+/// Keys and values that all queries of a document see besides its tokens.
 #[derive(Clone, Copy, Debug)]
-pub struct ScoreBias<'a> {
-    values: &'a [f32],
-    /// Values from one document and head to the next; 0 where they share.
-    strides: [usize; 2],
+pub struct Globals<'a> {
+    /// `[batch * count, heads * size]`
+    pub keys: &'a [f32],
+    /// `[batch * count, heads * size]`
+    pub values: &'a [f32],
+    /// `[batch, count]`: 0 for those that do not exist.
+    pub mask: &'a [i32],
+    /// How many of each document.
+    pub count: usize,
+    /// Added to their scores.
+    pub bias: Option<GlobalBias<'a>>,
 }
 
-impl<'a> ScoreBias<'a> {
-    /// A bias of these dimensions for a batch of these; none where they do not fit.
-    pub fn new(
-        dims: &[usize],
-        values: &'a [f32],
-        [batch, heads, source]: [usize; 3],
-    ) -> Option<Self> {
-        let &[bias_batch, bias_heads, rows, columns] = dims else {
-            return None;
-        };
-        let fits = [rows, columns] == [source; 2]
-            && [1, batch].contains(&bias_batch)
-            && [1, heads].contains(&bias_heads)
-            && values.len() == dims.iter().product::<usize>();
-        let plane = source * source;
-        let stride = |count, size| if count == 1 { 0 } else { size };
-        fits.then(|| Self {
-            values,
-            strides: [stride(bias_batch, bias_heads * plane), stride(bias_heads, plane)],
-        })
-    }
-
-    /// The bias of a document and head.
-    fn of_head(self, document_and_head: [usize; 2]) -> &'a [f32] {
-        let offsets = document_and_head.iter().zip(self.strides);
-        &self.values[offsets.map(|(index, stride)| index * stride).sum()..]
-    }
+/// What is added to the scores of [`Globals`] that stand for blocks of tokens, by the number of
+/// blocks between them and the query.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalBias<'a> {
+    /// The values by distance in blocks.
+    pub bias: RelativeBias<'a>,
+    /// `[batch, queries]`: the block of each query.
+    pub blocks: &'a [i32],
 }
 
 impl SelfAttention<'_> {
-    /// Writes the result to `attended`, `[batch * source, heads * size]`.
+    /// Writes the result to `attended`, `[batch * queries, heads * size]`. A query that sees
+    /// nothing gets zeros.
     ///
     /// # Panics
     ///
     /// When a slice is shorter than the sizes say.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
         let (heads, size, source) = (self.heads, self.size, self.source);
-        let hidden = heads * size;
+        let (hidden, queries) = (heads * size, self.queries_of_document);
         if attended.is_empty() {
             return Ok(());
         }
         let attended = Disjoint::new(attended);
-        let multiplications = 2 * self.batch * source * source * hidden;
-        share(pool, self.batch * heads, 1, multiplications, |parts| {
+        let parts_of_head = queries.div_ceil(QUERIES_OF_PART);
+        let multiplications = 2 * self.batch * queries * source * hidden;
+        share(pool, self.batch * heads * parts_of_head, 1, multiplications, |parts| {
             for part in parts {
-                let (document, head) = (part / heads, part % heads);
-                let first = document * source * hidden + head * size;
-                let range = first..(document + 1) * source * hidden;
-                let head = SelfAttentionHead {
-                    queries: &self.queries[range.clone()],
-                    keys: &self.keys[range.clone()],
-                    values: &self.values[range],
-                    stride: hidden,
-                    size,
-                    rows: source,
-                    mask: KeyMask::new(&self.mask[document * source..][..source]),
-                    bias: self.bias.map(|bias| bias.of_head([document, head])),
-                    scale: self.scale,
-                };
-                // SAFETY: these columns of the document's rows are this part's alone.
+                let (row, part) = (part / parts_of_head, part % parts_of_head);
+                let (document, head) = (row / heads, row % heads);
+                let first = part * QUERIES_OF_PART;
+                let positions = first..(first + QUERIES_OF_PART).min(queries);
+                let first = (document * queries + positions.start) * hidden + head * size;
+                // SAFETY: these columns of these rows are this part's alone.
                 let mut to = unsafe { Columns::new(&attended, first, size, hidden) };
                 let put = |row: usize, result: &[f32]| to.row(row).copy_from_slice(&result[..size]);
+                let head = self.head([document, head], positions);
                 #[cfg(target_arch = "x86_64")]
-                if self.split && amx::is_available() {
+                if self.split && amx::is_available() && amx::can_attend(&head) {
                     amx::attend(&head, put);
                     continue;
                 }
@@ -121,144 +123,513 @@ impl SelfAttention<'_> {
             }
         })
     }
+
+    /// Some queries of a head.
+    fn head(&self, [document, head]: [usize; 2], positions: Range<usize>) -> SelfAttentionHead<'_> {
+        let (hidden, source) = (self.heads * self.size, self.source);
+        let queries = self.queries_of_document;
+        let columns = |matrix, [document, first, count]: [usize; 3]| {
+            let matrix: &[f32] = matrix;
+            let (start, end) = (document * count, (document + 1) * count);
+            &matrix[(start + first) * hidden + head * self.size..end * hidden]
+        };
+        let mask = &self.mask[document * source..][..source];
+        SelfAttentionHead {
+            queries: columns(self.queries, [document, positions.start, queries]),
+            keys: columns(self.keys, [document, 0, source]),
+            values: columns(self.values, [document, 0, source]),
+            stride: hidden,
+            size: self.size,
+            positions,
+            source,
+            mask: match self.globals {
+                Some(_) => KeyMask::or_nothing(mask),
+                None => KeyMask::new(mask),
+            },
+            pattern: self.pattern,
+            bias: self.bias.map(|bias| bias.of_head(head)),
+            globals: self.globals.filter(|globals| globals.count > 0).map(|globals| {
+                let count = globals.count;
+                HeadGlobals {
+                    keys: columns(globals.keys, [document, 0, count]),
+                    values: columns(globals.values, [document, 0, count]),
+                    mask: KeyMask::or_nothing(&globals.mask[document * count..][..count]),
+                    count,
+                    bias: globals.bias.map(|bias| {
+                        (bias.bias.of_head(head), &bias.blocks[document * queries..][..queries])
+                    }),
+                }
+            }),
+            scale: self.scale,
+        }
+    }
+}
+
+/// Packed keys and values of successive positions.
+#[derive(Default)]
+struct PackedKv {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    size: usize,
+}
+
+impl PackedKv {
+    /// Packs the first `count` rows of a head.
+    fn pack(&mut self, [keys, values]: [&[f32]; 2], count: usize, [stride, size]: [usize; 2]) {
+        self.keys.resize(padded_positions(count) * size, 0.0);
+        self.values.resize(count * padded_head_size(size), 0.0);
+        self.size = size;
+        pack_keys(keys, stride, size, &mut self.keys);
+        pack_values(values, stride, size, &mut self.values);
+    }
+
+    /// Those of some positions, the first of which is a multiple of [`LANES`].
+    fn segment<'a>(
+        &'a self,
+        positions: &Range<usize>,
+        mask: KeyMask<'a>,
+        rows: &'a [SegmentRow],
+        bias: Option<&'a [f32]>,
+    ) -> Segment<'a, f32> {
+        Segment {
+            keys: &self.keys[positions.start * self.size..],
+            values: &self.values[positions.start * padded_head_size(self.size)..],
+            mask,
+            rows,
+            bias,
+        }
+    }
 }
 
 /// Scratch memory that each thread keeps.
 #[derive(Default)]
-struct PackedScratch {
+struct AttentionScratch {
+    tokens: PackedKv,
+    globals: PackedKv,
+    /// Biases by distance.
+    bias: Vec<f32>,
+    /// Those of global keys.
+    global_bias: Vec<f32>,
+    /// What is added to the scores of a first range.
+    added: Vec<f32>,
+    /// The segments of a pass.
+    parts: Vec<Part>,
+    /// For each of these, what each query sees.
+    rows: Vec<SegmentRow>,
     scratch: Scratch,
-    keys: Vec<f32>,
-    values: Vec<f32>,
 }
 
-/// Attends with all of a head's queries; `put` gets the number of each and its result.
+/// A segment of a pass.
+struct Part {
+    keys: Range<usize>,
+    kind: PartKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PartKind {
+    Tokens,
+    /// Tokens that count more than once.
+    Repeated,
+    Globals,
+}
+
+/// Attends with all queries; `put` gets the number of each, from 0 on, and its result.
 fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
     thread_local! {
-        static SCRATCH: RefCell<PackedScratch> = RefCell::default();
+        static SCRATCH: RefCell<AttentionScratch> = RefCell::default();
     }
-    let &SelfAttentionHead { stride, size, rows, .. } = head;
+    let &SelfAttentionHead { stride, size, source, pattern, .. } = head;
+    let positions = head.positions.clone();
     SCRATCH.with_borrow_mut(|scratch| {
-        scratch.keys.resize(padded_positions(rows) * size, 0.0);
-        scratch.values.resize(rows * padded_head_size(size), 0.0);
-        pack_keys(head.keys, stride, size, &mut scratch.keys);
-        pack_values(head.values, stride, size, &mut scratch.values);
-        for first in (0..rows).step_by(QUERIES) {
-            let count = QUERIES.min(rows - first);
-            let queries = Head {
-                queries: &head.queries[first * stride..],
-                rows: count,
-                stride,
-                size,
-                keys: &scratch.keys,
-                values: &scratch.values,
-                prefetch: false,
-                mask: head.mask,
-                bias: head.bias.map(|bias| &bias[first * rows..]),
-                bias_stride: rows,
-                scale: head.scale,
-            };
-            f32::attend(&queries, &mut scratch.scratch);
-            let results = scratch.scratch.attended.chunks(padded_head_size(size));
-            for (row, result) in results.take(count).enumerate() {
-                put(first + row, result);
+        let AttentionScratch { tokens, globals, bias, global_bias, added, parts, rows, scratch } =
+            scratch;
+        // What all queries see, packed from a whole block of keys on.
+        let seen = pattern.seen_by(&positions, source);
+        let first = seen.start / LANES * LANES;
+        let end = seen.end.min(head.mask.length).max(first);
+        let from_first = [head.keys, head.values].map(|rows| &rows[first * stride..]);
+        tokens.pack(from_first, end - first, [stride, size]);
+        if let Some(of_head) = head.bias {
+            // The distance of the first key from the last query, and all that are larger.
+            let farthest = first as isize - (positions.end - 1) as isize;
+            of_head.lay_out(farthest, end - first + positions.len(), bias);
+        }
+        if let Some(of_head) = &head.globals {
+            globals.pack([of_head.keys, of_head.values], of_head.count, [stride, size]);
+            if let Some((by_distance, _)) = of_head.bias {
+                let count = of_head.count;
+                by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
             }
         }
+        let mut start = positions.start;
+        while start < positions.end {
+            let queries = start..(start + QUERIES).min(pattern.group_end(start)).min(positions.end);
+            parts.clear();
+            rows.clear();
+            if let Some(score) = pattern.added_to_first(start, source) {
+                added.clear();
+                added.resize(KEYS, score);
+            }
+            let (of_first, of_last) =
+                (pattern.seen(queries.start, source), pattern.seen(queries.end - 1, source));
+            for range in 0..RANGES {
+                let keys = of_first[range].start / LANES * LANES..of_last[range].end.min(end);
+                let repeated = range == 0 && pattern.added_to_first(start, source).is_some();
+                let kind = if repeated { PartKind::Repeated } else { PartKind::Tokens };
+                for keys in cut(keys) {
+                    rows.extend(queries.clone().map(|query| {
+                        let seen = &pattern.seen(query, source)[range];
+                        let within =
+                            |position: usize| position.clamp(keys.start, keys.end) - keys.start;
+                        SegmentRow {
+                            seen: within(seen.start)..within(seen.end),
+                            bias: match kind {
+                                PartKind::Repeated => 0,
+                                _ => keys.start - first + (positions.end - 1 - query),
+                            },
+                        }
+                    }));
+                    parts.push(Part { keys, kind });
+                }
+            }
+            if let Some(of_head) = &head.globals {
+                for keys in cut(0..of_head.mask.length) {
+                    rows.extend(queries.clone().map(|query| {
+                        let bias = of_head.bias.map_or(0, |(_, blocks)| {
+                            let count = of_head.count as isize;
+                            let block = (blocks[query] as isize).clamp(-1, count);
+                            (keys.start as isize + count - block) as usize
+                        });
+                        SegmentRow { seen: 0..keys.len(), bias }
+                    }));
+                    parts.push(Part { keys, kind: PartKind::Globals });
+                }
+            }
+            let rows_of_parts = rows.chunks_exact(queries.len());
+            let segments: Vec<_> = parts
+                .iter()
+                .zip(rows_of_parts)
+                .map(|(Part { keys, kind }, rows)| match (kind, &head.globals) {
+                    (PartKind::Globals, Some(of_head)) => {
+                        let bias = of_head.bias.map(|_| &global_bias[..]);
+                        globals.segment(keys, of_head.mask.part(keys.clone()), rows, bias)
+                    }
+                    _ => {
+                        let bias = match kind {
+                            PartKind::Repeated => Some(&added[..]),
+                            _ => head.bias.map(|_| &bias[..]),
+                        };
+                        let packed = keys.start - first..keys.end - first;
+                        tokens.segment(&packed, head.mask.part(keys.clone()), rows, bias)
+                    }
+                })
+                .collect();
+            let skipped = queries.start - positions.start;
+            let tile = Head {
+                queries: &head.queries[skipped * stride..],
+                rows: queries.len(),
+                stride,
+                size,
+                segments: &segments,
+                prefetch: false,
+                scale: head.scale,
+            };
+            f32::attend(&tile, scratch);
+            let results = scratch.attended.chunks(padded_head_size(size));
+            for (row, result) in results.take(queries.len()).enumerate() {
+                put(skipped + row, result);
+            }
+            start = queries.end;
+        }
     });
+}
+
+/// Cuts keys, the first of which is a multiple of [`LANES`], into as few segments of [`KEYS`] at
+/// most as there can be, as even as blocks allow.
+fn cut(keys: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let count = keys.len().div_ceil(KEYS);
+    let step = keys.len().div_ceil(count.max(1)).next_multiple_of(LANES).max(LANES);
+    keys.clone().step_by(step).map(move |first| first..(first + step).min(keys.end))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
-    use super::super::kernel::tests::{Example, numbers};
+    use super::super::kernel::tests::numbers;
     use super::*;
+    use crate::parallel::SingleThread;
 
-    /// Columns of other heads beside the head under test.
-    const OTHERS: usize = 5;
+    /// A thread for each task.
+    struct Threads;
 
-    type Attend = fn(&SelfAttentionHead<'_>, &mut dyn FnMut(usize, &[f32]));
+    impl ThreadPool for Threads {
+        type Error = std::convert::Infallible;
 
-    /// The implementations that this processor has, with their tolerances.
-    fn implementations() -> Vec<(Attend, f64)> {
-        let plain: (Attend, f64) = (|head, put| attend(head, put), 1e-4);
-        #[cfg(target_arch = "x86_64")]
-        if amx::is_available() {
-            return vec![plain, (|head, put| amx::attend(head, put), 1e-3)];
+        fn run(&self, count: usize, task: impl Fn(usize) + Sync + Send) -> Result<(), Self::Error> {
+            let task = &task;
+            std::thread::scope(|scope| {
+                for index in 0..count {
+                    scope.spawn(move || task(index));
+                }
+            });
+            Ok(())
         }
-        vec![plain]
+    }
+
+    /// What one document's attention is computed from.
+    #[derive(Clone, Debug)]
+    struct Example {
+        heads: usize,
+        size: usize,
+        pattern: Pattern,
+        /// `[queries, heads * size]`, and `[source, heads * size]` of the others.
+        matrices: [Vec<f32>; 3],
+        mask: Vec<i32>,
+        /// `[heads, _]`
+        bias: Option<Vec<f32>>,
+        /// Keys and values, mask, biases by distance and blocks.
+        globals: Option<([Vec<f32>; 2], Vec<i32>, Option<(Vec<f32>, Vec<i32>)>)>,
+    }
+
+    impl Example {
+        fn hidden(&self) -> usize {
+            self.heads * self.size
+        }
+
+        fn queries(&self) -> usize {
+            self.matrices[0].len() / self.hidden()
+        }
+
+        fn relative<'a>(&self, values: &'a [f32]) -> RelativeBias<'a> {
+            let dims = [self.heads, values.len() / self.heads];
+            RelativeBias::new(&dims, values, self.heads).expect("an odd number of distances")
+        }
+
+        fn attend<P: ThreadPool>(&self, pool: &P, split: bool) -> Vec<f32> {
+            let [queries, keys, values] = &self.matrices;
+            let attention = SelfAttention {
+                queries,
+                keys,
+                values,
+                mask: &self.mask,
+                batch: 1,
+                queries_of_document: self.queries(),
+                source: self.mask.len(),
+                heads: self.heads,
+                size: self.size,
+                pattern: self.pattern,
+                bias: self.bias.as_deref().map(|bias| self.relative(bias)),
+                globals: self.globals.as_ref().map(|([keys, values], mask, bias)| Globals {
+                    keys,
+                    values,
+                    mask,
+                    count: mask.len(),
+                    bias: bias
+                        .as_ref()
+                        .map(|(bias, blocks)| GlobalBias { bias: self.relative(bias), blocks }),
+                }),
+                scale: 0.5,
+                split,
+            };
+            let mut attended = vec![f32::NAN; queries.len()];
+            assert!(attention.attend(pool, &mut attended).is_ok());
+            attended
+        }
+
+        /// The score that a query gives a token for where they stand; none where it does not see
+        /// it.
+        fn place(&self, head: usize, query: usize, key: usize) -> Option<f64> {
+            let source = self.mask.len();
+            let added = match self.pattern {
+                Pattern::Full => 0.0,
+                Pattern::Window { reach } if query.abs_diff(key) <= reach => 0.0,
+                Pattern::Blocks { size, lead } if (query + lead) / size == (key + lead) / size => {
+                    0.0
+                }
+                Pattern::BigBird { size, random_blocks } => {
+                    let [query, key, last] = [query, key, source - 1].map(|at| at / size);
+                    let full = source <= (5 + 2 * random_blocks) * size;
+                    match query == 0 || query == last || full {
+                        true => 0.0,
+                        false if key == 0 => (1.0 + random_blocks as f64).ln(),
+                        false if key == last || query.abs_diff(key) <= 1 => 0.0,
+                        false => return None,
+                    }
+                }
+                _ => return None,
+            };
+            let all = self.globals.is_none() && self.mask.iter().all(|&visible| visible == 0);
+            (all || self.mask[key] != 0).then(|| {
+                let bias = self.bias.as_ref();
+                added + bias.map_or(0.0, |bias| self.by_distance(bias, head, key, query as isize))
+            })
+        }
+
+        fn by_distance(&self, bias: &[f32], head: usize, key: usize, query: isize) -> f64 {
+            let distances = bias.len() / self.heads;
+            let farthest = (distances / 2) as isize;
+            let distance = (key as isize - query).clamp(-farthest, farthest) + farthest;
+            f64::from(bias[head * distances + distance as usize])
+        }
+
+        /// The result of a query and head in double precision.
+        fn exact(&self, query: usize, head: usize) -> Vec<f64> {
+            let row = |matrix: &[f32], row: usize| -> Vec<f64> {
+                let first = row * self.hidden() + head * self.size;
+                matrix[first..][..self.size].iter().map(|&value| f64::from(value)).collect()
+            };
+            let [queries, keys, values] = &self.matrices;
+            let own = row(queries, query);
+            let product =
+                |key: &[f64]| -> f64 { own.iter().zip(key).map(|(a, b)| a * b).sum::<f64>() * 0.5 };
+            let mut seen: Vec<(f64, Vec<f64>)> = (0..self.mask.len())
+                .filter_map(|key| {
+                    let place = self.place(head, query, key)?;
+                    Some((product(&row(keys, key)) + place, row(values, key)))
+                })
+                .collect();
+            if let Some(([keys, values], mask, bias)) = &self.globals {
+                for key in (0..mask.len()).filter(|&key| mask[key] != 0) {
+                    let bias = bias.as_ref().map_or(0.0, |(bias, blocks)| {
+                        self.by_distance(bias, head, key, blocks[query] as isize)
+                    });
+                    seen.push((product(&row(keys, key)) + bias, row(values, key)));
+                }
+            }
+            let max = seen.iter().map(|(score, _)| *score).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = seen.iter().map(|(score, _)| (score - max).exp()).sum();
+            (0..self.size)
+                .map(|column| {
+                    let weighted = |(score, value): &(f64, Vec<f64>)| {
+                        (score - max).exp() / sum * value[column]
+                    };
+                    seen.iter().map(weighted).sum()
+                })
+                .collect()
+        }
+
+        fn check(&self, queries: impl Iterator<Item = usize>) -> Result<(), TestCaseError> {
+            let hidden = self.hidden();
+            let attended = self.attend(&SingleThread, false);
+            let split = self.attend(&SingleThread, true);
+            prop_assert!(attended.iter().all(|value| value.is_finite()));
+            prop_assert_eq!(&attended, &self.attend(&Threads, false));
+            for query in queries {
+                for head in 0..self.heads {
+                    let columns = query * hidden + head * self.size;
+                    for (column, exact) in self.exact(query, head).into_iter().enumerate() {
+                        for (result, tolerance) in [(&attended, 1e-4), (&split, 1e-3)] {
+                            let value = f64::from(result[columns + column]);
+                            let error = (value - exact).abs();
+                            prop_assert!(error < tolerance, "{value} and not {exact}");
+                        }
+                    }
+                }
+            }
+            // The same with padding behind, except where the pattern knows the end.
+            if matches!(self.pattern, Pattern::BigBird { .. }) || self.mask.iter().all(|&v| v == 0)
+            {
+                return Ok(());
+            }
+            let mut padded = self.clone();
+            padded.mask.extend([0; 40]);
+            for matrix in &mut padded.matrices {
+                matrix.extend(vec![7.0; 40 * hidden]);
+            }
+            if let Some((_, _, Some((_, blocks)))) = &mut padded.globals {
+                blocks.extend([-1; 40]);
+            }
+            prop_assert_eq!(&attended, &padded.attend(&SingleThread, false)[..attended.len()]);
+            Ok(())
+        }
+    }
+
+    fn patterns() -> impl Strategy<Value = Pattern> {
+        prop_oneof![
+            Just(Pattern::Full),
+            (0_usize..70).prop_map(|reach| Pattern::Window { reach }),
+            (1_usize..70, any::<Index>())
+                .prop_map(|(size, lead)| Pattern::Blocks { size, lead: lead.index(size) }),
+            (1_usize..20, 0_usize..3)
+                .prop_map(|(size, random_blocks)| Pattern::BigBird { size, random_blocks }),
+        ]
     }
 
     proptest! {
         #[test]
-        fn agrees_with_double_precision_and_row_by_row(
-            size in 1_usize..80,
+        fn agrees_with_double_precision_and_is_the_same_beside_padding(
+            (heads, size) in (1_usize..3, 1_usize..40),
+            pattern in patterns(),
             mask in prop::collection::vec(0..3, 1..170),
-            with_bias: bool,
+            bias in prop::option::of(0_usize..40),
+            globals in prop::option::of((prop::collection::vec(0..3, 1..40), any::<bool>())),
             seed: u32,
         ) {
-            let (rows, stride) = (mask.len(), size + OTHERS);
-            let example = Example {
-                queries: numbers(rows * size, seed),
-                keys: numbers(rows * size, seed ^ 1),
-                values: numbers(rows * size, seed ^ 2),
-                bias: match with_bias {
-                    true => numbers(rows * rows, seed ^ 3),
-                    false => vec![0.0; rows * rows],
-                },
-                mask,
+            let (hidden, source) = (heads * size, mask.len());
+            let matrix = |rows, salt| numbers(rows * hidden, seed ^ salt);
+            let table = |farthest: usize, salt| numbers(heads * (2 * farthest + 1), seed ^ salt);
+            let globals = globals.map(|(mask, with_bias)| {
+                let count = mask.len();
+                let blocks = (0..source).map(|at| (at / 4).min(count) as i32 - 1).collect();
+                let bias = with_bias.then(|| (table(5, 6), blocks));
+                ([matrix(count, 4), matrix(count, 5)], mask, bias)
+            });
+            let bias = match pattern {
+                Pattern::BigBird { .. } => None,
+                _ => bias.map(|farthest| table(farthest, 3)),
             };
-            let among_others = |columns: &[f32]| -> Vec<f32> {
-                let rows = columns.chunks(size);
-                rows.flat_map(|row| row.iter().copied().chain([f32::NAN; OTHERS])).collect()
-            };
-            let matrices = [&example.queries, &example.keys, &example.values];
-            let [queries, keys, values] = matrices.map(|columns| among_others(columns));
-            let head = SelfAttentionHead {
-                queries: &queries,
-                keys: &keys,
-                values: &values,
-                stride,
-                size,
-                rows,
-                mask: KeyMask::new(&example.mask),
-                bias: with_bias.then_some(&example.bias),
-                scale: 0.5,
-            };
-            let hidden = example.mask.iter().all(|&visible| visible == 0);
-            for (attend, tolerance) in implementations() {
-                let mut results = Vec::new();
-                attend(&head, &mut |row, result| {
-                    assert_eq!(row, results.len());
-                    results.push(result[..size].to_vec());
-                });
-                prop_assert_eq!(results.len(), rows);
-                for (row, result) in results.iter().enumerate() {
-                    prop_assert!(result.iter().all(|value| value.is_finite()));
-                    if hidden {
-                        continue;
-                    }
-                    for (value, exact) in result.iter().zip(example.exact(row, size)) {
-                        let error = (f64::from(*value) - exact).abs();
-                        prop_assert!(error < tolerance, "{value} and not {exact}");
-                    }
-                }
-                // The same with padding behind.
-                if !hidden && !with_bias {
-                    let mask: Vec<i32> = example.mask.iter().copied().chain([0; 40]).collect();
-                    let padded = [&queries, &keys, &values].map(|matrix| {
-                        [matrix.as_slice(), &vec![7.0; 40 * stride]].concat()
-                    });
-                    let [queries, keys, values] = &padded;
-                    let rows = mask.len();
-                    let mask = KeyMask::new(&mask);
-                    let padded = SelfAttentionHead { queries, keys, values, rows, mask, ..head };
-                    attend(&padded, &mut |row, result| {
-                        if let Some(expected) = results.get(row) {
-                            assert_eq!(&result[..size], expected);
-                        }
-                    });
-                }
-            }
+            let matrices = [matrix(source, 0), matrix(source, 1), matrix(source, 2)];
+            let example = Example { heads, size, pattern, matrices, mask, bias, globals };
+            // Tokens that nobody sees may see nothing.
+            let visible = |query: &usize| example.mask[*query] != 0 || pattern == Pattern::Full;
+            let all = example.mask.iter().all(|&visible| visible == 0);
+            example.check((0..source).filter(|query| !all && visible(query)))?;
         }
+    }
+
+    #[test]
+    fn long_documents_agree_with_double_precision() {
+        let (heads, size, source) = (1, 3, QUERIES_OF_PART + 2 * KEYS + 37);
+        let patterns = [
+            Pattern::Full,
+            Pattern::Window { reach: 700 },
+            Pattern::Blocks { size: 1500, lead: 750 },
+            Pattern::BigBird { size: 64, random_blocks: 3 },
+        ];
+        for pattern in patterns {
+            let globals = [numbers(1100 * size, 3), numbers(1100 * size, 4)];
+            let mut mask = vec![1; source];
+            mask[100..1200].fill(0);
+            let example = Example {
+                heads,
+                size,
+                pattern,
+                matrices: [0, 1, 2].map(|salt| numbers(source * size, salt)),
+                mask,
+                bias: None,
+                globals: Some((globals, vec![1; 1100], None)),
+            };
+            let some = (0..source).step_by(501).chain([source - 1]);
+            example.check(some).expect("the same result");
+        }
+    }
+
+    #[test]
+    fn queries_that_are_no_tokens_see_everything() {
+        let (heads, size, source, count) = (2, 5, 61, 7);
+        let hidden = heads * size;
+        let matrix = |rows: usize, salt| numbers(rows * hidden, salt);
+        let example = Example {
+            heads,
+            size,
+            pattern: Pattern::Full,
+            matrices: [matrix(count, 0), matrix(source, 1), matrix(source, 2)],
+            mask: vec![1; source],
+            bias: None,
+            globals: Some(([matrix(count, 3), matrix(count, 4)], vec![1; count], None)),
+        };
+        example.check(0..count).expect("the same result");
     }
 }

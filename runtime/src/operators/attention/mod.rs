@@ -25,7 +25,10 @@ pub use self::cross_attention::{CROSS_ATTENTION_FP16, CROSS_ATTENTION_FP32};
 pub(super) use self::pack_cross_kv::PackCrossKv;
 pub use self::pack_cross_kv::{KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PART, VALUES};
 pub(super) use self::self_attention::SelfAttention;
-pub use self::self_attention::{SELF_ATTENTION, SPLIT};
+pub use self::self_attention::{
+    BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, SELF_ATTENTION, SPLIT,
+    WINDOW,
+};
 use super::tensors::{float, input, integer};
 
 /// Attribute of all operators here, integer: heads.

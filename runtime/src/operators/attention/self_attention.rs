@@ -1,13 +1,15 @@
 //! The encoder's attention of each document over itself.
 
-use epitome_kernels::attention::self_attention::{self, ScoreBias};
+use epitome_kernels::attention::self_attention::{
+    self, GlobalBias, Globals, Pattern, RelativeBias,
+};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
 use ort::value::TensorElementType;
 
-use super::{FLOAT, Inputs, MASK, heads, mismatch, scale};
-use crate::operators::tensors::{optional_input, output};
+use super::{FLOAT, Inputs, MASK, Sizes, heads, mismatch, scale};
+use crate::operators::tensors::{input, integer, optional_input, output};
 use crate::operators::threads::SessionThreads;
 
 /// Name of the operator.
@@ -15,10 +17,40 @@ pub const SELF_ATTENTION: &str = "SelfAttention";
 /// Attribute, integer: 1 where a processor with AMX may split factors into two bfloat16 each, whose
 /// products are within 2^-16; otherwise everything is float32.
 pub const SPLIT: &str = "split";
+/// Attribute, string: which tokens a token sees, [`WINDOW`], [`BLOCKS`] or [`BIG_BIRD`]; all of
+/// them without it.
+pub const PATTERN: &str = "pattern";
+/// Those that are at most [`REACH`] away.
+pub const WINDOW: &str = "window";
+/// Those of its block of [`BLOCK_SIZE`]; the first block is shorter by [`LEAD`].
+pub const BLOCKS: &str = "blocks";
+/// Those of its block of [`BLOCK_SIZE`], of the blocks beside it, and of the first and the last
+/// block, which see everything; the first counts [`RANDOM_BLOCKS`] times more where not everything
+/// is seen.
+pub const BIG_BIRD: &str = "big_bird";
+/// Attribute, integer: positions to either side.
+pub const REACH: &str = "reach";
+/// Attribute, integer: positions of a block.
+pub const BLOCK_SIZE: &str = "block_size";
+/// Attribute, integer: positions that the first block lacks.
+pub const LEAD: &str = "lead";
+/// Attribute, integer: blocks that are drawn in training, and are the first one otherwise.
+pub const RANDOM_BLOCKS: &str = "num_random_blocks";
 
-/// The operator: float32 queries, keys and values of `[batch * source, heads * size]`, an int32
-/// mask `[batch, source]` and an optional float32 bias `[1 or batch, 1 or heads, source, source]`
-/// that is added to the scores, to float32 `[batch * source, heads * size]`.
+/// The operator: float32 `[batch * source, heads * size]`.
+///
+/// | input | is |
+/// | --- | --- |
+/// | queries, keys, values | float32 `[batch * source, heads * size]` |
+/// | mask | int32 `[batch, source]`: 0 for tokens that nobody sees |
+/// | bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores by `key - query`, from `-distance` to `distance`; keys that are farther have the value of the farthest |
+/// | global keys and values, optional | float32 `[batch * globals, heads * size]`: what all queries see besides |
+/// | global mask, with these | int32 `[batch, globals]`: 0 for those that do not exist |
+/// | global bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores of global keys by `key - block` |
+/// | blocks, with it | int32 `[batch, source]`: the block of each query |
+///
+/// Where all tokens are seen, there is no bias and there are no blocks, the queries need not be
+/// the tokens: `[batch * queries, heads * size]`.
 pub(in crate::operators) struct SelfAttention;
 
 impl Operator for SelfAttention {
@@ -29,8 +61,11 @@ impl Operator for SelfAttention {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let bias = OperatorInput::optional(TensorElementType::Float32);
-        [FLOAT, FLOAT, FLOAT, MASK, bias]
+        let floats = || OperatorInput::optional(TensorElementType::Float32);
+        let integers = || OperatorInput::optional(TensorElementType::Int32);
+        let required = [FLOAT, FLOAT, FLOAT, MASK];
+        let optional = [floats(), floats(), floats(), integers(), floats(), integers()];
+        required.into_iter().chain(optional)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -45,8 +80,33 @@ impl Operator for SelfAttention {
             heads: heads(context)?,
             scale: scale(context)?,
             split: context.get::<i64>(SPLIT) == Some(1),
+            pattern: pattern(context)?,
         })
     }
+}
+
+fn pattern(context: &KernelContext<'_>) -> ort::Result<Pattern> {
+    let positions = 1 << 31;
+    let size = || Ok::<_, ort::Error>(integer(context, BLOCK_SIZE, 1..positions)? as usize);
+    Ok(match context.get::<String>(PATTERN).as_deref() {
+        None => Pattern::Full,
+        Some(WINDOW) => Pattern::Window { reach: integer(context, REACH, 0..positions)? as usize },
+        Some(BLOCKS) => {
+            let size = size()?;
+            let lead = integer(context, LEAD, 0..size as i64)? as usize;
+            Pattern::Blocks { size, lead }
+        }
+        Some(BIG_BIRD) => {
+            let random_blocks = integer(context, RANDOM_BLOCKS, 0..positions)? as usize;
+            Pattern::BigBird { size: size()?, random_blocks }
+        }
+        Some(other) => {
+            return Err(ort::Error::new(format!(
+                "attribute '{PATTERN}' is '{other}', but must be '{WINDOW}', '{BLOCKS}' or \
+                 '{BIG_BIRD}'"
+            )));
+        }
+    })
 }
 
 /// The self-attention of an encoder's layer.
@@ -54,6 +114,7 @@ pub(in crate::operators) struct SelfAttentionKernel {
     heads: usize,
     scale: f32,
     split: bool,
+    pattern: Pattern,
 }
 
 impl Kernel for SelfAttentionKernel {
@@ -62,35 +123,81 @@ impl Kernel for SelfAttentionKernel {
             let shape = vec![sizes.batch * sizes.source, sizes.hidden()];
             [shape.clone(), shape]
         })?;
-        let bias = optional_input::<f32>(context, 4)?;
         let sizes = inputs.sizes;
-        let shape = [sizes.batch * sizes.source, sizes.hidden()];
-        if sizes.rows != shape[0] {
+        let bias = relative_bias(context, 4, sizes)?;
+        let globals = globals(context, sizes)?;
+        let any_queries = self.pattern == Pattern::Full
+            && bias.is_none()
+            && globals.is_none_or(|globals| globals.bias.is_none());
+        if sizes.rows != sizes.batch * sizes.source && !any_queries {
             return Err(mismatch(
                 "queries and mask",
                 &[&[sizes.rows], &[sizes.batch, sizes.source]],
             ));
         }
-        let scores = [sizes.batch, sizes.heads, sizes.source];
-        let bias = bias
-            .map(|(dims, bias)| {
-                ScoreBias::new(&dims, bias, scores)
-                    .ok_or_else(|| mismatch("bias and batch, heads, source", &[&dims, &scores]))
-            })
-            .transpose()?;
         let attention = self_attention::SelfAttention {
             queries: inputs.queries,
             keys: inputs.keys,
             values: inputs.values,
             mask: inputs.mask,
             batch: sizes.batch,
+            queries_of_document: sizes.rows / sizes.batch,
             source: sizes.source,
             heads: sizes.heads,
             size: sizes.size,
+            pattern: self.pattern,
             bias,
+            globals,
             scale: self.scale,
             split: self.split,
         };
+        let shape = [sizes.rows, sizes.hidden()];
         attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
     }
+}
+
+/// What is added to scores by distance, where there is such an input.
+fn relative_bias(
+    context: &ComputeContext,
+    index: usize,
+    sizes: Sizes,
+) -> ort::Result<Option<RelativeBias<'_>>> {
+    let Some((dims, values)) = optional_input::<f32>(context, index)? else {
+        return Ok(None);
+    };
+    match RelativeBias::new(&dims, values, sizes.heads) {
+        Some(bias) => Ok(Some(bias)),
+        None => Err(mismatch("biases by distance and heads", &[&dims, &[sizes.heads]])),
+    }
+}
+
+/// The keys and values that all queries see, where there are any.
+fn globals(context: &ComputeContext, sizes: Sizes) -> ort::Result<Option<Globals<'_>>> {
+    let Some((key_shape, keys)) = optional_input::<f32>(context, 5)? else {
+        return Ok(None);
+    };
+    let (value_shape, values) = input::<f32>(context, 6)?;
+    let (mask_shape, mask) = input::<i32>(context, 7)?;
+    let fits = |count: usize| {
+        let shape = [sizes.batch * count, sizes.hidden()];
+        mask_shape[0] == sizes.batch && key_shape == shape && value_shape == shape
+    };
+    let count = match mask_shape[..] {
+        [_, count] if fits(count) => count,
+        _ => {
+            let shapes = [&key_shape[..], &value_shape, &mask_shape];
+            return Err(mismatch("global keys, values and mask", &shapes));
+        }
+    };
+    let bias = match relative_bias(context, 8, sizes)? {
+        None => None,
+        Some(bias) => {
+            let (dims, blocks) = input::<i32>(context, 9)?;
+            if dims != [sizes.batch, sizes.source] {
+                return Err(mismatch("blocks and mask", &[&dims, &[sizes.batch, sizes.source]]));
+            }
+            Some(GlobalBias { bias, blocks })
+        }
+    };
+    Ok(Some(Globals { keys, values, mask, count, bias }))
 }

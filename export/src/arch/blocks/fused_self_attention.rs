@@ -1,0 +1,90 @@
+//! The operator of an encoder's self-attention, which bundles have: it computes the scores of a few
+//! tokens at a time, and what each sees.
+
+use epitome_runtime::operators::attention;
+
+use super::heads::Heads;
+use crate::arch::builder::Builder;
+use crate::onnx::graph::Value;
+
+/// Which tokens a token sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// All.
+    Full,
+    /// Those at most so many positions away.
+    Window(usize),
+    /// Those of its block of `size`; the first block is shorter by `lead`.
+    Blocks { size: usize, lead: usize },
+    /// Those of its block of `size`, of the blocks beside it, and of the first and the last block,
+    /// which see everything; the first counts `random_blocks` times more where not everything is
+    /// seen.
+    BigBird { size: usize, random_blocks: usize },
+}
+
+/// What the tokens of a source see.
+pub(crate) struct Seen<'a> {
+    /// Which tokens.
+    pub(crate) pattern: Pattern,
+    /// int32 `[batch, source]`: 0 for tokens that nobody sees.
+    pub(crate) mask: &'a Value,
+    /// What is added to the scores by distance: float32 `[heads, distances]`.
+    pub(crate) bias: Option<&'a Value>,
+    /// What they all see besides.
+    pub(crate) globals: Option<Globals<'a>>,
+}
+
+/// What all tokens of a source see besides some of the others.
+pub(crate) struct Globals<'a> {
+    /// `[batch * globals, heads * head_size]`
+    pub(crate) key: &'a Value,
+    /// `[batch * globals, heads * head_size]`
+    pub(crate) value: &'a Value,
+    /// int32 `[batch, globals]`: 0 for those that do not exist.
+    pub(crate) mask: &'a Value,
+    /// What is added to their scores by distance in blocks, float32 `[heads, distances]`, and the
+    /// block of each token, int32 `[batch, source]`.
+    pub(crate) bias: Option<[&'a Value; 2]>,
+}
+
+impl<'a> Seen<'a> {
+    /// All tokens but those that `mask`, int32 `[batch, source]`, hides.
+    pub(crate) fn all(mask: &'a Value) -> Self {
+        Self { pattern: Pattern::Full, mask, bias: None, globals: None }
+    }
+}
+
+/// The operator over queries, keys and values of `[batch * source, heads * head_size]`, whose
+/// products are multiplied with `scale`, to the same. Where everything is seen, there can be any
+/// number of queries.
+pub(super) fn fused(
+    b: &mut Builder<'_, '_>,
+    (heads, scale): (Heads, f32),
+    parts: [&Value; 3],
+    seen: &Seen<'_>,
+) -> Value {
+    let splits = b.weights.precision().splits_attention();
+    let globals = seen.globals.as_ref();
+    let of_globals =
+        globals.map_or([None; 3], |globals| [globals.key, globals.value, globals.mask].map(Some));
+    let global_bias = globals.and_then(|globals| globals.bias);
+    let optional = [seen.bias].into_iter().chain(of_globals);
+    let optional = optional.chain(global_bias.map_or([None; 2], |bias| bias.map(Some)));
+    let node = b.graph.custom(attention::SELF_ATTENTION).inputs(parts).input(seen.mask);
+    let node = optional.fold(node, |node, input| node.optional(input));
+    let node = node.int(attention::HEADS, heads.count as i64).float(attention::SCALE, scale);
+    let node = if splits { node.int(attention::SPLIT, 1) } else { node };
+    let (pattern, sizes) = match seen.pattern {
+        Pattern::Full => return node.output(),
+        Pattern::Window(reach) => (attention::WINDOW, vec![(attention::REACH, reach)]),
+        Pattern::Blocks { size, lead } => {
+            (attention::BLOCKS, vec![(attention::BLOCK_SIZE, size), (attention::LEAD, lead)])
+        }
+        Pattern::BigBird { size, random_blocks } => (
+            attention::BIG_BIRD,
+            vec![(attention::BLOCK_SIZE, size), (attention::RANDOM_BLOCKS, random_blocks)],
+        ),
+    };
+    let node = node.string(attention::PATTERN, pattern);
+    sizes.into_iter().fold(node, |node, (name, size)| node.int(name, size as i64)).output()
+}

@@ -1,0 +1,99 @@
+//! Which tokens a token sees.
+
+use std::ops::Range;
+
+/// The tokens that each token of a document sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// All.
+    Full,
+    /// Those at most `reach` positions away.
+    Window {
+        /// Positions to either side.
+        reach: usize,
+    },
+    /// Those of its block.
+    Blocks {
+        /// Positions of a block, at least one.
+        size: usize,
+        /// By how many positions the first block is shorter, fewer than it has.
+        lead: usize,
+    },
+    /// In a document long enough for it, those of its block, of the blocks beside it, and of the
+    /// first and the last block, which see everything themselves. (Zaheer et al. 2020, "Big Bird:
+    /// Transformers for Longer Sequences".)
+    BigBird {
+        /// Positions of a block, at least one.
+        size: usize,
+        /// How many times more the first block counts, where not everything is seen.
+        random_blocks: usize,
+    },
+}
+
+/// Ranges of positions that a token sees, at most.
+pub(super) const RANGES: usize = 3;
+
+impl Pattern {
+    /// The positions that the token at `position` sees, in ranges that do not overlap. Both ends of
+    /// each grow from one token of a group ([`group_end`](Self::group_end)) to the next, or stay.
+    pub(super) fn seen(self, position: usize, source: usize) -> [Range<usize>; RANGES] {
+        let one = |range: Range<usize>| [range.start..range.end.min(source), 0..0, 0..0];
+        match self {
+            Self::Full => one(0..source),
+            Self::Window { reach } => {
+                one(position.saturating_sub(reach)..position.saturating_add(reach + 1))
+            }
+            Self::Blocks { size, lead } => {
+                let block = (position + lead) / size;
+                one((block * size).saturating_sub(lead)..(block + 1) * size - lead)
+            }
+            Self::BigBird { size, .. } if self.is_sparse(position, source) => {
+                let (block, last) = (position / size, (source - 1) / size);
+                let near = (block - 1).max(1)..(block + 2).min(last);
+                [0..size, near.start * size..near.end * size, last * size..source]
+            }
+            Self::BigBird { .. } => one(0..source),
+        }
+    }
+
+    /// What is added to the scores of the first range that the token at `position` sees.
+    pub(super) fn added_to_first(self, position: usize, source: usize) -> Option<f32> {
+        match self {
+            Self::BigBird { random_blocks, .. } if self.is_sparse(position, source) => {
+                Some((1.0 + random_blocks as f32).ln())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a token does not see everything, where the pattern is BigBird's.
+    fn is_sparse(self, position: usize, source: usize) -> bool {
+        let Self::BigBird { size, random_blocks } = self else {
+            return false;
+        };
+        let longest_full = random_blocks.saturating_mul(2).saturating_add(5).saturating_mul(size);
+        let block = position / size;
+        source > longest_full && block > 0 && block < (source - 1) / size
+    }
+
+    /// Where the tokens end that see the same blocks as the token at `position`.
+    pub(super) fn group_end(self, position: usize) -> usize {
+        match self {
+            Self::Full | Self::Window { .. } => usize::MAX,
+            Self::Blocks { size, lead } => ((position + lead) / size + 1) * size - lead,
+            Self::BigBird { size, .. } => (position / size + 1) * size,
+        }
+    }
+
+    /// A range that holds all that these tokens see.
+    pub(super) fn seen_by(self, positions: &Range<usize>, source: usize) -> Range<usize> {
+        match self {
+            Self::Full | Self::BigBird { .. } => 0..source,
+            Self::Window { .. } | Self::Blocks { .. } => {
+                let [first, ..] = self.seen(positions.start, source);
+                let [last, ..] = self.seen(positions.end - 1, source);
+                first.start..last.end
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The linear layers between the attentions, some rows at a time: what lies between them is larger
+//! than what they read and write, and stays in a cache.
+
+use crate::linear::{Layer, WeightFormat};
+use crate::parallel::{Disjoint, ThreadPool, share};
+
+/// Rows at a time.
+const ROWS: usize = 512;
+
+/// `down(up(x))`, or `down(gate(x) * up(x))`. The layers are given without their `x` and rows.
+#[derive(Clone, Copy)]
+pub struct FeedForward<'a, F: WeightFormat> {
+    /// `[rows, size_in]`
+    pub x: &'a [f32],
+    /// The layer that reads it.
+    pub up: Layer<'a, F>,
+    /// The other one, where there is one: of the sizes of `up`.
+    pub gate: Option<Layer<'a, F>>,
+    /// The layer that reads what they make.
+    pub down: Layer<'a, F>,
+}
+
+/// What lies between the layers, for [`ROWS`].
+#[derive(Debug, Default)]
+pub struct Inner {
+    up: Vec<f32>,
+    gate: Vec<f32>,
+}
+
+impl<F: WeightFormat> FeedForward<'_, F> {
+    /// Writes the result to `y`, `[rows, size_out]`. `activations` and `inner` are memory that
+    /// layers which run one after another can share.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is shorter than the sizes say.
+    pub fn apply<P: ThreadPool>(
+        &self,
+        pool: &P,
+        activations: &mut F::Activations,
+        inner: &mut Inner,
+        y: &mut [f32],
+    ) -> Result<(), P::Error> {
+        let (size_in, size_inner, size_out) =
+            (self.up.size_in, self.up.size_out, self.down.size_out);
+        if size_in == 0 || size_out == 0 {
+            return Ok(());
+        }
+        for (x, y) in self.x.chunks(ROWS * size_in).zip(y.chunks_mut(ROWS * size_out)) {
+            let rows = x.len() / size_in;
+            inner.up.resize(rows * size_inner, 0.0);
+            Layer { x, rows, ..self.up }.multiply(pool, activations, &mut inner.up)?;
+            if let Some(gate) = self.gate {
+                inner.gate.resize(rows * size_inner, 0.0);
+                Layer { x, rows, ..gate }.multiply(pool, activations, &mut inner.gate)?;
+                let (up, gate) = (Disjoint::new(&mut inner.up), &inner.gate);
+                share(pool, rows, 16, rows * size_inner, |rows| {
+                    let part = rows.start * size_inner..rows.end * size_inner;
+                    // SAFETY: these rows are this part's alone.
+                    let up = unsafe { up.part(part.clone()) };
+                    for (up, gate) in up.iter_mut().zip(&gate[part]) {
+                        *up *= gate;
+                    }
+                })?;
+            }
+            Layer { x: &inner.up, rows, ..self.down }.multiply(pool, activations, y)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Activation;
+    use crate::int8::Int8;
+    use crate::panels::{PANEL, panels};
+    use crate::parallel::SingleThread;
+
+    #[test]
+    fn rows_are_those_of_one_layer_after_the_other() {
+        let (rows, size_in, size_inner) = (2 * ROWS + 7, 10, 20);
+        let number = |index: usize| ((index * 37) % 101) as f32 / 50.0 - 1.0;
+        let x: Vec<f32> = (0..rows * size_in).map(number).collect();
+        let weights = |size_out: usize, size_in: usize, salt: usize| {
+            let count = Int8::packed_shape(size_out, size_in).into_iter().product();
+            let packed: Vec<i8> = (0..count).map(|i| ((i * 7 + salt) % 11) as i8 - 5).collect();
+            (packed, vec![0.01; 2 * panels(size_out) * PANEL])
+        };
+        let [up, gate] = [1, 2].map(|salt| weights(size_inner, size_in, salt));
+        let down = weights(size_in, size_inner, 3);
+        fn layer<'a>(
+            (packed, columns): &'a (Vec<i8>, Vec<f32>),
+            [size_in, size_out]: [usize; 2],
+            activation: Activation,
+        ) -> Layer<'a, Int8> {
+            let format = Int8::new(7);
+            let (bias, x) = (None, &[][..]);
+            Layer { format, x, rows: 0, packed, columns, bias, size_in, size_out, activation }
+        }
+        let inward = [size_in, size_inner];
+        let up = layer(&up, inward, Activation::Identity);
+        let gate = layer(&gate, inward, Activation::Gelu);
+        let down = layer(&down, [size_inner, size_in], Activation::Identity);
+        for gate in [None, Some(gate)] {
+            let mut activations = Default::default();
+            let mut multiply = |layer: Layer<'_, Int8>, x: &[f32]| {
+                let mut y = vec![0.0; rows * layer.size_out];
+                let layer = Layer { x, rows, ..layer };
+                assert!(layer.multiply(&SingleThread, &mut activations, &mut y).is_ok());
+                y
+            };
+            let mut inner = multiply(up, &x);
+            if let Some(gate) = gate {
+                let gates = multiply(gate, &x);
+                inner.iter_mut().zip(&gates).for_each(|(inner, gate)| *inner *= gate);
+            }
+            let expected = multiply(down, &inner);
+            let mut y = vec![0.0; rows * size_in];
+            let (mut activations, mut inner) = Default::default();
+            let feed_forward = FeedForward { x: &x, up, gate, down };
+            let done = feed_forward.apply(&SingleThread, &mut activations, &mut inner, &mut y);
+            assert!(done.is_ok());
+            assert_eq!(y, expected);
+        }
+    }
+}

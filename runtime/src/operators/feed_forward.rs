@@ -1,0 +1,118 @@
+//! `FeedForward`: the linear layers between the attentions, an operator for each weight format. What
+//! lies between them is there for some rows at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use epitome_kernels::activation::Activation;
+use epitome_kernels::feed_forward::{FeedForward as Layers, Inner};
+use epitome_kernels::linear::WeightFormat;
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::{IntoTensorElementType, TensorElementType};
+
+use super::linear::{Activations, LinearFormat, SIZE_OUT, activation, layer, size};
+use super::tensors::{input, output};
+use super::threads::SessionThreads;
+
+/// Attribute, integer: outputs of the layers that read `x`.
+pub const SIZE_INNER: &str = "size_inner";
+
+/// Inputs of a layer: its weights, its columns, its bias.
+const INPUTS_OF_LAYER: usize = 3;
+
+/// The operator: float32 `x` of `[rows, size_in]` to float32 `[rows, size_out]`. Behind `x` stand
+/// packed weights, columns and bias of the layer `up`, the same of `down`, and where there is one
+/// the same of `gate`. It computes `down(activation(up(x)))`, or
+/// `down(activation(gate(x)) * up(x))`.
+pub(super) struct FeedForward<F: WeightFormat> {
+    activations: Activations<F>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl<F: WeightFormat> FeedForward<F> {
+    /// The operator, which shares this memory with others of the session.
+    pub(super) fn new(activations: &Activations<F>, inner: &Arc<Mutex<Inner>>) -> Self {
+        Self { activations: activations.clone(), inner: inner.clone() }
+    }
+}
+
+impl<F: LinearFormat> Operator for FeedForward<F> {
+    type Kernel<'attr> = FeedForwardKernel<F>;
+
+    fn name(&self) -> &str {
+        F::FEED_FORWARD
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let float = TensorElementType::Float32;
+        let weights = F::Element::into_tensor_element_type();
+        let beside = || [OperatorInput::optional(float), OperatorInput::optional(float)];
+        let required = || std::iter::once(OperatorInput::required(weights)).chain(beside());
+        let optional = std::iter::once(OperatorInput::optional(weights)).chain(beside());
+        std::iter::once(OperatorInput::required(float))
+            .chain(required())
+            .chain(required())
+            .chain(optional)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<FeedForwardKernel<F>> {
+        Ok(FeedForwardKernel {
+            format: F::from_node(context)?,
+            size_inner: size(context, SIZE_INNER)?,
+            size_out: size(context, SIZE_OUT)?,
+            activation: activation(context)?,
+            activations: self.activations.clone(),
+            inner: self.inner.clone(),
+        })
+    }
+}
+
+/// The layers of a loaded graph.
+pub(super) struct FeedForwardKernel<F: WeightFormat> {
+    format: F,
+    size_inner: usize,
+    size_out: usize,
+    activation: Activation,
+    activations: Activations<F>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, x) = input::<f32>(context, 0)?;
+        let &[rows, size_in] = &shape[..] else {
+            return Err(ort::Error::new(format!("x has the shape {shape:?}, not two dimensions")));
+        };
+        let [up, down, gate] = [0, 1, 2].map(|layer| 1 + layer * INPUTS_OF_LAYER);
+        let is_gated = gate < context.num_inputs()? && context.input(gate)?.is_some();
+        let (inward, outward) = ([size_in, self.size_inner], [self.size_inner, self.size_out]);
+        let layer =
+            |first, activation, sizes| layer::<F>(context, first, (self.format, activation), sizes);
+        let plain = Activation::Identity;
+        let layers = Layers {
+            x,
+            up: layer(up, if is_gated { plain } else { self.activation }, inward)?,
+            gate: match is_gated {
+                true => Some(layer(gate, self.activation, inward)?),
+                false => None,
+            },
+            down: layer(down, plain, outward)?,
+        };
+        let y = output::<f32>(context, 0, &[rows, self.size_out])?;
+        if size_in == 0 {
+            return Err(ort::Error::new("x has no columns"));
+        }
+        // Both are made anew, whatever a run that failed left of them.
+        let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.apply(&SessionThreads(context), &mut activations, &mut inner, y)
+    }
+}
