@@ -64,7 +64,8 @@ class CTranslate2:
         self.lengths = {names[name]: value - 1 for name, value in options.lengths.items()}
 
     def summarize(self, texts, batch):
-        sources = self.tokenizer(texts, truncation=True, max_length=SOURCE)["input_ids"]
+        limit = min(SOURCE, self.tokenizer.model_max_length)
+        sources = self.tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         words = [self.tokenizer.convert_ids_to_tokens(source) for source in sources]
         results = self.translator.translate_batch(
             words, max_batch_size=batch, beam_size=BEAMS, **self.lengths
@@ -102,9 +103,16 @@ class Optimum:
             decoder_with_past_file_name="decoder_with_past_model_quantized.onnx",
             use_merged=False,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(options.checkpoint)
+        # AutoTokenizer of version 4 does not know the class that version 5 has written.
+        is_trained = options.model == "trained"
+        auto, fast = transformers.AutoTokenizer, transformers.PreTrainedTokenizerFast
+        tokenizer = (auto if is_trained else fast).from_pretrained(options.checkpoint)
         self.pipe = transformers.pipeline("summarization", model=model, tokenizer=tokenizer)
-        self.parameters = dict(num_beams=BEAMS, truncation=True, **options.lengths)
+        # The pipeline has a max_new_tokens of its own, which would win over max_length.
+        names = dict(min_length="min_new_tokens", max_length="max_new_tokens")
+        lengths = options.lengths or dict(max_length=model.generation_config.max_length)
+        new = {names[name]: value - 1 for name, value in lengths.items()}
+        self.parameters = dict(num_beams=BEAMS, truncation=True, **new)
 
     def summarize(self, texts, batch):
         return self.pipe(texts, batch_size=batch, **self.parameters)

@@ -10,14 +10,15 @@ use epitome_runtime::kernels::int8::Instructions;
 use memmap2::MmapMut;
 use serde::Serialize;
 
+// Tests only want a figure, however rough.
 /// Bytes that a thread reads: far beyond any cache.
-const READ_BYTES: usize = 256 << 20;
+const READ_BYTES: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
 /// Streams that a thread reads in turn. On some processors several are faster than one.
 const STREAMS: usize = 4;
 /// Repetitions of each measurement. The fastest counts, since it is a limit.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = if cfg!(test) { 1 } else { 5 };
 /// Iterations of an arithmetic loop.
-const STEPS: usize = 4_000_000;
+const STEPS: usize = if cfg!(test) { 10_000 } else { 4_000_000 };
 /// Independent sums of an arithmetic loop: enough to hide the latency of an operation.
 const SUMS: usize = 12;
 
