@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
-use epitome_runtime::generation::Generated;
+use epitome_runtime::Summary;
 use epitome_runtime::progress::{Progress, Total};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -93,7 +93,7 @@ impl Progress for SummaryBar {
         self.bar.inc(amount);
     }
 
-    fn generated(&mut self, _document: usize, _generated: &Generated) {
+    fn summarized(&mut self, _document: usize, _summary: Summary) {
         self.advance(1);
     }
 

@@ -2,7 +2,13 @@
 
 mod common;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use common::{Exported, fixture};
+use epitome_runtime::batching::{Goal, Next};
+use epitome_runtime::generation::{GenerationConfig, StopReason};
+use epitome_runtime::summarizer::{TextModel, Texts};
 use epitome_runtime::{GenerationParameters, Progress, Summarizer, Summary};
 use serde_json::json;
 
@@ -56,29 +62,145 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
     }
 }
 
-/// The documents that tokens were made for, one after another.
+/// Counts the documents that decode at a time: those that have a token and no summary yet.
 #[derive(Default)]
-struct Turns(Vec<usize>);
+struct Together {
+    decoding: HashSet<usize>,
+    most: usize,
+    finished: Vec<usize>,
+}
 
-impl Progress for Turns {
+impl Progress for Together {
     fn token(&mut self, document: usize, _: usize, _: u32) {
-        self.0.push(document);
+        self.decoding.insert(document);
+        self.most = self.most.max(self.decoding.len());
+    }
+
+    fn summarized(&mut self, document: usize, _: Summary) {
+        self.decoding.remove(&document);
+        self.finished.push(document);
     }
 }
 
 #[test]
-fn as_many_rows_as_are_set_decode_together() {
+fn documents_join_and_leave_and_only_so_many_rows_decode_together() {
     let exported = Exported::of("tiny/pegasus-relu");
     let mut summarizer = Summarizer::open(exported.path()).unwrap();
     let documents = ["A river rose."; 40];
-    let greedy = json!({"num_beams": 1, "max_length": 8});
+    let greedy = json!({"num_beams": 1, "max_length": 24, "min_length": 24});
     let greedy = GenerationParameters::from_json(greedy.as_object().unwrap()).unwrap();
+    let steps = 23;
     for rows in [1, 16, 40] {
         summarizer.set_rows_together(rows.try_into().unwrap());
-        let mut turns = Turns::default();
-        summarizer.summarize_each(&documents, &greedy, &mut turns).unwrap();
-        let again = turns.0.iter().skip(1).position(|&document| document == 0);
-        assert_eq!(again.unwrap() + 1, rows);
+        let mut together = Together::default();
+        summarizer.summarize_each(&documents, &greedy, &mut together).unwrap();
+        // One joins at each step, and the first leaves after its last.
+        assert!(together.most <= rows.min(steps + 1), "{} of {rows}", together.most);
+        assert!(together.most > rows.min(steps) / 2, "{} of {rows}", together.most);
+        assert_eq!(together.finished, (0..40).collect::<Vec<_>>());
+    }
+}
+
+/// Texts with parameters of their own.
+struct Mixed<'a> {
+    texts: &'a [(String, GenerationParameters)],
+    next: usize,
+    /// The text that is cancelled, and after how many questions.
+    cancel: Option<(usize, usize)>,
+    ended: Vec<Option<epitome_runtime::Result<Summary>>>,
+}
+
+impl Texts for Mixed<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        let (text, _) = self.texts.get(self.next)?;
+        let next = Next { rows: 4, tokens: text.len() / 4, longest: 40 };
+        Some((self.texts.len() - self.next, next))
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        self.next += 1;
+        Some(self.next - 1)
+    }
+
+    fn text(&self, number: usize) -> &str {
+        &self.texts[number].0
+    }
+
+    fn config(
+        &self,
+        number: usize,
+        model: &TextModel,
+    ) -> epitome_runtime::Result<Arc<GenerationConfig>> {
+        Ok(Arc::new(model.configure(&self.texts[number].1)?))
+    }
+
+    fn cancelled(&mut self, number: usize) -> bool {
+        match &mut self.cancel {
+            Some((chosen, left)) if *chosen == number => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            _ => false,
+        }
+    }
+
+    fn token(&mut self, _: usize, _: usize, _: u32) {}
+
+    fn ended(&mut self, number: usize, outcome: epitome_runtime::Result<Summary>) {
+        assert!(self.ended[number].replace(outcome).is_none(), "it ended before");
+    }
+}
+
+/// Greedy search, beams, groups, sampling, constraints and drafts side by side, at lengths of their
+/// own; one is cancelled on the way, one has an error of its own.
+#[test]
+fn documents_of_all_parameters_decode_side_by_side() {
+    let parameters: Vec<_> = [
+        json!({"num_beams": 1, "max_length": 20}),
+        json!({"num_beams": 4, "max_length": 24, "length_penalty": 2.0}),
+        json!({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0, "max_length": 12}),
+        json!({"do_sample": true, "num_return_sequences": 3, "seed": 5, "max_length": 16}),
+        json!({"num_beams": 3, "force_words_ids": [[7, 8]], "max_length": 18}),
+        json!({"num_beams": 1, "prompt_lookup_num_tokens": 4, "max_length": 24}),
+        json!({"num_beams": 2, "do_sample": true, "seed": 1, "max_length": 14}),
+        json!({"num_beams": 1, "max_length": 22, "decoder_input_ids": [0, 5, 9]}),
+    ]
+    .iter()
+    .map(|fields| GenerationParameters::from_json(fields.as_object().unwrap()).unwrap())
+    .collect();
+    let texts: Vec<_> = documents().into_iter().zip(parameters.iter().cycle().cloned()).collect();
+    for model in ["tiny/pegasus-relu", "tiny/t5-gated", "tiny/bart-gelu"] {
+        let exported = Exported::of(model);
+        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let (cancelled, failing) = (9, 12);
+        let mut texts = texts.clone();
+        // A position that the model does not have, or a token that it does not have.
+        texts[failing].1.decoder_input_ids = Some(vec![u32::MAX]);
+        for goal in [Goal::Throughput, Goal::Latency] {
+            let ended = texts.iter().map(|_| None).collect();
+            let cancel = Some((cancelled, 6));
+            let mut mixed = Mixed { texts: &texts, next: 0, cancel, ended };
+            summarizer.run(goal, &mut mixed).unwrap();
+            for (number, ((text, parameters), ended)) in texts.iter().zip(mixed.ended).enumerate() {
+                let ended = ended.expect("every text ends");
+                if number == failing {
+                    assert!(ended.unwrap_err().to_string().contains("decoder_input_ids"));
+                    continue;
+                }
+                let ended = ended.unwrap();
+                if number == cancelled {
+                    assert_eq!(ended.stopped, StopReason::Cancelled);
+                    continue;
+                }
+                let alone = summarizer.summarize(&[text], parameters).unwrap().remove(0);
+                let of = |summary: &Summary| {
+                    let sequences = summary.sequences.iter();
+                    let sequences = sequences.map(|it| (it.token_ids.clone(), it.score));
+                    (sequences.collect::<Vec<_>>(), summary.steps, summary.stopped)
+                };
+                assert_eq!(of(&ended), of(&alone), "{model}: '{text}' with {parameters:?}");
+            }
+        }
     }
 }
 

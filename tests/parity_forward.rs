@@ -8,7 +8,7 @@ use common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
 use common::{Exported, fixture};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::generation::{GlobalAttentionMask, StepModel};
+use epitome_runtime::generation::GlobalAttentionMask;
 use safetensors::SafeTensors;
 
 #[test]
@@ -102,10 +102,10 @@ fn compare_group(
     let tokens = golden.rows(&format!("{group}.decoder_input_ids"));
     let (shape, expected) = golden.floats(&format!("{group}.logits"));
     let (steps, vocab) = (shape[1], shape[2]);
-    let mut decoding = decoder.start(memories, 1, steps).unwrap();
+    let mut decoding = decoder.start_with(memories, 1).unwrap();
     for step in 0..steps {
         let newest: Vec<u32> = tokens.iter().map(|row| row[step]).collect();
-        let logits = decoding.step(&newest, &vec![0; newest.len()]).unwrap();
+        let logits = decoding.step_all(&newest, &vec![0; newest.len()]).unwrap();
         for (document, logits) in logits.chunks(vocab).enumerate() {
             let from = (document * steps + step) * vocab;
             let worst = differences.take(logits, &expected[from..from + vocab], || {

@@ -28,8 +28,7 @@ fn run(
     let global = config.global_attention_mask();
     let memories = sources.iter().map(|source| encoder.encode_with(source, global).unwrap());
     let memories = memories.collect();
-    let mut decoding =
-        decoder.start(memories, config.rows_per_document(), config.longest_history()).unwrap();
+    let mut decoding = decoder.start_with(memories, config.rows_per_document()).unwrap();
     let sources: Vec<_> = sources.iter().map(|source| Source::new(source)).collect();
     generate(&mut decoding, &sources, config, &mut ()).unwrap()
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use common::{Exported, fixture, tiny_checkpoints};
 use epitome_runtime::bundle::{Bundle, Precision};
-use epitome_runtime::generation::StepModel;
 use epitome_runtime::session::{self, SessionOptions};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
@@ -16,8 +15,8 @@ fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
     let (encoder, decoder) = summarizer.sessions();
     let source: Vec<u32> = (3..20).collect();
     let memory = encoder.encode(&source).unwrap();
-    let mut decoding = decoder.start(vec![memory], 1, 6).unwrap();
-    (5..11).flat_map(|token| decoding.step(&[token], &[0]).unwrap().to_vec()).collect()
+    let mut decoding = decoder.start_with(vec![memory], 1).unwrap();
+    (5..11).flat_map(|token| decoding.step_all(&[token], &[0]).unwrap().to_vec()).collect()
 }
 
 /// `1 - cosine` of two vectors less their means.
@@ -119,13 +118,13 @@ fn check_threads_and_neighbours(precision: Precision) {
         let (mut encoder, mut decoder) = session::load(&bundle, &options).unwrap();
         let memories =
             documents.iter().map(|&document| encoder.encode(&sources[document]).unwrap()).collect();
-        let mut decoding = decoder.start(memories, beams, 4).unwrap();
+        let mut decoding = decoder.start_with(memories, beams).unwrap();
         let mut of_documents = vec![Vec::new(); documents.len()];
         for step in 0..4 {
             let rows = documents.len() * beams;
             let tokens: Vec<u32> = (0..rows).map(|row| (300 + step + row % beams) as u32).collect();
             let parents: Vec<u32> = (0..rows).map(|row| (row % beams / 2) as u32).collect();
-            let logits = decoding.step(&tokens, &parents).unwrap();
+            let logits = decoding.step_all(&tokens, &parents).unwrap();
             let size = logits.len() / documents.len();
             for (of_document, logits) in of_documents.iter_mut().zip(logits.chunks_exact(size)) {
                 of_document.extend(logits.iter().map(|logit| logit.to_bits()));

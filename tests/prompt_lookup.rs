@@ -10,7 +10,8 @@ use std::fs;
 use common::{Exported, fixture, golden_lines, tiny_checkpoints};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
-use epitome_runtime::generation::{DraftModel, GenerationParameters, Source, StepModel, generate};
+use epitome_runtime::generation::{Feed, GenerationParameters, Rows, Source, StepModel, generate};
+use epitome_runtime::session::Decoding;
 use serde_json::{Map, Value, json};
 
 fn with_lookup(parameters: &Map<String, Value>, tokens: usize) -> GenerationParameters {
@@ -28,7 +29,7 @@ fn run(
     let config = summarizer.configure(parameters).unwrap();
     let (encoder, decoder) = summarizer.sessions();
     let memory = encoder.encode_with(source, config.global_attention_mask()).unwrap();
-    let mut decoding = decoder.start(vec![memory], 1, config.max_length()).unwrap();
+    let mut decoding = decoder.start_with(vec![memory], 1).unwrap();
     let mut generated = generate(&mut decoding, &[Source::new(source)], &config, &mut ()).unwrap();
     let generated = generated.remove(0);
     (generated.sequences[0].token_ids.clone(), generated.steps)
@@ -92,20 +93,20 @@ const TOKENS: [u32; 7] = [0, 9, 30, 11, 9, 30, 7];
 fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bool {
     let (encoder, decoder) = summarizer.sessions();
     let memory = encoder.encode(source).unwrap();
-    let mut decoding = decoder.start(vec![memory], 1, 12).unwrap();
-    let logits = |decoding: &mut dyn StepModel<Error = _>, tokens: &[u32]| -> Vec<f32> {
-        let steps = tokens.iter().map(|token| decoding.step(&[*token], &[0]).unwrap().to_vec());
+    let mut decoding = decoder.start_with(vec![memory], 1).unwrap();
+    let logits = |decoding: &mut Decoding<'_>, tokens: &[u32]| -> Vec<f32> {
+        let steps = tokens.iter().map(|token| decoding.step_all(&[*token], &[0]).unwrap().to_vec());
         steps.collect::<Vec<_>>().concat()
     };
+    let draft = |tokens| Feed { document: 0, past: first, tokens, rows: Rows::Successive };
     let expected = logits(&mut decoding, &TOKENS);
     drop(decoding);
     let memory = encoder.encode(source).unwrap();
-    let mut decoding = decoder.start(vec![memory], 1, 12).unwrap();
+    let mut decoding = decoder.start_with(vec![memory], 1).unwrap();
     let mut found = logits(&mut decoding, &TOKENS[..first]);
     // What a wrong draft leaves in the cache is overwritten.
-    decoding.read(&[3, 4, 5]).unwrap();
-    decoding.forget(3);
-    found.extend_from_slice(decoding.read(&TOKENS[first..]).unwrap());
+    decoding.step(&[draft(&[3, 4, 5])]).unwrap();
+    found.extend_from_slice(decoding.step(&[draft(&TOKENS[first..])]).unwrap());
     found == expected
 }
 
@@ -179,13 +180,4 @@ fn what_drafts_cannot_serve_is_said() {
     let error =
         refused(&summarizer, json!({"num_beams": 1, "do_sample": true, "num_return_sequences": 2}));
     assert!(error.contains("one sequence"), "{error}");
-
-    // A bundle without the graph for drafts is none.
-    let path = exported.path().join("manifest.json");
-    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    manifest["files"].as_object_mut().unwrap().remove("decoder_draft.onnx");
-    fs::write(&path, manifest.to_string()).unwrap();
-    fs::remove_file(exported.path().join("decoder_draft.onnx")).unwrap();
-    let error = Summarizer::open(exported.path()).err().expect("a refusal").to_string();
-    assert!(error.contains("decoder_draft.onnx"), "{error}");
 }

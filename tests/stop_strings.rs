@@ -75,8 +75,7 @@ fn every_generation_has_the_tokens_and_scores_of_transformers() {
         let (encoder, decoder) = summarizer.sessions();
         let memory = encoder.encode(&source).expect("an encoded source");
         let rows = config.rows_per_document();
-        let mut decoding =
-            decoder.start(vec![memory], rows, config.max_length()).expect("a decoder");
+        let mut decoding = decoder.start_with(vec![memory], rows).expect("a decoder");
         let generated = generate(&mut decoding, &[Source::new(&source)], &config, &mut ())
             .expect("a generation");
         let sequences = &generated[0].sequences;

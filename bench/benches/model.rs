@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_runtime::Summarizer;
-use epitome_runtime::generation::StepModel;
 
 /// Steps that are timed at one length of the cache before it is filled anew.
 const STEPS: usize = 8;
@@ -57,15 +56,15 @@ fn decoder_step(criterion: &mut Criterion, model: &common::Model) {
                 let mut elapsed = Duration::ZERO;
                 while left > 0 {
                     let memory = encoder.encode(&source).expect("a memory");
-                    let decoding = decoder.start(vec![memory], beams, cached + STEPS);
+                    let decoding = decoder.start_with(vec![memory], beams);
                     let mut decoding = decoding.expect("a decoding");
                     for _ in 0..cached {
-                        decoding.step(&tokens, &parents).expect("a step");
+                        decoding.step_all(&tokens, &parents).expect("a step");
                     }
                     let steps = left.min(STEPS as u64);
                     let start = Instant::now();
                     for _ in 0..steps {
-                        decoding.step(&tokens, &parents).expect("a step");
+                        decoding.step_all(&tokens, &parents).expect("a step");
                     }
                     elapsed += start.elapsed();
                     left -= steps;

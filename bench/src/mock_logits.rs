@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use epitome_runtime::generation::{
-    GenerationConfig, GenerationParameters, Limits, Source, StepModel, generate,
+    Feed, GenerationConfig, GenerationParameters, Limits, Source, StepModel, generate,
 };
 use fastrand::Rng;
 use serde_json::Map;
@@ -58,14 +58,12 @@ impl StepModel for MockModel {
         VOCAB_SIZE
     }
 
-    fn step(&mut self, _: &[u32], _: &[u32]) -> Result<&mut [f32], Infallible> {
+    fn step(&mut self, _: &[Feed<'_>]) -> Result<&mut [f32], Infallible> {
         self.step += 1;
         Ok(&mut self.steps[(self.step - 1) % STEPS])
     }
 
-    fn retain(&mut self, _: &[usize]) -> Result<(), Infallible> {
-        unreachable!("one document is never taken out of a batch")
-    }
+    fn leave(&mut self, _: usize) {}
 }
 
 /// A search over mock logits that can be run many times.

@@ -1,10 +1,12 @@
 //! Generation from token ids, for the comparison with other engines. All engines get the same ids
 //! and generate the same number of tokens.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use epitome_runtime::generation::{EarlyStopping, Source, generate};
+use epitome_runtime::batching::{Documents, Goal, Next, Task};
+use epitome_runtime::generation::{EarlyStopping, Generated, GenerationConfig, Source};
 use epitome_runtime::{GenerationParameters, Summarizer};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ pub struct Job {
 }
 
 /// How long it took.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Took {
     /// All of it.
     pub seconds: f64,
@@ -46,16 +48,52 @@ pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
         ..Default::default()
     })?;
     let start = Instant::now();
-    let (encoder, decoder) = summarizer.sessions();
-    let memories =
-        job.ids.iter().map(|ids| encoder.encode(ids)).collect::<epitome_runtime::Result<_>>()?;
-    let encoded = start.elapsed();
-    let mut decoding = decoder.start(memories, config.rows_per_document(), config.max_length())?;
-    let sources: Vec<_> = job.ids.iter().map(|ids| Source::new(ids)).collect();
-    let generated = generate(&mut decoding, &sources, &config, &mut ())?;
-    Ok(Took {
-        seconds: start.elapsed().as_secs_f64(),
-        encode_seconds: encoded.as_secs_f64(),
-        steps: generated.iter().map(|one| one.steps).max().unwrap_or(0),
-    })
+    let mut list = List { job, config: Arc::new(config), next: 0, took: Ok(Took::default()) };
+    summarizer.run_tokens(Goal::Throughput, &mut list)?;
+    Ok(Took { seconds: start.elapsed().as_secs_f64(), ..list.took? })
+}
+
+/// The documents of a job.
+struct List<'a> {
+    job: &'a Job,
+    config: Arc<GenerationConfig>,
+    /// The first that was not taken.
+    next: usize,
+    took: epitome_runtime::Result<Took>,
+}
+
+impl Documents for List<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        let ids = self.job.ids.get(self.next)?;
+        Some((self.job.ids.len() - self.next, Next::new(&self.config, ids.len())))
+    }
+
+    fn take(&mut self) -> Option<Task> {
+        let ids = &self.job.ids[self.next];
+        self.next += 1;
+        Some(Task {
+            document: self.next,
+            ids: ids.clone(),
+            source: Source::new(ids),
+            config: self.config.clone(),
+        })
+    }
+
+    fn encoded(&mut self, _: usize, took: Duration) {
+        if let Ok(all) = &mut self.took {
+            all.encode_seconds += took.as_secs_f64();
+        }
+    }
+
+    fn cancelled(&mut self, _: usize) -> bool {
+        self.took.is_err()
+    }
+
+    fn ended(&mut self, _: usize, outcome: epitome_runtime::Result<Generated>) {
+        match (&mut self.took, outcome) {
+            (Ok(took), Ok(generated)) => took.steps = took.steps.max(generated.steps),
+            (_, Err(error)) => self.took = Err(error),
+            (Err(_), Ok(_)) => {}
+        }
+    }
 }

@@ -223,7 +223,7 @@ impl Call<'_> {
             let rules = Rules {
                 stop,
                 max_documents: settings.scheduling.queue_rows.get(),
-                rows_per_document: &|parameters| loaded.rows_per_document(parameters),
+                demand: &|parameters| loaded.demand(parameters),
                 first_token: &|text| loaded.first_token(text),
                 transform,
             };

@@ -82,7 +82,7 @@ impl Metrics {
         );
         registry.register(
             "batch_documents",
-            "Documents that were decoded together",
+            "Documents that a worker had when it took another, which included",
             self.batch_documents.clone(),
         );
         registry.register("source_tokens", "Source tokens that were read", self.tokens_in.clone());
@@ -124,8 +124,8 @@ impl Metrics {
         self.request_seconds.observe(took.as_secs_f64());
     }
 
-    /// A worker took this many documents.
-    pub(crate) fn batch_started(&self, documents: usize) {
+    /// A worker took a document, and has this many now.
+    pub(crate) fn joined(&self, documents: usize) {
         self.batch_documents.observe(documents as f64);
     }
 

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use epitome_runtime::summarizer::ROWS_TOGETHER;
+
 use crate::key::Key;
 use crate::media::Format;
 
@@ -189,7 +191,7 @@ impl Default for SchedulingSettings {
             spin: false,
             queue: 64,
             queue_rows: const { NonZeroUsize::new(1 << 16).unwrap() },
-            rows: const { NonZeroUsize::new(16).unwrap() },
+            rows: ROWS_TOGETHER,
             deadline: Duration::from_secs(55),
             stream_deadline: Duration::from_secs(450),
         }

@@ -2,7 +2,7 @@
 //! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
 
 use epitome_runtime::bundle::{Bundle, ModelShape};
-use epitome_runtime::generation::{DraftModel, GlobalAttentionMask, StepModel};
+use epitome_runtime::generation::{Feed, GlobalAttentionMask, Rows, StepModel};
 use epitome_runtime::library::OnnxRuntime;
 use epitome_runtime::session::{self, Decoder, Encoder, SessionOptions};
 use epitome_runtime::tokenizer::Tokenizer;
@@ -70,23 +70,23 @@ impl Probe<'_> {
         }
         let mut histories = vec![Vec::new(); BEAMS];
         let mut crossed = Vec::new();
-        let mut decoding = decoder.start(vec![memory], BEAMS, steps)?;
+        let mut decoding = decoder.start_with(vec![memory], BEAMS)?;
         for (step, parents) in PARENTS.iter().take(steps).enumerate() {
             histories = parents.iter().map(|&beam| histories[beam as usize].clone()).collect();
             let tokens: Vec<u32> = (0..BEAMS)
                 .map(|beam| probe_token(SOURCE + step * BEAMS + beam, shape.vocab_size))
                 .collect();
             histories.iter_mut().zip(&tokens).for_each(|(history, &token)| history.push(token));
-            crossed = decoding.step(&tokens, parents)?.to_vec();
+            crossed = decoding.step_all(&tokens, parents)?.to_vec();
             interruptible(self.progress)?;
         }
         drop(decoding);
         for (history, crossed) in histories.iter().zip(crossed.chunks(self.shape.vocab_size)) {
             let memory = encoder.encode_with(&source, &global)?;
-            let mut decoding = decoder.start(vec![memory], 1, steps)?;
+            let mut decoding = decoder.start_with(vec![memory], 1)?;
             let mut alone = Vec::new();
             for &token in history {
-                alone = decoding.step(&[token], &[0])?.to_vec();
+                alone = decoding.step_all(&[token], &[0])?.to_vec();
                 interruptible(self.progress)?;
             }
             drop(decoding);
@@ -95,9 +95,10 @@ impl Probe<'_> {
                 && !rest.is_empty()
             {
                 let memory = encoder.encode_with(&source, &global)?;
-                let mut decoding = decoder.start(vec![memory], 1, steps)?;
-                decoding.step(&[*first], &[0])?;
-                let together = decoding.read(rest)?;
+                let mut decoding = decoder.start_with(vec![memory], 1)?;
+                decoding.step_all(&[*first], &[0])?;
+                let draft = Feed { document: 0, past: 1, tokens: rest, rows: Rows::Successive };
+                let together = decoding.step(&[draft])?;
                 let last = &together[(rest.len() - 1) * self.shape.vocab_size..];
                 // Several tokens in one step are computed as each alone, to the bit.
                 compare(last, &alone, 0.0)?;

@@ -107,7 +107,7 @@ class Summarizer:
 
         Args:
             texts: A text, or any number of them.
-            batch_size: Texts to decode together, in place of as many as 16 beams.
+            batch_size: Texts to decode together, in place of as many as 64 beams.
             parameters: Generation parameters of transformers, such as `num_beams=4`; the model's
                 own defaults hold for the others.
 

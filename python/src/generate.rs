@@ -1,6 +1,9 @@
 //! Token ids to token ids, as transformers' `generate`.
 
-use epitome_runtime::generation::{GenerateError, Generated, Source, generate as search};
+use std::sync::Arc;
+
+use epitome_runtime::batching::{Documents, Goal, Next, Task};
+use epitome_runtime::generation::{Generated, GenerationConfig, Source};
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer};
 use pyo3::prelude::*;
@@ -32,12 +35,6 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<GenerateError<Error>> for Fault {
-    fn from(error: GenerateError<Error>) -> Self {
-        Self::Runtime(error.into())
-    }
-}
-
 /// A row of the input.
 struct Document {
     /// As it was given, padding included: transformers' logits processors see it whole.
@@ -55,33 +52,64 @@ pub(crate) fn generate(
     parameters: &GenerationParameters,
     progress: &mut dyn Progress,
 ) -> Result<(Rows, Vec<Option<f32>>), Fault> {
-    let config = summarizer.configure(parameters)?;
+    let config = Arc::new(summarizer.configure(parameters)?);
     let documents = documents(summarizer, input_ids, attention_mask)?;
-    let mut order: Vec<usize> = (0..documents.len()).collect();
-    order.sort_by_key(|&index| documents[index].length);
     summarizer.set_rows_together(ROWS_TOGETHER);
-    let together = summarizer.documents_together(&config);
-    let mut results: Vec<Option<Generated>> = documents.iter().map(|_| None).collect();
-    for batch in order.chunks(together) {
-        if progress.cancelled() {
-            break;
+    let results = documents.iter().map(|_| None).collect();
+    let fill = config.fill_token_id();
+    let mut list = List { documents, next: 0, config, progress, results, failed: None };
+    summarizer.run_tokens(Goal::Throughput, &mut list)?;
+    match list.failed {
+        Some(error) => Err(error.into()),
+        None => Ok(padded(list.results.into_iter().flatten().collect(), fill)),
+    }
+}
+
+/// The rows that wait, and their results.
+struct List<'a> {
+    documents: Vec<Document>,
+    /// The first that was not taken.
+    next: usize,
+    config: Arc<GenerationConfig>,
+    progress: &'a mut dyn Progress,
+    results: Vec<Option<Generated>>,
+    failed: Option<Error>,
+}
+
+impl Documents for List<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        if self.failed.is_some() || self.progress.cancelled() {
+            return None;
         }
-        let (encoder, decoder) = summarizer.sessions();
-        let mut memories = Vec::with_capacity(batch.len());
-        let mut sources = Vec::with_capacity(batch.len());
-        for document in batch.iter().map(|&index| &documents[index]) {
-            let ids = &document.row[..document.length];
-            memories.push(encoder.encode_with(ids, config.global_attention_mask())?);
-            sources.push(Source::new(&document.row));
-        }
-        let rows = config.rows_per_document();
-        let mut decoding = decoder.start(memories, rows, config.longest_history())?;
-        let generated = search(&mut decoding, &sources, &config, progress)?;
-        for (&index, generated) in batch.iter().zip(generated) {
-            results[index] = Some(generated);
+        let document = self.documents.get(self.next)?;
+        Some((self.documents.len() - self.next, Next::new(&self.config, document.length)))
+    }
+
+    fn take(&mut self) -> Option<Task> {
+        let document = &self.documents[self.next];
+        self.next += 1;
+        Some(Task {
+            document: self.next - 1,
+            ids: document.row[..document.length].to_vec(),
+            source: Source::new(&document.row),
+            config: self.config.clone(),
+        })
+    }
+
+    fn cancelled(&mut self, document: usize) -> bool {
+        self.failed.is_some() || self.progress.document_cancelled(document)
+    }
+
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        self.progress.token(document, sequence, token);
+    }
+
+    fn ended(&mut self, document: usize, outcome: epitome_runtime::Result<Generated>) {
+        match outcome {
+            Ok(generated) => self.results[document] = Some(generated),
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
         }
     }
-    Ok(padded(results.into_iter().flatten().collect(), config.fill_token_id()))
 }
 
 /// Checks the arrays.

@@ -8,7 +8,6 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use epitome_runtime::bundle::Bundle;
-use epitome_runtime::generation::StepModel;
 use epitome_runtime::session::{self, SessionOptions};
 
 /// Steps that are timed for each number of beams.
@@ -38,7 +37,7 @@ fn main() -> epitome_runtime::Result<()> {
     let source: Vec<u32> = (0..length as u32).map(|token| 110 + token * 7 % 900).collect();
     let start = Instant::now();
     let memory = encoder.encode(&source[..length.min(32)])?;
-    decoder.start(vec![memory], 1, 2)?.step(&[5], &[0])?;
+    decoder.start_with(vec![memory], 1)?.step_all(&[5], &[0])?;
     println!(
         "load {:.0} ms, first token of 32 source tokens after {:.0} ms more",
         load.as_secs_f64() * 1e3,
@@ -53,13 +52,13 @@ fn main() -> epitome_runtime::Result<()> {
     println!("encoder, {length} tokens: {:.1} ms", median(times));
     for beams in [1, 4, 8] {
         let memory = encoder.encode(&source)?;
-        let mut decoding = decoder.start(vec![memory], beams, WARM + STEPS)?;
+        let mut decoding = decoder.start_with(vec![memory], beams)?;
         let tokens: Vec<u32> = (0..beams as u32).map(|beam| 200 + beam).collect();
         let parents: Vec<u32> = (0..beams as u32).rev().collect();
         let mut times = Vec::new();
         for step in 0..WARM + STEPS {
             let start = Instant::now();
-            decoding.step(&tokens, &parents)?;
+            decoding.step_all(&tokens, &parents)?;
             if step >= WARM {
                 times.push(start.elapsed());
             }

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::{
-    GenerationConfig, GenerationParameters, Limits, Source, StepModel, generate,
+    Feed, GenerationConfig, GenerationParameters, Limits, Source, StepModel, generate,
 };
 use serde_json::json;
 
@@ -31,17 +31,16 @@ impl StepModel for Fixed {
         VOCAB
     }
 
-    fn step(&mut self, tokens: &[u32], _: &[u32]) -> Result<&mut [f32], Infallible> {
+    fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32], Infallible> {
         let start = Instant::now();
+        let rows: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
         self.logits.clear();
-        self.logits.extend_from_slice(&self.pristine[..tokens.len() * VOCAB]);
+        self.logits.extend_from_slice(&self.pristine[..rows * VOCAB]);
         self.copying += start.elapsed();
         Ok(&mut self.logits)
     }
 
-    fn retain(&mut self, _: &[usize]) -> Result<(), Infallible> {
-        Ok(())
-    }
+    fn leave(&mut self, _: usize) {}
 }
 
 /// Sums of four uniform numbers, spread as logits are.

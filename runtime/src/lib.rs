@@ -20,13 +20,15 @@
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
 //! | [`operators`] | the operators of our own that graphs use |
 //! | [`kernels`] | the arithmetic of these operators, a crate of its own |
-//! | [`session`] | encoder and decoder, and the cache that never moves |
+//! | [`session`] | encoder and decoder, and caches that stay where they are |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
+//! | [`batching`] | the loop in which documents join and leave the running steps |
 //! | [`tokenizer`] | text to tokens and back |
 //! | [`summarizer`], [`summary`] | all of it together, and what comes out |
 //! | [`long_document`] | documents longer than the window of a model |
 //! | [`progress`] | following long work, and stopping it |
 
+pub mod batching;
 pub mod beside;
 pub mod bundle;
 pub mod error;

@@ -56,7 +56,8 @@ pub trait Progress: Sync {
         let _ = (document, sequence, token);
     }
 
-    /// A search finished a document, while others may go on.
+    /// A search of [`generate`](crate::generation::generate) finished a document, while others may
+    /// go on.
     fn generated(&mut self, document: usize, generated: &Generated) {
         let _ = (document, generated);
     }

@@ -2,14 +2,16 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::batching::{Batcher, Bounds, Documents, Goal, Next, Task};
 use crate::bundle::{Bundle, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{
-    Generated, GenerationConfig, GenerationParameters, Limits, Source, StopReason, generate,
+    Generated, GenerationConfig, GenerationParameters, Hypothesis, Limits, Source, StopReason,
 };
 use crate::progress::Progress;
 use crate::session::{self, Decoder, Encoder, SessionOptions};
@@ -18,16 +20,48 @@ use crate::tokenizer::{SourceTokens, Tokenizer};
 
 /// Rows (documents times beams) that are decoded together at most: more of them share one reading
 /// of the weights, but each adds its caches to memory.
-pub const ROWS_TOGETHER: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+pub const ROWS_TOGETHER: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
 /// A bundle, loaded and ready.
 pub struct Summarizer {
+    model: TextModel,
+    batcher: Batcher,
+}
+
+/// What turns texts into tokens, tokens into texts, and parameters into settings.
+pub struct TextModel {
     bundle: Bundle,
     tokenizer: Tokenizer,
-    encoder: Encoder,
-    decoder: Decoder,
     settings: ModelSettings,
-    rows_together: usize,
+}
+
+/// Texts that wait to be summarized, and who is told of their summaries.
+///
+/// Texts have numbers; no two that are worked on have the same.
+pub trait Texts {
+    /// How many wait, and what the next of them asks for.
+    fn waiting(&mut self) -> Option<(usize, Next)>;
+
+    /// Takes the next one: its number.
+    fn take(&mut self) -> Option<usize>;
+
+    /// A text that was taken.
+    fn text(&self, number: usize) -> &str;
+
+    /// How to summarize a text that was taken.
+    ///
+    /// # Errors
+    /// Where its parameters do not go with the model.
+    fn config(&self, number: usize, model: &TextModel) -> Result<Arc<GenerationConfig>>;
+
+    /// Whether nobody waits for the text any more. Asked before each step.
+    fn cancelled(&mut self, number: usize) -> bool;
+
+    /// A token became final. Only greedy search and sampling call this.
+    fn token(&mut self, number: usize, sequence: usize, token: u32);
+
+    /// A text is summarized, or failed.
+    fn ended(&mut self, number: usize, outcome: Result<Summary>);
 }
 
 /// What generation parameters are checked against: a model's limits and its defaults.
@@ -79,25 +113,23 @@ impl Summarizer {
             (tokenizer, sessions.join().expect("loading does not panic"))
         });
         let (tokenizer, (encoder, decoder)) = (tokenizer?, sessions?);
+        let bounds = Bounds::new(ROWS_TOGETHER.get(), bundle.manifest().max_source_tokens);
         Ok(Self {
-            bundle,
-            tokenizer,
-            encoder,
-            decoder,
-            settings,
-            rows_together: ROWS_TOGETHER.get(),
+            model: TextModel { bundle, tokenizer, settings },
+            batcher: Batcher::new(encoder, decoder, bounds, options.threads.get()),
         })
     }
 
     /// Puts `prefix` before every document, instead of what the manifest records.
     pub fn set_source_prefix(&mut self, prefix: &str) {
-        self.tokenizer.set_source_prefix(prefix);
+        self.model.tokenizer.set_source_prefix(prefix);
     }
 
     /// Decodes at most so many rows (documents times beams) together instead of [`ROWS_TOGETHER`],
     /// and never less than one document.
     pub fn set_rows_together(&mut self, rows: NonZeroUsize) {
-        self.rows_together = rows.get();
+        let longest = self.model.bundle.manifest().max_source_tokens;
+        self.batcher.bounds = Bounds::new(rows.get(), longest);
     }
 
     /// Summarizes documents. Each gets exactly what it would get alone.
@@ -131,37 +163,66 @@ impl Summarizer {
         parameters: &GenerationParameters,
         progress: &mut dyn Progress,
     ) -> Result<()> {
-        let config = self.configure(parameters)?;
-        let documents = texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                let mut stop = || progress.document_cancelled(index);
-                self.tokenize(index, text.as_ref(), &mut stop)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        // Documents of like length decode together, so that none pays for another's padding.
-        let mut order: Vec<usize> = (0..documents.len()).collect();
-        order.sort_by_key(|&index| documents[index].tokens.ids.len());
-        for batch in order.chunks(self.documents_together(&config)) {
-            if progress.cancelled() {
-                break;
-            }
-            self.summarize_batch(&documents, batch, &config, progress)?;
+        let config = Arc::new(self.configure(parameters)?);
+        if let Some(index) = texts.iter().position(|text| text.as_ref().trim().is_empty()) {
+            return Err(Error::EmptyText { index });
         }
-        Ok(())
+        let mut list = List { texts, next: 0, config, progress, failed: None };
+        let result = self.run(Goal::Throughput, &mut list);
+        result.and(list.failed.map_or(Ok(()), Err))
     }
 
-    /// How many documents are decoded together.
+    /// Summarizes texts until none waits: each joins the others as soon as it is encoded, and leaves
+    /// them when it is finished. It gets exactly what it would get alone.
+    ///
+    /// # Errors
+    /// Where a decoder step fails: texts that were taken and have not ended will not.
+    pub fn run(&mut self, goal: Goal, texts: &mut dyn Texts) -> Result<()> {
+        let mut documents = TextDocuments { model: &self.model, texts, begun: Vec::new() };
+        self.batcher.run(goal, &mut documents)
+    }
+
+    /// Generates for token ids until none waits, as [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_tokens(&mut self, goal: Goal, documents: &mut dyn Documents) -> Result<()> {
+        self.batcher.run(goal, documents)
+    }
+
+    /// How many documents with these settings may decode together.
     pub fn documents_together(&self, config: &GenerationConfig) -> usize {
-        match config.drafts() {
-            // Drafts turn out right to different lengths, and documents together advance in step.
-            true => 1,
-            false => (self.rows_together / config.rows_per_document()).max(1),
-        }
+        (self.batcher.bounds.rows / config.rows_per_document()).max(1)
     }
 
     /// The settings that these parameters come to with this model's defaults.
+    pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
+        self.model.configure(parameters)
+    }
+
+    /// What [`configure`](Self::configure) goes by, for those who check parameters elsewhere.
+    pub fn settings(&self) -> &ModelSettings {
+        &self.model.settings
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.model.bundle
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.model.tokenizer
+    }
+
+    /// Encoder and decoder, for those who drive them by hand.
+    pub fn sessions(&mut self) -> (&mut Encoder, &mut Decoder) {
+        (&mut self.batcher.encoder, &mut self.batcher.decoder)
+    }
+}
+
+impl TextModel {
+    /// The settings that these parameters come to with the model's defaults.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
         let config = self.settings.configure(parameters)?;
         if config.stop_strings().is_empty() {
@@ -171,180 +232,198 @@ impl Summarizer {
         Ok(config.with_stop_strings(matcher))
     }
 
-    /// What [`configure`](Self::configure) goes by, for those who check parameters elsewhere.
-    pub fn settings(&self) -> &ModelSettings {
-        &self.settings
-    }
-
-    /// The bundle.
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
-    }
-
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
-    }
-
-    /// Encoder and decoder, for those who drive them by hand.
-    pub fn sessions(&mut self) -> (&mut Encoder, &mut Decoder) {
-        (&mut self.encoder, &mut self.decoder)
-    }
-
-    fn tokenize(
-        &self,
-        index: usize,
-        text: &str,
-        stop: &mut dyn FnMut() -> bool,
-    ) -> Result<Document> {
-        if text.trim().is_empty() {
-            return Err(Error::EmptyText { index });
-        }
-        let start = Instant::now();
+    fn tokenize(&self, text: &str, stop: &mut dyn FnMut() -> bool) -> Result<SourceTokens> {
         let tokens = self.tokenizer.encode_until(text, stop)?;
         let shape = &self.bundle.manifest().shape;
         let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
         match tokens.ids.iter().find(|id| **id as usize >= vocab_size) {
-            None => Ok(Document { tokens, tokenize: start.elapsed() }),
+            None => Ok(tokens),
             Some(id) => Err(Error::Tokenizer {
                 path: self.bundle.path(TOKENIZER),
                 problem: format!("gives token {id}, and the model has {vocab_size} tokens"),
             }),
         }
     }
-
-    fn summarize_batch(
-        &mut self,
-        documents: &[Document],
-        batch: &[usize],
-        config: &GenerationConfig,
-        progress: &mut dyn Progress,
-    ) -> Result<()> {
-        let mut timings = Vec::with_capacity(batch.len());
-        let mut memories = Vec::with_capacity(batch.len());
-        let mut wanted = Vec::with_capacity(batch.len());
-        for &index in batch {
-            let document = &documents[index];
-            if progress.document_cancelled(index) {
-                progress.summarized(index, document.cancelled());
-                continue;
-            }
-            let start = Instant::now();
-            let ids = &document.tokens.ids;
-            memories.push(self.encoder.encode_with(ids, config.global_attention_mask())?);
-            wanted.push(index);
-            timings.push(Timing {
-                tokenize: document.tokenize,
-                encode: start.elapsed(),
-                decode: Duration::ZERO,
-            });
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let batch = wanted.as_slice();
-        let start = Instant::now();
-        let sources: Vec<_> =
-            batch.iter().map(|&index| Source::new(&documents[index].tokens.ids)).collect();
-        let mut decoding =
-            self.decoder.start(memories, config.rows_per_document(), config.longest_history())?;
-        let mut progress = BatchProgress {
-            config,
-            progress,
-            tokenizer: &self.tokenizer,
-            documents,
-            batch,
-            start,
-            timings,
-            failed: None,
-        };
-        generate(&mut decoding, &sources, config, &mut progress)?;
-        progress.failed.map_or(Ok(()), Err)
-    }
 }
 
-struct Document {
-    tokens: SourceTokens,
-    tokenize: Duration,
-}
-
-impl Document {
-    /// The summary of a document that nobody waited for before it was read.
-    fn cancelled(&self) -> Summary {
-        Summary {
-            sequences: Vec::new(),
-            input_tokens: self.tokens.ids.len(),
-            truncated: self.tokens.truncated,
-            steps: 0,
-            stopped: StopReason::Cancelled,
-            timing: Timing { tokenize: self.tokenize, ..Timing::default() },
-            read: None,
-        }
-    }
-}
-
-/// Makes summaries of a batch's documents as they finish, numbered as in the whole call.
-struct BatchProgress<'a> {
-    config: &'a GenerationConfig,
+/// A list of texts with the same parameters.
+struct List<'a, T> {
+    texts: &'a [T],
+    /// The first that was not taken.
+    next: usize,
+    config: Arc<GenerationConfig>,
     progress: &'a mut dyn Progress,
-    tokenizer: &'a Tokenizer,
-    documents: &'a [Document],
-    batch: &'a [usize],
-    start: Instant,
-    timings: Vec<Timing>,
-    /// The first summary that could not be turned into text.
+    /// The first failure, with which everything ends.
     failed: Option<Error>,
 }
 
-impl BatchProgress<'_> {
-    fn summary(&self, place: usize, generated: &Generated) -> Result<Summary> {
-        let document = &self.documents[self.batch[place]];
-        let sequences = generated
-            .sequences
-            .iter()
-            .map(|hypothesis| {
-                let mut token_ids = hypothesis.token_ids.clone();
-                // A beam search may find fewer sequences than were asked for. transformers returns
-                // padding in the place of the others.
-                if hypothesis.score.is_some() && token_ids.len() == self.config.prompt().len() {
-                    token_ids.push(self.config.pad());
-                }
-                Ok(Sequence {
-                    text: self.tokenizer.decode(&token_ids)?,
-                    token_ids,
-                    score: hypothesis.score,
-                    token_scores: hypothesis.token_scores.clone(),
-                })
-            })
-            .collect::<Result<_>>()?;
-        let mut timing = self.timings[place];
-        timing.decode = self.start.elapsed();
-        Ok(Summary {
-            sequences,
-            input_tokens: document.tokens.ids.len(),
-            truncated: document.tokens.truncated,
-            steps: generated.steps,
-            stopped: generated.stopped,
-            timing,
-            read: None,
-        })
+impl<T: AsRef<str>> Texts for List<'_, T> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        if self.failed.is_some() || self.progress.cancelled() {
+            return None;
+        }
+        let text = self.texts.get(self.next)?.as_ref();
+        let next = Next::new(&self.config, tokens_of_bytes(text.len()));
+        Some((self.texts.len() - self.next, next))
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        self.next += 1;
+        Some(self.next - 1)
+    }
+
+    fn text(&self, number: usize) -> &str {
+        self.texts[number].as_ref()
+    }
+
+    fn config(&self, _: usize, _: &TextModel) -> Result<Arc<GenerationConfig>> {
+        Ok(self.config.clone())
+    }
+
+    fn cancelled(&mut self, number: usize) -> bool {
+        self.failed.is_some() || self.progress.document_cancelled(number)
+    }
+
+    fn token(&mut self, number: usize, sequence: usize, token: u32) {
+        self.progress.token(number, sequence, token);
+    }
+
+    fn ended(&mut self, number: usize, outcome: Result<Summary>) {
+        match outcome {
+            Ok(summary) if self.failed.is_none() => self.progress.summarized(number, summary),
+            Ok(_) => {}
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+        }
     }
 }
 
-impl Progress for BatchProgress<'_> {
-    fn document_cancelled(&mut self, document: usize) -> bool {
-        self.progress.document_cancelled(self.batch[document])
+/// A guess at the tokens of so many bytes of text.
+pub fn tokens_of_bytes(bytes: usize) -> usize {
+    bytes / 4
+}
+
+/// Texts on their way through the model, as documents of tokens.
+struct TextDocuments<'a> {
+    model: &'a TextModel,
+    texts: &'a mut dyn Texts,
+    /// By number, those that were taken and have not ended.
+    begun: Vec<(usize, Begun)>,
+}
+
+/// A text that was taken.
+struct Begun {
+    config: Arc<GenerationConfig>,
+    input_tokens: usize,
+    truncated: bool,
+    timing: Timing,
+    /// When it began to decode.
+    encoded: Instant,
+}
+
+impl TextDocuments<'_> {
+    fn begin(&mut self, number: usize) -> Result<Task> {
+        let start = Instant::now();
+        let config = self.texts.config(number, self.model)?;
+        // The text is the other side's, and so is who asks whether to go on.
+        let text = self.texts.text(number).to_owned();
+        let tokens = self.model.tokenize(&text, &mut || self.texts.cancelled(number))?;
+        let begun = Begun {
+            config: config.clone(),
+            input_tokens: tokens.ids.len(),
+            truncated: tokens.truncated,
+            timing: Timing { tokenize: start.elapsed(), ..Timing::default() },
+            encoded: Instant::now(),
+        };
+        self.begun.push((number, begun));
+        let source = Source::new(&tokens.ids);
+        Ok(Task { document: number, ids: tokens.ids, source, config })
     }
 
-    fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        self.progress.token(self.batch[document], sequence, token);
+    /// The text of this number, which has ended.
+    fn end(&mut self, number: usize) -> Option<Begun> {
+        let place = self.begun.iter().position(|(begun, _)| *begun == number)?;
+        Some(self.begun.swap_remove(place).1)
+    }
+}
+
+impl Documents for TextDocuments<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        let (waiting, next) = self.texts.waiting()?;
+        let longest = self.model.bundle.manifest().max_source_tokens;
+        Some((waiting, Next { tokens: next.tokens.min(longest), ..next }))
     }
 
-    fn generated(&mut self, document: usize, generated: &Generated) {
-        self.progress.generated(self.batch[document], generated);
-        match self.summary(document, generated) {
-            Ok(summary) => self.progress.summarized(self.batch[document], summary),
-            Err(error) => self.failed = self.failed.take().or(Some(error)),
+    fn take(&mut self) -> Option<Task> {
+        let number = self.texts.take()?;
+        match self.begin(number) {
+            Ok(_) if self.texts.cancelled(number) => {
+                let begun = self.end(number)?;
+                self.texts.ended(number, Ok(begun.summary(Vec::new(), 0, StopReason::Cancelled)));
+                None
+            }
+            Ok(task) => Some(task),
+            Err(error) => {
+                self.texts.ended(number, Err(error));
+                None
+            }
+        }
+    }
+
+    fn encoded(&mut self, number: usize, took: Duration) {
+        if let Some((_, begun)) = self.begun.iter_mut().find(|(begun, _)| *begun == number) {
+            begun.timing.encode = took;
+            begun.encoded = Instant::now();
+        }
+    }
+
+    fn cancelled(&mut self, number: usize) -> bool {
+        self.texts.cancelled(number)
+    }
+
+    fn token(&mut self, number: usize, sequence: usize, token: u32) {
+        self.texts.token(number, sequence, token);
+    }
+
+    fn ended(&mut self, number: usize, outcome: Result<Generated>) {
+        let Some(begun) = self.end(number) else { return };
+        let outcome = outcome.and_then(|generated| {
+            let sequences = begun.sequences(&generated, &self.model.tokenizer)?;
+            Ok(begun.summary(sequences, generated.steps, generated.stopped))
+        });
+        self.texts.ended(number, outcome);
+    }
+}
+
+impl Begun {
+    /// The texts of what was generated.
+    fn sequences(&self, generated: &Generated, tokenizer: &Tokenizer) -> Result<Vec<Sequence>> {
+        let sequence = |hypothesis: &Hypothesis| {
+            let mut token_ids = hypothesis.token_ids.clone();
+            // A beam search may find fewer sequences than were asked for. transformers returns
+            // padding in the place of the others.
+            if hypothesis.score.is_some() && token_ids.len() == self.config.prompt().len() {
+                token_ids.push(self.config.pad());
+            }
+            Ok(Sequence {
+                text: tokenizer.decode(&token_ids)?,
+                token_ids,
+                score: hypothesis.score,
+                token_scores: hypothesis.token_scores.clone(),
+            })
+        };
+        generated.sequences.iter().map(sequence).collect()
+    }
+
+    fn summary(self, sequences: Vec<Sequence>, steps: usize, stopped: StopReason) -> Summary {
+        let decode = if steps == 0 { Duration::ZERO } else { self.encoded.elapsed() };
+        Summary {
+            sequences,
+            input_tokens: self.input_tokens,
+            truncated: self.truncated,
+            steps,
+            stopped,
+            timing: Timing { decode, ..self.timing },
+            read: None,
         }
     }
 }
@@ -368,11 +447,8 @@ impl Progress for Collector<'_> {
         self.progress.token(document, sequence, token);
     }
 
-    fn generated(&mut self, document: usize, generated: &Generated) {
-        self.progress.generated(document, generated);
-    }
-
     fn summarized(&mut self, document: usize, summary: Summary) {
-        self.summaries[document] = Some(summary);
+        self.summaries[document] = Some(summary.clone());
+        self.progress.summarized(document, summary);
     }
 }

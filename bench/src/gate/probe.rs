@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
 use epitome_evaluation::data::Dataset;
-use epitome_runtime::generation::StepModel;
 use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 use serde::{Deserialize, Serialize};
 
@@ -98,10 +97,10 @@ impl Probe {
                 let parents: [u32; BEAMS] = std::array::from_fn(|beam| beam as u32);
                 let mut decode = |measure: &mut dyn FnMut(&mut Work<'_>) -> Result<()>| {
                     let memory = encoder.encode(&source())?;
-                    let mut decoding = decoder.start(vec![memory], BEAMS, steps)?;
+                    let mut decoding = decoder.start_with(vec![memory], BEAMS)?;
                     measure(&mut || {
                         for _ in 0..steps {
-                            decoding.step(&tokens, &parents)?;
+                            decoding.step_all(&tokens, &parents)?;
                         }
                         Ok(())
                     })

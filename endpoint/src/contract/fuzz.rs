@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::in_flight::Budget;
 use crate::media::Format;
 use crate::off_sockets::Stop;
+use crate::scheduler::Demand;
 
 /// Bodies that are changed.
 const SEEDS: &[&[u8]] = &[
@@ -120,7 +121,7 @@ fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     let rules = Rules {
         stop: &Stop::never(),
         max_documents: 64,
-        rows_per_document: &|_| Ok(1),
+        demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
         first_token: &|text| Ok(text.chars().next().map(u32::from)),
         transform,
     };

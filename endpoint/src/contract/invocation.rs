@@ -7,7 +7,7 @@ use epitome_runtime::GenerationParameters;
 
 use crate::error::ApiError;
 use crate::off_sockets::Stop;
-use crate::scheduler::{Document, Job, JobParameters, key};
+use crate::scheduler::{Demand, Document, Job, JobParameters, key};
 use crate::text::Text;
 
 /// The column of a CSV body that holds the texts, and the field of a JSON one.
@@ -86,8 +86,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) stop: &'a Stop,
     /// Documents that one request may hold.
     pub(crate) max_documents: usize,
-    /// Decoder rows of a document; refuses parameters that the model cannot follow.
-    pub(crate) rows_per_document: &'a dyn Fn(&GenerationParameters) -> Result<usize, ApiError>,
+    /// What a document asks of the decoder; refuses parameters that the model cannot follow.
+    pub(crate) demand: &'a dyn Fn(&GenerationParameters) -> Result<Demand, ApiError>,
     /// The first token of a text by itself.
     pub(crate) first_token: &'a dyn Fn(&str) -> Result<Option<u32>, ApiError>,
     /// Set in a transform job.
@@ -243,12 +243,12 @@ impl<'a> Reading<'a> {
     fn job(&mut self, parameters: JobParameters) -> Result<usize, ApiError> {
         let jobs = &mut self.invocation.jobs;
         // Lines mostly ask for what the line before asked for.
-        if jobs.last().is_some_and(|last| last.parameters == parameters) {
+        if jobs.last().is_some_and(|last| *last.parameters == parameters) {
             return Ok(jobs.len() - 1);
         }
         let key = key(&parameters);
         if let Some(&job) = self.jobs_by_key.get(&key)
-            && jobs[job].parameters == parameters
+            && *jobs[job].parameters == parameters
         {
             return Ok(job);
         }
@@ -257,8 +257,8 @@ impl<'a> Reading<'a> {
                 "one request takes at most {MAX_JOBS} different `parameters`: send fewer lines"
             )));
         }
-        let rows_per_document = (self.rules.rows_per_document)(&parameters.generation)?;
-        jobs.push(Job::new(parameters, rows_per_document));
+        let demand = (self.rules.demand)(&parameters.generation)?;
+        jobs.push(Job::new(parameters, demand));
         self.jobs_by_key.insert(key, jobs.len() - 1);
         Ok(jobs.len() - 1)
     }

@@ -87,6 +87,7 @@ mod tests {
     use crate::contract::Layout;
     use crate::contract::invocation::{MAX_JOBS, TransformJob};
     use crate::off_sockets::Stop;
+    use crate::scheduler::Demand;
 
     fn read_in(
         transform: Option<TransformJob>,
@@ -96,9 +97,9 @@ mod tests {
         let rules = Rules {
             stop: &Stop::never(),
             max_documents: 5000,
-            rows_per_document: &|parameters| match parameters.num_beams {
+            demand: &|parameters| match parameters.num_beams {
                 Some(7) => Err(bad("not seven")),
-                beams => Ok(beams.unwrap_or(1)),
+                beams => Ok(Demand { rows: beams.unwrap_or(1), longest: 20 }),
             },
             first_token: &|text| Ok(text.chars().next().map(u32::from)),
             transform,
@@ -290,7 +291,7 @@ mod tests {
         let rules = Rules {
             stop: &Stop::never(),
             max_documents: 10,
-            rows_per_document: &|_| Ok(1),
+            demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
             first_token: &|_| Ok(None),
             transform: None,
         };
@@ -475,7 +476,7 @@ mod tests {
         let rules = Rules {
             stop: &Stop::stopped(),
             max_documents: 10,
-            rows_per_document: &|_| Ok(1),
+            demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
             first_token: &|_| Ok(None),
             transform: None,
         };

@@ -16,7 +16,7 @@ use super::check::{check, check_slowly};
 use super::files::Files;
 use super::prepare::{BoxError, Loader, PreparedModel};
 use crate::error::ApiError;
-use crate::scheduler::{Event, Health, OpenEngine, Request, Scheduler, panic_message};
+use crate::scheduler::{Demand, Event, Health, OpenEngine, Request, Scheduler, panic_message};
 use crate::settings::Check;
 
 /// How often the files of a model that cannot be used are looked at.
@@ -273,15 +273,13 @@ impl Loaded {
         Ok(tokenizer.first_tokens(text, 1)?.first().copied())
     }
 
-    /// Decoder rows of a document with these parameters.
+    /// What a document with these parameters asks of the decoder.
     ///
     /// # Errors
     /// Refuses parameters that the model cannot follow.
-    pub(crate) fn rows_per_document(
-        &self,
-        parameters: &GenerationParameters,
-    ) -> Result<usize, ApiError> {
-        Ok(self.settings.configure(parameters)?.rows_per_document())
+    pub(crate) fn demand(&self, parameters: &GenerationParameters) -> Result<Demand, ApiError> {
+        let config = self.settings.configure(parameters)?;
+        Ok(Demand { rows: config.rows_per_document(), longest: config.longest_history() })
     }
 }
 

@@ -1,17 +1,24 @@
 //! What a worker drives: the [`Summarizer`], or a fake of the tests.
 
+use epitome_runtime::batching::Goal;
+use epitome_runtime::summarizer::Texts;
 use epitome_runtime::tokenizer::Tokenizer;
-use epitome_runtime::{LongDocument, Progress, Summarizer};
-
-use super::request::JobParameters;
+use epitome_runtime::{GenerationParameters, LongDocument, LongOptions, Progress, Summarizer};
 
 /// Summarizes documents; owned by one worker.
 pub(crate) trait Engine {
-    /// Summarizes documents with the same parameters, each as it would be alone.
-    fn run(
+    /// Summarizes texts until none waits, each as it would be alone.
+    ///
+    /// # Errors
+    /// Where the texts that run cannot go on.
+    fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()>;
+
+    /// Summarizes a text of any length.
+    fn run_long(
         &mut self,
-        texts: &[&str],
-        parameters: &JobParameters,
+        text: &str,
+        options: &LongOptions,
+        parameters: &GenerationParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()>;
 
@@ -20,17 +27,18 @@ pub(crate) trait Engine {
 }
 
 impl Engine for Summarizer {
-    fn run(
+    fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()> {
+        self.run(Goal::Latency, texts)
+    }
+
+    fn run_long(
         &mut self,
-        texts: &[&str],
-        parameters: &JobParameters,
+        text: &str,
+        options: &LongOptions,
+        parameters: &GenerationParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
-        let Some(options) = &parameters.long else {
-            return self.summarize_each(texts, &parameters.generation, progress);
-        };
-        let documents: Vec<_> = texts.iter().map(|text| LongDocument::new(*text)).collect();
-        self.summarize_long_each(&documents, options, &parameters.generation, progress)
+        self.summarize_long_each(&[LongDocument::new(text)], options, parameters, progress)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {

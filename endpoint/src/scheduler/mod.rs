@@ -1,10 +1,9 @@
 //! Requests wait in a bounded queue. Worker threads, each with a model of its own, summarize their
-//! documents.
+//! documents: each joins those that run as soon as it is encoded, and leaves when it is finished.
 //!
 //! * `engine`: what a worker drives.
 //! * `request`: what is asked, and what is reported.
-//! * `latency_model`: how long documents take, and how many to decode together.
-//! * `queue`: who waits, and which documents are decoded together.
+//! * `queue`: who waits, and whose turn is next.
 //! * `state`: what the workers share.
 //! * `worker`: the thread; survives panics by opening the model again.
 //!
@@ -12,7 +11,6 @@
 //! before each decoder step.
 
 mod engine;
-mod latency_model;
 mod queue;
 mod request;
 mod state;
@@ -29,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 pub(crate) use engine::{Engine, OpenEngine};
 use queue::Queue;
 use request::QueuedRequest;
-pub(crate) use request::{Document, Event, Job, JobParameters, Request, Token, key};
+pub(crate) use request::{Demand, Document, Event, Job, JobParameters, Request, Token, key};
 pub(crate) use state::Health;
 use state::State;
 pub(crate) use worker::panic_message;

@@ -1,17 +1,18 @@
-//! The bounded queue, and which of the waiting documents are decoded together.
+//! The bounded queue, and whose turn is next.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::latency_model::{LatencyModel, Sample};
-use super::request::{Job, JobParameters, QueuedRequest, Request, TakenDocument};
+use super::request::{Demand, QueuedRequest, Request, TakenDocument};
 use crate::error::ApiError;
 use crate::settings::SchedulingSettings;
 
 /// A request of more than this part of the queue's rows counts as this part only, and such requests
 /// together fill at most half of the queue. They are worked on in turns with the others.
 const LARGE_SHARE: usize = 4;
+/// Weight of the newest document in the time that a document takes.
+const SMOOTHING: f64 = 0.1;
 
 /// Requests that wait for a worker.
 pub(super) struct Queue {
@@ -21,9 +22,6 @@ pub(super) struct Queue {
     max_requests: usize,
     /// Rows that may wait.
     max_rows: usize,
-    /// Rows that are decoded together at most.
-    batch_rows: usize,
-    workers: usize,
 }
 
 #[derive(Default)]
@@ -32,14 +30,34 @@ struct State {
     closed: bool,
     /// Workers that wait for documents.
     idle: usize,
-    latencies: LatencyModel,
+    pace: Pace,
 }
 
-/// Documents with the same parameters that a worker decodes together.
-pub(super) struct Batch {
-    pub(super) parameters: JobParameters,
-    pub(super) rows_per_document: usize,
-    pub(super) documents: Vec<TakenDocument>,
+/// How quickly documents are finished, by all workers together.
+#[derive(Default)]
+struct Pace {
+    /// Moving average of the seconds from one to the next while there is work.
+    seconds: Option<f64>,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// A document is finished that a worker took then.
+    fn finished(&mut self, taken: Instant) {
+        let since = self.last.map_or(taken, |last| last.max(taken));
+        let new = since.elapsed().as_secs_f64();
+        let mean = self.seconds.map_or(new, |mean| mean + SMOOTHING * (new - mean));
+        (self.seconds, self.last) = (Some(mean), Some(Instant::now()));
+    }
+}
+
+/// The document whose turn is next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Front {
+    pub(super) demand: Demand,
+    pub(super) bytes: usize,
+    /// Whether it is read by parts where it is long, and so runs alone.
+    pub(super) long: bool,
 }
 
 impl Queue {
@@ -49,8 +67,6 @@ impl Queue {
             changed: Condvar::new(),
             max_requests: settings.queue,
             max_rows: settings.queue_rows.get(),
-            batch_rows: settings.rows.get(),
-            workers: settings.workers.get(),
         }
     }
 
@@ -94,21 +110,19 @@ impl Queue {
 
     fn overloaded(&self, state: &State) -> ApiError {
         let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
-        let each = state.latencies.seconds_per_document();
-        let seconds = each * documents as f64 / self.workers as f64;
+        let seconds = state.pace.seconds.unwrap_or(0.0) * documents as f64;
         ApiError::Overloaded {
             waiting: state.requests.len(),
             retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
         }
     }
 
-    /// Waits for documents. `None` once the queue is closed and empty.
-    pub(super) fn next(&self) -> Option<Batch> {
+    /// Waits until documents wait: the next of them. `None` once the queue is closed and empty.
+    pub(super) fn wait(&self) -> Option<Front> {
         let mut state = self.lock();
         loop {
-            state.requests.retain(|request| !request.reply.is_abandoned());
-            if let Some(first) = state.requests.pop_front() {
-                return Some(self.gather(&mut state, first));
+            if let Some(front) = front(&mut state) {
+                return Some(front);
             }
             if state.closed {
                 return None;
@@ -119,41 +133,34 @@ impl Queue {
         }
     }
 
-    /// Documents of one job of the oldest request, and of all jobs with the same parameters, as
-    /// many as are best decoded together.
+    /// How many documents wait for this worker, and the next of them. Those that idle workers are
+    /// about to take do not count.
+    pub(super) fn waiting(&self) -> Option<(usize, Front)> {
+        let mut state = self.lock();
+        let front = front(&mut state)?;
+        let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
+        let waiting = documents.saturating_sub(state.idle);
+        (waiting > 0).then_some((waiting, front))
+    }
+
+    /// Takes the next document, where it is a long one or where it is not.
     ///
     /// A request with documents left goes to the end, so that thousands of documents in one request
     /// do not shut out the others.
-    fn gather(&self, state: &mut State, mut first: QueuedRequest) -> Batch {
-        let last = first.jobs.len() - 1;
-        let job = &first.jobs[last];
-        let (parameters, rows_per_document) = (job.parameters.clone(), job.rows_per_document);
-        let alike = places_of(job, &state.requests);
-        let others =
-            alike.iter().map(|&(request, job)| state.requests[request].jobs[job].documents.len());
-        let waiting = job.documents.len() + others.sum::<usize>();
-        // Idle workers take their share.
-        let waiting = waiting.div_ceil(state.idle + 1);
-        let max = self.batch_rows / rows_per_document;
-        let size = state.latencies.batch_size(waiting, rows_per_document, max);
-        let mut taken = first.take(last, size);
-        for (request, job) in alike {
-            taken.extend(state.requests[request].take(job, size - taken.len()));
+    pub(super) fn take(&self, long: bool) -> Option<TakenDocument> {
+        let mut state = self.lock();
+        front(&mut state).filter(|front| front.long == long)?;
+        let mut request = state.requests.pop_front()?;
+        let taken = request.take();
+        if request.documents() > 0 {
+            state.requests.push_back(request);
         }
-        let has_documents = |request: &mut QueuedRequest| {
-            request.jobs.retain(|job| !job.documents.is_empty());
-            !request.jobs.is_empty()
-        };
-        state.requests.retain_mut(has_documents);
-        if has_documents(&mut first) {
-            state.requests.push_back(first);
-        }
-        Batch { parameters, rows_per_document, documents: taken }
+        taken
     }
 
-    /// Learns how long the documents of a batch took.
-    pub(super) fn observe(&self, rows_per_document: usize, samples: Vec<Sample>) {
-        self.lock().latencies.observe(rows_per_document, samples);
+    /// Learns that a document is finished that a worker took then.
+    pub(super) fn finished(&self, taken: Instant) {
+        self.lock().pace.finished(taken);
     }
 
     /// Workers that wait for documents.
@@ -194,13 +201,9 @@ impl Queue {
     }
 }
 
-/// Requests and their jobs that go with this one.
-fn places_of(job: &Job, requests: &VecDeque<QueuedRequest>) -> Vec<(usize, usize)> {
-    let jobs = requests.iter().enumerate().flat_map(|(place, request)| {
-        let numbered = request.jobs.iter().enumerate();
-        numbered.map(move |(number, other)| (place, number, other))
-    });
-    jobs.filter(|(_, _, other)| other.goes_with(job))
-        .map(|(place, number, _)| (place, number))
-        .collect()
+/// The next document, once requests that nobody waits for are dropped.
+fn front(state: &mut State) -> Option<Front> {
+    state.requests.retain(|request| !request.reply.is_abandoned());
+    let (demand, parameters, bytes) = state.requests.front()?.next()?;
+    Some(Front { demand, bytes, long: parameters.long.is_some() })
 }

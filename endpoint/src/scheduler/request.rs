@@ -1,7 +1,7 @@
 //! What is asked of the workers, and what they report.
 //!
 //! A [`Request`] holds [`Job`]s: documents with the same parameters. A [`Document`] is the unit of
-//! work. Workers take documents of any number of jobs as one batch.
+//! work. A worker takes one after another, of any requests.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::{self, Write};
@@ -40,13 +40,20 @@ impl Request {
 #[derive(Debug)]
 pub(crate) struct Job {
     /// How to summarize; checked against the model.
-    pub(crate) parameters: JobParameters,
-    /// Decoder rows (beams, or sampled sequences) of each document.
-    pub(crate) rows_per_document: usize,
+    pub(crate) parameters: Arc<JobParameters>,
+    /// What each document asks of the decoder.
+    pub(super) demand: Demand,
     /// The documents that no worker has taken.
     pub(crate) documents: Vec<Document>,
-    /// Equal for equal parameters.
-    key: u64,
+}
+
+/// What a document asks of the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Rows: beams, or sampled sequences.
+    pub(crate) rows: usize,
+    /// Tokens of each row's history at most.
+    pub(crate) longest: usize,
 }
 
 /// How the documents of a job are summarized.
@@ -75,26 +82,14 @@ pub(crate) struct Document {
 
 impl Job {
     /// A job without documents.
-    pub(crate) fn new(parameters: impl Into<JobParameters>, rows_per_document: usize) -> Self {
-        let parameters = parameters.into();
-        Self {
-            key: key(&parameters),
-            parameters,
-            rows_per_document: rows_per_document.max(1),
-            documents: Vec::new(),
-        }
+    pub(crate) fn new(parameters: impl Into<JobParameters>, demand: Demand) -> Self {
+        let parameters = Arc::new(parameters.into());
+        Self { parameters, demand, documents: Vec::new() }
     }
 
     /// Decoder rows of the documents.
     pub(super) fn rows(&self) -> usize {
-        self.documents.len().saturating_mul(self.rows_per_document)
-    }
-
-    /// Whether documents of both can be decoded together.
-    pub(super) fn goes_with(&self, other: &Self) -> bool {
-        self.key == other.key
-            && self.rows_per_document == other.rows_per_document
-            && self.parameters == other.parameters
+        self.documents.len().saturating_mul(self.demand.rows.max(1))
     }
 }
 
@@ -182,6 +177,7 @@ pub(super) struct QueuedRequest {
 /// A document that a worker took.
 pub(super) struct TakenDocument {
     pub(super) document: Document,
+    pub(super) parameters: Arc<JobParameters>,
     pub(super) reply: Arc<Reply>,
 }
 
@@ -213,13 +209,20 @@ impl QueuedRequest {
         self.jobs.iter().map(|job| job.documents.len()).sum()
     }
 
-    /// Takes at most `count` documents of a job.
-    pub(super) fn take(&mut self, job: usize, count: usize) -> Vec<TakenDocument> {
-        let documents = &mut self.jobs[job].documents;
-        let rest = documents.len().saturating_sub(count);
-        documents
-            .drain(rest..)
-            .map(|document| TakenDocument { document, reply: self.reply.clone() })
-            .collect()
+    /// The next document: what it asks of the decoder, how it is summarized, and its bytes.
+    pub(super) fn next(&self) -> Option<(Demand, &JobParameters, usize)> {
+        let job = self.jobs.last()?;
+        Some((job.demand, &job.parameters, job.documents.last()?.text.len()))
+    }
+
+    /// Takes the next document.
+    pub(super) fn take(&mut self) -> Option<TakenDocument> {
+        let job = self.jobs.last_mut()?;
+        let document = job.documents.pop()?;
+        let parameters = job.parameters.clone();
+        if job.documents.is_empty() {
+            self.jobs.pop();
+        }
+        Some(TakenDocument { document, parameters, reply: self.reply.clone() })
     }
 }

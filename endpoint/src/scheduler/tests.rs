@@ -1,12 +1,13 @@
 //! The scheduler with an engine whose steps the tests control.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use epitome_runtime::generation::StopReason;
+use epitome_runtime::summarizer::Texts;
 use epitome_runtime::tokenizer::Tokenizer;
-use epitome_runtime::{GenerationParameters, Progress, Sequence, Summary, Timing};
+use epitome_runtime::{GenerationParameters, LongOptions, Progress, Sequence, Summary, Timing};
 
 use super::*;
 use crate::in_flight::Budget;
@@ -18,43 +19,65 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Log {
     opened: AtomicUsize,
-    batches: Mutex<Vec<Vec<String>>>,
+    /// Texts in the order in which they were taken.
+    taken: Mutex<Vec<String>>,
     steps: AtomicUsize,
-    /// What a row is said to add to the time of a step.
-    milliseconds_per_row: AtomicU64,
 }
 
-/// "panic" panics, "bad" fails its whole batch, "slow" decodes until it is cancelled; all others
-/// echo.
+impl Log {
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+/// "panic" panics, "bad" fails, "slow" decodes until it is cancelled, "broken" fails all that run;
+/// all others echo.
 struct Fake(Arc<Log>);
 
+impl Fake {
+    fn take(&self, text: &str) {
+        self.0.taken.lock().unwrap().push(text.to_owned());
+        assert!(text != "panic", "asked to panic");
+    }
+}
+
 impl Engine for Fake {
-    fn run(
-        &mut self,
-        texts: &[&str],
-        _parameters: &JobParameters,
-        progress: &mut dyn Progress,
-    ) -> epitome_runtime::Result<()> {
-        let texts_owned = texts.iter().map(ToString::to_string).collect();
-        self.0.batches.lock().unwrap().push(texts_owned);
-        assert!(!texts.contains(&"panic"), "asked to panic");
-        if texts.contains(&"bad") {
-            return Err(epitome_runtime::Error::Generate("bad scores".into()));
-        }
-        let per_row = self.0.milliseconds_per_row.load(Ordering::SeqCst);
-        let decode = Duration::from_millis(per_row * texts.len() as u64);
-        for (index, text) in texts.iter().enumerate() {
+    fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()> {
+        while texts.waiting().is_some() {
+            let Some(number) = texts.take() else { continue };
+            let text = texts.text(number).to_owned();
+            self.take(&text);
+            if text == "broken" {
+                return Err(epitome_runtime::Error::Generate("no step is possible".into()));
+            }
+            if text == "bad" {
+                let error = epitome_runtime::Error::Generate("bad scores".into());
+                texts.ended(number, Err(error));
+                continue;
+            }
             let mut stopped = StopReason::Finished;
-            while *text == "slow" && stopped != StopReason::Cancelled {
+            while text == "slow" && stopped != StopReason::Cancelled {
                 std::thread::sleep(Duration::from_millis(1));
                 self.0.steps.fetch_add(1, Ordering::SeqCst);
-                if progress.document_cancelled(index) {
+                if texts.cancelled(number) {
                     stopped = StopReason::Cancelled;
                 }
             }
-            progress.token(index, 0, 7);
-            progress.summarized(index, summary(text, stopped, decode));
+            texts.token(number, 0, 7);
+            texts.ended(number, Ok(summary(&text, stopped)));
         }
+        Ok(())
+    }
+
+    fn run_long(
+        &mut self,
+        text: &str,
+        _: &LongOptions,
+        _: &GenerationParameters,
+        progress: &mut dyn Progress,
+    ) -> epitome_runtime::Result<()> {
+        self.take(text);
+        progress.summarized(0, summary(text, StopReason::Finished));
         Ok(())
     }
 
@@ -63,7 +86,7 @@ impl Engine for Fake {
     }
 }
 
-fn summary(text: &str, stopped: StopReason, decode: Duration) -> Summary {
+fn summary(text: &str, stopped: StopReason) -> Summary {
     let sequence = Sequence {
         text: text.to_uppercase(),
         token_ids: vec![0, 1],
@@ -76,7 +99,7 @@ fn summary(text: &str, stopped: StopReason, decode: Duration) -> Summary {
         truncated: false,
         steps: 1,
         stopped,
-        timing: Timing { decode, ..Default::default() },
+        timing: Timing::default(),
         read: None,
     }
 }
@@ -102,12 +125,14 @@ fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
+const DEMAND: Demand = Demand { rows: 1, longest: 20 };
+
 fn request(texts: &[&str]) -> Request {
     with_parameters(texts, GenerationParameters::default())
 }
 
 fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request {
-    let mut job = Job::new(parameters, 1);
+    let mut job = Job::new(parameters, DEMAND);
     let document =
         |(number, text): (usize, &&str)| Document { number, text: (*text).to_owned().into() };
     job.documents = texts.iter().enumerate().map(document).collect();
@@ -154,9 +179,8 @@ fn occupy(scheduler: &Scheduler, log: &Log) -> UnboundedReceiver<Event> {
 }
 
 #[test]
-fn waiting_documents_with_equal_parameters_are_decoded_together() {
-    let settings = SchedulingSettings { rows: 4.try_into().unwrap(), ..Default::default() };
-    let (scheduler, log) = start(settings);
+fn requests_take_turns_whatever_their_parameters() {
+    let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
     let requests = [request(&["a", "bb", "ccc"]), other("x"), request(&["d"]), request(&["e"])];
     let receivers: Vec<_> =
@@ -164,44 +188,50 @@ fn waiting_documents_with_equal_parameters_are_decoded_together() {
     drop(slow);
     let answers: Vec<_> = receivers.into_iter().map(|events| results(events).unwrap()).collect();
     assert_eq!(answers, [vec!["A", "BB", "CCC"], vec!["X"], vec!["D"], vec!["E"]]);
-    let batches = log.batches.lock().unwrap().clone();
-    assert_eq!(batches[1..], [vec!["ccc", "bb", "a", "d"], vec!["x"], vec!["e"]]);
+    assert_eq!(log.taken()[1..], ["a", "x", "d", "e", "bb", "ccc"]);
 }
 
 #[test]
-fn documents_are_decoded_alone_where_each_adds_its_own_time() {
-    let (scheduler, log) = start(SchedulingSettings::default());
-    log.milliseconds_per_row.store(5, Ordering::SeqCst);
-    // One text, then two: what it learns from. Each of the last three is quickest alone.
-    for texts in [&["a"][..], &["b", "c"], &["d", "e", "f"]] {
-        let summaries = results(submit(&scheduler, request(texts))).unwrap();
-        assert_eq!(summaries, texts.iter().map(|text| text.to_uppercase()).collect::<Vec<_>>());
-    }
-    let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, 2, 1, 1, 1]);
-}
-
-#[test]
-fn idle_workers_share_what_waits() {
+fn idle_workers_take_what_waits() {
     let settings = SchedulingSettings { workers: 2.try_into().unwrap(), ..Default::default() };
     let (scheduler, log) = start(settings);
     until(|| scheduler.state.queue.idle() == 2);
+    let slow = submit(&scheduler, request(&["slow", "slow"]));
+    until(|| log.taken().len() == 2);
+    drop(slow);
     assert_eq!(results(submit(&scheduler, request(&["a", "b", "c", "d"]))).unwrap().len(), 4);
-    let sizes: Vec<_> = log.batches.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes[0], 2, "{sizes:?}");
 }
 
 #[test]
 fn a_long_request_does_not_shut_out_others() {
-    let settings = SchedulingSettings { rows: 2.try_into().unwrap(), ..Default::default() };
-    let (scheduler, log) = start(settings);
+    let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
     let long = submit(&scheduler, request(&["a"; 6]));
     let other = submit(&scheduler, other("x"));
     drop(slow);
     assert_eq!(results(long).unwrap().len(), 6);
     assert_eq!(results(other).unwrap(), ["X"]);
-    assert_eq!(log.batches.lock().unwrap()[2], ["x"]);
+    assert_eq!(log.taken()[2], "x");
+}
+
+#[test]
+fn documents_to_be_read_by_parts_take_their_turn() {
+    let (scheduler, log) = start(SchedulingSettings::default());
+    let slow = occupy(&scheduler, &log);
+    let mut by_parts = request(&[]);
+    let parameters =
+        JobParameters { long: Some(LongOptions::default()), ..JobParameters::default() };
+    let mut job = Job::new(parameters, DEMAND);
+    job.documents.push(Document { number: 0, text: "long".to_owned().into() });
+    by_parts.jobs = vec![job];
+    let first = submit(&scheduler, request(&["a"]));
+    let by_parts = submit(&scheduler, by_parts);
+    let last = submit(&scheduler, request(&["b"]));
+    drop(slow);
+    assert_eq!(results(first).unwrap(), ["A"]);
+    assert_eq!(results(by_parts).unwrap(), ["LONG"]);
+    assert_eq!(results(last).unwrap(), ["B"]);
+    assert_eq!(log.taken()[1..], ["a", "long", "b"]);
 }
 
 #[test]
@@ -232,7 +262,7 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
     many.jobs = (0..50)
         .map(|number| {
             let seed = Some(number);
-            let mut job = Job::new(GenerationParameters { seed, ..Default::default() }, 1);
+            let mut job = Job::new(GenerationParameters { seed, ..Default::default() }, DEMAND);
             let text = "m".to_owned().into();
             job.documents.push(Document { number: number as usize, text });
             job
@@ -243,12 +273,12 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
     drop(slow);
     assert_eq!(results(small).unwrap(), ["A"]);
     assert_eq!(results(many).unwrap().len(), 50);
-    let place = log.batches.lock().unwrap().iter().position(|batch| *batch == ["a"]);
+    let place = log.taken().iter().position(|text| text == "a");
     assert_eq!(place, Some(2), "after the slow one and one of the fifty");
 }
 
 #[test]
-fn a_panic_costs_its_own_batch_only() {
+fn a_panic_costs_only_what_runs_with_it() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let events = submit(&scheduler, request(&["panic"]));
     assert_eq!(results(events), Err(ApiError::WorkerFailed));
@@ -265,6 +295,9 @@ fn one_documents_failure_is_not_the_others() {
     drop(slow);
     assert_eq!(results(good).unwrap(), ["A"]);
     assert!(matches!(results(bad), Err(ApiError::ModelFailed(_))));
+    let broken = results(submit(&scheduler, request(&["broken"])));
+    assert!(matches!(broken, Err(ApiError::ModelFailed(_))));
+    assert_eq!(results(submit(&scheduler, request(&["b"]))).unwrap(), ["B"]);
 }
 
 #[test]
@@ -278,7 +311,7 @@ fn who_hangs_up_is_not_worked_for() {
     assert_eq!(results(submit(&scheduler, request(&["b"]))).unwrap(), ["B"]);
     // The step that ran when it hung up, and the one that was just starting.
     assert!(log.steps.load(Ordering::SeqCst) <= steps + 2);
-    assert_eq!(log.batches.lock().unwrap().len(), 2, "nobody waited for \"a\"");
+    assert_eq!(log.taken().len(), 2, "nobody waited for \"a\"");
 }
 
 #[test]

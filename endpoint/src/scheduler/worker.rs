@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use epitome_runtime::generation::StopReason;
+use epitome_runtime::batching::Next;
+use epitome_runtime::generation::{GenerationConfig, StopReason};
+use epitome_runtime::summarizer::{TextModel, Texts, tokens_of_bytes};
 use epitome_runtime::tokenizer::{Detokenizer, Tokenizer};
 use epitome_runtime::{Progress, Summary};
 
 use super::engine::{Engine, OpenEngine};
-use super::latency_model::Sample;
-use super::queue::Batch;
-use super::request::{Event, TakenDocument, Token};
+use super::request::{Demand, Event, TakenDocument, Token};
 use super::state::State;
 use crate::error::ApiError;
 
@@ -48,23 +48,28 @@ pub(super) fn run(state: &Arc<State>, open: &OpenEngine) {
     state.drop_orphans();
 }
 
-/// Works on batches. Whether it ended because the queue was closed, not because of a panic.
+/// Works on documents. Whether it ended because the queue was closed, not because of a panic.
 fn serve(state: &State, engine: &mut dyn Engine) -> bool {
-    while let Some(batch) = state.queue.next() {
-        let started = Instant::now();
-        state.metrics.batch_started(batch.documents.len());
-        let mut running = Running::new(state, &batch.documents, engine, started);
-        let outcome = catch_unwind(AssertUnwindSafe(|| running.run(engine, &batch)));
-        if let Err(panic) = outcome {
-            tracing::error!(
-                panic = panic_message(&*panic),
-                "a worker panicked and is started again"
-            );
-            state.metrics.worker_panicked();
-            // Before the clients are told, so that they find the server as it is.
-            state.worker_stopped();
-            running.fail_unfinished(&ApiError::WorkerFailed);
-            return false;
+    while let Some(front) = state.queue.wait() {
+        let mut running = Running::new(state, engine.tokenizer().cloned());
+        let outcome = catch_unwind(AssertUnwindSafe(|| match front.long {
+            true => running.run_long(engine),
+            false => engine.run(&mut running),
+        }));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => running.fail_all(&error.into()),
+            Err(panic) => {
+                tracing::error!(
+                    panic = panic_message(&*panic),
+                    "a worker panicked and is started again"
+                );
+                state.metrics.worker_panicked();
+                // Before the clients are told, so that they find the server as it is.
+                state.worker_stopped();
+                running.fail_all(&ApiError::WorkerFailed);
+                return false;
+            }
         }
     }
     true
@@ -77,79 +82,77 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// A batch on its way through the engine.
+/// The documents that a worker took and that have not ended.
 struct Running<'a> {
     state: &'a State,
-    documents: &'a [TakenDocument],
     tokenizer: Option<Tokenizer>,
-    /// For each document whose stream has begun: what turns its tokens into text.
-    detokenizers: Vec<Option<Detokenizer>>,
-    done: Vec<bool>,
+    /// By number; those that ended are none.
+    documents: Vec<Option<Taken>>,
+}
+
+/// A document that a worker took.
+struct Taken {
+    document: TakenDocument,
+    /// What turns its tokens into text, once its stream has begun.
+    detokenizer: Option<Detokenizer>,
     started: Instant,
-    /// Places in the batch of the documents of the current call, which the engine numbers from 0.
-    call: Vec<usize>,
-    /// Times of the documents of the call that are finished.
-    samples: Vec<Sample>,
 }
 
 impl<'a> Running<'a> {
-    fn new(
-        state: &'a State,
-        documents: &'a [TakenDocument],
-        engine: &dyn Engine,
-        started: Instant,
-    ) -> Self {
-        let streams = documents.iter().any(|taken| taken.reply.stream);
-        Self {
-            state,
-            documents,
-            tokenizer: engine.tokenizer().filter(|_| streams).cloned(),
-            detokenizers: documents.iter().map(|_| None).collect(),
-            done: vec![false; documents.len()],
-            started,
-            call: Vec::new(),
-            samples: Vec::new(),
-        }
+    fn new(state: &'a State, tokenizer: Option<Tokenizer>) -> Self {
+        Self { state, tokenizer, documents: Vec::new() }
     }
 
-    fn run(&mut self, engine: &mut dyn Engine, batch: &Batch) {
-        let all: Vec<usize> = (0..self.documents.len()).collect();
-        let Err(error) = self.attempt(engine, batch, all) else {
-            return;
-        };
-        let unfinished: Vec<usize> =
-            (0..self.documents.len()).filter(|&place| !self.done[place]).collect();
-        if self.documents.len() == 1 {
-            return self.fail_unfinished(&error);
+    /// Takes the next document from the queue, where it is a long one or where it is not.
+    fn take(&mut self, long: bool) -> Option<usize> {
+        let document = self.state.queue.take(long)?;
+        let taken = Taken { document, detokenizer: None, started: Instant::now() };
+        let free = self.documents.iter().position(Option::is_none);
+        let number = free.unwrap_or(self.documents.len());
+        match free {
+            Some(number) => self.documents[number] = Some(taken),
+            None => self.documents.push(Some(taken)),
         }
-        // One document's failure is not the others': each is tried alone. What was streamed cannot
-        // be taken back.
-        for place in unfinished {
-            if self.documents[place].reply.stream {
-                self.fail(place, error.clone());
-            } else if let Err(error) = self.attempt(engine, batch, vec![place]) {
-                self.fail(place, error);
-            }
-        }
+        let together = self.documents.iter().flatten().count();
+        self.state.metrics.joined(together);
+        Some(number)
+    }
+
+    fn taken(&self, number: usize) -> &TakenDocument {
+        &self.documents[number].as_ref().expect("it has not ended").document
+    }
+
+    /// Summarizes a document that may be longer than the window, alone: its parts fill the machine.
+    fn run_long(&mut self, engine: &mut dyn Engine) -> epitome_runtime::Result<()> {
+        let Some(number) = self.take(true) else { return Ok(()) };
+        let parameters = self.taken(number).parameters.clone();
+        let options = parameters.long.unwrap_or_default();
+        let text = self.taken(number).document.text.as_str().to_owned();
+        engine.run_long(
+            &text,
+            &options,
+            &parameters.generation,
+            &mut Only { running: self, number },
+        )
     }
 
     /// Reports a token of a streamed document.
-    fn stream(&mut self, place: usize, id: u32) {
+    fn stream(&mut self, number: usize, id: u32) {
+        let Some(taken) = &mut self.documents[number] else { return };
         let (text, special) = match &self.tokenizer {
             Some(tokenizer) => {
-                let detokenizer =
-                    self.detokenizers[place].get_or_insert_with(|| tokenizer.detokenizer());
+                let detokenizer = taken.detokenizer.get_or_insert_with(|| tokenizer.detokenizer());
                 // Text that is not certain yet comes with the finished summary.
                 let text = detokenizer.push(id).ok().flatten();
                 (text.unwrap_or_default(), tokenizer.is_special(id))
             }
             None => (String::new(), false),
         };
-        self.documents[place].reply.report(Event::Token(Token { id, text, special }));
+        taken.document.reply.report(Event::Token(Token { id, text, special }));
     }
 
     /// Reports the tokens of a summary that was decided at its end, where they make its text.
-    fn stream_all(&mut self, place: usize, summary: &Summary) {
+    fn stream_all(&mut self, number: usize, summary: &Summary) {
         let (Some(tokenizer), Some(best)) = (&self.tokenizer, summary.sequences.first()) else {
             return;
         };
@@ -157,81 +160,111 @@ impl<'a> Running<'a> {
         // A long document's parts were decoded one by one.
         if tokenizer.decode(generated).is_ok_and(|text| text == best.text) {
             for id in generated {
-                self.stream(place, *id);
+                self.stream(number, *id);
             }
         }
     }
 
-    fn attempt(
-        &mut self,
-        engine: &mut dyn Engine,
-        batch: &Batch,
-        call: Vec<usize>,
-    ) -> Result<(), ApiError> {
-        let documents = self.documents;
-        let text = |&place: &usize| documents[place].document.text.as_str();
-        let texts: Vec<&str> = call.iter().map(text).collect();
-        self.call = call;
-        self.samples.clear();
-        engine.run(&texts, &batch.parameters, self)?;
-        let samples = std::mem::take(&mut self.samples);
-        self.state.queue.observe(batch.rows_per_document, samples);
-        Ok(())
-    }
-
-    fn fail(&mut self, place: usize, error: ApiError) {
-        if !std::mem::replace(&mut self.done[place], true) {
-            let TakenDocument { document, reply } = &self.documents[place];
-            reply.report(match error {
-                // Those are the request's.
-                ApiError::Deadline(_) | ApiError::WorkerFailed => Event::Failed(error),
-                error => Event::DocumentFailed { document: document.number, error },
-            });
+    /// Reports how a document ended.
+    fn end(&mut self, number: usize, outcome: Result<Summary, ApiError>) {
+        let reply = self.taken(number).reply.clone();
+        let outcome = outcome.and_then(|summary| match summary.stopped {
+            StopReason::Cancelled => {
+                self.state.metrics.cancelled();
+                Err(ApiError::Deadline(reply.deadline - reply.queued))
+            }
+            _ => Ok(summary),
+        });
+        if let Ok(summary) = &outcome {
+            let streamed = |taken: &Taken| taken.detokenizer.is_some();
+            if reply.stream && !self.documents[number].as_ref().is_some_and(streamed) {
+                self.stream_all(number, summary);
+            }
         }
+        let Some(Taken { document: taken, started, .. }) = self.documents[number].take() else {
+            return;
+        };
+        let document = taken.document.number;
+        reply.report(match outcome {
+            Ok(summary) => {
+                self.state.metrics.summarized(&summary);
+                self.state.queue.finished(started);
+                let waited = started - reply.queued;
+                Event::Finished { document, summary: Box::new(summary), waited }
+            }
+            // Those are the request's.
+            Err(error @ (ApiError::Deadline(_) | ApiError::WorkerFailed)) => Event::Failed(error),
+            Err(error) => Event::DocumentFailed { document, error },
+        });
     }
 
-    fn fail_unfinished(&mut self, error: &ApiError) {
-        for place in 0..self.documents.len() {
-            self.fail(place, error.clone());
+    /// All that have not ended fail.
+    fn fail_all(&mut self, error: &ApiError) {
+        for number in 0..self.documents.len() {
+            if self.documents[number].is_some() {
+                self.end(number, Err(error.clone()));
+            }
         }
     }
 }
 
-impl Progress for Running<'_> {
-    fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        let place = self.call[document];
+impl Texts for Running<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        let (waiting, front) = self.state.queue.waiting()?;
+        let Demand { rows, longest } = front.demand;
+        // A long one's turn comes when those that run have left.
+        let next = Next { rows, tokens: tokens_of_bytes(front.bytes), longest };
+        (!front.long).then_some((waiting, next))
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        Running::take(self, false)
+    }
+
+    fn text(&self, number: usize) -> &str {
+        self.taken(number).document.text.as_str()
+    }
+
+    fn config(
+        &self,
+        number: usize,
+        model: &TextModel,
+    ) -> epitome_runtime::Result<Arc<GenerationConfig>> {
+        model.configure(&self.taken(number).parameters.generation).map(Arc::new)
+    }
+
+    fn cancelled(&mut self, number: usize) -> bool {
+        self.taken(number).reply.is_abandoned()
+    }
+
+    fn token(&mut self, number: usize, sequence: usize, token: u32) {
         // The best sequence is known at the end only; a stream shows the first.
-        if sequence != 0 || !self.documents[place].reply.stream {
-            return;
+        if sequence == 0 && self.taken(number).reply.stream {
+            self.stream(number, token);
         }
-        self.stream(place, token);
     }
 
-    fn summarized(&mut self, document: usize, summary: Summary) {
-        let place = self.call[document];
-        let documents = self.documents;
-        let TakenDocument { document, reply } = &documents[place];
-        // A long document takes the time of many, and one that was cancelled early none.
-        if summary.read.is_none() && summary.steps > 0 {
-            self.samples.push(Sample::from(&summary));
-        }
-        if summary.stopped == StopReason::Cancelled {
-            self.state.metrics.cancelled();
-            return self.fail(place, ApiError::Deadline(reply.deadline - reply.queued));
-        }
-        self.state.metrics.summarized(&summary);
-        self.done[place] = true;
-        if reply.stream && self.detokenizers[place].is_none() {
-            self.stream_all(place, &summary);
-        }
-        reply.report(Event::Finished {
-            document: document.number,
-            summary: Box::new(summary),
-            waited: self.started - reply.queued,
-        });
+    fn ended(&mut self, number: usize, outcome: epitome_runtime::Result<Summary>) {
+        self.end(number, outcome.map_err(ApiError::from));
+    }
+}
+
+/// Follows a document that runs alone.
+struct Only<'a, 'b> {
+    running: &'a mut Running<'b>,
+    number: usize,
+}
+
+impl Progress for Only<'_, '_> {
+    fn token(&mut self, _: usize, sequence: usize, token: u32) {
+        Texts::token(&mut *self.running, self.number, sequence, token);
     }
 
-    fn document_cancelled(&mut self, document: usize) -> bool {
-        self.documents[self.call[document]].reply.is_abandoned()
+    fn summarized(&mut self, _: usize, summary: Summary) {
+        self.running.end(self.number, Ok(summary));
+    }
+
+    fn document_cancelled(&mut self, _: usize) -> bool {
+        self.running.documents[self.number].is_some() && self.running.cancelled(self.number)
     }
 }

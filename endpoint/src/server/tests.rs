@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use epitome_runtime::Progress;
+use epitome_runtime::batching::Next;
+use epitome_runtime::generation::GenerationConfig;
+use epitome_runtime::summarizer::{TextModel, Texts};
 use epitome_runtime::tokenizer::Tokenizer;
+use epitome_runtime::{GenerationParameters, LongOptions, Progress, Summary};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::models::{BoxError, PreparedModel};
-use crate::scheduler::{Engine, JobParameters};
+use crate::scheduler::Engine;
 use crate::settings::{Check, SchedulingSettings};
 
 /// Longest time that anything may take here.
@@ -24,18 +27,61 @@ const PANIC: &str = "panic";
 struct Fragile(Box<dyn Engine>);
 
 impl Engine for Fragile {
-    fn run(
+    fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()> {
+        self.0.run(&mut FragileTexts(texts))
+    }
+
+    fn run_long(
         &mut self,
-        texts: &[&str],
-        parameters: &JobParameters,
+        text: &str,
+        options: &LongOptions,
+        parameters: &GenerationParameters,
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()> {
-        assert!(!texts.contains(&PANIC), "asked to panic");
-        self.0.run(texts, parameters, progress)
+        self.0.run_long(text, options, parameters, progress)
     }
 
     fn tokenizer(&self) -> Option<&Tokenizer> {
         self.0.tokenizer()
+    }
+}
+
+/// Texts that panic when [`PANIC`] is read.
+struct FragileTexts<'a>(&'a mut dyn Texts);
+
+impl Texts for FragileTexts<'_> {
+    fn waiting(&mut self) -> Option<(usize, Next)> {
+        self.0.waiting()
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        self.0.take()
+    }
+
+    fn text(&self, number: usize) -> &str {
+        let text = self.0.text(number);
+        assert!(text != PANIC, "asked to panic");
+        text
+    }
+
+    fn config(
+        &self,
+        number: usize,
+        model: &TextModel,
+    ) -> epitome_runtime::Result<Arc<GenerationConfig>> {
+        self.0.config(number, model)
+    }
+
+    fn cancelled(&mut self, number: usize) -> bool {
+        self.0.cancelled(number)
+    }
+
+    fn token(&mut self, number: usize, sequence: usize, token: u32) {
+        self.0.token(number, sequence, token);
+    }
+
+    fn ended(&mut self, number: usize, outcome: epitome_runtime::Result<Summary>) {
+        self.0.ended(number, outcome);
     }
 }
 

@@ -1,11 +1,11 @@
 //! A model with all its sizes, and the graphs that it becomes. Every architecture is a [`Model`]:
 //! what sets them apart are the values in it.
 
-use epitome_runtime::bundle::{DECODER, DRAFT, ENCODER, Layout, ModelShape};
+use epitome_runtime::bundle::{DECODER, ENCODER, Layout, ModelShape};
 use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::blocks::embedding::{Embedding, Tokens};
-use super::blocks::inputs::{EncoderInputs, Memory, NewTokens};
+use super::blocks::inputs::{EncoderInputs, Memory};
 use super::blocks::io::{decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs};
 use super::blocks::output::Output;
 use super::blocks::positions::PositionKind;
@@ -76,13 +76,10 @@ impl Model {
             weights.alias(name, alias);
         }
         let encoder = self.encoder_graph(layout, weights)?;
-        let several = self.decoder_graph(layout, NewTokens::Several, weights)?;
+        let decoder = self.decoder_graph(layout, weights)?;
         let files = match layout {
-            Layout::Optimum => vec![(optimum::ENCODER, encoder), (optimum::DECODER, several)],
-            Layout::Bundle => {
-                let one = self.decoder_graph(layout, NewTokens::One, weights)?;
-                vec![(ENCODER, encoder), (DECODER, one), (DRAFT, several)]
-            }
+            Layout::Optimum => vec![(optimum::ENCODER, encoder), (optimum::DECODER, decoder)],
+            Layout::Bundle => vec![(ENCODER, encoder), (DECODER, decoder)],
         };
         // Where every table is its own, nothing reads the leading one.
         weights.pass_over(&self.tables);
@@ -162,15 +159,17 @@ impl Model {
         Ok(b.graph)
     }
 
-    fn decoder_graph(
-        &self,
-        layout: Layout,
-        new: NewTokens,
-        weights: &mut ModelWeights<'_>,
-    ) -> Result<Graph> {
-        let doc = format!("{} decoder: {}", self.title, new.doc());
+    fn decoder_graph(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graph> {
+        let step = match layout {
+            Layout::Bundle => {
+                "one step, the first included (past_length 0). The cache is written in place, and \
+                 cache_indirection says which of it is a row's history."
+            }
+            Layout::Optimum => "any number of new tokens behind those in the cache.",
+        };
+        let doc = format!("{} decoder: {step}", self.title);
         let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
-        let (inputs, mut caches) = decoder_inputs(&mut b, new, (&self.decoder, &self.memory));
+        let (inputs, mut caches) = decoder_inputs(&mut b, (&self.decoder, &self.memory));
         let x = b.scoped("embed", |b| {
             let tables = self.tied_to(&self.target.table);
             self.target.apply(b, tables, Tokens::Step(&inputs))

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use epitome_runtime::bundle::{
-    DECODER, DRAFT, ENCODER, FILES, GENERATION_CONFIG, MANIFEST, digest,
-};
+use epitome_runtime::bundle::{DECODER, ENCODER, FILES, GENERATION_CONFIG, MANIFEST, digest};
 use epitome_runtime::{GenerationParameters, SessionOptions, Summarizer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -139,7 +137,7 @@ fn generation_defaults_of_any_kind_give_an_answer_or_an_error() {
 fn a_damaged_graph_gives_an_answer_or_an_error() {
     run(|random| {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let name = *random.pick(&[ENCODER, DECODER, DRAFT]);
+        let name = *random.pick(&[ENCODER, DECODER]);
         let mut bytes = fs::read(sound().join("bundle").join(name)).expect("a graph");
         random.damage(&mut bytes);
         write(folder.path(), manifest(), Some((name, bytes)));

@@ -30,8 +30,6 @@ use crate::error::{Error, Result};
 pub const ENCODER: &str = "encoder.onnx";
 /// The decoder graph.
 pub const DECODER: &str = "decoder.onnx";
-/// The decoder graph that verifies drafts.
-pub const DRAFT: &str = "decoder_draft.onnx";
 /// The weights of all graphs.
 pub const WEIGHTS: &str = "weights.bin";
 /// The tokenizer.
@@ -47,7 +45,7 @@ pub const MANIFEST: &str = "manifest.json";
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
 /// The files that every bundle has beside its manifest, which keeps a digest of each.
-pub const FILES: [&str; 6] = [ENCODER, DECODER, DRAFT, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
+pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
 
 /// An exported model on disk.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! What can be wrong with generation parameters, and with a search.
 
+use std::convert::Infallible;
+
 /// Values longer than this are cut in messages.
 pub(super) const SHOWN: usize = 80;
 
@@ -125,6 +127,12 @@ pub enum GenerateError<E> {
         /// Tokens in the decoder's history at that step, the start token included.
         length: usize,
     },
+    /// The search has a bug.
+    #[error("the search of document {document} panicked, which is a bug of epitome")]
+    Panicked {
+        /// Index of the document in the call.
+        document: usize,
+    },
     /// Sampling found no token with a probability above zero.
     #[error("the parameters leave document {document} no token to sample after {length} tokens")]
     NothingToSample {
@@ -133,4 +141,21 @@ pub enum GenerateError<E> {
         /// Tokens in the decoder's history at that step, the start token included.
         length: usize,
     },
+}
+
+impl GenerateError<Infallible> {
+    /// The same error, of a search over a decoder that can fail.
+    pub(crate) fn of_model<E>(self) -> GenerateError<E> {
+        match self {
+            Self::Model(never) => match never {},
+            Self::Parameter(error) => GenerateError::Parameter(error),
+            Self::Vocabulary { model, config } => GenerateError::Vocabulary { model, config },
+            Self::LogitsShape { expected, found } => GenerateError::LogitsShape { expected, found },
+            Self::NotANumber { document, length } => GenerateError::NotANumber { document, length },
+            Self::Panicked { document } => GenerateError::Panicked { document },
+            Self::NothingToSample { document, length } => {
+                GenerateError::NothingToSample { document, length }
+            }
+        }
+    }
 }

@@ -1,12 +1,11 @@
 //! What a search needs of a decoder, of a document, and of a tokenizer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-/// A decoder that a search drives one token at a time.
+/// A decoder that searches drive, for several documents at once.
 ///
-/// Rows are document-major: row = document * rows per document + beam, and rows per document
-/// ([`rows_per_document`](super::GenerationConfig::rows_per_document)) never changes during a
-/// search. All rows have the same length, so the step's number is their position.
+/// Documents have numbers. Each is at a length of its own, and joins and leaves at any step.
 pub trait StepModel {
     /// How a step fails.
     type Error;
@@ -14,63 +13,67 @@ pub trait StepModel {
     /// Tokens that the decoder scores, the length of one row of logits.
     fn vocab_size(&self) -> usize;
 
-    /// Makes one decoder step.
-    ///
-    /// `tokens[row]` is the newest token of each row. `parents[row]` is the beam, within the row's
-    /// document, whose history the row continues; on the first step each row continues itself.
-    /// Returns the logits, row after row ([rows * vocabulary], f32), which the search may
-    /// overwrite.
+    /// Makes one decoder step for these documents, each of which has joined and is named once.
+    /// Returns the logits behind every new token, in the order of the feeds ([rows * vocabulary],
+    /// f32), which the searches may overwrite.
     ///
     /// # Errors
-    /// Whatever keeps the decoder from scoring; the search ends with it.
-    fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32], Self::Error>;
+    /// Whatever keeps the decoder from scoring; the searches end with it.
+    fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32], Self::Error>;
 
-    /// Keeps only these documents, ascending indices into those now decoding; the others are
-    /// finished.
-    ///
-    /// Called between steps, and never with an empty list: when no document is left, the search
-    /// just ends. The parents of the next step are given in terms of the documents kept.
-    ///
-    /// # Errors
-    /// Whatever keeps the decoder from going on; the search ends with it.
-    fn retain(&mut self, documents: &[usize]) -> Result<(), Self::Error>;
+    /// A document is finished.
+    fn leave(&mut self, document: usize);
+}
 
-    /// The same decoder as one that reads drafts; `None` where it cannot.
-    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Self::Error>> {
-        None
+/// What a document feeds to a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'a> {
+    /// The document's number.
+    pub document: usize,
+    /// Tokens of each history before the first new one. What a step before left behind them is
+    /// forgotten.
+    pub past: usize,
+    /// The new tokens, one a row of the step.
+    pub tokens: &'a [u32],
+    /// Which histories the rows continue.
+    pub rows: Rows<'a>,
+}
+
+/// Which histories of a document the rows of a step continue.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// One row for each beam: the beam whose history it continues. On the first step each continues
+    /// itself.
+    Beams(&'a [u32]),
+    /// Successive tokens of the document's only history, which verify a draft.
+    Successive,
+}
+
+impl Feed<'_> {
+    /// Tokens of the longest history, the new ones included.
+    pub(crate) fn longest(&self) -> usize {
+        self.past
+            + match self.rows {
+                Rows::Beams(_) => 1,
+                Rows::Successive => self.tokens.len(),
+            }
     }
 }
 
-/// A decoder of a single row that reads several tokens in one step, and can forget them again.
-pub trait DraftModel {
-    /// How a step fails.
-    type Error;
-
-    /// Reads `tokens` behind the row's history in one step. Returns the logits behind each of them
-    /// ([tokens * vocabulary], f32), which the search may overwrite.
-    ///
-    /// # Errors
-    /// Whatever keeps the decoder from scoring; the search ends with it.
-    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32], Self::Error>;
-
-    /// Forgets the newest `count` tokens of the row's history.
-    fn forget(&mut self, count: usize);
-}
-
 /// What a search needs to know of one document.
-#[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+#[derive(Debug, Clone)]
+pub struct Source {
     /// The encoder's input ids, unpadded, the end token included.
-    pub token_ids: &'a [u32],
+    pub token_ids: Arc<[u32]>,
     /// When generation for this document must end with what it has, beside `max_time`.
     pub deadline: Option<Instant>,
 }
 
-impl<'a> Source<'a> {
+impl Source {
     /// A source without a deadline.
     #[must_use]
-    pub fn new(token_ids: &'a [u32]) -> Self {
-        Self { token_ids, deadline: None }
+    pub fn new(token_ids: &[u32]) -> Self {
+        Self { token_ids: token_ids.into(), deadline: None }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct StoppingCriteria {
 
 impl StoppingCriteria {
     /// Time starts now.
-    pub(crate) fn new(config: &GenerationConfig, source: &Source<'_>) -> Self {
+    pub(crate) fn new(config: &GenerationConfig, source: &Source) -> Self {
         let max_time = config.stopping.max_time.and_then(|time| Instant::now().checked_add(time));
         let deadline = match (max_time, source.deadline) {
             (Some(one), Some(other)) => Some(one.min(other)),

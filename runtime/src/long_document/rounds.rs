@@ -7,7 +7,7 @@ use super::join::Joined;
 use super::reading::{self, Plan};
 use super::{Length, LongDocument, LongOptions, Read, Reading};
 use crate::error::{Error, Result};
-use crate::generation::{Generated, GenerationParameters, StopReason};
+use crate::generation::{GenerationParameters, StopReason};
 use crate::progress::{Progress, Total};
 use crate::summarizer::Summarizer;
 use crate::summary::{Sequence, Summary, Timing};
@@ -271,12 +271,6 @@ impl Progress for Round<'_, '_> {
     fn token(&mut self, text: usize, sequence: usize, token: u32) {
         if self.works[self.owners[text].0].is_single() {
             self.progress.token(self.document(text), sequence, token);
-        }
-    }
-
-    fn generated(&mut self, text: usize, generated: &Generated) {
-        if self.works[self.owners[text].0].is_single() {
-            self.progress.generated(self.document(text), generated);
         }
     }
 

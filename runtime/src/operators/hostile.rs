@@ -122,7 +122,7 @@ fn valid_cases() -> Vec<Case> {
     let packed_fp = float::packed_shape(size_out, size_in).to_vec();
     let packed_int8 = int8::Int8::packed_shape(size_out, size_in);
     let packed_int4 = int4::Int4::packed_shape(size_out, size_in);
-    let (batch, source, heads, size, beams, max_length) = (2, 19, 3, 5, 2, 7);
+    let (batch, source, heads, size) = (2, 19, 3, 5);
     let hidden = heads * size;
     let heads_and_scale =
         vec![(HEADS, Attribute::Int(heads as i64)), (SCALE, Attribute::Float(0.5))];
@@ -141,26 +141,27 @@ fn valid_cases() -> Vec<Case> {
             operator,
             attributes: heads_and_scale.clone(),
             inputs: vec![
-                floats(&[batch * beams, hidden]),
-                tensor(element_type, &[batch, heads, positions, size]),
-                tensor(element_type, &[batch, heads, positions, padded_head_size(size)]),
-                tensor(Int32, &[batch, source]),
+                floats(&[4, hidden]),
+                tensor(element_type, &[1, heads, positions + 16, size]),
+                tensor(element_type, &[1, heads, positions + 16, padded_head_size(size)]),
+                integers(Int32, &[2, 3], &[1, 16, source as i64, 3, 0, 9]),
             ],
             outputs: vec![Float32],
         }
     };
-    let cached = |rows: usize, bias: usize, indirection| Case {
+    let (new, room, places) = (4, 7, 11);
+    let cached = |bias| Case {
         operator: CACHED_ATTENTION,
         attributes: heads_and_scale.clone(),
         inputs: vec![
-            floats(&[rows, hidden]),
-            floats(&[rows, hidden]),
-            floats(&[rows, hidden]),
-            floats(&[batch * beams, heads, max_length, size]),
-            floats(&[batch * beams, heads, max_length, size]),
-            integers(Int32, &[1], &[3]),
-            floats(&[1, heads, bias, 3 + bias]),
-            indirection,
+            floats(&[new, hidden]),
+            floats(&[new, hidden]),
+            floats(&[new, hidden]),
+            floats(&[heads, places, size]),
+            floats(&[heads, places, size]),
+            integers(Int32, &[new, 1], &[3, 0, 5, 6]),
+            integers(Int32, &[new, room], &[1; 28]),
+            bias,
         ],
         outputs: vec![Float32; 3],
     };
@@ -180,12 +181,6 @@ fn valid_cases() -> Vec<Case> {
         .concat(),
         outputs: vec![Float32],
     };
-    let table = integers(Int32, &[batch, beams, max_length], &[1; 28]);
-    let mut one_sequence = cached(2, 2, None);
-    for past in &mut one_sequence.inputs[3..5] {
-        *past = floats(&[1, heads, max_length, size]);
-    }
-    one_sequence.outputs.truncate(1);
     vec![
         linear(LINEAR_FP32, Float32, packed_fp.clone(), 0, false),
         linear(LINEAR_FP16, Float16, packed_fp.clone(), 0, false),
@@ -251,8 +246,8 @@ fn valid_cases() -> Vec<Case> {
         pack(PACK_CROSS_KV_FP16, VALUES, Float16),
         cross(CROSS_ATTENTION_FP32, Float32),
         cross(CROSS_ATTENTION_FP16, Float16),
-        cached(batch * beams, 1, table),
-        one_sequence,
+        cached(None),
+        cached(floats(&[1, heads, new, room])),
     ]
 }
 

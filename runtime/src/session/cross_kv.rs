@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use half::f16;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
-use super::tensors::{allocate, copy_rows, kept_shape};
+use super::tensors::allocate;
 use crate::error::{Error, Result};
 
 /// Keys and values of one layer's cross-attention: float32 or float16, as the graphs have them, of
@@ -47,17 +47,10 @@ impl CrossKv {
         [&self.key, &self.value].into_iter().all(|tensor| by_element!(tensor, is_finite(tensor)))
     }
 
-    /// Documents.
-    pub(super) fn documents(&self) -> usize {
-        self.key.shape()[0] as usize
-    }
-
-    /// Keeps these documents alone.
-    pub(super) fn retain(&mut self, documents: &[usize]) -> Result<()> {
-        for tensor in [&mut self.key, &mut self.value] {
-            *tensor = by_element!(tensor, of_documents(tensor, documents))?;
-        }
-        Ok(())
+    /// Positions, padding included, where keys and values have as many.
+    fn places(&self) -> Option<usize> {
+        let [key, value] = [&self.key, &self.value].map(|tensor| tensor.shape().get(2).copied());
+        key.filter(|_| key == value).and_then(|places| usize::try_from(places).ok())
     }
 }
 
@@ -80,26 +73,105 @@ impl SourceMemory {
     }
 }
 
-/// The memories of several documents side by side, one [`CrossKv`] a layer. A single document's
-/// is taken as it is.
-pub(super) fn gather(mut memories: Vec<SourceMemory>) -> Result<Vec<CrossKv>> {
-    if let [memory] = memories.as_mut_slice() {
-        return Ok(std::mem::take(&mut memory.cross));
+/// The memories of all documents that decode, one [`CrossKv`] a layer.
+///
+/// A document has some successive places of every tensor, where a place is as much as one position
+/// takes: its keys and values lie there as the encoder gave them, without padding to the length of
+/// others. The tensors of a single document are taken as they are.
+#[derive(Default)]
+pub(super) struct CrossMemory {
+    pub(super) layers: Vec<CrossKv>,
+    places: usize,
+    /// In the order of their places.
+    stored: Vec<Stored>,
+}
+
+/// Where the memory of a document lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stored {
+    document: usize,
+    first: usize,
+    places: usize,
+}
+
+impl CrossMemory {
+    /// Takes in the memory of a document. Whether the tensors are others now.
+    pub(super) fn insert(&mut self, document: usize, memory: SourceMemory) -> Result<bool> {
+        let places = memory.places()?;
+        if self.stored.is_empty() {
+            self.stored.push(Stored { document, first: 0, places });
+            self.layers = memory.cross;
+            self.places = places;
+            return Ok(true);
+        }
+        let mut replaced = false;
+        let mut gap = self.gap(places);
+        if gap.is_none() {
+            // What is there moves together, into half as much memory again as is needed now.
+            let needed: usize = self.stored.iter().map(|stored| stored.places).sum();
+            self.move_together((needed + places) * 3 / 2)?;
+            replaced = true;
+            gap = self.gap(places);
+        }
+        let (index, first) = gap.expect("there is room now");
+        for (to, from) in self.layers.iter_mut().zip(&memory.cross) {
+            let pairs = [(&mut to.key, &from.key), (&mut to.value, &from.value)];
+            for (to, from) in pairs {
+                by_element!(from, copy_places(from, 0, to, first, places))?;
+            }
+        }
+        self.stored.insert(index, Stored { document, first, places });
+        Ok(replaced)
     }
-    let layers = memories.first().map_or(0, |memory| memory.cross.len());
-    (0..layers)
-        .map(|layer| {
-            let side_by_side = |tensor: fn(&CrossKv) -> &DynTensor| {
-                let tensors = memories.iter().map(|memory| tensor(&memory.cross[layer]));
-                let tensors: Vec<_> = tensors.collect();
-                by_element!(tensors[0], batch(&tensors))
-            };
-            Ok(CrossKv {
-                key: side_by_side(|cross| &cross.key)?,
-                value: side_by_side(|cross| &cross.value)?,
+
+    /// Gives up the memory of a document.
+    pub(super) fn remove(&mut self, document: usize) {
+        self.stored.retain(|stored| stored.document != document);
+    }
+
+    /// The first place of a document that is there.
+    pub(super) fn first_place(&self, document: usize) -> usize {
+        let stored = self.stored.iter().find(|stored| stored.document == document);
+        stored.expect("the document has joined").first
+    }
+
+    /// The first gap of so many places: its index among what is stored, and its first place.
+    fn gap(&self, places: usize) -> Option<(usize, usize)> {
+        let starts = std::iter::once(0).chain(self.stored.iter().map(|it| it.first + it.places));
+        let ends = self.stored.iter().map(|stored| stored.first).chain([self.places]);
+        let mut gaps = starts.zip(ends).enumerate();
+        gaps.find(|(_, (start, end))| end - start >= places)
+            .map(|(index, (start, _))| (index, start))
+    }
+
+    /// Moves all documents into new tensors, without gaps between them.
+    fn move_together(&mut self, places: usize) -> Result<()> {
+        for layer in &mut self.layers {
+            for tensor in [&mut layer.key, &mut layer.value] {
+                *tensor = by_element!(tensor, moved_together(tensor, &self.stored, places))?;
+            }
+        }
+        let mut first = 0;
+        for stored in &mut self.stored {
+            stored.first = first;
+            first += stored.places;
+        }
+        self.places = places;
+        Ok(())
+    }
+}
+
+impl SourceMemory {
+    /// Places of every tensor.
+    fn places(&self) -> Result<usize> {
+        let mut layers = self.cross.iter().map(CrossKv::places);
+        let first = layers.next().flatten();
+        first
+            .filter(|&first| first >= self.length && layers.all(|it| it == Some(first)))
+            .ok_or_else(|| {
+                Error::onnx_runtime("in the encoder", "keys and values are of different lengths")
             })
-        })
-        .collect()
+    }
 }
 
 /// A kept number.
@@ -119,35 +191,43 @@ fn is_finite<T: Element>(tensor: &DynTensor) -> bool {
     elements::<T>(tensor).is_ok_and(|numbers| numbers.iter().all(finite))
 }
 
-fn of_documents<T: Element>(tensor: &DynTensor, documents: &[usize]) -> Result<DynTensor> {
-    let mut smaller = allocate(&kept_shape(tensor.shape(), documents.len()))?;
-    copy_rows(elements::<T>(tensor)?, &mut smaller, documents);
-    Ok(smaller.upcast())
+/// Copies places of one tensor to places of another.
+fn copy_places<T: Element>(
+    from: &DynTensor,
+    from_first: usize,
+    to: &mut DynTensor,
+    to_first: usize,
+    places: usize,
+) -> Result<()> {
+    let place = place_size(from);
+    let from = &elements::<T>(from)?[from_first * place..][..places * place];
+    let extracted = to.try_extract_tensor_mut::<T>();
+    let (_, to) =
+        extracted.map_err(|error| Error::onnx_runtime("keeping keys and values", error))?;
+    to[to_first * place..][..places * place].copy_from_slice(from);
+    Ok(())
 }
 
-/// Tensors of `[1, heads, length, size]` in one, each padded to the longest. (Lengths may be padded
-/// already, to whole blocks of an operator's layout.)
-fn batch<T: Element>(tensors: &[&DynTensor]) -> Result<DynTensor> {
-    let dims = |tensor: &DynTensor| -> [usize; 4] {
-        std::array::from_fn(|axis| tensor.shape()[axis] as usize)
-    };
-    let longest = tensors.iter().map(|tensor| dims(tensor)[2]).max();
-    let longest = longest.unwrap_or(0);
-    let [_, heads, _, size] = dims(tensors[0]);
-    let mut batch: Tensor<T> = allocate(&[tensors.len(), heads, longest, size])?;
-    let (_, to) = batch.extract_tensor_mut();
-    let documents = to.chunks_exact_mut(heads * longest * size);
-    for (to, tensor) in documents.zip(tensors) {
-        let [_, _, length, _] = dims(tensor);
-        let heads = to.chunks_exact_mut(longest * size);
-        for (to, from) in heads.zip(elements::<T>(tensor)?.chunks_exact(length * size)) {
-            // Padding is zeroed, since masked positions still take part in a product.
-            let (to, padding) = to.split_at_mut(from.len());
-            to.copy_from_slice(from);
-            padding.fill(T::default());
-        }
+/// A tensor of so many places with what is stored in another, without gaps.
+fn moved_together<T: Element>(
+    tensor: &DynTensor,
+    stored: &[Stored],
+    places: usize,
+) -> Result<DynTensor> {
+    let dim = |axis: usize| tensor.shape()[axis] as usize;
+    let moved: Tensor<T> = allocate(&[1, dim(1), places, dim(3)])?;
+    let mut moved = moved.upcast();
+    let mut first = 0;
+    for stored in stored {
+        copy_places::<T>(tensor, stored.first, &mut moved, first, stored.places)?;
+        first += stored.places;
     }
-    Ok(batch.upcast())
+    Ok(moved)
+}
+
+/// Elements of a place: a row of every head.
+fn place_size(tensor: &DynTensor) -> usize {
+    (tensor.shape()[1] * tensor.shape()[3]) as usize
 }
 
 #[cfg(test)]
@@ -168,28 +248,37 @@ mod tests {
             ],
             length,
         };
-        let mut gathered = gather(vec![memory(4, 0), memory(2, 100)]).unwrap();
-        let [cross] = gathered.as_mut_slice() else {
-            panic!("one layer");
-        };
-        assert_eq!(cross.documents(), 2);
-        assert!(cross.is_finite());
         let number = |value: &T| -> f32 { (*value).into() };
-        let numbers = |tensor: &DynTensor| -> Vec<f32> {
-            elements::<T>(tensor).unwrap().iter().map(number).collect()
+        let stored = |memory: &CrossMemory, document, length: usize| -> Vec<Vec<f32>> {
+            let first = memory.first_place(document) * 6;
+            let [layer] = memory.layers.as_slice() else { panic!("one layer") };
+            let numbers = |tensor| elements::<T>(tensor).unwrap()[first..][..length * 6].iter();
+            [&layer.key, &layer.value].map(|it| numbers(it).map(number).collect()).to_vec()
         };
-        let range = |from: usize, count: usize| (from..from + count).map(|value| value as f32);
-        let padding = || std::iter::repeat_n(0.0, 6);
-        let second = |first: usize| {
-            let head = |head: usize| range(first + head * 6, 6).chain(padding());
-            head(0).chain(head(1)).collect::<Vec<_>>()
+        let range = |from: usize, count: usize| -> Vec<f32> {
+            (from..from + count).map(|value| value as f32).collect()
         };
-        assert_eq!(cross.key.shape()[..], [2, 2, 4, 3]);
-        assert_eq!(numbers(&cross.key), [range(0, 24).collect(), second(100)].concat());
-        assert_eq!(numbers(&cross.value)[24..], second(600));
-        cross.retain(&[1]).unwrap();
-        assert_eq!(numbers(&cross.key), second(100));
-        assert_eq!(numbers(&cross.value), second(600));
+        let expected =
+            |length: usize, first| vec![range(first, length * 6), range(first + 500, length * 6)];
+        let mut together = CrossMemory::default();
+        assert!(together.insert(0, memory(4, 0)).unwrap());
+        assert_eq!(together.places, 4, "the tensors themselves");
+        assert!(together.insert(1, memory(2, 100)).unwrap());
+        assert_eq!(together.places, 9);
+        assert!(!together.insert(2, memory(3, 200)).unwrap());
+        together.remove(1);
+        assert!(!together.insert(3, memory(1, 300)).unwrap(), "where the second was");
+        assert_eq!(together.first_place(3), 4);
+        assert!(together.insert(4, memory(7, 400)).unwrap());
+        for (document, length, first) in [(0, 4, 0), (2, 3, 200), (3, 1, 300), (4, 7, 400)] {
+            assert_eq!(stored(&together, document, length), expected(length, first));
+        }
+        for document in [0, 2, 3, 4] {
+            together.remove(document);
+        }
+        assert!(together.insert(5, memory(2, 0)).unwrap());
+        assert_eq!(together.places, 2);
+        assert!(together.layers[0].is_finite());
         let infinite = CrossKv::new(tensor(2, 0, of), tensor(2, 0, |_| f32::INFINITY)).unwrap();
         assert!(!infinite.is_finite());
     }

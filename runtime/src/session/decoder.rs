@@ -1,154 +1,133 @@
-//! The decoder: one step at a time, over buffers that stay where they are.
+//! The decoder: one step at a time, for documents that join and leave between steps.
 
 use ort::session::{IoBinding, Session};
 
-use super::buffers::{Buffers, Layer, StepBuffers, source_mask};
-use super::cross_kv::{SourceMemory, gather};
-use super::draft::DraftGraph;
-use super::tensors::{allocate, copy_prefixes, copy_rows};
+use super::cross_kv::{CrossMemory, SourceMemory};
+use super::self_kv::{Histories, SelfKv};
+use super::step::{StepSize, StepTensors};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
-use crate::generation::{DraftModel, StepModel};
-
-/// Tokens for which the caches of a decoding have room at first: more than almost any summary has.
-const FIRST_ROOM: usize = 1024;
+use crate::generation::{Feed, Rows, StepModel};
 
 /// Starts decodings.
 pub struct Decoder {
     session: Session,
-    draft: DraftGraph,
     shape: ModelShape,
 }
 
 impl Decoder {
-    pub(super) fn new(session: Session, draft: DraftGraph, shape: ModelShape) -> Self {
-        Self { session, draft, shape }
+    pub(super) fn new(session: Session, shape: ModelShape) -> Self {
+        Self { session, shape }
     }
 
-    /// Starts decoding these documents with `beams` rows each, for at most `max_length` tokens a
-    /// row, the start token included. Caches have room for `FIRST_ROOM` of them, and grow.
-    pub fn start(
-        &mut self,
-        memories: Vec<SourceMemory>,
-        beams: usize,
-        max_length: usize,
-    ) -> Result<Decoding<'_>> {
-        let mask = source_mask(&memories)?;
-        let room = max_length.min(FIRST_ROOM);
-        let layers = gather(memories)?
-            .into_iter()
-            .map(|cross| Layer::new(cross, beams, room, &self.shape))
-            .collect::<Result<Vec<_>>>()?;
-        let documents = mask.shape()[0] as usize;
-        let buffers = Buffers {
-            steps: StepBuffers::new(documents, beams, room, self.shape.vocab_size)?,
-            mask,
-            layers,
-        };
-        let mut decoding = Decoding {
-            binding: buffers_binding(&self.session)?,
+    /// Starts a decoding without documents.
+    pub fn start(&mut self) -> Result<Decoding<'_>> {
+        Ok(Decoding {
+            binding: new_binding(&self.session)?,
+            self_kv: SelfKv::new(&self.shape)?,
             decoder: self,
-            buffers,
-            documents,
-            beams,
-            max_length,
-            room,
-            length: 0,
-            previous: Vec::new(),
-            draft_logits: Vec::new(),
-        };
-        decoding.bind()?;
+            cross: CrossMemory::default(),
+            documents: Vec::new(),
+            step: None,
+            caches_moved: true,
+        })
+    }
+
+    /// Starts a decoding of these documents with so many rows each, numbered from 0.
+    pub fn start_with(&mut self, memories: Vec<SourceMemory>, rows: usize) -> Result<Decoding<'_>> {
+        let mut decoding = self.start()?;
+        for memory in memories {
+            decoding.join(memory, rows)?;
+        }
         Ok(decoding)
     }
 }
 
 /// Documents being decoded.
 ///
-/// The self-attention cache of a row is written in place, and copied only to grow: when beams are
-/// reordered, `cache_indirection[document, beam, position]` names the beam whose row holds the
-/// token. Cross-attention keys and values are there once a document, whatever the beams.
+/// Keys and values stay where they are from step to step: those of the tokens of all rows in one
+/// cache, where a row's history is a list of places, and those of the sources, there once a
+/// document whatever its rows. Only a cache that is full moves, into a larger one.
 pub struct Decoding<'d> {
     decoder: &'d mut Decoder,
     binding: IoBinding,
-    buffers: Buffers,
-    documents: usize,
-    beams: usize,
-    max_length: usize,
-    /// Tokens for which the caches have room.
-    room: usize,
-    /// Tokens in the cache.
-    length: usize,
-    /// The indirection before a reorder; kept to save an allocation a step.
-    previous: Vec<i32>,
-    /// Logits of the last step that read a draft.
-    draft_logits: Vec<f32>,
+    self_kv: SelfKv,
+    cross: CrossMemory,
+    /// By number; those that left are none.
+    documents: Vec<Option<Document>>,
+    step: Option<StepTensors>,
+    /// Whether the caches are others than those that are bound.
+    caches_moved: bool,
 }
 
-fn buffers_binding(session: &Session) -> Result<IoBinding> {
+/// A document that decodes.
+struct Document {
+    histories: Histories,
+    /// Tokens of its source.
+    source: usize,
+}
+
+fn new_binding(session: &Session) -> Result<IoBinding> {
     session.create_binding().map_err(|error| Error::onnx_runtime("binding the decoder", error))
 }
 
 impl Decoding<'_> {
-    /// Binds every buffer; needed again only when buffers are replaced.
+    /// A document joins with so many rows. Gives the number under which it is fed.
+    pub fn join(&mut self, memory: SourceMemory, rows: usize) -> Result<usize> {
+        let free = self.documents.iter().position(Option::is_none);
+        let number = free.unwrap_or(self.documents.len());
+        let source = memory.length();
+        self.caches_moved |= self.cross.insert(number, memory)?;
+        let document = Document { histories: Histories::new(rows), source };
+        match free {
+            Some(number) => self.documents[number] = Some(document),
+            None => self.documents.push(Some(document)),
+        }
+        Ok(number)
+    }
+
+    /// A step of all documents, each of which feeds a token of every row: `parents` says which row
+    /// of the document each continues. For those who drive a decoder by hand.
+    pub fn step_all(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32]> {
+        let mut first = 0;
+        let documents = self.documents.iter().enumerate();
+        let feeds: Vec<_> = documents
+            .filter_map(|(document, it)| Some((document, it.as_ref()?)))
+            .map(|(document, it)| {
+                let rows = first..first + it.histories.rows();
+                first = rows.end;
+                let past = it.histories.length();
+                let rows_fed = Rows::Beams(&parents[rows.clone()]);
+                Feed { document, past, tokens: &tokens[rows], rows: rows_fed }
+            })
+            .collect();
+        self.step(&feeds)
+    }
+
+    /// Binds the tensors of steps, which needs to be done again when they are replaced.
     fn bind(&mut self) -> Result<()> {
-        let Buffers { steps, mask, layers } = &mut self.buffers;
-        let binding = &mut self.binding;
+        let Self { binding, step, self_kv, cross, .. } = self;
         let mut bind = || -> ort::Result<()> {
-            binding.bind_input(io::INPUT_IDS, &steps.input_ids)?;
-            binding.bind_input(io::PAST_LENGTH, &steps.past_length)?;
-            binding.bind_input(io::CACHE_INDIRECTION, &steps.indirection)?;
-            binding.bind_input(io::SOURCE_MASK, &*mask)?;
-            binding.bind_output(io::LOGITS, &mut steps.logits)?;
-            for (index, layer) in layers.iter_mut().enumerate() {
-                binding.bind_input(io::cross_key(index), &layer.cross.key)?;
-                binding.bind_input(io::cross_value(index), &layer.cross.value)?;
-                binding.bind_input(io::past_key(index), &layer.past_key)?;
-                binding.bind_input(io::past_value(index), &layer.past_value)?;
-                binding.bind_output(io::present_key(index), &mut layer.past_key)?;
-                binding.bind_output(io::present_value(index), &mut layer.past_value)?;
+            if let Some(step) = step {
+                binding.bind_input(io::INPUT_IDS, &step.input_ids)?;
+                binding.bind_input(io::PAST_LENGTH, &step.past_length)?;
+                binding.bind_input(io::CACHE_INDIRECTION, &step.indirection)?;
+                binding.bind_input(io::SOURCES, &step.sources)?;
+                binding.bind_output(io::LOGITS, &mut step.logits)?;
+            }
+            for (index, layer) in cross.layers.iter().enumerate() {
+                binding.bind_input(io::cross_key(index), &layer.key)?;
+                binding.bind_input(io::cross_value(index), &layer.value)?;
+            }
+            for (index, layer) in self_kv.layers.iter_mut().enumerate() {
+                binding.bind_input(io::past_key(index), &layer.key)?;
+                binding.bind_input(io::past_value(index), &layer.value)?;
+                binding.bind_output(io::present_key(index), &mut layer.key)?;
+                binding.bind_output(io::present_value(index), &mut layer.value)?;
             }
             Ok(())
         };
         bind().map_err(|error| Error::onnx_runtime("binding the decoder", error))
-    }
-
-    /// Makes room in the caches for so many tokens more.
-    fn reserve(&mut self, tokens: usize) -> Result<()> {
-        let needed = self.length + tokens;
-        assert!(needed <= self.max_length, "a step beyond max_length {}", self.max_length);
-        if needed <= self.room {
-            return Ok(());
-        }
-        let room = needed.max(2 * self.room).min(self.max_length);
-        let (rows, length) = (self.documents * self.beams, self.length);
-        let vocab_size = self.vocab_size();
-        let Buffers { steps, layers, .. } = &mut self.buffers;
-        let mut larger = StepBuffers::new(self.documents, self.beams, room, vocab_size)?;
-        copy_prefixes(&steps.indirection, &mut larger.indirection, rows, length);
-        *steps = larger;
-        for layer in layers {
-            layer.grow(room, length)?;
-        }
-        self.room = room;
-        self.binding = buffers_binding(&self.decoder.session)?;
-        self.bind()
-    }
-
-    /// Points every row at the histories its parent had.
-    fn reorder(&mut self, parents: &[u32]) {
-        let Some(newest) = self.length.checked_sub(1) else {
-            return;
-        };
-        let (_, table) = self.buffers.steps.indirection.extract_tensor_mut();
-        self.previous.clear();
-        self.previous.extend_from_slice(table);
-        let stride = self.room;
-        for (row, &parent) in parents.iter().enumerate() {
-            let from = (row / self.beams * self.beams + parent as usize) * stride;
-            let to = &mut table[row * stride..][..self.length];
-            to[..newest].copy_from_slice(&self.previous[from..from + newest]);
-            to[newest] = parent as i32;
-        }
     }
 }
 
@@ -159,64 +138,49 @@ impl StepModel for Decoding<'_> {
         self.decoder.shape.vocab_size
     }
 
-    fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32]> {
-        let rows = self.documents * self.beams;
-        assert_eq!((tokens.len(), parents.len()), (rows, rows), "one token and parent a row");
-        self.reserve(1)?;
-        self.reorder(parents);
-        let steps = &mut self.buffers.steps;
-        let (_, ids) = steps.input_ids.extract_tensor_mut();
-        ids.iter_mut().zip(tokens).for_each(|(id, &token)| *id = i64::from(token));
-        steps.past_length.extract_tensor_mut().1[0] = self.length as i32;
+    fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32]> {
+        let rows = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        self.caches_moved |= self.self_kv.reserve(rows)?;
+        for feed in feeds {
+            let document = self.documents[feed.document].as_mut().expect("it has joined");
+            self.self_kv.extend(&mut document.histories, feed);
+        }
+        let size = StepSize {
+            rows,
+            documents: feeds.len(),
+            longest: feeds.iter().map(Feed::longest).max().unwrap_or(0),
+            vocab_size: self.decoder.shape.vocab_size,
+        };
+        if !self.step.as_ref().is_some_and(|step| step.fit(size)) {
+            self.step = Some(StepTensors::new(size)?);
+            self.caches_moved = true;
+        }
+        if std::mem::take(&mut self.caches_moved) {
+            self.binding = new_binding(&self.decoder.session)?;
+            self.bind()?;
+        }
+        let step = self.step.as_mut().expect("made above");
+        let mut row = 0;
+        for (index, feed) in feeds.iter().enumerate() {
+            let document = self.documents[feed.document].as_ref().expect("it has joined");
+            let first_place = self.cross.first_place(feed.document);
+            step.set_source(index, [feed.tokens.len(), first_place, document.source]);
+            for (index, &token) in feed.tokens.iter().enumerate() {
+                step.set_row(row, token, document.histories.of(feed, index));
+                row += 1;
+            }
+        }
         self.decoder
             .session
             .run_binding(&self.binding)
             .map_err(|error| Error::onnx_runtime("in a decoder step", error))?;
-        self.length += 1;
-        Ok(self.buffers.steps.logits.extract_tensor_mut().1)
+        Ok(step.logits.extract_tensor_mut().1)
     }
 
-    fn retain(&mut self, documents: &[usize]) -> Result<()> {
-        if documents.len() == self.documents {
-            return Ok(());
+    fn leave(&mut self, document: usize) {
+        if let Some(left) = self.documents[document].take() {
+            self.self_kv.release(&left.histories);
+            self.cross.remove(document);
         }
-        let (beams, length) = (self.beams, self.length);
-        let vocab_size = self.vocab_size();
-        let Buffers { steps, mask, layers } = &mut self.buffers;
-        let mut smaller = StepBuffers::new(documents.len(), beams, self.room, vocab_size)?;
-        let (_, table) = steps.indirection.extract_tensor();
-        copy_rows(table, &mut smaller.indirection, documents);
-        *steps = smaller;
-        let mut smaller = allocate(&[documents.len(), mask.shape()[1] as usize])?;
-        copy_rows(mask.extract_tensor().1, &mut smaller, documents);
-        *mask = smaller;
-        for layer in layers {
-            layer.retain(documents, beams, length)?;
-        }
-        self.documents = documents.len();
-        self.binding = buffers_binding(&self.decoder.session)?;
-        self.bind()
-    }
-
-    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Error>> {
-        let single = self.documents * self.beams == 1;
-        single.then_some(self as _)
-    }
-}
-
-impl DraftModel for Decoding<'_> {
-    type Error = Error;
-
-    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32]> {
-        self.reserve(tokens.len())?;
-        let logits = &mut self.draft_logits;
-        let draft = &mut self.decoder.draft;
-        draft.read(tokens, self.length, &mut self.buffers, logits)?;
-        self.length += tokens.len();
-        Ok(&mut self.draft_logits)
-    }
-
-    fn forget(&mut self, count: usize) {
-        self.length -= count;
     }
 }

@@ -45,11 +45,11 @@ impl Port {
 }
 
 /// The ports of one kind in every decoder layer.
-fn each_layer(
+fn each_layer<const N: usize>(
     shape: &ModelShape,
     name: fn(usize) -> String,
     elements: &'static [TensorElementType],
-    dims: [Option<usize>; 4],
+    dims: [Option<usize>; N],
 ) -> impl Iterator<Item = Port> {
     (0..shape.decoder_layers).map(move |layer| Port::new(name(layer), elements, dims))
 }
@@ -66,22 +66,16 @@ pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) 
     check(path, "output", session.outputs(), outputs.chain(cross(shape)))
 }
 
-/// Checks the decoder, or the graph that reads drafts, which has no indirection.
-pub(super) fn check_decoder(
-    session: &Session,
-    path: &Path,
-    shape: &ModelShape,
-    reads_drafts: bool,
-) -> Result<()> {
-    let past = [None, Some(shape.heads), None, Some(shape.head_size)];
-    let indirection = Port::new(io::CACHE_INDIRECTION, &[Int32], [None, None, None]);
+/// Checks the decoder.
+pub(super) fn check_decoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
+    let past = [Some(shape.heads), None, Some(shape.head_size)];
     let inputs = [
-        Port::new(io::INPUT_IDS, &[Int64], [None, None]),
-        Port::new(io::PAST_LENGTH, &[Int32], [Some(1)]),
-        Port::new(io::SOURCE_MASK, &[Int32], [None, None]),
+        Port::new(io::INPUT_IDS, &[Int64], [None, Some(1)]),
+        Port::new(io::PAST_LENGTH, &[Int32], [None, Some(1)]),
+        Port::new(io::CACHE_INDIRECTION, &[Int32], [None, None]),
+        Port::new(io::SOURCES, &[Int32], [None, Some(3)]),
     ]
     .into_iter()
-    .chain((!reads_drafts).then_some(indirection))
     .chain(each_layer(shape, io::past_key, &[Float32], past))
     .chain(each_layer(shape, io::past_value, &[Float32], past))
     .chain(cross(shape));

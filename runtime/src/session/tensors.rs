@@ -29,24 +29,6 @@ where
     Ok(tensor)
 }
 
-/// A tensor's shape with another first dimension.
-pub(super) fn kept_shape(shape: &[i64], rows: usize) -> Vec<usize> {
-    let rest = shape[1..].iter().map(|&dim| dim as usize);
-    std::iter::once(rows).chain(rest).collect()
-}
-
-/// Copies whole documents of a document-major tensor.
-pub(super) fn copy_rows<T>(from: &[T], to: &mut Tensor<T>, documents: &[usize])
-where
-    T: PrimitiveTensorElementType + Debug + Copy,
-{
-    let (_, to) = to.extract_tensor_mut();
-    let size = to.len() / documents.len();
-    for (to, &document) in to.chunks_exact_mut(size).zip(documents) {
-        to.copy_from_slice(&from[document * size..][..size]);
-    }
-}
-
 /// Copies the first `length` elements of each of the `rows` of equal size in a tensor.
 pub(super) fn copy_prefixes<T>(from: &Tensor<T>, to: &mut Tensor<T>, rows: usize, length: usize)
 where

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use epitome_runtime::Progress;
 use epitome_runtime::generation::{
-    Generated, GenerationConfig, GenerationParameters, Limits, Source, StopReason, StopStrings,
-    generate,
+    Generated, GenerationConfig, GenerationParameters, Limits, StopReason, StopStrings, generate,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -202,8 +201,7 @@ fn a_deadline_is_the_documents_own() {
     let tokens = three();
     let mut sources = as_sources(&tokens);
     let undisturbed = run(&tokens, &config, &mut ());
-    sources[0] =
-        Source { deadline: Instant::now().checked_sub(Duration::from_secs(1)), ..sources[0] };
+    sources[0].deadline = Instant::now().checked_sub(Duration::from_secs(1));
     let mut model = TableModel::new(LIMITS.vocab_size, &tokens, 1);
     let generated = generate(&mut model, &sources, &config, &mut ()).expect("no failure");
     assert_eq!(generated[0].stopped, StopReason::Deadline);

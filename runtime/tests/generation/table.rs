@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use epitome_runtime::generation::{DraftModel, Source, StepModel};
+use epitome_runtime::generation::{Feed, Rows, Source, StepModel};
 
 /// The hash `lowbias32`.
 fn mix(mut h: u32) -> u32 {
@@ -33,28 +33,35 @@ fn row(source: &[u32], history: &[u32], logits: &mut [f32]) {
 /// asked.
 pub(crate) struct TableModel {
     vocab_size: usize,
-    sources: Vec<Vec<u32>>,
-    rows: usize,
-    histories: Vec<Vec<u32>>,
+    /// Documents by number; those that left are none.
+    documents: Vec<Option<Document>>,
     logits: Vec<f32>,
     pub(crate) steps: usize,
 }
 
+struct Document {
+    source: Vec<u32>,
+    histories: Vec<Vec<u32>>,
+}
+
 impl TableModel {
     pub(crate) fn new(vocab_size: usize, sources: &[Vec<u32>], rows: usize) -> Self {
-        Self {
-            vocab_size,
-            sources: sources.to_vec(),
-            rows,
-            histories: vec![Vec::new(); sources.len() * rows],
-            logits: Vec::new(),
-            steps: 0,
+        let mut model = Self { vocab_size, documents: Vec::new(), logits: Vec::new(), steps: 0 };
+        for source in sources {
+            model.join(source, rows);
         }
+        model
+    }
+
+    /// A document joins with so many rows.
+    fn join(&mut self, source: &[u32], rows: usize) {
+        let document = Document { source: source.to_vec(), histories: vec![Vec::new(); rows] };
+        self.documents.push(Some(document));
     }
 }
 
 /// What a search is told of these sources.
-pub(crate) fn as_sources(sources: &[Vec<u32>]) -> Vec<Source<'_>> {
+pub(crate) fn as_sources(sources: &[Vec<u32>]) -> Vec<Source> {
     sources.iter().map(|source| Source::new(source)).collect()
 }
 
@@ -65,59 +72,47 @@ impl StepModel for TableModel {
         self.vocab_size
     }
 
-    fn step(&mut self, tokens: &[u32], parents: &[u32]) -> Result<&mut [f32], Infallible> {
-        let rows = self.sources.len() * self.rows;
-        assert_eq!((tokens.len(), parents.len()), (rows, rows));
-        self.histories = (0..rows)
-            .map(|row| {
-                let parent = parents[row] as usize;
-                assert!(parent < self.rows, "a parent outside the document");
-                assert!(self.steps > 0 || parent == row % self.rows, "the first step continues");
-                let mut history = self.histories[row / self.rows * self.rows + parent].clone();
-                history.push(tokens[row]);
-                history
-            })
-            .collect();
-        self.logits.resize(rows * self.vocab_size, 0.0);
-        for (number, logits) in self.logits.chunks_exact_mut(self.vocab_size).enumerate() {
-            row(&self.sources[number / self.rows], &self.histories[number], logits);
+    fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32], Infallible> {
+        self.logits.clear();
+        let mut score = |source: &[u32], history: &[u32]| {
+            let first = self.logits.len();
+            self.logits.resize(first + self.vocab_size, 0.0);
+            row(source, history, &mut self.logits[first..]);
+        };
+        for feed in feeds {
+            let document = self.documents[feed.document].as_mut().expect("it has not left");
+            let Document { source, histories } = document;
+            match feed.rows {
+                Rows::Beams(parents) => {
+                    let rows = histories.len();
+                    assert_eq!((feed.tokens.len(), parents.len()), (rows, rows));
+                    *histories = (0..rows)
+                        .map(|row| {
+                            let parent = parents[row] as usize;
+                            assert!(parent < rows, "a parent outside the document");
+                            assert!(feed.past > 0 || parent == row, "the first step continues");
+                            let mut history = histories[parent][..feed.past].to_vec();
+                            history.push(feed.tokens[row]);
+                            history
+                        })
+                        .collect();
+                    histories.iter().for_each(|history| score(source, history));
+                }
+                Rows::Successive => {
+                    assert_eq!(histories.len(), 1, "a draft of one row");
+                    histories[0].truncate(feed.past);
+                    for &token in feed.tokens {
+                        histories[0].push(token);
+                        score(source, &histories[0]);
+                    }
+                }
+            }
         }
         self.steps += 1;
         Ok(&mut self.logits)
     }
 
-    fn retain(&mut self, documents: &[usize]) -> Result<(), Infallible> {
-        assert!(!documents.is_empty() && documents.is_sorted(), "{documents:?}");
-        assert!(documents.len() < self.sources.len(), "nothing to retain");
-        self.sources = documents.iter().map(|index| self.sources[*index].clone()).collect();
-        self.histories = documents
-            .iter()
-            .flat_map(|index| self.histories[index * self.rows..][..self.rows].to_vec())
-            .collect();
-        Ok(())
-    }
-
-    fn as_draft_model(&mut self) -> Option<&mut dyn DraftModel<Error = Infallible>> {
-        Some(self)
-    }
-}
-
-impl DraftModel for TableModel {
-    type Error = Infallible;
-
-    fn read(&mut self, tokens: &[u32]) -> Result<&mut [f32], Infallible> {
-        assert_eq!(self.histories.len(), 1, "a draft of one row");
-        self.logits.resize(tokens.len() * self.vocab_size, 0.0);
-        for (token, logits) in tokens.iter().zip(self.logits.chunks_exact_mut(self.vocab_size)) {
-            self.histories[0].push(*token);
-            row(&self.sources[0], &self.histories[0], logits);
-        }
-        self.steps += 1;
-        Ok(&mut self.logits)
-    }
-
-    fn forget(&mut self, count: usize) {
-        let history = &mut self.histories[0];
-        history.truncate(history.len() - count);
+    fn leave(&mut self, document: usize) {
+        assert!(self.documents[document].take().is_some(), "it left before");
     }
 }

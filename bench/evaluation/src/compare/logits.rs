@@ -1,6 +1,5 @@
 //! Differences between the logits of two bundles that read the same document and the same summary.
 
-use epitome_runtime::generation::StepModel;
 use epitome_runtime::session::SourceMemory;
 use epitome_runtime::{GenerationParameters, Summarizer};
 
@@ -87,11 +86,11 @@ pub(super) fn along(
     let [a, b] = bundles;
     let [memory_a, memory_b] = [encode(a, text, parameters[0])?, encode(b, text, parameters[1])?];
     let ((_, decoder_a), (_, decoder_b)) = (a.sessions(), b.sessions());
-    let mut a = decoder_a.start(vec![memory_a], 1, read.len())?;
-    let mut b = decoder_b.start(vec![memory_b], 1, read.len())?;
+    let mut a = decoder_a.start_with(vec![memory_a], 1)?;
+    let mut b = decoder_b.start_with(vec![memory_b], 1)?;
     let mut error = LogitError::default();
     for &token in read {
-        let (a, b) = (a.step(&[token], &[0])?, b.step(&[token], &[0])?);
+        let (a, b) = (a.step_all(&[token], &[0])?, b.step_all(&[token], &[0])?);
         let difference = Difference::between(a, b);
         if error.steps == 0 {
             error.first_step = difference;

@@ -130,8 +130,8 @@ impl Attention {
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let attended = match &inputs.past {
-            Past::InPlace { .. } | Past::Buffered { .. } => {
-                self.fused_self_attention(b, (name, x), inputs, cache)?
+            Past::InPlace { cache_indirection } => {
+                self.fused_self_attention(b, (name, x), (inputs, cache_indirection), cache)?
             }
             Past::Given { window, source } => {
                 self.appended(b, (name, x), (inputs, window, source), cache)?
@@ -140,31 +140,24 @@ impl Attention {
         self.project_back(b, name, &attended)
     }
 
-    /// One new token of each beam or several of a row, in an operator that computes the same bits
-    /// for either.
+    /// One new token of each row, over a cache that is written in place.
     fn fused_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
-        inputs: &DecoderInputs,
+        (inputs, cache_indirection): (&DecoderInputs, &Value),
         cache: &mut LayerCache,
     ) -> Result<Value> {
         let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
-        let node = b
+        let [attended, key, value] = b
             .graph
             .custom(attention::CACHED_ATTENTION)
             .inputs(&parts)
-            .inputs([&cache.past_key, &cache.past_value, &inputs.past_length])
+            .inputs([&cache.past_key, &cache.past_value, &inputs.past_length, cache_indirection])
             .optional(cache.bias.as_ref())
             .int(attention::HEADS, self.heads.count as i64)
-            .float(attention::SCALE, self.score_scale());
-        if let Past::InPlace { cache_indirection, .. } = &inputs.past {
-            let [attended, key, value] = node.input(cache_indirection).outputs();
-            cache.present = Some((key, value));
-            return Ok(attended);
-        }
-        let attended = node.output();
-        let [_, key, value] = parts.map(|rows| split_heads(b, &rows, &inputs.shape, self.heads));
+            .float(attention::SCALE, self.score_scale())
+            .outputs();
         cache.present = Some((key, value));
         Ok(attended)
     }
@@ -185,8 +178,8 @@ impl Attention {
         Ok(self.attend(b, &[query, key, value], &added))
     }
 
-    /// Attention over the source, shared by the columns of a document (its beams, or its new
-    /// tokens): they stand where query positions stand, so that its keys and values are there once.
+    /// Attention over the source, shared by the rows of a document (its beams, or its new tokens):
+    /// they stand where query positions stand, so that its keys and values are there once.
     /// Rows of `[rows, hidden]` to the same.
     pub(crate) fn cross_attention(
         &self,
@@ -204,7 +197,7 @@ impl Attention {
                 // it.
                 let outside = b.graph.begin_branch("cached");
                 let memory = [query, cache.cross_key.clone(), cache.cross_value.clone()];
-                let attended = self.attend(b, &memory, &[&inputs.source_mask]);
+                let attended = self.attend(b, &memory, &[&inputs.source]);
                 let nothing = b.graph.no_floats(&[0, self.heads.count, 1, self.heads.size]);
                 let cached = [attended, nothing.clone(), nothing];
                 let cached = b.graph.end_branch(outside, &cached);
@@ -214,7 +207,7 @@ impl Attention {
                 let (key, value) = self.cross_kv(b, name, projected, &source.shape)?;
                 let [query, _, _] = memory;
                 let memory = [query, key.clone(), value.clone()];
-                let attended = self.attend(b, &memory, &[&inputs.source_mask]);
+                let attended = self.attend(b, &memory, &[&inputs.source]);
                 let first = b.graph.end_branch(outside, &[attended, key, value]);
                 let node = b.graph.node("If").input(&source.use_cache);
                 let [attended, key, value] =
@@ -227,7 +220,7 @@ impl Attention {
                 b.graph
                     .custom(operator)
                     .inputs([&query, &cache.cross_key, &cache.cross_value])
-                    .input(&inputs.source_mask)
+                    .input(&inputs.source)
                     .int(attention::HEADS, self.heads.count as i64)
                     .float(attention::SCALE, self.score_scale())
                     .output()

@@ -50,58 +50,35 @@ impl EncoderInputs {
     }
 }
 
-/// How many new tokens a row takes in one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewTokens {
-    /// The newest, over a cache that is written in place. The portable layout has no such graph.
-    One,
-    /// Any number. In a bundle for a single row: its own keys and values are handed back, to be
-    /// written where [`Self::One`] expects them.
-    Several,
-}
-
-impl NewTokens {
-    /// What the decoder is, for the graph's documentation.
-    pub(crate) fn doc(self) -> &'static str {
-        match self {
-            Self::One => {
-                "one step, the first included (past_length 0). The cache is written in place and \
-                 follows the beams through cache_indirection."
-            }
-            Self::Several => "any number of new tokens behind those in the cache.",
-        }
-    }
-}
-
-/// The decoder's inputs. Its columns are the beams of a document, one new token each, or the new
-/// tokens of a row.
+/// The decoder's inputs. In a bundle each row has one new token, and rows are at lengths of their
+/// own: beams of documents, or successive tokens of one. In the portable layout a document is a
+/// row, and its columns are its new tokens.
 pub(crate) struct DecoderInputs {
-    /// int64 `[batch, columns]`: the newest tokens.
+    /// int64 `[rows, columns]`: the newest tokens.
     pub(crate) input_ids: Value,
-    /// int64 `[2]`: the shape `[batch, columns]`.
+    /// int64 `[2]`: the shape `[rows, columns]`.
     pub(crate) shape: Value,
-    /// int32 `[1]`: how many tokens the cache holds.
+    /// int32 `[rows, 1]`: how many tokens the cache holds for each row. In the portable layout
+    /// `[1]`, for all.
     pub(crate) past_length: Value,
-    /// int32 `[1]`, or one for each new token: where they stand.
+    /// int32 `[rows, 1]`: where the new tokens stand. In the portable layout `[columns]`.
     pub(crate) positions: Value,
-    /// int32 `[batch, source]`: 1 for a token, 0 for padding. In the portable layout what is added
-    /// to the scores of keys instead, float32 `[batch, 1, 1, source]`.
-    pub(crate) source_mask: Value,
+    /// int32 `[documents, 3]`: the rows, the first place and the tokens of each document's source,
+    /// for cross-attention. In the portable layout what is added to the scores of keys instead,
+    /// float32 `[batch, 1, 1, source]`.
+    pub(crate) source: Value,
     /// How self-attention comes by the past.
     pub(crate) past: Past,
 }
 
 /// How self-attention comes by the keys and values of the past.
 pub(crate) enum Past {
-    /// They stay where they are, and the one new token of each row is written behind them.
+    /// They stay where they are, and the one new token of each row is written to a place of its
+    /// own.
     InPlace {
-        /// int32 `[batch, beams, max_length]`: the beam whose cache row holds each past token.
+        /// int32 `[rows, room]`: the place in the cache of each token of a row, the new one behind
+        /// the others.
         cache_indirection: Value,
-    },
-    /// They are read where they stay, and several new tokens' own are handed back.
-    Buffered {
-        /// The new tokens.
-        window: Window,
     },
     /// They are given, and handed back with those of several new tokens behind them (the portable
     /// layout).
@@ -195,12 +172,12 @@ impl Recomputed {
 }
 
 impl DecoderInputs {
-    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`);
-    /// `past_of` says how those are come by, given the new tokens' window.
+    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`), over
+    /// what `recomputed` says.
     pub(super) fn of_several(
         b: &mut Builder<'_, '_>,
-        (input_ids, past, source_mask): (Value, Value, Value),
-        past_of: impl FnOnce(Window) -> Past,
+        (input_ids, past, source): (Value, Value, Value),
+        recomputed: Recomputed,
     ) -> Self {
         b.graph.enter("positions");
         let shape = b.graph.node("Shape").input(&input_ids).output();
@@ -220,8 +197,8 @@ impl DecoderInputs {
             shape,
             past_length,
             positions,
-            source_mask,
-            past: past_of(Window { new, total }),
+            source,
+            past: Past::Given { window: Window { new, total }, source: recomputed },
         }
     }
 
@@ -229,25 +206,25 @@ impl DecoderInputs {
     pub(crate) fn window(&self) -> Option<&Window> {
         match &self.past {
             Past::InPlace { .. } => None,
-            Past::Buffered { window, .. } | Past::Given { window, .. } => Some(window),
+            Past::Given { window, .. } => Some(window),
         }
     }
 }
 
 /// The cache of one decoder layer.
 pub(crate) struct LayerCache {
-    /// float32 `[batch * beams, heads, max_length, head_size]`; in the portable layout
-    /// `[batch, heads, past_length, head_size]`.
+    /// float32 `[heads, places, head_size]`; in the portable layout `[batch, heads, past_length,
+    /// head_size]`.
     pub(crate) past_key: Value,
     /// The same shape.
     pub(crate) past_value: Value,
-    /// float32 `[batch, heads, padded source, head_size]`; in the portable layout the source is not
-    /// padded.
+    /// `[1, heads, places, head_size]`, of all documents; in the portable layout `[batch, heads,
+    /// source, head_size]`.
     pub(crate) cross_key: Value,
-    /// float32 `[batch, heads, padded source, row]`, likewise.
+    /// `[1, heads, places, row]`, likewise.
     pub(crate) cross_value: Value,
-    /// float32 `[1, heads, columns or 1, past_length + new]`, added to the scores of
-    /// self-attention.
+    /// float32 `[1, heads, rows, longest history]`, added to the scores of self-attention; in the
+    /// portable layout `[1, heads, columns, past_length + columns]`.
     pub(crate) bias: Option<Value>,
     /// Keys and values with the new tokens in place, once self-attention is written.
     pub(crate) present: Option<(Value, Value)>,

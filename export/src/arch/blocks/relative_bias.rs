@@ -196,20 +196,19 @@ fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value 
     })
 }
 
-/// Relative positions of all tokens to the new ones: int64 `[1 or columns, past_length + new]`.
+/// Relative positions of all tokens to the new ones: int64 `[rows, longest history]`, or in the
+/// portable layout `[columns, past_length + columns]`.
 pub(crate) fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
     if let Some(window) = inputs.window() {
         return window.relative(b);
     }
-    let past = b.graph.node("Cast").input(&inputs.past_length).int("to", Int64 as i64).output();
-    let one = b.graph.int64s(&[1]);
-    let total = b.graph.node("Add").inputs([&past, &one]).output();
-    let positions = b.graph.range(&total);
     let graph = &mut b.graph;
-    let relative = graph.node("Sub").inputs([&positions, &past]).output();
-    let axis = graph.int64s(&[0]);
-    let node = graph.node("Unsqueeze").inputs([&relative, &axis]);
-    node.output()
+    let past = graph.node("Cast").input(&inputs.past_length).int("to", Int64 as i64).output();
+    let longest = graph.node("ReduceMax").input(&past).int("keepdims", 0).output();
+    let one = graph.int64_scalar(1);
+    let total = graph.node("Add").inputs([&longest, &one]).output();
+    let positions = graph.range(&total);
+    graph.node("Sub").inputs([&positions, &past]).output()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A decoder's attention of new tokens over the tokens before them: most of those in the cache, the
-//! newest behind it.
+//! A decoder's attention of new tokens over themselves and the tokens before them, which all stand
+//! in one cache.
 
 use super::SCRATCH;
 use super::kernel::softmax;
@@ -10,114 +10,95 @@ use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
 const POSITIONS: usize = 4;
 /// Vectors of columns that are summed together.
 const VECTORS: usize = 4;
+/// Parts that the rows and heads of a large step are cut into, at most.
+const PARTS: usize = 128;
 
-/// The new tokens of some sequences, and the cache of the tokens before them.
+/// The new tokens of some sequences, one a row, and the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedAttention<'a> {
-    /// Of the new tokens: `[rows, heads * size]`.
+    /// `[rows, heads * size]`
     pub queries: &'a [f32],
-    /// Of the new tokens: `[rows, heads * size]`.
+    /// The cache: `[heads, places, size]`.
     pub keys: &'a [f32],
-    /// Of the new tokens: `[rows, heads * size]`.
+    /// The cache: `[heads, places, size]`.
     pub values: &'a [f32],
-    /// The cache: `[cache rows, heads, max_length, size]`.
-    pub past_keys: &'a [f32],
-    /// The cache: `[cache rows, heads, max_length, size]`.
-    pub past_values: &'a [f32],
+    /// Tokens that the cache has memory for.
+    pub places: usize,
     /// New tokens.
     pub rows: usize,
     /// Heads.
     pub heads: usize,
     /// Size of a head.
     pub size: usize,
-    /// Tokens that the cache has memory for.
-    pub max_length: usize,
-    /// Tokens in the cache.
-    pub past_length: usize,
-    /// How the rows belong to sequences.
-    pub sequences: Sequences<'a>,
-    /// Added to the scores: `[heads, new tokens of a sequence, past and new tokens of it]`.
+    /// The history of each row.
+    pub histories: Histories<'a>,
+    /// Added to the scores: `[heads, rows, bias_length]`.
     pub bias: Option<&'a [f32]>,
+    /// Positions of a row of the bias, as many as the longest history has.
+    pub bias_length: usize,
     /// What scores are multiplied with.
     pub scale: f32,
 }
 
-/// How new tokens belong to sequences.
+/// Where the cache holds the tokens that each row attends to, its own last.
 #[derive(Clone, Copy, Debug)]
-pub enum Sequences<'a> {
-    /// Successive tokens of one sequence, in the first row of the cache.
-    One,
-    /// The next token of each beam. Row `n` of the cache belongs to row `n` of the new tokens.
-    Beams {
-        /// Beams of each document.
-        beams: usize,
-        /// `[documents, beams, max_length]`: for each past token of a beam, the beam of the same
-        /// document whose row of the cache holds it.
-        indirection: &'a [i32],
-    },
+pub struct Histories<'a> {
+    /// Places in the cache: `[rows, room]`, of which those of a row's tokens count.
+    pub places: &'a [i32],
+    /// Places of a row, those that do not count included.
+    pub room: usize,
+    /// Tokens before the new one of each row: `[rows]`.
+    pub past: &'a [i32],
 }
 
-impl CachedAttention<'_> {
-    /// New tokens of a sequence.
-    pub fn new_tokens(&self) -> usize {
-        match self.sequences {
-            Sequences::One => self.rows,
-            Sequences::Beams { .. } => 1,
-        }
-    }
-
-    /// Writes the result to `attended`, `[rows, heads * size]`. A token's result is the same bits
-    /// whatever rows are beside it, and whether the tokens before it are in the cache or new.
+impl<'a> Histories<'a> {
+    /// Places of a row's tokens.
     ///
     /// # Panics
     ///
-    /// When a slice is shorter than the sizes say, or the indirection names a beam beyond those
-    /// there are.
+    /// When the row has no room for them.
+    pub fn of(&self, row: usize) -> &'a [i32] {
+        &self.places[row * self.room..][..self.room][..self.past[row] as usize + 1]
+    }
+
+    /// Tokens that all rows together attend to.
+    fn tokens(&self) -> usize {
+        self.past.iter().map(|&past| past as usize + 1).sum()
+    }
+}
+
+impl CachedAttention<'_> {
+    /// Writes the result to `attended`, `[rows, heads * size]`. A token's result is the same bits
+    /// whatever rows are beside it, and wherever its history stands.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is shorter than the sizes say, or a history names a place beyond those there
+    /// are.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
-        let (heads, size, max_length) = (self.heads, self.size, self.max_length);
+        let &Self { heads, size, rows, .. } = self;
         let hidden = heads * size;
-        let cache_row = heads * max_length * size;
-        let total = self.past_length + self.new_tokens();
         let attended = Disjoint::new(attended);
-        let multiplications = 2 * self.rows * total * hidden;
-        share(pool, self.rows * heads, 1, multiplications, |parts| {
+        let multiplications = 2 * self.histories.tokens() * hidden;
+        let part = (rows * heads).div_ceil(PARTS);
+        share(pool, rows * heads, part, multiplications, |parts| {
             SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
-                    let (row, head) = (part / heads, part % heads);
-                    // The first row of the sequence's new tokens and their number, the first row of
-                    // the document in the cache, and the row's own indirection.
-                    let (first, new, document, beams) = match self.sequences {
-                        Sequences::One => (0, row + 1, 0, None),
-                        Sequences::Beams { beams, indirection } => {
-                            let indirection = &indirection[row * max_length..][..max_length];
-                            (row, 1, row / beams * beams, Some(indirection))
-                        }
-                    };
-                    let column = head * size;
-                    let (document, first) = (document * cache_row, first * hidden + column);
+                    // Rows of a document follow each other, and share most of their history.
+                    let (head, row) = (part / rows, part % rows);
+                    let of_head = head * self.places * size..(head + 1) * self.places * size;
+                    let history = self.histories.of(row);
+                    let start = row * hidden + head * size;
                     let query = Query {
-                        query: &self.queries[row * hidden + column..][..size],
-                        keys: Tokens {
-                            cached: &self.past_keys[document..],
-                            new: &self.keys[first..],
-                        },
-                        values: Tokens {
-                            cached: &self.past_values[document..],
-                            new: &self.values[first..],
-                        },
-                        cached: self.past_length,
-                        new,
-                        beams,
-                        cache_row,
-                        head: column * max_length,
-                        stride: hidden,
+                        query: &self.queries[start..start + size],
+                        keys: &self.keys[of_head.clone()],
+                        values: &self.values[of_head],
+                        history,
                         bias: self.bias.map(|bias| {
-                            let row = head * self.new_tokens() + (new - 1);
-                            &bias[row * total..][..self.past_length + new]
+                            &bias[(head * rows + row) * self.bias_length..][..history.len()]
                         }),
                         scale: self.scale,
                     };
-                    let start = row * hidden + column;
                     // SAFETY: the head's columns of the row are this part's alone.
                     let attended = unsafe { attended.part(start..start + size) };
                     attend(&query, &mut scratch.probs, attended);
@@ -127,30 +108,24 @@ impl CachedAttention<'_> {
     }
 }
 
-/// Writes the keys or values of new tokens, `[rows, heads * size]`, behind the past tokens of their
-/// rows of a cache, `[rows, heads, max_length, size]`.
+/// Writes the keys or values of new tokens, `[rows, heads * size]`, to a cache, `[heads, places,
+/// size]`: each to the last place of its history.
 ///
 /// # Panics
 ///
-/// When `past_length` is not below `max_length`.
-pub fn append(new: &[f32], past_length: usize, max_length: usize, size: usize, cache: &mut [f32]) {
-    if size == 0 || max_length == 0 {
+/// When a place is beyond those there are.
+pub fn append(new: &[f32], histories: &Histories<'_>, size: usize, cache: &mut [f32]) {
+    let Some(hidden) = new.len().checked_div(histories.past.len()).filter(|&hidden| hidden > 0)
+    else {
         return;
+    };
+    let of_head = cache.len() / (hidden / size);
+    for (row, new) in new.chunks_exact(hidden).enumerate() {
+        let place = histories.of(row).last().map_or(0, |&place| place as usize);
+        for (cache, new) in cache.chunks_exact_mut(of_head).zip(new.chunks_exact(size)) {
+            cache[place * size..][..size].copy_from_slice(new);
+        }
     }
-    let heads = cache.chunks_exact_mut(max_length * size);
-    for (cache, new) in heads.zip(new.chunks_exact(size)) {
-        cache[past_length * size..][..size].copy_from_slice(new);
-    }
-}
-
-/// Keys, or values, of what a query of one head attends to.
-#[derive(Clone, Copy, Debug)]
-struct Tokens<'a> {
-    /// Those of all beams and heads: `[beams, heads, max_length, size]`.
-    cached: &'a [f32],
-    /// Those of the new tokens, the query's own last: `[tokens, stride]`, of which the first
-    /// columns are the head's.
-    new: &'a [f32],
 }
 
 /// A query of one head, and what it attends to.
@@ -158,48 +133,30 @@ struct Tokens<'a> {
 struct Query<'a> {
     /// `[size]`
     query: &'a [f32],
-    keys: Tokens<'a>,
-    values: Tokens<'a>,
-    /// Tokens in the cache.
-    cached: usize,
-    /// Tokens behind those, the query's own among them.
-    new: usize,
-    /// For each cached token the beam whose row holds it; the first row, where there is no table.
-    beams: Option<&'a [i32]>,
-    /// Values from one beam's row of the cache to the next.
-    cache_row: usize,
-    /// Where the head starts in a row of the cache.
-    head: usize,
-    /// Values from one new token to the next.
-    stride: usize,
-    /// Added to the scores, `[cached + new]`.
+    /// The head's part of the cache: `[places, size]`.
+    keys: &'a [f32],
+    /// The head's part of the cache: `[places, size]`.
+    values: &'a [f32],
+    /// Places of the tokens.
+    history: &'a [i32],
+    /// Added to the scores, as long as the history.
     bias: Option<&'a [f32]>,
     /// What scores are multiplied with.
     scale: f32,
 }
 
 impl<'a> Query<'a> {
-    fn tokens(&self) -> usize {
-        self.cached + self.new
-    }
-
     /// The key or value of the token at `position`: `[size]`.
     #[inline(always)]
-    fn token(&self, tokens: Tokens<'a>, position: usize) -> &'a [f32] {
+    fn token(&self, cache: &'a [f32], position: usize) -> &'a [f32] {
         let size = self.query.len();
-        match position.checked_sub(self.cached) {
-            Some(new) => &tokens.new[new * self.stride..][..size],
-            None => {
-                let beam = self.beams.map_or(0, |beams| beams[position] as usize);
-                &tokens.cached[beam * self.cache_row + self.head + position * size..][..size]
-            }
-        }
+        &cache[self.history[position] as usize * size..][..size]
     }
 }
 
 #[inline(always)]
 fn attend_body<L: Lanes>(query: &Query<'_>, probs: &mut Vec<f32>, attended: &mut [f32]) {
-    let tokens = query.tokens();
+    let tokens = query.history.len();
     probs.clear();
     probs.resize(tokens.next_multiple_of(LANES), f32::NEG_INFINITY);
     let whole = tokens - tokens % POSITIONS;
@@ -308,7 +265,7 @@ fn weighted_sum<L: Lanes, const V: usize>(
 
 dispatch_lanes! {
     /// Attends: `attended` is `[size]`, `probs` is scratch memory. The result does not depend on
-    /// which of the tokens are cached, nor on where in the cache they are.
+    /// where in the cache the tokens are.
     fn attend(query: &Query<'_>, probs: &mut Vec<f32>, attended: &mut [f32]) = attend_body;
 }
 
@@ -317,6 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::parallel::SingleThread;
 
     /// Numbers that look random.
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -352,40 +310,30 @@ mod tests {
         fn agrees_with_double_precision_wherever_the_tokens_are(
             size in 1_usize..100,
             tokens in 1_usize..40,
-            beams in 1_usize..5,
             seed: u32,
         ) {
-            let (heads, head, max_length) = (3, (seed % 3) as usize, tokens + 2);
             let values_of_query = numbers(size, seed);
             let [keys, values] = [1, 2].map(|salt| numbers(tokens * size, seed ^ salt));
             let bias = numbers(tokens, seed ^ 3);
             let expected = exact(&values_of_query, &keys, &values, &bias, 0.25);
-            let (row, start) = (heads * max_length * size, head * max_length * size);
             let mut first: Option<Vec<f32>> = None;
-            for cached in 0..tokens {
-                // The cached tokens are spread over the beams' rows; everything else is NaN.
-                let table: Vec<i32> = (0..cached)
-                    .map(|position| (position * 7 + seed as usize % 5) as i32 % beams as i32)
-                    .collect();
+            for stride in 1..4 {
+                // The tokens are spread over the cache; everything else is NaN.
+                let places = tokens * stride + 3;
+                let place = |position: usize| (position * stride + seed as usize % places) % places;
+                let history: Vec<i32> = (0..tokens).map(|position| place(position) as i32).collect();
                 let spread = |tokens: &[f32]| {
-                    let mut cache = vec![f32::NAN; beams * row];
-                    for (position, (&beam, token)) in table.iter().zip(tokens.chunks(size)).enumerate() {
-                        cache[beam as usize * row + start + position * size..][..size]
-                            .copy_from_slice(token);
+                    let mut cache = vec![f32::NAN; places * size];
+                    for (position, token) in tokens.chunks(size).enumerate() {
+                        cache[place(position) * size..][..size].copy_from_slice(token);
                     }
                     cache
                 };
-                let caches = [spread(&keys), spread(&values)];
                 let query = Query {
                     query: &values_of_query,
-                    keys: Tokens { cached: &caches[0], new: &keys[cached * size..] },
-                    values: Tokens { cached: &caches[1], new: &values[cached * size..] },
-                    cached,
-                    new: tokens - cached,
-                    beams: Some(&table),
-                    cache_row: row,
-                    head: start,
-                    stride: size,
+                    keys: &spread(&keys),
+                    values: &spread(&values),
+                    history: &history,
                     bias: Some(&bias),
                     scale: 0.25,
                 };
@@ -395,6 +343,63 @@ mod tests {
                     prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }
                 prop_assert_eq!(first.get_or_insert_with(|| attended.clone()), &attended);
+            }
+        }
+
+        /// Rows of several sequences and lengths beside each other, each after its own is written.
+        #[test]
+        fn rows_attend_to_their_own_histories(
+            pasts in prop::collection::vec(0_usize..9, 1..6),
+            size in 1_usize..20,
+            seed: u32,
+        ) {
+            let (heads, rows, room) = (2, pasts.len(), 10);
+            let (hidden, places) = (heads * size, rows * room);
+            let past: Vec<i32> = pasts.iter().map(|&past| past as i32).collect();
+            // Of each row every place, the last ones first.
+            let table: Vec<i32> = (0..rows * room)
+                .map(|index| (index / room * room + room - 1 - index % room) as i32)
+                .collect();
+            let histories = Histories { places: &table, room, past: &past };
+            let queries = numbers(rows * hidden, seed);
+            let mut caches = [1, 2].map(|salt| numbers(places * hidden, seed ^ salt));
+            for (cache, salt) in caches.iter_mut().zip([3, 4]) {
+                append(&numbers(rows * hidden, seed ^ salt), &histories, size, cache);
+            }
+            let attention = CachedAttention {
+                queries: &queries,
+                keys: &caches[0],
+                values: &caches[1],
+                places,
+                rows,
+                heads,
+                size,
+                histories,
+                bias: None,
+                bias_length: 0,
+                scale: 0.5,
+            };
+            let mut together = vec![f32::NAN; rows * hidden];
+            attention.attend(&SingleThread, &mut together).unwrap();
+            for (row, &past) in pasts.iter().enumerate() {
+                for head in 0..heads {
+                    let of_head = |cache: &[f32]| -> Vec<f32> {
+                        let cache = &cache[head * places * size..][..places * size];
+                        histories.of(row).iter()
+                            .flat_map(|&place| cache[place as usize * size..][..size].to_vec())
+                            .collect()
+                    };
+                    let start = row * hidden + head * size;
+                    let newest = numbers(rows * hidden, seed ^ 3);
+                    let keys = of_head(&caches[0]);
+                    prop_assert_eq!(&keys[past * size..], &newest[start..start + size]);
+                    let query = &queries[start..start + size];
+                    let zeros = vec![0.0; past + 1];
+                    let expected = exact(query, &keys, &of_head(&caches[1]), &zeros, 0.5);
+                    for (found, exact) in together[start..start + size].iter().zip(expected) {
+                        prop_assert!((f64::from(*found) - exact).abs() < 1e-4);
+                    }
+                }
             }
         }
     }

@@ -58,23 +58,18 @@ pub fn pack<E: StoredKv, P: ThreadPool>(
     })
 }
 
-/// The cross-attention of a batch of documents, each with some beams.
+/// The cross-attention of some documents, each with some rows: its beams, or its newest tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossAttention<'a, E> {
-    /// `[batch * beams, heads * size]`
+    /// `[rows of all documents, heads * size]`
     pub queries: &'a [f32],
-    /// Keys of [`pack`].
+    /// Keys of all documents: `[heads, padded source, size]` of [`pack`] from the first place of
+    /// each on, where a place is as much as one position of all heads takes.
     pub keys: &'a [E],
-    /// Values of [`pack`].
+    /// Values of all documents, likewise: `[heads, padded source, padded head size]`.
     pub values: &'a [E],
-    /// `[batch, source]`: 0 for padding.
-    pub mask: &'a [i32],
-    /// Documents.
-    pub batch: usize,
-    /// Beams of a document.
-    pub beams: usize,
-    /// Positions of a document, padding included.
-    pub source: usize,
+    /// The documents, in the order of their rows.
+    pub sources: &'a [Source],
     /// Heads.
     pub heads: usize,
     /// Size of a head.
@@ -83,39 +78,55 @@ pub struct CrossAttention<'a, E> {
     pub scale: f32,
 }
 
+/// A document that rows attend to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The first of its rows.
+    pub first_row: usize,
+    /// Its rows.
+    pub rows: usize,
+    /// Where its keys and values start.
+    pub first_place: usize,
+    /// Its tokens.
+    pub length: usize,
+}
+
 impl<E: StoredKv> CrossAttention<'_, E> {
-    /// Writes the result to `attended`, `[batch * beams, heads * size]`.
+    /// Writes the result to `attended`, `[rows of all documents, heads * size]`.
     ///
     /// # Panics
     ///
     /// When a slice is shorter than the sizes say.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
-        let &Self { batch, beams, source, heads, size, .. } = self;
-        if attended.is_empty() || source == 0 {
-            attended.fill(0.0);
+        let &Self { sources, heads, size, .. } = self;
+        if attended.is_empty() {
             return Ok(());
         }
         let hidden = heads * size;
         let attended = Disjoint::new(attended);
-        let positions = padded_positions(source);
-        let (keys_size, values_size) = (positions * size, positions * padded_head_size(size));
-        let multiplications = 2 * batch * beams * source * hidden;
+        let multiplications: usize =
+            sources.iter().map(|source| 2 * source.rows * source.length * hidden).sum();
         let prefetch = !features().prefetches_across_pages;
-        share(pool, batch * heads, 1, multiplications, |parts| {
+        share(pool, sources.len() * heads, 1, multiplications, |parts| {
             SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
-                    let (document, head) = (part / heads, part % heads);
-                    let (first, column) = (document * beams, head * size);
+                    let (source, head) = (&sources[part / heads], part % heads);
+                    let positions = padded_positions(source.length);
+                    let of_head = |row: usize| {
+                        let start = (source.first_place * heads + head * positions) * row;
+                        start..start + positions * row
+                    };
+                    let column = head * size;
                     let segment = Segment {
-                        keys: &self.keys[part * keys_size..][..keys_size],
-                        values: &self.values[part * values_size..][..values_size],
-                        mask: KeyMask::new(&self.mask[document * source..][..source]),
+                        keys: &self.keys[of_head(size)],
+                        values: &self.values[of_head(padded_head_size(size))],
+                        mask: KeyMask::all(source.length),
                         rows: &[],
                         bias: None,
                     };
                     let head = Head {
-                        queries: &self.queries[first * hidden + column..],
-                        rows: beams,
+                        queries: &self.queries[source.first_row * hidden + column..],
+                        rows: source.rows,
                         stride: hidden,
                         size,
                         segments: &[segment],
@@ -124,8 +135,8 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                     };
                     E::attend(&head, scratch);
                     let results = scratch.attended.chunks(padded_head_size(size));
-                    for (row, result) in results.take(beams).enumerate() {
-                        let start = (first + row) * hidden + column;
+                    for (row, result) in results.take(source.rows).enumerate() {
+                        let start = (source.first_row + row) * hidden + column;
                         // SAFETY: these columns of the document's rows are this part's alone.
                         let to = unsafe { attended.part(start..start + size) };
                         to.copy_from_slice(&result[..size]);

@@ -109,6 +109,11 @@ impl<'a> KeyMask<'a> {
         Self { length, hidden: self.hidden.map(|mask| &mask[positions]) }
     }
 
+    /// That of a document without padding.
+    pub(super) fn all(length: usize) -> Self {
+        Self { length, hidden: None }
+    }
+
     /// Adds a bias to a row of scores, and sets the scores of hidden positions and of padding to
     /// minus infinity.
     #[inline(always)]

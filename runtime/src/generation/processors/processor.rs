@@ -93,7 +93,7 @@ pub(crate) enum Effect {
 }
 
 /// Changes the scores of one row.
-pub(crate) trait LogitsProcessor {
+pub(crate) trait LogitsProcessor: Send {
     /// What [`Self::process`] would do to this row now.
     fn effect(&self, context: &Context<'_>) -> Effect;
 

@@ -4,6 +4,8 @@
 //! arithmetic is kept to the rounding: "impossible" is a penalty of -1e9 added in f32 there, which
 //! makes ties that a cleaner formulation would not have, and an order of those ties.
 
+use std::sync::Arc;
+
 use epitome_kernels::simd::exp::exp;
 
 use super::super::config::{Beams, GenerationConfig, Sampling};
@@ -23,8 +25,8 @@ use super::document_search::{DocumentSearch, Fault, Workspace};
 const IMPOSSIBLE: f32 = -1.0e9;
 
 /// The beams of one document.
-pub(super) struct BeamSearch<'a> {
-    source: &'a [u32],
+pub(super) struct BeamSearch {
+    source: Arc<[u32]>,
     criteria: StoppingCriteria,
     settings: Beams,
     prompt_length: usize,
@@ -100,10 +102,10 @@ struct Scratch {
     history: Vec<u32>,
 }
 
-impl<'a> BeamSearch<'a> {
+impl BeamSearch {
     pub(super) fn new(
         config: &GenerationConfig,
-        source: &Source<'a>,
+        source: &Source,
         settings: Beams,
         sampling: Option<&Sampling>,
     ) -> Self {
@@ -113,14 +115,14 @@ impl<'a> BeamSearch<'a> {
         // Only the first beam counts at first, or all would find the same tokens.
         let running = (0..beams).map(|number| beam(if number == 0 { 0.0 } else { IMPOSSIBLE }));
         Self {
-            source: source.token_ids,
+            source: source.token_ids.clone(),
             criteria: StoppingCriteria::new(config, source),
             settings,
             prompt_length: prompt.len(),
             max_new_tokens: config.lengths.max_length - prompt.len(),
             num_return_sequences: config.num_return_sequences,
             with_token_scores: config.output_scores,
-            random: sampling.map(|sampling| Key::new(sampling.seed, source.token_ids)),
+            random: sampling.map(|sampling| Key::new(sampling.seed, &source.token_ids)),
             running: running.collect(),
             parents: (0..beams).map(|number| number as u32).collect(),
             hypotheses: vec![beam(IMPOSSIBLE); beams],
@@ -141,7 +143,7 @@ impl<'a> BeamSearch<'a> {
         let vocab = workspace.vocab_size;
         for (number, row) in logits.chunks_exact_mut(vocab).enumerate() {
             let beam = &self.running[number];
-            let context = Context::new(&beam.tokens, self.source);
+            let context = Context::new(&beam.tokens, &self.source);
             let normalizer = workspace.prepare(&context, row)?;
             self.scratch.normalizers.push(normalizer);
             let row = Row {
@@ -313,7 +315,7 @@ fn best_of(scores: &mut [f32], keep: usize, order: &mut Vec<usize>) {
     torch_topk(scores, keep, order);
 }
 
-impl DocumentSearch for BeamSearch<'_> {
+impl DocumentSearch for BeamSearch {
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
         tokens.extend(self.running.iter().filter_map(|beam| beam.tokens.last()));
         parents.extend_from_slice(&self.parents);

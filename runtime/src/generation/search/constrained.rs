@@ -4,6 +4,7 @@
 //! (transformers 4.46.3) for one document.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;
@@ -17,8 +18,8 @@ use super::ranking::{Ranking, Surroundings, part};
 use super::running::{Ranked, Running};
 
 /// The beams of one document.
-pub(super) struct ConstrainedBeamSearch<'a> {
-    source: &'a [u32],
+pub(super) struct ConstrainedBeamSearch {
+    source: Arc<[u32]>,
     criteria: StoppingCriteria,
     finalizer: Finalizer,
     constraints: Constraints,
@@ -41,10 +42,10 @@ struct Banked {
     bank: usize,
 }
 
-impl<'a> ConstrainedBeamSearch<'a> {
+impl ConstrainedBeamSearch {
     pub(super) fn new(
         config: &GenerationConfig,
-        source: &Source<'a>,
+        source: &Source,
         settings: Beams,
         constraints: &[Constraint],
     ) -> Self {
@@ -52,7 +53,7 @@ impl<'a> ConstrainedBeamSearch<'a> {
         let beams = settings.num_beams;
         let constraints = Constraints::new(constraints);
         Self {
-            source: source.token_ids,
+            source: source.token_ids.clone(),
             criteria: StoppingCriteria::new(config, source),
             finalizer: Finalizer::new(config),
             running: Running::start(prompt, beams),
@@ -131,7 +132,7 @@ fn take_in_turn(all: &mut Vec<Banked>) {
     all.extend(ranked.into_iter().map(|(_, one)| one));
 }
 
-impl DocumentSearch for ConstrainedBeamSearch<'_> {
+impl DocumentSearch for ConstrainedBeamSearch {
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
         tokens.extend(self.running.iter().filter_map(|beam| beam.tokens.last()));
         parents.extend(self.parents.iter().map(|parent| *parent as u32));
@@ -143,7 +144,7 @@ impl DocumentSearch for ConstrainedBeamSearch<'_> {
         workspace: &mut Workspace,
         _: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
-        let around = Surroundings { source: self.source, peers: &[] };
+        let around = Surroundings { source: &self.source, peers: &[] };
         self.ranking.rank(&self.running, around, logits, workspace)?;
         let is_end = |token| self.criteria.is_end(token);
         let (running, states, hypotheses) = (&self.running, &self.states, &mut self.hypotheses);

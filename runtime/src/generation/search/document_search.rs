@@ -6,7 +6,7 @@ use super::super::scoring::normalizer::{Normalizer, block_maxima, materialize, n
 
 /// The search of one document: which tokens its rows feed to the decoder, and what becomes of the
 /// logits.
-pub(super) trait DocumentSearch {
+pub(super) trait DocumentSearch: Send {
     /// Appends the newest token of each row, and the row of this document whose history it
     /// continues.
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>);
@@ -41,7 +41,7 @@ pub(super) enum Fault {
     NothingToSample,
 }
 
-/// What the searches share: the processors, and scratch space that keeps steps free of allocations.
+/// What a search works with: its processors, and scratch space that keeps steps free of allocations.
 pub(super) struct Workspace {
     pub(super) processors: LogitsProcessors,
     pub(super) vocab_size: usize,

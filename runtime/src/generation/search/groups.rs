@@ -3,6 +3,8 @@
 //! Implements `GenerationMixin._group_beam_search` with `BeamSearchScorer` (transformers 4.46.3)
 //! for one document. That groups avoid each other is the work of a processor, `diversity_penalty`.
 
+use std::sync::Arc;
+
 use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
@@ -13,8 +15,8 @@ use super::ranking::{Ranking, Surroundings, part};
 use super::running::Running;
 
 /// The groups of one document.
-pub(super) struct GroupBeamSearch<'a> {
-    source: &'a [u32],
+pub(super) struct GroupBeamSearch {
+    source: Arc<[u32]>,
     criteria: StoppingCriteria,
     finalizer: Finalizer,
     /// Fed to groups that are done while others are not.
@@ -35,11 +37,11 @@ struct Group {
     done: bool,
 }
 
-impl<'a> GroupBeamSearch<'a> {
+impl GroupBeamSearch {
     /// `groups` divides the number of beams.
     pub(super) fn new(
         config: &GenerationConfig,
-        source: &Source<'a>,
+        source: &Source,
         settings: Beams,
         groups: usize,
     ) -> Self {
@@ -54,7 +56,7 @@ impl<'a> GroupBeamSearch<'a> {
             done: false,
         };
         Self {
-            source: source.token_ids,
+            source: source.token_ids.clone(),
             criteria: StoppingCriteria::new(config, source),
             finalizer: Finalizer::new(config),
             pad: config.tokens.pad,
@@ -104,7 +106,7 @@ impl Group {
     }
 }
 
-impl DocumentSearch for GroupBeamSearch<'_> {
+impl DocumentSearch for GroupBeamSearch {
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
         for (number, group) in self.groups.iter().enumerate() {
             let first = number * group.running.len();
@@ -126,7 +128,7 @@ impl DocumentSearch for GroupBeamSearch<'_> {
             if group.done {
                 group.pad(self.pad);
             } else {
-                let around = Surroundings { source: self.source, peers: &self.chosen };
+                let around = Surroundings { source: &self.source, peers: &self.chosen };
                 group.advance(&self.criteria, around, share, workspace)?;
             }
             let newest = group.running.iter().filter_map(|beam| beam.tokens.last());

@@ -8,23 +8,25 @@
 //! After `PromptLookupCandidateGenerator` (transformers 5.24.0), which looks for encoder-decoder
 //! models in the tokens generated so far alone; this looks in the source first.
 
+use std::sync::Arc;
+
 use super::super::config::Lookup;
 
 /// Drafts the tokens behind `tokens`, at most `room` of them.
-pub(super) struct Drafter<'a> {
+pub(super) struct Drafter {
     lookup: Lookup,
-    source: &'a [u32],
+    source: Arc<[u32]>,
     vocab_size: usize,
     /// Tokens that end a sequence: nothing is drafted from them on.
-    ends: &'a [u32],
+    ends: Vec<u32>,
 }
 
-impl<'a> Drafter<'a> {
+impl Drafter {
     pub(super) fn new(
         lookup: Lookup,
-        source: &'a [u32],
+        source: Arc<[u32]>,
         vocab_size: usize,
-        ends: &'a [u32],
+        ends: Vec<u32>,
     ) -> Self {
         Self { lookup, source, vocab_size, ends }
     }
@@ -38,7 +40,7 @@ impl<'a> Drafter<'a> {
         let longest = self.lookup.ngram_size.min(tokens.len());
         for size in (1..=longest).rev() {
             let ngram = &tokens[tokens.len() - size..];
-            for text in [self.source, tokens] {
+            for text in [&*self.source, tokens] {
                 let found = text.windows(size).enumerate().find_map(|(place, window)| {
                     let next = &text[place + size..];
                     let usable = next.iter().take(most).take_while(|id| self.is_usable(**id));
@@ -65,7 +67,7 @@ mod tests {
     fn draft(source: &[u32], tokens: &[u32], room: usize) -> Vec<u32> {
         let lookup = Lookup { tokens: 3, ngram_size: 2 };
         let mut draft = Vec::new();
-        Drafter::new(lookup, source, 100, &[1]).propose(tokens, room, &mut draft);
+        Drafter::new(lookup, source.into(), 100, vec![1]).propose(tokens, room, &mut draft);
         draft
     }
 

@@ -1,5 +1,6 @@
-//! The loop that drives the searches of several documents in lockstep.
+//! The searches of several documents, which make their steps together.
 
+mod active;
 mod beam;
 mod constrained;
 mod constraint_state;
@@ -11,51 +12,28 @@ mod ranking;
 mod running;
 mod single;
 
-use document_search::{DocumentSearch, Fault, Workspace};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::thread;
 
-use super::config::{GenerationConfig, Lengths, Strategy};
+use active::Active;
+
+use super::config::GenerationConfig;
 use super::error::{GenerateError, ParameterError};
-use super::model::{DraftModel, Source, StepModel};
+use super::model::{Source, StepModel};
 use super::outcome::{Generated, StopReason};
 use crate::progress::Progress;
 
-/// One document that is decoding.
-struct Active<'a> {
-    /// Its index in the call.
-    document: usize,
-    search: Box<dyn DocumentSearch + 'a>,
-    /// Set once the search has ended.
-    stopped: Option<StopReason>,
-}
-
-impl Active<'_> {
-    /// Lets the search choose from the logits of this document's rows.
-    fn advance<E>(
-        &mut self,
-        logits: &mut [f32],
-        workspace: &mut Workspace,
-        progress: &mut dyn Progress,
-    ) -> Result<(), GenerateError<E>> {
-        let document = self.document;
-        let mut emit = |sequence, token| progress.token(document, sequence, token);
-        let length = self.search.length();
-        self.stopped =
-            self.search.advance(logits, workspace, &mut emit).map_err(|fault| match fault {
-                Fault::NotANumber => GenerateError::NotANumber { document, length },
-                Fault::NothingToSample => GenerateError::NothingToSample { document, length },
-            })?;
-        Ok(())
-    }
-}
+/// Rows of a step from which on several threads choose: below, a thread costs more than it saves.
+const ROWS_OF_THREADS: usize = 12;
 
 /// Generates for several documents at once; each gets exactly what it would get alone.
 ///
-/// The results are in the order of `sources`. `model` must be set to the same documents, with
-/// [`GenerationConfig::rows_per_document`] rows each and room for [`GenerationConfig::max_length`]
-/// tokens, and nothing decoded yet.
+/// The results are in the order of `sources`. The documents must have joined `model` under the
+/// numbers from 0 on, with [`GenerationConfig::rows_per_document`] rows each, and nothing decoded
+/// yet.
 ///
-/// With `prompt_lookup_num_tokens` a document that decodes alone takes several tokens a step where
-/// its draft is right; those that decode together take one each, as ever.
+/// With `prompt_lookup_num_tokens` a document takes several tokens a step where its draft is right.
 ///
 /// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.24.0).
 ///
@@ -67,13 +45,35 @@ impl Active<'_> {
 /// [`GenerateError::LogitsShape`] if model and configuration do not belong together.
 pub fn generate<M: StepModel>(
     model: &mut M,
-    sources: &[Source<'_>],
+    sources: &[Source],
     config: &GenerationConfig,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Generated>, GenerateError<M::Error>> {
-    if model.vocab_size() != config.tokens.vocab_size {
+    let config = Arc::new(config.clone());
+    let mut searches = Searches::new(1);
+    check(model.vocab_size(), &config).map_err(GenerateError::of_model)?;
+    for (document, source) in sources.iter().enumerate() {
+        searches.start(document, document, source, config.clone())?;
+    }
+    let results = vec![None; sources.len()];
+    let mut collector = Collector { progress, results, error: None };
+    while !searches.is_empty() {
+        searches.step(model, &mut collector)?;
+        if let Some(error) = collector.error.take() {
+            return Err(error.of_model());
+        }
+    }
+    Ok(collector.results.into_iter().flatten().collect())
+}
+
+/// Whether searches of this configuration can follow a decoder of so many tokens.
+pub(crate) fn check(
+    vocab_size: usize,
+    config: &GenerationConfig,
+) -> Result<(), GenerateError<Infallible>> {
+    if vocab_size != config.tokens.vocab_size {
         return Err(GenerateError::Vocabulary {
-            model: model.vocab_size(),
+            model: vocab_size,
             config: config.tokens.vocab_size,
         });
     }
@@ -83,200 +83,172 @@ pub fn generate<M: StepModel>(
             value: format!("{} texts without a tokenizer", config.stop_strings().len()),
         }));
     }
-    let mut results = vec![None; sources.len()];
-    let mut batch = Batch::new(config, sources)?;
-    while batch.drop_finished(model, &mut results, progress)? {
-        batch.step(model, progress)?;
-    }
-    Ok(results.into_iter().flatten().collect())
+    Ok(())
 }
 
-/// The documents still decoding, all at the same length.
-struct Batch<'a> {
-    active: Vec<Active<'a>>,
-    workspace: Workspace,
-    rows: usize,
-    steps: usize,
+/// Follows searches.
+pub(crate) trait Observer {
+    /// Whether nobody waits for the document any more. Asked before each step.
+    fn cancelled(&mut self, document: usize) -> bool;
+
+    /// A token became final.
+    fn token(&mut self, document: usize, sequence: usize, token: u32);
+
+    /// A search ended, and the document has left.
+    fn ended(&mut self, document: usize, outcome: Result<Generated, GenerateError<Infallible>>);
+}
+
+/// Keeps the results of [`generate`].
+struct Collector<'a> {
+    progress: &'a mut dyn Progress,
+    results: Vec<Option<Generated>>,
+    error: Option<GenerateError<Infallible>>,
+}
+
+impl Observer for Collector<'_> {
+    fn cancelled(&mut self, document: usize) -> bool {
+        self.progress.document_cancelled(document)
+    }
+
+    fn token(&mut self, document: usize, sequence: usize, token: u32) {
+        self.progress.token(document, sequence, token);
+    }
+
+    fn ended(&mut self, document: usize, outcome: Result<Generated, GenerateError<Infallible>>) {
+        match outcome {
+            Ok(generated) => {
+                self.progress.generated(document, &generated);
+                self.results[document] = Some(generated);
+            }
+            Err(error) => self.error = self.error.take().or(Some(error)),
+        }
+    }
+}
+
+/// The searches that are under way. Each is at a length of its own, with parameters of its own.
+pub(crate) struct Searches {
+    active: Vec<Active>,
+    threads: usize,
     tokens: Vec<u32>,
     parents: Vec<u32>,
-    kept: Vec<usize>,
-    /// Drafts what a single document may go on with.
-    drafter: Option<lookup::Drafter<'a>>,
-    /// All tokens of the prompt but the last go through the decoder before the first choice.
-    lengths: &'a Lengths,
 }
 
-impl<'a> Batch<'a> {
-    fn new(config: &'a GenerationConfig, sources: &[Source<'a>]) -> Result<Self, ParameterError> {
-        let start = |(document, source): (usize, &Source<'a>)| Active {
-            document,
-            search: match &config.strategy {
-                Strategy::Greedy => Box::new(single::SingleSearch::new(config, source, None)),
-                Strategy::Sample(sampling) => {
-                    Box::new(single::SingleSearch::new(config, source, Some(sampling)))
-                }
-                Strategy::Beam { beams, sampling } => {
-                    let sampling = sampling.as_ref();
-                    Box::new(beam::BeamSearch::new(config, source, *beams, sampling))
-                }
-                Strategy::GroupBeam { beams, groups } => {
-                    Box::new(groups::GroupBeamSearch::new(config, source, *beams, *groups))
-                }
-                Strategy::ConstrainedBeam { beams, constraints } => Box::new(
-                    constrained::ConstrainedBeamSearch::new(config, source, *beams, constraints),
-                ),
-            },
-            stopped: None,
-        };
-        Ok(Self {
-            active: sources.iter().enumerate().map(start).collect(),
-            workspace: Workspace {
-                processors: config.processors()?,
-                vocab_size: config.tokens.vocab_size,
-                maxima: Vec::new(),
-                sums: Vec::new(),
-            },
-            rows: config.rows_per_document(),
-            steps: 0,
-            tokens: Vec::new(),
-            parents: Vec::new(),
-            kept: Vec::new(),
-            drafter: match (config.lookup, sources) {
-                (Some(lookup), [source]) => Some(lookup::Drafter::new(
-                    lookup,
-                    source.token_ids,
-                    config.tokens.vocab_size,
-                    config.eos_token_ids(),
-                )),
-                _ => None,
-            },
-            lengths: &config.lengths,
-        })
+impl Searches {
+    /// None yet; so many threads will choose.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { active: Vec::new(), threads, tokens: Vec::new(), parents: Vec::new() }
     }
 
-    /// Takes finished and cancelled documents out of the batch. `false` when none is left.
-    fn drop_finished<M: StepModel>(
+    /// Starts the search of a document, which has joined the decoder under the number `place`.
+    pub(crate) fn start(
         &mut self,
-        model: &mut M,
-        results: &mut [Option<Generated>],
-        progress: &mut dyn Progress,
-    ) -> Result<bool, GenerateError<M::Error>> {
-        self.kept.clear();
-        for (place, active) in self.active.iter_mut().enumerate() {
-            if active.stopped.is_none() && progress.document_cancelled(active.document) {
-                active.stopped = Some(StopReason::Cancelled);
-            }
-            match active.stopped {
-                None => self.kept.push(place),
-                Some(stopped) => {
-                    let sequences = active.search.conclude(stopped);
-                    let generated = Generated { sequences, steps: self.steps, stopped };
-                    progress.generated(active.document, &generated);
-                    results[active.document] = Some(generated);
-                }
-            }
-        }
-        if self.kept.len() < self.active.len() {
-            self.active.retain(|active| active.stopped.is_none());
-            if !self.active.is_empty() {
-                model.retain(&self.kept).map_err(GenerateError::Model)?;
-            }
-        }
-        Ok(!self.active.is_empty())
+        document: usize,
+        place: usize,
+        source: &Source,
+        config: Arc<GenerationConfig>,
+    ) -> Result<(), ParameterError> {
+        self.active.push(Active::new(document, place, source, config)?);
+        Ok(())
+    }
+
+    /// Whether none is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Decoder rows of all documents.
+    pub(crate) fn rows(&self) -> usize {
+        self.active.iter().map(Active::rows).sum()
+    }
+
+    /// The rows of each document, and the steps that it has made.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.active.iter().map(|active| (active.rows(), active.steps()))
     }
 
     /// Makes one decoder step, and lets every search choose.
-    fn step<M: StepModel>(
+    ///
+    /// # Errors
+    /// [`GenerateError::Model`] and [`GenerateError::LogitsShape`], which are of the step and of no
+    /// document. What is wrong with a document is told to the observer.
+    pub(crate) fn step<M: StepModel>(
         &mut self,
         model: &mut M,
-        progress: &mut dyn Progress,
+        observer: &mut dyn Observer,
     ) -> Result<(), GenerateError<M::Error>> {
         self.tokens.clear();
         self.parents.clear();
-        let reading = self.steps + 1 < self.lengths.prompt.len();
-        let length = match self.active.first() {
-            Some(active) if !reading => active.search.length(),
-            _ => self.steps + 1,
-        };
-        if let Some(positions) = self.lengths.positions
-            && length > positions
-        {
-            return Err(self.lengths.beyond_positions(positions).into());
-        }
-        if !reading
-            && self.draft()
-            && let Some(model) = model.as_draft_model()
-        {
-            return self.verify(model, progress);
-        }
-        self.tokens.clear();
-        for active in &self.active {
-            if reading {
-                self.tokens.extend(std::iter::repeat_n(self.lengths.prompt[self.steps], self.rows));
-                self.parents.extend((0..self.rows).map(|row| row as u32));
+        for active in &mut self.active {
+            if observer.cancelled(active.document) {
+                active.ended = Some(Ok(StopReason::Cancelled));
             } else {
-                active.search.feed(&mut self.tokens, &mut self.parents);
+                active.feed(&mut self.tokens, &mut self.parents);
             }
         }
-        let logits = model.step(&self.tokens, &self.parents).map_err(GenerateError::Model)?;
-        self.steps += 1;
-        let expected = self.tokens.len() * self.workspace.vocab_size;
-        if logits.len() != expected {
-            return Err(GenerateError::LogitsShape { expected, found: logits.len() });
-        }
-        if reading {
+        self.drop_ended(model, observer);
+        if self.active.is_empty() {
             return Ok(());
         }
-        let shares = logits.chunks_exact_mut(self.rows * self.workspace.vocab_size);
-        for (active, share) in self.active.iter_mut().zip(shares) {
-            active.advance(share, &mut self.workspace, progress)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves the newest token of a single row and a draft of what follows in `tokens`; `false`
-    /// where there is none.
-    fn draft(&mut self) -> bool {
-        let (Some(drafter), [active]) = (&self.drafter, self.active.as_slice()) else {
-            return false;
-        };
-        let Some(history) = active.search.only_history() else {
-            return false;
-        };
-        // The step itself gives one token more than the draft has.
-        let room = self.lengths.max_length.saturating_sub(history.len() + 1);
-        let positions = self.lengths.longest_history();
-        let room = room.min(positions.saturating_sub(history.len()));
-        self.tokens.extend(history.last());
-        drafter.propose(history, room, &mut self.tokens);
-        self.tokens.len() > 1
-    }
-
-    /// Reads the newest token and its draft in one step, and lets the search choose for as long as
-    /// it chooses what was drafted.
-    fn verify<E>(
-        &mut self,
-        model: &mut dyn DraftModel<Error = E>,
-        progress: &mut dyn Progress,
-    ) -> Result<(), GenerateError<E>> {
-        let logits = model.read(&self.tokens).map_err(GenerateError::Model)?;
-        self.steps += 1;
-        let vocab_size = self.workspace.vocab_size;
-        let expected = self.tokens.len() * vocab_size;
+        let feeds: Vec<_> =
+            self.active.iter().map(|active| active.fed(&self.tokens, &self.parents)).collect();
+        let vocab_size = model.vocab_size();
+        let logits = model.step(&feeds).map_err(GenerateError::Model)?;
+        let rows: usize = self.active.iter().map(Active::rows_fed).sum();
+        let expected = rows * vocab_size;
         if logits.len() != expected {
             return Err(GenerateError::LogitsShape { expected, found: logits.len() });
         }
-        let active = &mut self.active[0];
-        let mut right = 0;
-        for row in logits.chunks_exact_mut(vocab_size) {
-            active.advance(row, &mut self.workspace, progress)?;
-            right += 1;
-            let chosen = active.search.only_history().and_then(<[u32]>::last);
-            if active.stopped.is_some() || chosen != self.tokens.get(right) {
-                break;
+        self.advance(logits, rows, vocab_size);
+        for active in &mut self.active {
+            let document = active.document;
+            for (sequence, token) in active.take_emitted() {
+                observer.token(document, sequence, token);
             }
         }
-        model.forget(self.tokens.len() - right);
+        self.drop_ended(model, observer);
         Ok(())
+    }
+
+    /// Lets every search choose from the logits of its rows.
+    fn advance(&mut self, mut logits: &mut [f32], rows: usize, vocab_size: usize) {
+        let mut parts = Vec::with_capacity(self.active.len());
+        for active in &mut self.active {
+            let own = active.rows_fed() * vocab_size;
+            let (own, rest) = std::mem::take(&mut logits).split_at_mut(own);
+            logits = rest;
+            parts.push((active, own));
+        }
+        let tokens = self.tokens.as_slice();
+        if self.threads < 2 || rows < ROWS_OF_THREADS || parts.len() < 2 {
+            return choose(&mut parts, tokens);
+        }
+        let share = parts.len().div_ceil(self.threads);
+        thread::scope(|scope| {
+            let mut shares = parts.chunks_mut(share);
+            let own = shares.next();
+            for others in shares {
+                scope.spawn(move || choose(others, tokens));
+            }
+            if let Some(own) = own {
+                choose(own, tokens);
+            }
+        });
+    }
+
+    /// Takes out the documents whose search has ended.
+    fn drop_ended<M: StepModel>(&mut self, model: &mut M, observer: &mut dyn Observer) {
+        self.active.retain_mut(|active| {
+            let Some(ended) = active.ended.take() else { return true };
+            model.leave(active.place());
+            observer.ended(active.document, ended.map(|stopped| active.conclude(stopped)));
+            false
+        });
+    }
+}
+
+/// Lets searches choose, each from the logits of its rows.
+fn choose(parts: &mut [(&mut Active, &mut [f32])], tokens: &[u32]) {
+    for (active, logits) in parts {
+        active.advance(logits, tokens);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Implements `GenerationMixin._sample` (transformers 5.24.0), which serves both.
 
+use std::sync::Arc;
+
 use epitome_kernels::simd::exp::exp;
 
 use super::super::config::{GenerationConfig, Sampling};
@@ -15,8 +17,8 @@ use super::super::stopping::StoppingCriteria;
 use super::document_search::{DocumentSearch, Fault, Workspace};
 
 /// The sequences of one document.
-pub(super) struct SingleSearch<'a> {
-    source: &'a [u32],
+pub(super) struct SingleSearch {
+    source: Arc<[u32]>,
     criteria: StoppingCriteria,
     prompt_length: usize,
     /// Fed to sequences that are finished while others of the document are not.
@@ -33,21 +35,21 @@ struct Sequence {
     stopped: Option<StopReason>,
 }
 
-impl<'a> SingleSearch<'a> {
+impl SingleSearch {
     pub(super) fn new(
         config: &GenerationConfig,
-        source: &Source<'a>,
+        source: &Source,
         sampling: Option<&Sampling>,
     ) -> Self {
         let prompt = &config.lengths.prompt;
         let sequence =
             || Sequence { tokens: prompt.clone(), token_scores: Vec::new(), stopped: None };
         Self {
-            source: source.token_ids,
+            source: source.token_ids.clone(),
             criteria: StoppingCriteria::new(config, source),
             prompt_length: prompt.len(),
             pad: config.tokens.pad,
-            random: sampling.map(|sampling| Key::new(sampling.seed, source.token_ids)),
+            random: sampling.map(|sampling| Key::new(sampling.seed, &source.token_ids)),
             with_token_scores: config.output_scores,
             sequences: (0..config.rows_per_document()).map(|_| sequence()).collect(),
         }
@@ -109,7 +111,7 @@ fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize 
     last
 }
 
-impl DocumentSearch for SingleSearch<'_> {
+impl DocumentSearch for SingleSearch {
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
         for (row, sequence) in self.sequences.iter().enumerate() {
             let newest = if sequence.stopped.is_none() { sequence.tokens.last() } else { None };
@@ -129,7 +131,7 @@ impl DocumentSearch for SingleSearch<'_> {
             if self.sequences[number].stopped.is_some() {
                 continue;
             }
-            let context = Context::new(&self.sequences[number].tokens, self.source);
+            let context = Context::new(&self.sequences[number].tokens, &self.source);
             workspace.processors.process(&context, row);
             let token = self.choose(number, row, workspace)?;
 

@@ -2,14 +2,15 @@
 
 use std::marker::PhantomData;
 
-use epitome_kernels::attention::cross_attention::{self, KeyOrValue};
+use epitome_kernels::attention::cross_attention::{self, KeyOrValue, Source};
+use epitome_kernels::attention::padded_positions;
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
 use ort::value::TensorElementType;
 
-use super::{CrossKv, FLOAT, Inputs, MASK, heads, packed_shape, scale};
-use crate::operators::tensors::output;
+use super::{CrossKv, FLOAT, heads, mismatch, scale};
+use crate::operators::tensors::{input, output};
 use crate::operators::threads::SessionThreads;
 
 /// Name of the attention over packed float32.
@@ -17,9 +18,14 @@ pub const CROSS_ATTENTION_FP32: &str = "CrossAttentionFp32";
 /// Name of the attention over packed float16.
 pub const CROSS_ATTENTION_FP16: &str = "CrossAttentionFp16";
 
-/// The operator: float32 queries `[batch * beams, heads * size]`, keys and values of
-/// [`PackCrossKv`](super::PackCrossKv) and an int32 mask `[batch, source]`, to float32
-/// `[batch * beams, heads * size]`.
+/// The operator: attention of the rows of each document over its source, which has nothing of other
+/// documents in it, float32 `[rows, heads * size]`.
+///
+/// | input | is |
+/// | --- | --- |
+/// | queries | float32 `[rows, heads * size]` |
+/// | keys, values | `[1, heads, places, row]`: memory for those of all documents, each packed by [`PackCrossKv`](super::PackCrossKv) to `[heads, padded source, row]` from its first place on |
+/// | sources | int32 `[documents, 3]`: the rows of each, which follow each other, its first place, and its tokens |
 pub(in crate::operators) struct CrossAttention<E>(PhantomData<E>);
 
 impl<E> Default for CrossAttention<E> {
@@ -37,7 +43,7 @@ impl<E: CrossKv> Operator for CrossAttention<E> {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let packed = || OperatorInput::required(E::into_tensor_element_type());
-        [FLOAT, packed(), packed(), MASK]
+        [FLOAT, packed(), packed(), OperatorInput::required(TensorElementType::Int32)]
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -65,23 +71,49 @@ pub(in crate::operators) struct CrossAttentionKernel<E> {
 
 impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let inputs = Inputs::<E>::read(context, self.heads, |sizes| {
-            [KeyOrValue::Key, KeyOrValue::Value].map(|part| packed_shape(sizes, part).to_vec())
-        })?;
-        let sizes = inputs.sizes;
+        let (shape, queries) = input::<f32>(context, 0)?;
+        let (key_shape, keys) = input::<E>(context, 1)?;
+        let (value_shape, values) = input::<E>(context, 2)?;
+        let (source_shape, sources) = input::<i32>(context, 3)?;
+        let shapes = [&shape[..], &key_shape, &value_shape, &source_shape];
+        let wrong = || mismatch("queries, keys, values and sources", &shapes);
+        let (&[rows, hidden], &[1, heads, places, size]) = (&shape[..], &key_shape[..]) else {
+            return Err(wrong());
+        };
+        if heads != self.heads
+            || hidden != heads * size
+            || value_shape != [1, heads, places, KeyOrValue::Value.row(size)]
+            || source_shape.get(1..) != Some(&[3])
+        {
+            return Err(wrong());
+        }
         let attention = cross_attention::CrossAttention {
-            queries: inputs.queries,
-            keys: inputs.keys,
-            values: inputs.values,
-            mask: inputs.mask,
-            batch: sizes.batch,
-            beams: sizes.rows / sizes.batch,
-            source: sizes.source,
-            heads: sizes.heads,
-            size: sizes.size,
+            queries,
+            keys,
+            values,
+            sources: &read_sources(sources, rows, places)?,
+            heads,
+            size,
             scale: self.scale,
         };
-        let shape = [sizes.rows, sizes.hidden()];
         attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
     }
+}
+
+/// The documents, whose rows are all there are and whose keys and values are within the places.
+fn read_sources(numbers: &[i32], rows: usize, places: usize) -> ort::Result<Vec<Source>> {
+    let mut first_row = 0;
+    let mut read = |numbers: &[i32; 3]| {
+        let [rows, first_place, length] = numbers.map(|number| usize::try_from(number).ok());
+        let source = Source { first_row, rows: rows?, first_place: first_place?, length: length? };
+        first_row += source.rows;
+        let end = source.first_place + padded_positions(source.length);
+        (source.length > 0 && end <= places).then_some(source)
+    };
+    let sources: Option<Vec<_>> = numbers.as_chunks().0.iter().map(&mut read).collect();
+    sources.filter(|_| first_row == rows).ok_or_else(|| {
+        ort::Error::new(format!(
+            "sources of {rows} rows and within {places} places are not what {numbers:?} says"
+        ))
+    })
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
 //! | [`PackCrossKv`](PACK_CROSS_KV_FP32), for float32 and float16 | keys or values of the decoder's cross-attention, packed once a document |
-//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for float32 and float16 | the beams of each document over its packed keys and values |
+//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for float32 and float16 | the rows of each document over its packed keys and values |
 //! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
 
 mod cached_attention;
@@ -51,7 +51,7 @@ fn mismatch(what: &str, shapes: &[&[usize]]) -> ort::Error {
     ort::Error::new(format!("{what} of shapes {shapes:?} do not fit each other"))
 }
 
-/// Queries, keys, values and mask, as self-attention and cross-attention read them.
+/// Queries, keys, values and mask, as self-attention reads them.
 struct Inputs<'a, E> {
     queries: &'a [f32],
     keys: &'a [E],

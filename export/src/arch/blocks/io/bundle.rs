@@ -5,7 +5,7 @@ use epitome_runtime::bundle::io;
 use epitome_runtime::kernels::attention::padded_head_size;
 
 use crate::arch::blocks::heads::Heads;
-use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, NewTokens, Past};
+use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past};
 use crate::arch::blocks::transformer::Stack;
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -70,40 +70,33 @@ pub(super) fn cross_outputs(
     Ok(())
 }
 
-/// Declares the decoder's inputs.
+/// Declares the decoder's inputs: documents at lengths of their own, each with rows of its own.
 pub(super) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
-    new: NewTokens,
     decoder: &Stack,
 ) -> (DecoderInputs, Vec<LayerCache>) {
-    let (columns, doc) = match new {
-        NewTokens::One => ("beams", "the newest token of each beam"),
-        NewTokens::Several => ("tokens", "the newest tokens"),
-    };
-    let [batch, columns] = [Dim::name("batch"), Dim::name(columns)];
+    let rows = Dim::name("rows");
     let heads = decoder.attention.heads;
     let [cross_key, cross_value] = cross_dims(heads);
     let kept = b.cross_kv().element;
     let graph = &mut b.graph;
-    let dims = [batch.clone(), columns.clone()];
-    let input_ids = graph.input(io::INPUT_IDS, Int64, &dims, doc);
+    let a_row = [rows.clone(), Dim::size(1)];
+    let input_ids = graph.input(io::INPUT_IDS, Int64, &a_row, "the newest token of each row");
     let past_length =
-        graph.input(io::PAST_LENGTH, Int32, &[Dim::size(1)], "tokens in the cache before these");
-    let cache_indirection = (new == NewTokens::One).then(|| {
-        graph.input(
-            io::CACHE_INDIRECTION,
-            Int32,
-            &[batch.clone(), columns, Dim::name("max_length")],
-            "the beam whose cache row holds each past token",
-        )
-    });
-    let source_mask = graph.input(
-        io::SOURCE_MASK,
+        graph.input(io::PAST_LENGTH, Int32, &a_row, "tokens in the cache before each row's newest");
+    let cache_indirection = graph.input(
+        io::CACHE_INDIRECTION,
         Int32,
-        &[batch, Dim::name("source")],
-        "1 for a source token, 0 for padding",
+        &[rows, Dim::name("room")],
+        "the place in the cache of each token of a row, the newest included",
     );
-    let past = past_dims(heads, "max_length");
+    let sources = graph.input(
+        io::SOURCES,
+        Int32,
+        &[Dim::name("documents"), Dim::size(3)],
+        "of each document: its rows, the first place of its cross-attention, its source tokens",
+    );
+    let past = past_dims(heads);
     let caches = (0..decoder.layers)
         .map(|layer| {
             let mut input = |name: String, kind: ElementType, dims: &[Dim], doc: &str| {
@@ -124,64 +117,47 @@ pub(super) fn decoder_inputs(
             }
         })
         .collect();
-    let inputs = match cache_indirection {
-        Some(cache_indirection) => DecoderInputs {
-            shape: graph.scoped("shapes", |graph| graph.node("Shape").input(&input_ids).output()),
-            input_ids,
-            positions: past_length.clone(),
-            past_length,
-            source_mask,
-            past: Past::InPlace { cache_indirection },
-        },
-        None => {
-            let length = graph.scoped("positions", |graph| {
-                let node = graph.node("Cast").input(&past_length);
-                node.int("to", Int64 as i64).output()
-            });
-            DecoderInputs::of_several(b, (input_ids, length, source_mask), |window| {
-                Past::Buffered { window }
-            })
-        }
+    let inputs = DecoderInputs {
+        shape: graph.scoped("shapes", |graph| graph.node("Shape").input(&input_ids).output()),
+        input_ids,
+        positions: past_length.clone(),
+        past_length,
+        source: sources,
+        past: Past::InPlace { cache_indirection },
     };
     (inputs, caches)
 }
 
-/// Declares the decoder's outputs: logits, and keys and values: the caches, which are the inputs
-/// written in place, or those of several new tokens alone.
+/// Declares the decoder's outputs: logits, and the caches, which are the inputs written in place.
 pub(super) fn decoder_outputs(
     b: &mut Builder<'_, '_>,
     logits: &Value,
     vocab_size: usize,
-    inputs: &DecoderInputs,
     caches: &[LayerCache],
     heads: Heads,
 ) {
-    let (rows, length, place) = match inputs.window() {
-        None => ("rows", "max_length", "in the memory of the past ones"),
-        Some(_) => ("tokens", "tokens", "of the new tokens"),
-    };
     b.graph.output(
         io::LOGITS,
         logits,
         Float,
-        &[Dim::name(rows), Dim::size(vocab_size)],
-        "logits of the next token, behind each of batch*columns",
+        &[Dim::name("rows"), Dim::size(vocab_size)],
+        "logits of the next token of each row",
     );
-    let past = past_dims(heads, length);
+    let past = past_dims(heads);
     for (layer, cache) in caches.iter().enumerate() {
         let (key, value) =
             cache.present.as_ref().expect("self-attention of every layer is written");
         let pairs =
             [(io::present_key(layer), key, "keys"), (io::present_value(layer), value, "values")];
         for (name, value, kind) in pairs {
-            let doc = format!("{kind} of layer {layer}, {place}");
+            let doc = format!("{kind} of layer {layer}, in the memory of the past ones");
             b.graph.output(&name, value, Float, &past, &doc);
         }
     }
 }
 
-fn past_dims(heads: Heads, length: &str) -> [Dim; 4] {
-    [Dim::name("rows"), Dim::size(heads.count), Dim::name(length), Dim::size(heads.size)]
+fn past_dims(heads: Heads) -> [Dim; 3] {
+    [Dim::size(heads.count), Dim::name("places"), Dim::size(heads.size)]
 }
 
 /// Shapes of cross-attention keys and values, as the operator that packs them has them.

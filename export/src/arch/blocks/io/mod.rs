@@ -6,7 +6,7 @@ mod optimum;
 use epitome_runtime::bundle::Layout;
 use epitome_runtime::generation::GlobalAttentionMask;
 
-use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Memory, NewTokens};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Memory};
 use super::transformer::Stack;
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -57,16 +57,15 @@ pub(crate) fn encoder_outputs(
 /// Declares the decoder's inputs.
 pub(crate) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
-    new: NewTokens,
     (decoder, memory): (&Stack, &Memory),
 ) -> (DecoderInputs, Vec<LayerCache>) {
     match b.layout {
-        Layout::Bundle => bundle::decoder_inputs(b, new, decoder),
+        Layout::Bundle => bundle::decoder_inputs(b, decoder),
         Layout::Optimum => optimum::decoder_inputs(b, decoder, memory),
     }
 }
 
-/// Declares the decoder's outputs: logits, `[batch * columns, vocab]`, and keys and values.
+/// Declares the decoder's outputs: logits, `[rows, vocab]`, and keys and values.
 pub(crate) fn decoder_outputs(
     b: &mut Builder<'_, '_>,
     logits: &Value,
@@ -77,7 +76,7 @@ pub(crate) fn decoder_outputs(
 ) {
     let heads = decoder.attention.heads;
     match b.layout {
-        Layout::Bundle => bundle::decoder_outputs(b, logits, vocab_size, inputs, caches, heads),
+        Layout::Bundle => bundle::decoder_outputs(b, logits, vocab_size, caches, heads),
         Layout::Optimum => optimum::decoder_outputs(b, logits, vocab_size, inputs, caches, heads),
     }
 }

@@ -8,7 +8,7 @@
 use epitome_runtime::generation::GlobalAttentionMask;
 
 use crate::arch::blocks::heads::Heads;
-use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Memory, Past, Recomputed};
+use crate::arch::blocks::inputs::{DecoderInputs, LayerCache, Memory, Recomputed};
 use crate::arch::blocks::plain_attention::score_mask;
 use crate::arch::blocks::transformer::Stack;
 use crate::arch::builder::Builder;
@@ -138,10 +138,8 @@ pub(super) fn decoder_inputs(
         let counts = graph.node("Cast").input(&use_cache).int("to", Int64 as i64).output();
         graph.node("Mul").inputs([&length, &counts]).output()
     });
-    let source = Recomputed { use_cache, hidden_states, shape: source_shape, memory: *memory };
-    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), |window| {
-        Past::Given { window, source }
-    });
+    let recomputed = Recomputed { use_cache, hidden_states, shape: source_shape, memory: *memory };
+    let inputs = DecoderInputs::of_several(b, (input_ids, past, source_mask), recomputed);
     (inputs, caches)
 }
 
