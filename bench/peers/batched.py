@@ -37,7 +37,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path.append(str(REPOSITORY / "endpoint/load"))
 
-from http_client import Client, head, percentile, wait_ready  # noqa: E402
+from http_client import Client, head, percentile, processor_seconds, wait_ready  # noqa: E402
 
 CLIENTS = 16
 LENGTHS = (50, 1000)
@@ -113,8 +113,8 @@ def epitome_servers(options):
             (folder / options.model / "hf").symlink_to(source)
         bundle = models.epitome(options.model, folder, "int8", binary)
         port = options.port + number
-        command = [binary, "serve", "--model", bundle, "--port", port, "--threads"]
-        yield Server(name, [*command, options.threads, *options.serve], port)
+        command = [binary, "serve", "--model", bundle, "--port", port, "--deadline", 590]
+        yield Server(name, [*command, "--threads", options.threads, *options.serve], port)
 
 
 async def request_all(port, options, documents):
@@ -181,28 +181,34 @@ def describe(setting):
 
 def compare_documents(options):
     documents = texts(options, options.documents, options.source)
-    rates = {}
+    rates, processor = {}, {}
     setting = None if options.without_ctranslate2 else best_setting(options, documents)
     servers = list(epitome_servers(options))
     for _ in range(options.rounds):
         for server in servers:
             with server:
                 asyncio.run(request_all(server.port, options, documents[:2]))
+                before = processor_seconds(server.process.pid)
                 seconds = asyncio.run(request_all(server.port, options, documents))
+                spent = processor_seconds(server.process.pid) - before
             rates.setdefault(server.name, []).append(len(documents) / seconds)
+            processor.setdefault(server.name, []).append(spent / len(documents))
         if setting:
             translator = Translator(options, setting)
             translator.seconds(documents[:1])
-            name = f"CTranslate2 ({describe(setting)})"
+            name, before = f"CTranslate2 ({describe(setting)})", time.process_time()
             rates.setdefault(name, []).append(len(documents) / translator.seconds(documents))
+            spent = time.process_time() - before
+            processor.setdefault(name, []).append(spent / len(documents))
             del translator
         print({name: round(found[-1], 2) for name, found in rates.items()}, file=sys.stderr)
     print(f"\n{options.documents} documents of {options.source} tokens, {options.beams} beams:\n")
-    print("| | documents a second | against the first |\n| --- | --- | --- |")
+    print("| | documents a second | the first is | processor seconds a document |")
+    print("| --- | --- | --- | --- |")
     first = statistics.median(rates["epitome"])
     for name, found in rates.items():
-        rate = statistics.median(found)
-        print(f"| {name} | {rate:.2f} | {first / rate:.2f}x |")
+        rate, spent = statistics.median(found), statistics.median(processor[name])
+        print(f"| {name} | {rate:.2f} | {first / rate:.2f}x | {spent:.3f} |")
     return setting
 
 
