@@ -19,12 +19,13 @@ TEXTS = [
     "The compiler translates the language into machine code for ten kinds of processors.",
 ]
 
-
-COMMAND = [sys.executable, "-m", "epitome_onnx"]
+# The command of the package, or another program to compare with the module.
+PROGRAM = os.environ.get("EPITOME_PROGRAM")
+COMMAND = [PROGRAM] if PROGRAM else [sys.executable, "-m", "epitome_onnx"]
 
 
 def epitome(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
-    """Runs the command of the package."""
+    """Runs the command."""
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
