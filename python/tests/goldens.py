@@ -1,6 +1,7 @@
-"""Every golden of transformers' `generate`, through the module.
+"""Goldens of transformers' `generate`: through the module, and of the trained model through the
+command.
 
-The tests in Rust compare the same. `packaging/parity` runs these for wheels of other processors.
+The tests in Rust compare the same. `packaging/parity` runs these for packages of other processors.
 """
 
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, epitome
 
 from epitome_onnx import Summarizer
 from epitome_onnx.errors import ParameterError
@@ -59,3 +60,20 @@ def test_every_golden_has_the_same_token_ids_and_scores(
             wrong.append((case, found))
     assert cases
     assert not wrong, f"{len(wrong)} of {len(cases)}, first {wrong[0]}"
+
+
+def test_the_command_says_what_transformers_says(demo: Path) -> None:
+    golden = json.loads((FIXTURES / "goldens" / "pegasus-debian.json").read_text())
+    wrong = []
+    for case in golden["cases"]:
+        document = FIXTURES / golden["documents"][case["document"]]["file"]
+        printed = epitome(
+            "summarize", "--model", demo, "--format", "json", "--long", "first",
+            "--parameters", json.dumps(case["parameters"]), document,
+        )  # fmt: skip
+        assert printed.returncode == 0, printed.stderr
+        first = json.loads(printed.stdout.splitlines()[0])
+        if (first["token_ids"], first["generated_text"]) != (case["token_ids"], case["text"]):
+            wrong.append((case, first))
+    assert len(golden["cases"]) > 100
+    assert not wrong, f"{len(wrong)} of {len(golden['cases'])}, first {wrong[0]}"
