@@ -59,8 +59,8 @@ def arguments():
     parser.add_argument("--beams", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=25, help="of each load")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=20, help="of each load")
     parser.add_argument("--port", type=int, default=18500)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="flags of serve")
     return parser.parse_args()
@@ -165,7 +165,7 @@ def settings(options):
 
 def best_setting(options, documents):
     """The setting that is quickest with some of the documents."""
-    documents, rates = documents[: max(8, len(documents) // 3)], {}
+    documents, rates = documents[: max(6, len(documents) // 4)], {}
     for setting in settings(options):
         translator = Translator(options, setting)
         translator.seconds(documents[:1])

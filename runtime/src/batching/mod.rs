@@ -17,7 +17,8 @@ use latencies::Latencies;
 
 use crate::error::{Error, Result};
 use crate::generation::{
-    GenerateError, Generated, GenerationConfig, Observer, Searches, Source, StepModel, check,
+    GenerateError, Generated, GenerationConfig, Observer, Searches, Source, StepModel, StopReason,
+    check,
 };
 use crate::session::{Decoder, Decoding, Encoder};
 
@@ -111,6 +112,7 @@ impl Batcher {
     pub(crate) fn run(&mut self, goal: Goal, documents: &mut dyn Documents) -> Result<()> {
         let mut decoding = self.decoder.start()?;
         let mut searches = Searches::new(self.threads);
+        let mut rows_before = 0;
         let mut running = Running { documents, latencies: &mut self.latencies, sizes: Vec::new() };
         loop {
             let next = running.documents.waiting();
@@ -140,7 +142,10 @@ impl Batcher {
             }
             let (rows, start) = (searches.rows(), Instant::now());
             searches.step(&mut decoding, &mut running)?;
-            running.latencies.stepped(rows, start.elapsed());
+            // A step of other rows than the one before makes tensors anew.
+            if std::mem::replace(&mut rows_before, rows) == rows {
+                running.latencies.stepped(rows, start.elapsed());
+            }
         }
     }
 }
@@ -190,7 +195,9 @@ impl Observer for Running<'_> {
         outcome: std::result::Result<Generated, GenerateError<Infallible>>,
     ) {
         self.sizes.retain(|(number, _)| *number != document);
-        if let Ok(generated) = &outcome {
+        if let Ok(generated) = &outcome
+            && generated.stopped != StopReason::Cancelled
+        {
             self.latencies.finished(generated.steps);
         }
         let outcome = outcome.map_err(|error| Error::from(error.of_model::<Error>()));

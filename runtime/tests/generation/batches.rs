@@ -231,6 +231,24 @@ fn a_stop_string_is_an_end_token_by_another_name() {
     }
 }
 
+/// A tokenizer with a bug.
+struct Panics;
+
+impl StopStrings for Panics {
+    fn ends(&self, _: &[u32]) -> bool {
+        panic!("asked to panic")
+    }
+}
+
+#[test]
+fn a_search_that_panics_is_an_error_of_its_document() {
+    let config = config(&json!({"stop_strings": "the end"})).with_stop_strings(Arc::new(Panics));
+    let sources = three();
+    let mut model = TableModel::new(LIMITS.vocab_size, &sources, 1);
+    let error = generate(&mut model, &as_sources(&sources), &config, &mut ());
+    assert!(error.expect_err("a panic").to_string().contains("document 0 panicked"));
+}
+
 #[test]
 fn stop_strings_need_one_who_knows_texts() {
     let config = config(&json!({"stop_strings": "the end"}));
