@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use epitome_runtime::bundle::Manifest;
+use epitome_runtime::concurrency::Concurrency;
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 
 use crate::key::Key;
@@ -155,8 +157,9 @@ impl Default for ContractSettings {
 /// How much is done at a time, and for how long.
 #[derive(Clone, Debug)]
 pub struct SchedulingSettings {
-    /// Copies of the model that work side by side.
-    pub workers: NonZeroUsize,
+    /// Copies of the model that work side by side; with neither these nor threads, the model's size
+    /// decides.
+    pub workers: Option<NonZeroUsize>,
     /// Threads of each copy; `None` shares what the process may use among the workers.
     pub threads: Option<NonZeroUsize>,
     /// Whether threads that wait for each other keep their processors.
@@ -174,19 +177,25 @@ pub struct SchedulingSettings {
 }
 
 impl SchedulingSettings {
-    /// Threads of each worker.
-    pub fn threads_each(&self) -> NonZeroUsize {
-        self.threads.unwrap_or_else(|| {
-            let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            NonZeroUsize::new(all.get() / self.workers).unwrap_or(NonZeroUsize::MIN)
-        })
+    /// Workers and threads for a model.
+    pub fn concurrency(&self, manifest: &Manifest) -> Concurrency {
+        let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        match (self.workers, self.threads) {
+            (Some(workers), Some(threads)) => Concurrency { workers, threads },
+            (Some(workers), None) => {
+                let threads = NonZeroUsize::new(all.get() / workers).unwrap_or(NonZeroUsize::MIN);
+                Concurrency { workers, threads }
+            }
+            (None, Some(threads)) => Concurrency { workers: NonZeroUsize::MIN, threads },
+            (None, None) => Concurrency::for_server(manifest, all),
+        }
     }
 }
 
 impl Default for SchedulingSettings {
     fn default() -> Self {
         Self {
-            workers: NonZeroUsize::MIN,
+            workers: None,
             threads: None,
             spin: false,
             queue: 64,

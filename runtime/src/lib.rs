@@ -22,6 +22,7 @@
 //! | [`kernels`] | the arithmetic of these operators, a crate of its own |
 //! | [`session`] | encoder and decoder, and caches that stay where they are |
 //! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
+//! | [`concurrency`] | more threads or more copies of a model, by its size |
 //! | [`batching`] | the loop in which documents join and leave the running steps |
 //! | [`tokenizer`] | text to tokens and back |
 //! | [`summarizer`], [`summary`] | all of it together, and what comes out |
@@ -31,6 +32,7 @@
 pub mod batching;
 pub mod beside;
 pub mod bundle;
+pub mod concurrency;
 pub mod error;
 pub mod generation;
 pub mod library;

@@ -118,14 +118,10 @@ struct ContractFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Work")]
 struct SchedulingFlags {
-    /// Copies of the model that work side by side
-    #[arg(
-        long,
-        value_name = "N",
-        env = "SAGEMAKER_MODEL_SERVER_WORKERS",
-        default_value_t = SchedulingSettings::default().workers
-    )]
-    workers: NonZeroUsize,
+    /// Copies of the model that work side by side; without it and --threads, as many as suit the
+    /// model's size, and one of each of many models
+    #[arg(long, value_name = "N", env = "SAGEMAKER_MODEL_SERVER_WORKERS")]
+    workers: Option<NonZeroUsize>,
     /// Threads of each copy; without it, the copies share all that this process may use
     #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
     threads: Option<NonZeroUsize>,
@@ -320,7 +316,8 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
         },
         contract: contract(&arguments.contract, sagemaker.batch_transform)?,
         scheduling: SchedulingSettings {
-            workers: scheduling.workers,
+            // Many models share the processors among each other.
+            workers: scheduling.workers.or(sagemaker.multi_model.then_some(NonZeroUsize::MIN)),
             threads: scheduling.threads,
             spin: scheduling.spin,
             queue: scheduling.queue,

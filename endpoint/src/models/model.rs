@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use epitome_runtime::bundle::{Bundle, Manifest};
+use epitome_runtime::concurrency::Concurrency;
 use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, ModelSettings};
 use tokio::sync::Notify;
@@ -209,18 +210,19 @@ impl Model {
         started: Instant,
     ) -> Result<Loaded, BoxError> {
         let (open_bundle, scheduling) = (loader.open, loader.scheduling.clone());
+        let Concurrency { workers, threads } = scheduling.concurrency(bundle.manifest());
         let name = self.name.clone();
         let tokenizer = Arc::new(OnceLock::new());
         let brought = tokenizer.clone();
         let open: Arc<OpenEngine> = Arc::new(move || {
             // All of it, so that the scratch folder stays as long as the model may be opened again.
             let prepared: &PreparedModel = &prepared;
-            let engine = open_bundle(&prepared.bundle, &scheduling)?;
+            let engine = open_bundle(&prepared.bundle, &scheduling, threads)?;
             if let Some(tokenizer) = engine.tokenizer() {
                 brought.get_or_init(|| tokenizer.clone());
             }
             let seconds = started.elapsed().as_secs_f64();
-            let threads = scheduling.threads_each().get();
+            let threads = threads.get();
             tracing::info!(model = name, seconds, threads, "a worker is ready");
             Ok(engine)
         });
@@ -229,7 +231,13 @@ impl Model {
             settings: ModelSettings::of(bundle)?,
             manifest: bundle.manifest().clone(),
             tokenizer,
-            scheduler: Scheduler::start(&loader.scheduling, metrics, self.changed.clone(), open)?,
+            scheduler: Scheduler::start(
+                &loader.scheduling,
+                workers,
+                metrics,
+                self.changed.clone(),
+                open,
+            )?,
         })
     }
 

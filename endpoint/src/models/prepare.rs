@@ -1,5 +1,6 @@
 //! How a folder becomes a bundle that workers can open.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -44,19 +45,17 @@ pub(crate) struct Loader {
     pub(crate) open: OpenBundle,
 }
 
-/// Opens the bundle in a folder for one worker; [`summarizer`] does.
-pub(crate) type OpenBundle = fn(&Path, &SchedulingSettings) -> Result<Box<dyn Engine>, BoxError>;
+/// Opens the bundle in a folder for one worker with so many threads; [`summarizer`] does.
+pub(crate) type OpenBundle =
+    fn(&Path, &SchedulingSettings, NonZeroUsize) -> Result<Box<dyn Engine>, BoxError>;
 
 /// Opens a bundle in ONNX Runtime.
 pub(crate) fn summarizer(
     bundle: &Path,
     scheduling: &SchedulingSettings,
+    threads: NonZeroUsize,
 ) -> Result<Box<dyn Engine>, BoxError> {
-    let options = SessionOptions {
-        threads: scheduling.threads_each(),
-        spin: scheduling.spin,
-        ..Default::default()
-    };
+    let options = SessionOptions { threads, spin: scheduling.spin, ..Default::default() };
     let mut summarizer = Summarizer::open_with(bundle, &options)?;
     summarizer.set_rows_together(scheduling.rows);
     Ok(Box::new(summarizer))

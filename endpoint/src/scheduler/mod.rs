@@ -18,6 +18,7 @@ mod state;
 mod tests;
 mod worker;
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -50,6 +51,7 @@ impl Scheduler {
     /// Where the system starts no thread.
     pub(crate) fn start(
         settings: &SchedulingSettings,
+        workers: NonZeroUsize,
         metrics: Arc<Metrics>,
         changed: Arc<Notify>,
         open: Arc<OpenEngine>,
@@ -62,7 +64,7 @@ impl Scheduler {
                 .spawn(move || worker::run(&state, &*open))
         };
         let mut threads = Vec::new();
-        for number in 0..settings.workers.get() {
+        for number in 0..workers.get() {
             match spawn(number) {
                 Ok(thread) => threads.push(thread),
                 Err(error) if threads.is_empty() => return Err(error),

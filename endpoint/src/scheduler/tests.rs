@@ -1,5 +1,6 @@
 //! The scheduler with an engine whose steps the tests control.
 
+use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -111,8 +112,9 @@ fn start(settings: SchedulingSettings) -> (Scheduler, Arc<Log>) {
         engine_log.opened.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Fake(engine_log.clone())) as Box<dyn Engine>)
     });
-    let scheduler =
-        Scheduler::start(&settings, Arc::new(Metrics::new()), Arc::default(), open).unwrap();
+    let workers = settings.workers.unwrap_or(NonZeroUsize::MIN);
+    let metrics = Arc::new(Metrics::new());
+    let scheduler = Scheduler::start(&settings, workers, metrics, Arc::default(), open).unwrap();
     until(|| scheduler.health() == Health::Ready);
     (scheduler, log)
 }
@@ -193,7 +195,7 @@ fn requests_take_turns_whatever_their_parameters() {
 
 #[test]
 fn idle_workers_take_what_waits() {
-    let settings = SchedulingSettings { workers: 2.try_into().unwrap(), ..Default::default() };
+    let settings = SchedulingSettings { workers: NonZeroUsize::new(2), ..Default::default() };
     let (scheduler, log) = start(settings);
     until(|| scheduler.state.queue.idle() == 2);
     let slow = submit(&scheduler, request(&["slow", "slow"]));
@@ -363,6 +365,7 @@ fn a_model_that_does_not_open_is_told_and_tried_again() {
         });
     let scheduler = Scheduler::start(
         &SchedulingSettings::default(),
+        NonZeroUsize::MIN,
         Arc::new(Metrics::new()),
         Arc::default(),
         open,

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -85,8 +86,12 @@ impl Texts for FragileTexts<'_> {
     }
 }
 
-fn fragile(bundle: &Path, scheduling: &SchedulingSettings) -> Result<Box<dyn Engine>, BoxError> {
-    Ok(Box::new(Fragile(summarizer(bundle, scheduling)?)))
+fn fragile(
+    bundle: &Path,
+    scheduling: &SchedulingSettings,
+    threads: NonZeroUsize,
+) -> Result<Box<dyn Engine>, BoxError> {
+    Ok(Box::new(Fragile(summarizer(bundle, scheduling, threads)?)))
 }
 
 /// The model folder is the bundle.
