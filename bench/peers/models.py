@@ -32,6 +32,8 @@ class Shape:
     # the tokens of a block that all see as one.
     reach: int | None = None
     global_block: int | None = None
+    head: int = 64
+    kv_heads: int | None = None
 
     @property
     def known_to_ctranslate2(self):
@@ -39,24 +41,36 @@ class Shape:
 
     @property
     def inner(self):
-        """Size of queries, keys and values of one position."""
-        return self.heads * 64
+        """Size of the queries of one position."""
+        return self.heads * self.head
+
+    @property
+    def kv_inner(self):
+        """Size of the keys, or values, of one position."""
+        return (self.kv_heads or self.heads) * self.head
+
+    @property
+    def layer_weights(self):
+        """Weights of a layer without cross-attention."""
+        attention = 2 * self.hidden * (self.inner + self.kv_inner)
+        gated = self.activation.startswith("gated") or self.model_type == "t5gemma2"
+        return attention + (3 if gated else 2) * self.hidden * self.ffn
 
     def step_weights(self):
         """Weights that a decoder step reads, without the layers that compute cross-attention's
         keys and values: these belong to the encoder."""
-        attentions = 4 * self.hidden * self.inner + 2 * self.hidden * self.inner
+        merged = self.model_type == "t5gemma2"  # cross-attention has no weights of its own
+        cross_attention = 0 if merged else 2 * self.hidden * self.inner
         return (
-            self.decoder_layers * (attentions + 2 * self.hidden * self.ffn)
+            self.decoder_layers * (self.layer_weights + cross_attention)
             + self.vocab * self.hidden
         )
 
     def encoder_operations(self, source):
         """Multiplications and additions of the encoder and of cross-attention's keys and values,
         those of weights and those of attention."""
-        feed_forward = (3 if self.activation.startswith("gated") else 2) * self.hidden * self.ffn
-        weights = self.encoder_layers * (4 * self.hidden * self.inner + feed_forward)
-        weights += self.decoder_layers * 2 * self.hidden * self.inner
+        weights = self.encoder_layers * self.layer_weights
+        weights += self.decoder_layers * 2 * self.hidden * self.kv_inner
         seen = source if self.reach is None else min(source, 2 * self.reach + 1)
         seen += source // self.global_block if self.global_block else 0
         return 2 * weights * source, 4 * self.encoder_layers * source * seen * self.inner
@@ -89,6 +103,32 @@ class Shape:
                     is_decoder=True,
                     add_cross_attention=True,
                 ),
+            )
+        if self.model_type == "t5gemma2":
+            side = dict(
+                vocab_size=self.vocab,
+                hidden_size=self.hidden,
+                num_attention_heads=self.heads,
+                num_key_value_heads=self.kv_heads,
+                head_dim=self.head,
+                intermediate_size=self.ffn,
+                hidden_activation=self.activation,
+                sliding_window=512,
+            )
+            vision = dict(
+                model_type="siglip_vision_model",
+                hidden_size=16,
+                intermediate_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=1,
+                image_size=8,
+                patch_size=4,
+            )
+            text = dict(side, num_hidden_layers=self.encoder_layers)
+            return dict(
+                common,
+                encoder=dict(text_config=text, vision_config=vision, mm_tokens_per_image=4),
+                decoder=dict(side, num_hidden_layers=self.decoder_layers),
             )
         if self.model_type in ("t5", "longt5"):
             long = dict(
@@ -143,6 +183,11 @@ SHAPES = {
     # Two of BERT's base size; CTranslate2 knows no such model.
     "bert2bert-base": Shape(
         "encoder-decoder", 30522, 12, 12, 768, 3072, 12, "gelu", pad=0, eos=102, start=101
+    ),
+    # CTranslate2 knows no such model.
+    "t5gemma-2-270m-270m": Shape(
+        "t5gemma2", 262144, 18, 18, 640, 2048, 4, "gelu_pytorch_tanh", pad=0, eos=1, start=2,
+        head=256, kv_heads=1,
     ),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),

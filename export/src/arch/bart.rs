@@ -80,18 +80,18 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         Ok(Stack {
             names,
             layers: config.layers_or(&format!("{side}_layers"), layers)?,
-            attention: Attention {
-                heads: Heads { count, size: hidden / count },
+            attention: Attention::new(
+                Heads { count, size: hidden / count },
                 hidden,
-                names: Projections::BART,
-                scale: None,
-            },
+                Projections::BART,
+            ),
             feed_forward: FeedForward {
                 inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
                 activation,
                 names: FeedForwardNames::Plain(["fc1", "fc2"]),
             },
             experts: None,
+            layer_types: Vec::new(),
             norm,
         })
     };
@@ -109,6 +109,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             scale: config
                 .flag("scale_embedding", defaults.scale_embedding)?
                 .then(|| (hidden as f32).sqrt()),
+            replaced: None,
             segments: None,
             positions: table.map(|table| (names.below("embed_positions"), table)),
             norm: Some(family.embedding_norm).filter(|of| *of != EmbeddingNorm::None).map(norm),
@@ -132,6 +133,7 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             tied: config.flag("tie_word_embeddings", true)?,
             scale: None,
             transform: None,
+            softcap: None,
             bias: (LOGITS_BIAS, vec![1, vocab_size]),
         },
         tables: *family.tables,

@@ -83,7 +83,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         if !b.is_portable() {
             let seen = Seen { pattern: pattern.fused(), ..Seen::all(&inputs.mask) };
             return encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
-                encoder.attention.fused_encoder_self_attention(b, (name, x), &seen)
+                encoder.attention.fused_encoder_self_attention(b, (name, x), (inputs, &seen))
             });
         }
         let bias = b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?;

@@ -110,6 +110,16 @@ impl ModelConfig {
         }
     }
 
+    /// A number, or its default.
+    pub(crate) fn number_or(&self, field: &str, default: f64) -> Result<f64> {
+        self.get(field).map_or(Ok(default), |value| {
+            value
+                .as_f64()
+                .filter(|number| number.is_finite())
+                .ok_or_else(|| wrong(field, format_args!("is {value}, but must be a number")))
+        })
+    }
+
     /// A number above 0, or its default.
     pub(crate) fn positive_or(&self, field: &str, default: f32) -> Result<f32> {
         self.get(field).map_or(Ok(default), |value| {
@@ -121,6 +131,19 @@ impl ModelConfig {
                     wrong(field, format_args!("is {value}, but must be a number above 0"))
                 })
         })
+    }
+
+    /// A number above 0, none where it is null, or its default.
+    pub(crate) fn positive_or_null(
+        &self,
+        field: &str,
+        default: Option<f32>,
+    ) -> Result<Option<f32>> {
+        match self.fields.get(field) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(_) => self.positive_or(field, 1.0).map(Some),
+        }
     }
 
     /// A flag, or its default.

@@ -105,3 +105,93 @@ fn bad_experts_are_named() {
         assert_eq!(refusal(&base, &[change]), format!("config.json: {message}"));
     }
 }
+
+#[test]
+fn bad_experts_of_nllb_moe_are_named() {
+    let base = json!({"model_type": "nllb-moe", "second_expert_policy": "all",
+                      "batch_prioritized_routing": true, "moe_token_dropout": 0.2,
+                      "moe_eval_capacity_token_fraction": 1.0, "num_experts": 8,
+                      "encoder_layers": 4, "decoder_layers": 4});
+    for (changes, message) in [
+        (
+            vec![("/second_expert_policy", json!("sampling"))],
+            "field 'second_expert_policy' is 'sampling', but only all is supported",
+        ),
+        (
+            vec![("/moe_eval_capacity_token_fraction", json!(0.5))],
+            "field 'batch_prioritized_routing' is true, which is supported only where \
+             moe_eval_capacity_token_fraction is 1",
+        ),
+        (
+            vec![("/moe_token_dropout", json!(1.5))],
+            "field 'moe_token_dropout' is 1.5, but must be from 0 to below 1",
+        ),
+        (vec![("/num_experts", json!(1))], "field 'num_experts' is 1, but must be at least 2"),
+    ] {
+        assert_eq!(refusal(&base, &changes), format!("config.json: {message}"));
+    }
+}
+
+#[test]
+fn a_bad_t5gemma_is_named() {
+    let side = json!({"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "num_key_value_heads": 2, "head_dim": 6, "sliding_window": 4,
+                      "layer_types": ["full_attention", "sliding_attention"],
+                      "rope_parameters": {"rope_type": "default", "rope_theta": 10.0},
+                      "attn_logit_softcapping": 50.0});
+    let base = json!({"model_type": "t5gemma", "encoder": side, "decoder": side});
+    for (place, value, message) in [
+        (
+            "/encoder/num_attention_heads",
+            json!(5),
+            "is 5, which does not divide the hidden size 16",
+        ),
+        (
+            "/decoder/num_key_value_heads",
+            json!(3),
+            "is 3, which does not divide num_attention_heads 4",
+        ),
+        ("/encoder/head_dim", json!(7), "is 7, but must be even"),
+        (
+            "/encoder/sliding_window",
+            json!(0),
+            "is 0, but must be a whole number from 1 to 16777216",
+        ),
+        ("/decoder/layer_types", json!(["full_attention"]), "has 1 values for 2 layers"),
+        (
+            "/decoder/layer_types",
+            json!(["full_attention", "chunked_attention"]),
+            "has \"chunked_attention\", but layers must be full_attention or sliding_attention",
+        ),
+        (
+            "/encoder/rope_parameters/rope_type",
+            json!("yarn"),
+            "is 'yarn', but must be default or linear",
+        ),
+        ("/decoder/attn_logit_softcapping", json!(-1.0), "is -1.0, but must be a number above 0"),
+    ] {
+        let field = place[1..].replace('/', ".");
+        let expected = format!("config.json: field '{field}' {message}");
+        assert_eq!(refusal(&base, &[(place, value)]), expected);
+    }
+}
+
+#[test]
+fn sides_of_t5gemma_2_that_do_not_fit_are_named() {
+    let side = json!({"hidden_size": 16, "vocab_size": 30, "num_hidden_layers": 2,
+                      "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6});
+    let base = json!({"model_type": "t5gemma2", "encoder": {"text_config": side}, "decoder": side});
+    for (place, value, message) in [
+        ("/decoder/hidden_size", json!(32), "is 32, but must be 16 as the encoder's"),
+        ("/decoder/vocab_size", json!(31), "is 31, but must be 30 as the encoder's"),
+        (
+            "/encoder/text_config",
+            Value::Null,
+            "is missing, but must hold the configuration of that part",
+        ),
+    ] {
+        let field = place[1..].replace('/', ".");
+        let expected = format!("config.json: field '{field}' {message}");
+        assert_eq!(refusal(&base, &[(place, value)]), expected);
+    }
+}

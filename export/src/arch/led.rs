@@ -12,9 +12,9 @@ use super::bart::{self, BART};
 use super::blocks::attention::{Attention, Projections};
 use super::blocks::fused_self_attention::{Globals, Pattern, Seen};
 use super::blocks::heads::{flatten, split_heads};
-use super::blocks::inputs::EncoderInputs;
-use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
-use super::blocks::plain_attention::{MASKED, attend, scores};
+use super::blocks::inputs::{EncoderInputs, Tokens};
+use super::blocks::local_attention::{Blocks, neighbours, within};
+use super::blocks::plain_attention::{MASKED, attend, attend_to_both, scores};
 use super::blocks::positions::PositionKind;
 use super::blocks::transformer::{Stack, StackNames};
 use super::builder::Builder;
@@ -137,8 +137,7 @@ impl Window {
         (inputs, global): (&EncoderInputs, &Global),
     ) -> Result<Value> {
         let heads = attention.heads;
-        let [query, key, value] =
-            attention.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, heads))?;
+        let [query, key, value] = attention.qkv(b, name, x, Tokens::Source(inputs))?;
         let query = scaled(b, attention, &query);
         let query = self.blocks.split(b, &query, heads);
         let [global_key, global_value] = [&key, &value].map(|x| global.of_all_blocks(b, x));
@@ -169,14 +168,14 @@ fn fused(
     (inputs, global): (&EncoderInputs, &Global),
     window: usize,
 ) -> Result<Value> {
-    let [query, key, value] = attention.qkv(b, name, x, |_, rows| rows.clone())?;
+    let [query, key, value] = attention.qkv(b, name, x, Tokens::Source(inputs))?;
     let hidden = attention.heads.hidden();
     let [global_key, global_value] =
         [&key, &value].map(|rows| global.tokens(b, rows, hidden, inputs));
     let globals =
         Globals { key: &global_key, value: &global_value, mask: &global.seen, bias: None };
     let seen = Seen {
-        pattern: Pattern::Window(window / 2),
+        pattern: Pattern::Window([window / 2; 2]),
         globals: Some(globals),
         ..Seen::all(&global.others)
     };

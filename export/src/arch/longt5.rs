@@ -10,9 +10,9 @@ use epitome_runtime::operators::block_sums;
 use super::blocks::attention::Attention;
 use super::blocks::fused_self_attention::{Globals as SeenByAll, Pattern, Seen};
 use super::blocks::heads::{flatten, split_heads};
-use super::blocks::inputs::EncoderInputs;
-use super::blocks::local_attention::{Blocks, attend_to_both, neighbours, within};
-use super::blocks::plain_attention::{MASKED, probs, score_mask, scores};
+use super::blocks::inputs::{EncoderInputs, Tokens};
+use super::blocks::local_attention::{Blocks, neighbours, within};
+use super::blocks::plain_attention::{MASKED, attend_to_both, probs, score_mask, scores};
 use super::blocks::relative_bias::{BiasLayers, RelativeBias};
 use super::blocks::transformer::{Stack, StackNames};
 use super::builder::Builder;
@@ -132,14 +132,14 @@ impl Sparse {
         (inputs, sums): (&EncoderInputs, Option<(&Globals, Value)>),
     ) -> Result<Value> {
         let mut seen = Seen {
-            pattern: Pattern::Window(self.reach),
+            pattern: Pattern::Window([self.reach; 2]),
             bias: Some(bias),
             ..Seen::all(&inputs.mask)
         };
         let Some((globals, states)) = sums else {
-            return attention.fused_encoder_self_attention(b, (name, x), &seen);
+            return attention.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
         };
-        let [query, key, value] = attention.qkv(b, name, x, |_, rows| rows.clone())?;
+        let [query, key, value] = attention.qkv(b, name, x, Tokens::Source(inputs))?;
         let names = attention.names;
         let mut project = |part: &str| attention.project(b, name, part, &states);
         let [global_key, global_value] = [project(names.key)?, project(names.value)?];

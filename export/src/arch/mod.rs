@@ -26,11 +26,14 @@ mod marian;
 mod mbart;
 mod mt5;
 mod mvp;
+mod nllb_moe;
 mod pegasus;
 mod pegasus_x;
 mod plbart;
 mod switch_transformers;
 mod t5;
+mod t5gemma;
+mod t5gemma2;
 mod umt5;
 
 pub(crate) use config::ModelConfig;
@@ -59,11 +62,14 @@ static FAMILIES: &[&Family] = &[
     &mbart::MBART,
     &mt5::MT5,
     &mvp::MVP,
+    &nllb_moe::NLLB_MOE,
     &pegasus::PEGASUS,
     &pegasus_x::PEGASUS_X,
     &plbart::PLBART,
     &switch_transformers::SWITCH_TRANSFORMERS,
     &t5::T5,
+    &t5gemma::T5GEMMA,
+    &t5gemma2::T5GEMMA2,
     &umt5::UMT5,
 ];
 

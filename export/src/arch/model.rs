@@ -4,8 +4,8 @@
 use epitome_runtime::bundle::{DECODER, ENCODER, Layout, ModelShape};
 use epitome_runtime::generation::GlobalAttentionMask;
 
-use super::blocks::embedding::{Embedding, Tokens};
-use super::blocks::inputs::{EncoderInputs, Memory};
+use super::blocks::embedding::Embedding;
+use super::blocks::inputs::{EncoderInputs, Memory, Tokens};
 use super::blocks::io::{decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs};
 use super::blocks::output::Output;
 use super::blocks::positions::PositionKind;
@@ -127,7 +127,7 @@ impl Model {
     }
 
     fn shape(&self) -> ModelShape {
-        let heads = self.decoder.attention.heads;
+        let heads = self.decoder.attention.kv();
         ModelShape {
             hidden_size: self.encoder.norm.size,
             encoder_layers: self.encoder.layers,

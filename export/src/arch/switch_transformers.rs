@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::blocks::activation::Activation;
-use super::blocks::experts::Experts;
+use super::blocks::experts::{Experts, Routing};
 use super::blocks::feed_forward::FeedForwardNames;
 use super::blocks::relative_bias::BiasLayers;
 use super::blocks::transformer::{Stack, StackNames};
@@ -75,7 +75,9 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Experts> {
     let step = config.size_or(&format!("{side}_sparse_step"), stack.layers / sparse)?;
     Ok(Experts {
         count: config.layers_or("num_experts", 8)?,
-        capacity: config.size_or("expert_capacity", 64)?,
+        routing: Routing::First { capacity: config.size_or("expert_capacity", 64)? },
+        // In all layers, or in the second of as many.
+        first: usize::from(step > 1),
         step,
         feed_forward: stack.feed_forward,
     })

@@ -102,7 +102,8 @@ pub(super) fn read(
     let [layers, heads, _] = defaults.encoder;
     let heads =
         Heads { count: config.size_or("num_heads", heads)?, size: config.size_or("d_kv", 64)? };
-    let attention = Attention { heads, hidden, names: Projections::T5, scale: Some(1.0) };
+    let attention =
+        Attention { scale: Some(1.0), ..Attention::new(heads, hidden, Projections::T5) };
     let norm = Norm {
         kind: NormKind::RootMeanSquare,
         size: hidden,
@@ -110,8 +111,15 @@ pub(super) fn read(
         placement: family.placement,
     };
     let feed_forward = feed_forward(config, defaults)?;
-    let stack =
-        |names, layers| Stack { names, layers, attention, feed_forward, experts: None, norm };
+    let stack = |names, layers| Stack {
+        names,
+        layers,
+        attention,
+        feed_forward,
+        experts: None,
+        layer_types: Vec::new(),
+        norm,
+    };
     let layers = config.layers_or("num_layers", layers)?;
     // The other name of `num_layers`, which the decoder's default does not follow.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
@@ -121,6 +129,7 @@ pub(super) fn read(
         vocab_size,
         size: hidden,
         scale: None,
+        replaced: None,
         segments: None,
         positions: None,
         norm: None,
@@ -146,6 +155,7 @@ pub(super) fn read(
             tied: true,
             scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
             transform: None,
+            softcap: None,
             bias: (LOGITS_BIAS, vec![1, vocab_size]),
         },
         tables: *family.tables,

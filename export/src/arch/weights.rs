@@ -312,8 +312,12 @@ impl<'a> ModelWeights<'a> {
 
     /// Accounts for all tensors whose names begin so.
     pub(crate) fn pass_over_all(&mut self, prefix: &str) {
-        let names: Vec<_> =
-            self.checkpoint.names().filter(|name| name.starts_with(prefix)).collect();
+        let prefix = self.without_base(prefix);
+        let names: Vec<_> = self
+            .checkpoint
+            .names()
+            .filter(|name| self.without_base(name).starts_with(prefix))
+            .collect();
         self.pass_over(&names);
     }
 

@@ -208,6 +208,16 @@ impl Graph {
         )
     }
 
+    /// A float64 scalar, kept in the graph itself.
+    pub(crate) fn double_scalar(&mut self, value: f64) -> Value {
+        self.constant(
+            &format!("constant/float64/{value}"),
+            ElementType::Double,
+            &[],
+            value.to_le_bytes().to_vec(),
+        )
+    }
+
     /// A float32 tensor of this shape, in which some dimension is 0.
     pub(crate) fn no_floats(&mut self, dims: &[usize]) -> Value {
         let name = format!("constant/empty{dims:?}").replace(", ", "_");

@@ -147,6 +147,7 @@ pub(crate) enum ElementType {
     Int64 = 7,
     Bool = 9,
     Float16 = 10,
+    Double = 11,
 }
 
 impl ElementType {
@@ -161,7 +162,7 @@ impl ElementType {
             Self::Uint8 | Self::Int8 | Self::Bool => 1,
             Self::Float16 => 2,
             Self::Float | Self::Int32 => 4,
-            Self::Int64 => 8,
+            Self::Int64 | Self::Double => 8,
         }
     }
 }

@@ -14,6 +14,7 @@ mod byte_level;
 mod class;
 mod fairseq;
 mod fsmt;
+mod gemma;
 mod m2m_100;
 mod marian;
 mod mbart;

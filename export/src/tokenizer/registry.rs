@@ -9,8 +9,8 @@ use super::class::{Class, Folder};
 use super::settings::Settings;
 use super::tokenizer_json::Parts;
 use super::{
-    albert, bartpho, bert, blenderbot_small, byt5, byte_level, fairseq, fsmt, m2m_100, marian,
-    mbart, nllb, pegasus, plbart, t5,
+    albert, bartpho, bert, blenderbot_small, byt5, byte_level, fairseq, fsmt, gemma, m2m_100,
+    marian, mbart, nllb, pegasus, plbart, t5,
 };
 use crate::arch;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub(crate) const VOCABULARIES: [&str; 12] = [
 ];
 
 /// Every class that can be converted.
-const CLASSES: [Class; 20] = [
+const CLASSES: [Class; 21] = [
     albert::ALBERT,
     bartpho::BARTPHO,
     bert::BERT,
@@ -46,6 +46,7 @@ const CLASSES: [Class; 20] = [
     fairseq::CAMEMBERT,
     fairseq::XLM_ROBERTA,
     fsmt::FSMT,
+    gemma::GEMMA,
     m2m_100::M2M_100,
     marian::MARIAN,
     mbart::MBART,
@@ -89,7 +90,7 @@ pub(super) fn class(
     let as_it_is = match named {
         Some(name) => NO_CLASS.contains(&name),
         // 5.24 knows no class of its own for it.
-        None => settings.version == Version::V5 && model_type == "longt5",
+        None => settings.version == Version::V5 && ["longt5", "t5gemma2"].contains(&model_type),
     };
     let whatever_class = settings.version == Version::V5 && AS_IT_IS.contains(&model_type);
     if has_json && (as_it_is || whatever_class) {

@@ -60,7 +60,11 @@ fn formats(criterion: &mut Criterion) {
 
 fn self_attention(criterion: &mut Criterion) {
     attention_of(criterion, ("self-attention", 512), Pattern::Full);
-    attention_of(criterion, ("window-attention", 4096), Pattern::Window { reach: 512 });
+    attention_of(
+        criterion,
+        ("window-attention", 4096),
+        Pattern::Window { before: 512, after: 512 },
+    );
 }
 
 fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), pattern: Pattern) {
@@ -78,11 +82,13 @@ fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), patter
             queries_of_document: source,
             source,
             heads,
+            kv_heads: heads,
             size,
             pattern,
             bias: None,
             globals: None,
             scale: 0.125,
+            softcap: None,
             split,
         };
         let id = format!("{name}/{}", if split { "split" } else { "fp32" });

@@ -19,6 +19,7 @@
 //! | [`norm`] | layer norm and RMS norm |
 //! | [`sinusoid`] | positions that are computed |
 //! | [`block_sums`] | sums of rows that belong together |
+//! | [`rotary`] | queries and keys that are turned by their position |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 
 #[macro_use]
@@ -37,5 +38,6 @@ pub mod norm;
 pub mod panels;
 pub mod parallel;
 pub mod quantized_activations;
+pub mod rotary;
 pub mod simd;
 pub mod sinusoid;

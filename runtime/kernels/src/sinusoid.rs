@@ -1,4 +1,4 @@
-//! Sinusoidal positions as fairseq has them: no table, and so no end.
+//! Sinusoidal positions that are computed: no table, and so no end.
 
 /// The positions of one model.
 #[derive(Clone, Debug)]
@@ -7,7 +7,7 @@ pub struct Sinusoids {
 }
 
 impl Sinusoids {
-    /// Positions of `size` values each.
+    /// Those of fairseq, of `size` values each.
     ///
     /// Agrees with `M2M100SinusoidalPositionalEmbedding` in
     /// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
@@ -16,6 +16,11 @@ impl Sinusoids {
         let half = size / 2;
         let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
         Self { frequencies: (0..half).map(|column| (column as f32 * -step).exp()).collect() }
+    }
+
+    /// Those of these frequencies, two values for each.
+    pub fn of(frequencies: &[f32]) -> Self {
+        Self { frequencies: frequencies.to_vec() }
     }
 
     /// Writes `position`: sines of falling frequency in the first half of `row`, cosines in the

@@ -129,9 +129,9 @@ pub struct ModelShape {
     pub encoder_layers: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
-    /// Attention heads of a decoder layer.
+    /// Heads of keys and values of a decoder layer.
     pub heads: usize,
-    /// Size of a decoder head.
+    /// Size of a head.
     pub head_size: usize,
     /// Tokens the model can produce.
     pub vocab_size: usize,

@@ -19,6 +19,8 @@ use super::embedding::{EMBEDDING_FP16, EMBEDDING_FP32, EMBEDDING_INT8, SIZE_IN};
 use super::feed_forward::SIZE_INNER;
 use super::linear::*;
 use super::norm::{CENTERED, EPSILON, NAME as NORM};
+use super::positions::{NAME as POSITIONS, PADDING, SIZE};
+use super::rotary::NAME as ROTARY;
 use super::{DOMAIN, domain, registration};
 use crate::library::OnnxRuntime;
 
@@ -122,10 +124,14 @@ fn valid_cases() -> Vec<Case> {
     let packed_fp = float::packed_shape(size_out, size_in).to_vec();
     let packed_int8 = int8::Int8::packed_shape(size_out, size_in);
     let packed_int4 = int4::Int4::packed_shape(size_out, size_in);
-    let (batch, source, heads, size) = (2, 19, 3, 5);
-    let hidden = heads * size;
-    let heads_and_scale =
-        vec![(HEADS, Attribute::Int(heads as i64)), (SCALE, Attribute::Float(0.5))];
+    let (batch, source, heads, kv_heads, size) = (2, 19, 4, 2, 5);
+    let (hidden, kv_hidden) = (heads * size, kv_heads * size);
+    let scoring = vec![
+        (HEADS, Attribute::Int(heads as i64)),
+        (KV_HEADS, Attribute::Int(kv_heads as i64)),
+        (SCALE, Attribute::Float(0.5)),
+        (SOFTCAP, Attribute::Float(9.0)),
+    ];
     let pack = |operator, part, element_type| Case {
         operator,
         attributes: vec![(HEADS, Attribute::Int(heads as i64)), (PART, Attribute::String(part))],
@@ -139,40 +145,42 @@ fn valid_cases() -> Vec<Case> {
         let positions = padded_positions(source);
         Case {
             operator,
-            attributes: heads_and_scale.clone(),
+            attributes: scoring.clone(),
             inputs: vec![
                 floats(&[4, hidden]),
-                tensor(element_type, &[1, heads, positions + 16, size]),
-                tensor(element_type, &[1, heads, positions + 16, padded_head_size(size)]),
+                tensor(element_type, &[1, kv_heads, positions + 16, size]),
+                tensor(element_type, &[1, kv_heads, positions + 16, padded_head_size(size)]),
                 integers(Int32, &[2, 3], &[1, 16, source as i64, 3, 0, 9]),
             ],
-            outputs: vec![Float32],
+            outputs: vec![Float32; 2],
         }
     };
     let (new, room, places) = (4, 7, 11);
     let cached = |bias| Case {
         operator: CACHED_ATTENTION,
-        attributes: heads_and_scale.clone(),
+        attributes: [scoring.clone(), vec![(REACH, Attribute::Int(2))]].concat(),
         inputs: vec![
             floats(&[new, hidden]),
-            floats(&[new, hidden]),
-            floats(&[new, hidden]),
-            floats(&[heads, places, size]),
-            floats(&[heads, places, size]),
+            floats(&[new, kv_hidden]),
+            floats(&[new, kv_hidden]),
+            floats(&[kv_heads, places, size]),
+            floats(&[kv_heads, places, size]),
             integers(Int32, &[new, 1], &[3, 0, 5, 6]),
             integers(Int32, &[new, room], &[1; 28]),
             bias,
+            floats(&[new, hidden]),
+            floats(&[new, heads, 2]),
         ],
         outputs: vec![Float32; 3],
     };
     let self_attention = |pattern: Vec<_>, bias, globals: Vec<_>| Case {
         operator: SELF_ATTENTION,
-        attributes: [heads_and_scale.clone(), vec![(SPLIT, Attribute::Int(1))], pattern].concat(),
+        attributes: [scoring.clone(), vec![(SPLIT, Attribute::Int(1))], pattern].concat(),
         inputs: [
             vec![
                 floats(&[batch * source, hidden]),
-                floats(&[batch * source, hidden]),
-                floats(&[batch * source, hidden]),
+                floats(&[batch * source, kv_hidden]),
+                floats(&[batch * source, kv_hidden]),
                 tensor(Int32, &[batch, source]),
                 bias,
             ],
@@ -202,13 +210,33 @@ fn valid_cases() -> Vec<Case> {
             ],
             outputs: vec![Float32; 2],
         },
+        Case {
+            operator: POSITIONS,
+            attributes: vec![(SIZE, Attribute::Int(6)), (PADDING, Attribute::Int(-1))],
+            inputs: vec![
+                integers(Int64, &[2, 3], &[0, 1, 2, 7, 1, 0]),
+                floats(&[2, 6]),
+                floats(&[3]),
+            ],
+            outputs: vec![Float32],
+        },
+        Case {
+            operator: ROTARY,
+            attributes: Vec::new(),
+            inputs: vec![floats(&[6, 16]), floats(&[3, 8])],
+            outputs: vec![Float32],
+        },
         self_attention(vec![], floats(&[heads, 7]), vec![]),
         self_attention(
-            vec![(PATTERN, Attribute::String(WINDOW)), (REACH, Attribute::Int(2))],
+            vec![
+                (PATTERN, Attribute::String(WINDOW)),
+                (REACH, Attribute::Int(2)),
+                (REACH_AFTER, Attribute::Int(5)),
+            ],
             None,
             vec![
-                floats(&[batch * 2, hidden]),
-                floats(&[batch * 2, hidden]),
+                floats(&[batch * 2, kv_hidden]),
+                floats(&[batch * 2, kv_hidden]),
                 tensor(Int32, &[batch, 2]),
                 floats(&[heads, 5]),
                 tensor(Int32, &[batch, source]),

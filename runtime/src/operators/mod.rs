@@ -14,6 +14,7 @@
 //! | [`Norm`](norm) | a residual addition and the normalization behind it |
 //! | [`BlockSums`](block_sums) | sums of the tokens of each block |
 //! | [`SinusoidalPositions`](positions) | positions that are computed and have no end |
+//! | [`RotaryEmbedding`](rotary) | queries and keys turned by their position |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
 //! An operator declares its inputs, checks what it is given, and calls [`epitome_kernels`]. A new
@@ -31,6 +32,7 @@ mod no_unwind;
 pub mod norm;
 pub mod positions;
 pub mod registration;
+pub mod rotary;
 mod tensors;
 mod threads;
 
@@ -78,6 +80,7 @@ pub(crate) fn domain() -> ort::Result<OperatorDomain> {
         .add(NoUnwind(norm::Norm))?
         .add(NoUnwind(positions::SinusoidalPositions))?
         .add(NoUnwind(block_sums::BlockSums))?
+        .add(NoUnwind(rotary::RotaryEmbedding))?
         .add(NoUnwind(SelfAttention))?
         .add(NoUnwind(PackCrossKv::<f32>::default()))?
         .add(NoUnwind(PackCrossKv::<f16>::default()))?

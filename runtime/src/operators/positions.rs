@@ -17,7 +17,8 @@ pub const SIZE: &str = "size";
 pub const PADDING: &str = "padding";
 
 /// The operator: int64 positions of any shape, and optionally a float32 table of `[rows, size]`
-/// that holds the first ones, to float32 `[.., size]`.
+/// that holds the first ones, and float32 frequencies, `[size / 2]`, in the place of fairseq's, to
+/// float32 `[.., size]`.
 pub(super) struct SinusoidalPositions;
 
 impl Operator for SinusoidalPositions {
@@ -30,6 +31,7 @@ impl Operator for SinusoidalPositions {
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         [
             OperatorInput::required(TensorElementType::Int64),
+            OperatorInput::optional(TensorElementType::Float32),
             OperatorInput::optional(TensorElementType::Float32),
         ]
     }
@@ -70,6 +72,20 @@ impl Kernel for PositionsKernel {
             }
             None => &[],
         };
+        let own = match optional_input::<f32>(context, 2)? {
+            Some((_, frequencies)) if 2 * frequencies.len() == self.size => {
+                Some(Sinusoids::of(frequencies))
+            }
+            Some((_, frequencies)) => {
+                return Err(ort::Error::new(format!(
+                    "{} frequencies make no positions of {} values",
+                    frequencies.len(),
+                    self.size
+                )));
+            }
+            None => None,
+        };
+        let sinusoids = own.as_ref().unwrap_or(&self.sinusoids);
         shape.push(self.size);
         let y = output::<f32>(context, 0, &shape)?;
         for (&position, row) in positions.iter().zip(y.chunks_exact_mut(self.size)) {
@@ -79,7 +95,7 @@ impl Kernel for PositionsKernel {
             match table.chunks_exact(self.size).nth(index) {
                 Some(stored) => row.copy_from_slice(stored),
                 None if position == self.padding => row.fill(0.0),
-                None => self.sinusoids.write(index, row),
+                None => sinusoids.write(index, row),
             }
         }
         Ok(())

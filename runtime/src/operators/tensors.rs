@@ -83,6 +83,19 @@ pub(super) fn integer(
     })
 }
 
+/// The same, with what holds where it is left out.
+pub(super) fn integer_or(
+    context: &KernelContext<'_>,
+    name: &str,
+    default: i64,
+    range: Range<i64>,
+) -> ort::Result<i64> {
+    match context.get::<i64>(name) {
+        None => Ok(default),
+        Some(_) => integer(context, name, range),
+    }
+}
+
 /// A float attribute.
 pub(super) fn float(context: &KernelContext<'_>, name: &str) -> ort::Result<f32> {
     context

@@ -2,14 +2,16 @@
 
 use epitome_runtime::operators::attention;
 
-use super::fused_self_attention::{Seen, fused};
-use super::heads::{Heads, split_heads};
-use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Window};
+use super::fused_self_attention::{Pattern, Seen, fused};
+use super::heads::{Heads, flatten, join_heads, split_heads};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Tokens, Window};
 use super::linear::linear;
-use super::plain_attention;
+use super::norm::Norm;
+use super::plain_attention::{self, attend_to_both, softcapped, unseen};
+use super::rotary::Rotary;
 use crate::arch::builder::Builder;
 use crate::error::Result;
-use crate::onnx::graph::Value;
+use crate::onnx::graph::{NodeBuilder, Value};
 
 /// Checkpoint names of the four linear layers of an attention, below the name of the attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,23 +34,64 @@ impl Projections {
     pub(crate) const T5: Self = Self { query: "q", key: "k", value: "v", output: "o" };
 }
 
-/// An attention layer: its sizes, the names of its weights and what scores are multiplied with.
+/// What the self-attention of one layer is, where layers differ (transformers' `layer_types`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LayerType {
+    /// How many tokens before and behind its own a token sees; all, where it says nothing. No
+    /// token of a summary sees one behind it.
+    pub(crate) reach: Option<[usize; 2]>,
+    /// How queries and keys are turned by their position.
+    pub(crate) rotary: Option<Rotary>,
+}
+
+/// An attention layer: its sizes, the names of its weights and what becomes of scores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
     /// Its heads.
     pub(crate) heads: Heads,
+    /// Heads of keys and values, each of which as many heads share.
+    pub(crate) kv_heads: usize,
     /// Size of the hidden states it reads and writes, which need not be that of its heads.
     pub(crate) hidden: usize,
     /// Names of its weights.
     pub(crate) names: Projections,
     /// What scores are multiplied with; `1 / sqrt(head_size)` where it says nothing.
     pub(crate) scale: Option<f32>,
+    /// What scores approach and do not reach.
+    pub(crate) softcap: Option<f32>,
+    /// How each head of queries and keys is normalized, and the names of both norms.
+    pub(crate) head_norm: Option<(Norm, [&'static str; 2])>,
+    /// What else self-attention is.
+    pub(crate) layer_type: LayerType,
+    /// Whether a decoder's self-attention sees the source too, under one softmax, and there is no
+    /// cross-attention (T5Gemma 2).
+    pub(crate) merged: bool,
 }
 
 impl Attention {
-    /// Self-attention in which every token sees all others: `[batch * source, hidden]` to the same.
-    /// `bias` is added to the scores: `[heads, distances]`, or `[1, heads, source, source]` in the
-    /// portable layout.
+    /// Scores of every head with keys of its own, multiplied with `1 / sqrt(head_size)`.
+    pub(crate) fn new(heads: Heads, hidden: usize, names: Projections) -> Self {
+        Self {
+            heads,
+            kv_heads: heads.count,
+            hidden,
+            names,
+            scale: None,
+            softcap: None,
+            head_norm: None,
+            layer_type: LayerType::default(),
+            merged: false,
+        }
+    }
+
+    /// The heads of keys and values.
+    pub(crate) fn kv(&self) -> Heads {
+        Heads { count: self.kv_heads, size: self.heads.size }
+    }
+
+    /// An encoder's self-attention, in which every token sees all others or those within reach:
+    /// `[batch * source, hidden]` to the same. `bias` is added to the scores: `[heads, distances]`,
+    /// or `[1, heads, source, source]` in the portable layout.
     pub(crate) fn encoder_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -57,14 +100,20 @@ impl Attention {
         inputs: &EncoderInputs,
         bias: Option<&Value>,
     ) -> Result<Value> {
+        let reach = self.layer_type.reach;
         if !b.is_portable() {
-            let seen = Seen { bias, ..Seen::all(&inputs.mask) };
-            return self.fused_encoder_self_attention(b, (name, x), &seen);
+            let pattern = reach.map_or(Pattern::Full, Pattern::Window);
+            let seen = Seen { bias, pattern, ..Seen::all(&inputs.mask) };
+            return self.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
         }
-        let parts =
-            self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
+        let parts = self.qkv(b, name, x, Tokens::Source(inputs))?;
         let mask = inputs.score_mask(b);
-        let added: Vec<_> = bias.into_iter().chain([&mask]).collect();
+        let unseen = reach.map(|[before, after]| {
+            let relative = inputs.relative(b);
+            let key = format!("unseen{before}_{after}");
+            b.graph.shared("positions", &key, |graph| unseen(graph, &relative, Some(before), after))
+        });
+        let added: Vec<_> = bias.into_iter().chain(&unseen).chain([&mask]).collect();
         let attended = self.attend(b, &parts, &added);
         self.project_back(b, name, &attended)
     }
@@ -74,9 +123,9 @@ impl Attention {
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
-        seen: &Seen<'_>,
+        (inputs, seen): (&EncoderInputs, &Seen<'_>),
     ) -> Result<Value> {
-        let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
+        let parts = self.qkv(b, name, x, Tokens::Source(inputs))?;
         let attended = self.fused(b, parts.each_ref(), seen);
         self.project_back(b, name, &attended)
     }
@@ -88,11 +137,11 @@ impl Attention {
         parts: [&Value; 3],
         seen: &Seen<'_>,
     ) -> Value {
-        fused(b, (self.heads, self.score_scale()), parts, seen)
+        fused(b, |node| self.attributes(node), parts, seen)
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
-    /// `[batch * source, size]` to two of `[batch, heads, source, head_size]`, or what
+    /// `[batch * source, size]` to two of `[batch, kv_heads, source, head_size]`, or what
     /// [`attention::PACK_CROSS_KV_FP32`] makes of them; `shape` is int64 `[batch, source]`.
     pub(crate) fn cross_kv(
         &self,
@@ -101,26 +150,31 @@ impl Attention {
         (hidden_states, size): (&Value, usize),
         shape: &Value,
     ) -> Result<(Value, Value)> {
-        let names = self.names;
-        let mut project = |part: &str, packed: &str| -> Result<Value> {
-            let sizes = (size, self.heads.hidden());
+        let (names, heads) = (self.names, self.kv());
+        let mut project = |part: &str, packed: &str, norm: Option<usize>| -> Result<Value> {
+            let sizes = (size, heads.hidden());
             let rows = linear(b, &format!("{name}.{part}"), hidden_states, sizes)?;
+            let rows = match norm {
+                Some(which) => self.normalize_heads(b, name, which, &rows, heads)?,
+                None => rows,
+            };
             if b.is_portable() {
-                return Ok(split_heads(b, &rows, shape, self.heads));
+                return Ok(split_heads(b, &rows, shape, heads));
             }
             let operator = b.cross_kv().packing;
             Ok(b.graph
                 .custom(operator)
                 .inputs([&rows, shape])
-                .int(attention::HEADS, self.heads.count as i64)
+                .int(attention::HEADS, heads.count as i64)
                 .string(attention::PART, packed)
                 .output())
         };
-        Ok((project(names.key, attention::KEYS)?, project(names.value, attention::VALUES)?))
+        let keys = project(names.key, attention::KEYS, Some(1))?;
+        Ok((keys, project(names.value, attention::VALUES, None)?))
     }
 
-    /// Causal self-attention of the new tokens over the cache and themselves: rows of `[rows,
-    /// hidden]` to the same.
+    /// Causal self-attention of the new tokens over the cache and themselves, and over the source
+    /// where the two are merged: rows of `[rows, hidden]` to the same.
     pub(crate) fn self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -129,12 +183,13 @@ impl Attention {
         inputs: &DecoderInputs,
         cache: &mut LayerCache,
     ) -> Result<Value> {
+        let parts = self.qkv(b, name, x, Tokens::Step(inputs))?;
         let attended = match &inputs.past {
             Past::InPlace { cache_indirection } => {
-                self.fused_self_attention(b, (name, x), (inputs, cache_indirection), cache)?
+                self.fused_self_attention(b, parts, (inputs, cache_indirection), cache)
             }
             Past::Given { window, source } => {
-                self.appended(b, (name, x), (inputs, window, source), cache)?
+                self.appended(b, (name, parts), (inputs, window, source), cache)?
             }
         };
         self.project_back(b, name, &attended)
@@ -144,38 +199,62 @@ impl Attention {
     fn fused_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
-        (name, x): (&str, &Value),
+        parts: [Value; 3],
         (inputs, cache_indirection): (&DecoderInputs, &Value),
         cache: &mut LayerCache,
-    ) -> Result<Value> {
-        let parts = self.qkv(b, name, x, |_, rows| rows.clone())?;
-        let [attended, key, value] = b
+    ) -> Value {
+        let elsewhere: Option<[Value; 2]> =
+            self.merged.then(|| self.fused_cross_attention(b, &parts[0], inputs, cache).outputs());
+        let node = b
             .graph
             .custom(attention::CACHED_ATTENTION)
             .inputs(&parts)
             .inputs([&cache.past_key, &cache.past_value, &inputs.past_length, cache_indirection])
             .optional(cache.bias.as_ref())
-            .int(attention::HEADS, self.heads.count as i64)
-            .float(attention::SCALE, self.score_scale())
-            .outputs();
+            .inputs(elsewhere.iter().flatten());
+        let node = self.attributes(node);
+        let node = match self.layer_type.reach {
+            Some([before, _]) => node.int(attention::REACH, before as i64),
+            None => node,
+        };
+        let [attended, key, value] = node.outputs();
         cache.present = Some((key, value));
-        Ok(attended)
+        attended
     }
 
     /// Several new tokens a row, behind those in the cache.
     fn appended(
         &self,
         b: &mut Builder<'_, '_>,
-        (name, x): (&str, &Value),
+        (name, [query, key, value]): (&str, [Value; 3]),
         (inputs, window, source): (&DecoderInputs, &Window, &Recomputed),
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let [query, key, value] =
-            self.qkv(b, name, x, |b, rows| split_heads(b, rows, &inputs.shape, self.heads))?;
         let [key, value] = append(b, source, cache, [key, value]);
-        let unseen = window.unseen(b);
-        let added: Vec<_> = cache.bias.iter().chain([&unseen]).collect();
-        Ok(self.attend(b, &[query, key, value], &added))
+        let unseen = window.unseen(b, self.layer_type.reach.map(|[before, _]| before));
+        let added: Vec<_> = cache.bias.iter().chain([&unseen]).cloned().collect();
+        if !self.merged {
+            return Ok(self.attend(b, &[query, key, value], &added.iter().collect::<Vec<_>>()));
+        }
+        self.over_source(b, name, source, cache, &mut |b, source| {
+            let parts = [[&key, &value], source].map(|[key, value]| {
+                let [key, value] = [key, value].map(|part| self.repeated(b, part));
+                (self.scores(b, &query, &key), value)
+            });
+            let [(here, value), (there, source_value)] = &parts;
+            let added = added.iter().fold(here.clone(), |sum, added| {
+                b.graph.node("Add").inputs([&sum, added]).output()
+            });
+            let there = b.graph.node("Add").inputs([there, &inputs.source]).output();
+            let graph = &mut b.graph;
+            let length = graph.node("Shape").input(source[0]).int("start", 2).int("end", 3);
+            let length = length.output();
+            let lengths = graph.node("Concat").inputs([window.total(), &length]);
+            let lengths = lengths.int("axis", 0).output();
+            let parts = [(&added, value), (&there, source_value)];
+            let attended = attend_to_both(b, parts, &lengths, &[]);
+            join_heads(b, &attended, self.heads)
+        })
     }
 
     /// Attention over the source, shared by the rows of a document (its beams, or its new tokens):
@@ -193,56 +272,123 @@ impl Attention {
         let attended = match &inputs.past {
             Past::Given { source, .. } => {
                 let query = split_heads(b, &query, &inputs.shape, self.heads);
-                // What the cache holds is used as it stands; a branch that handed it on would copy
-                // it.
-                let outside = b.graph.begin_branch("cached");
-                let memory = [query, cache.cross_key.clone(), cache.cross_value.clone()];
-                let attended = self.attend(b, &memory, &[&inputs.source]);
-                let nothing = b.graph.no_floats(&[0, self.heads.count, 1, self.heads.size]);
-                let cached = [attended, nothing.clone(), nothing];
-                let cached = b.graph.end_branch(outside, &cached);
-
-                let outside = b.graph.begin_branch("first");
-                let projected = (&source.projected(b)?, source.memory.projected_size());
-                let (key, value) = self.cross_kv(b, name, projected, &source.shape)?;
-                let [query, _, _] = memory;
-                let memory = [query, key.clone(), value.clone()];
-                let attended = self.attend(b, &memory, &[&inputs.source]);
-                let first = b.graph.end_branch(outside, &[attended, key, value]);
-                let node = b.graph.node("If").input(&source.use_cache);
-                let [attended, key, value] =
-                    node.branch("then_branch", cached).branch("else_branch", first).outputs();
-                cache.cross_present = Some((key, value));
-                attended
+                self.over_source(b, name, source, cache, &mut |b, [key, value]| {
+                    let memory = [&query, key, value].map(Clone::clone);
+                    self.attend(b, &memory, &[&inputs.source])
+                })?
             }
-            _ => {
-                let operator = b.cross_kv().attention;
-                b.graph
-                    .custom(operator)
-                    .inputs([&query, &cache.cross_key, &cache.cross_value])
-                    .input(&inputs.source)
-                    .int(attention::HEADS, self.heads.count as i64)
-                    .float(attention::SCALE, self.score_scale())
-                    .output()
-            }
+            _ => self.fused_cross_attention(b, &query, inputs, cache).output(),
         };
         self.project_back(b, name, &attended)
     }
 
-    /// Queries, keys and values of `x`, `[rows, heads * head_size]` each before `arrange`.
+    /// The operator that attends to the packed keys and values of the source.
+    fn fused_cross_attention<'g>(
+        &self,
+        b: &'g mut Builder<'_, '_>,
+        query: &Value,
+        inputs: &DecoderInputs,
+        cache: &LayerCache,
+    ) -> NodeBuilder<'g> {
+        let operator = b.cross_kv().attention;
+        let node = b
+            .graph
+            .custom(operator)
+            .inputs([query, &cache.cross_key, &cache.cross_value])
+            .input(&inputs.source);
+        self.attributes(node)
+    }
+
+    /// Attends with the keys and values of the source that the cache holds, or at first with those
+    /// that are computed, and then handed back.
+    fn over_source(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        source: &Recomputed,
+        cache: &mut LayerCache,
+        attend: &mut dyn FnMut(&mut Builder<'_, '_>, [&Value; 2]) -> Value,
+    ) -> Result<Value> {
+        // What the cache holds is used as it stands; a branch that handed it on would copy it.
+        let outside = b.graph.begin_branch("cached");
+        let attended = attend(b, [&cache.cross_key, &cache.cross_value]);
+        let nothing = b.graph.no_floats(&[0, self.kv_heads, 1, self.heads.size]);
+        let cached = [attended, nothing.clone(), nothing];
+        let cached = b.graph.end_branch(outside, &cached);
+
+        let outside = b.graph.begin_branch("first");
+        let projected = (&source.projected(b)?, source.memory.projected_size());
+        let (key, value) = self.cross_kv(b, name, projected, &source.shape)?;
+        let attended = attend(b, [&key, &value]);
+        let first = b.graph.end_branch(outside, &[attended, key, value]);
+        let node = b.graph.node("If").input(&source.use_cache);
+        let [attended, key, value] =
+            node.branch("then_branch", cached).branch("else_branch", first).outputs();
+        cache.cross_present = Some((key, value));
+        Ok(attended)
+    }
+
+    /// Queries, keys and values of `x`, normalized and turned: `[rows, heads * head_size]` each, or
+    /// in the portable layout `[batch, heads, tokens, head_size]`.
     pub(crate) fn qkv(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
         x: &Value,
-        mut arrange: impl FnMut(&mut Builder<'_, '_>, &Value) -> Value,
+        tokens: Tokens<'_>,
     ) -> Result<[Value; 3]> {
-        let mut project = |part: &str| -> Result<Value> {
-            let rows = self.project(b, name, part, x)?;
-            Ok(arrange(b, &rows))
+        let mut project = |part: &str, heads: Heads, norm: Option<usize>| -> Result<Value> {
+            let mut rows = linear(b, &format!("{name}.{part}"), x, (self.hidden, heads.hidden()))?;
+            if let Some(which) = norm {
+                rows = self.normalize_heads(b, name, which, &rows, heads)?;
+            }
+            if b.is_portable() {
+                rows = split_heads(b, &rows, tokens.shape(), heads);
+            }
+            match self.layer_type.rotary.filter(|_| norm.is_some()) {
+                Some(rotary) => rotary.turn(b, &rows, heads.size, tokens),
+                None => Ok(rows),
+            }
         };
         let names = self.names;
-        Ok([project(names.query)?, project(names.key)?, project(names.value)?])
+        Ok([
+            project(names.query, self.heads, Some(0))?,
+            project(names.key, self.kv(), Some(1))?,
+            project(names.value, self.kv(), None)?,
+        ])
+    }
+
+    /// Normalizes each head of queries (0) or keys (1), `[rows, heads * head_size]`, where they are
+    /// normalized.
+    fn normalize_heads(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        which: usize,
+        rows: &Value,
+        heads: Heads,
+    ) -> Result<Value> {
+        let Some((norm, names)) = self.head_norm else {
+            return Ok(rows.clone());
+        };
+        let each = flatten(b, rows, heads.size);
+        let normalized = norm.apply(b, &format!("{name}.{}", names[which]), &each)?;
+        Ok(flatten(b, &normalized, heads.hidden()))
+    }
+
+    /// The attributes that all operators of attention have.
+    fn attributes<'g>(&self, node: NodeBuilder<'g>) -> NodeBuilder<'g> {
+        let node = node
+            .int(attention::HEADS, self.heads.count as i64)
+            .float(attention::SCALE, self.score_scale());
+        let node = match self.kv_heads == self.heads.count {
+            true => node,
+            false => node.int(attention::KV_HEADS, self.kv_heads as i64),
+        };
+        match self.softcap {
+            Some(softcap) => node.float(attention::SOFTCAP, softcap),
+            None => node,
+        }
     }
 
     /// Attention in standard operators; `added` goes to the scores.
@@ -252,6 +398,13 @@ impl Attention {
         [query, key, value]: &[Value; 3],
         added: &[&Value],
     ) -> Value {
+        let [key, value] = [key, value].map(|part| self.repeated(b, part));
+        let scores = self.scores(b, query, &key);
+        plain_attention::weighted(b, (&scores, &value), added, self.heads)
+    }
+
+    /// Scores in standard operators, of as many heads of queries as of keys.
+    fn scores(&self, b: &mut Builder<'_, '_>, query: &Value, key: &Value) -> Value {
         let query = match self.score_scale() {
             1.0 => query.clone(),
             scale => {
@@ -259,7 +412,26 @@ impl Attention {
                 b.graph.node("Mul").inputs([query, &scale]).output()
             }
         };
-        plain_attention::attend(b, [&query, key, value], added, self.heads)
+        let scores = plain_attention::scores(b, &query, key, 4);
+        match self.softcap {
+            Some(softcap) => softcapped(&mut b.graph, &scores, softcap),
+            None => scores,
+        }
+    }
+
+    /// Keys or values for each head: `[batch, kv_heads, tokens, head_size]` to `[batch, heads,
+    /// tokens, head_size]`.
+    fn repeated(&self, b: &mut Builder<'_, '_>, part: &Value) -> Value {
+        if self.kv_heads == self.heads.count {
+            return part.clone();
+        }
+        let graph = &mut b.graph;
+        let axis = graph.int64s(&[2]);
+        let shape = graph.int64s(&[0, self.heads.count as i64, -1, self.heads.size as i64]);
+        let one = graph.node("Unsqueeze").inputs([part, &axis]).output();
+        let copies = vec![&one; self.heads.count / self.kv_heads];
+        let copies = graph.node("Concat").inputs(copies).int("axis", 2).output();
+        graph.node("Reshape").inputs([&copies, &shape]).output()
     }
 
     /// The projection `part`: `[rows, hidden]` to `[rows, heads * head_size]`.

@@ -1,7 +1,7 @@
 //! Embedding tables: those that map tokens to vectors, and the one that maps vectors back.
 
 use super::heads::flatten;
-use super::inputs::{DecoderInputs, EncoderInputs};
+use super::inputs::Tokens;
 use super::linear::linear;
 use super::matrix::Matrix;
 use super::norm::Norm;
@@ -52,6 +52,8 @@ pub(crate) struct Embedding {
     pub(crate) size: usize,
     /// A factor for every vector.
     pub(crate) scale: Option<f32>,
+    /// The token whose vector is another one, which has no factor: its checkpoint name.
+    pub(crate) replaced: Option<(u32, String)>,
     /// A table of segments, of which all tokens are in the first: its checkpoint name, and how many
     /// there are.
     pub(crate) segments: Option<(String, usize)>,
@@ -74,25 +76,6 @@ pub(crate) struct TokenNorm {
     pub(crate) before_positions: bool,
 }
 
-/// The tokens that are embedded.
-#[derive(Clone, Copy)]
-pub(crate) enum Tokens<'a> {
-    /// All tokens of a source.
-    Source(&'a EncoderInputs),
-    /// The newest tokens of a summary.
-    Step(&'a DecoderInputs),
-}
-
-impl<'a> Tokens<'a> {
-    /// int64 `[rows, columns]`.
-    fn ids(self) -> &'a Value {
-        match self {
-            Self::Source(inputs) => &inputs.input_ids,
-            Self::Step(inputs) => &inputs.input_ids,
-        }
-    }
-}
-
 impl Embedding {
     /// Embedded tokens, `[rows * columns, hidden]`. `tables` are those that its own is tied to.
     pub(crate) fn apply(
@@ -107,6 +90,14 @@ impl Embedding {
         if let Some(scale) = self.scale {
             let scale = b.graph.scalar(scale);
             x = b.graph.node("Mul").inputs([&x, &scale]).output();
+        }
+        if let Some((token, name)) = &self.replaced {
+            let vector = b.weight(name, &[self.size])?;
+            let graph = &mut b.graph;
+            let [token, last] = [graph.int64_scalar(i64::from(*token)), graph.int64s(&[-1])];
+            let found = graph.node("Equal").inputs([tokens.ids(), &token]).output();
+            let found = graph.node("Unsqueeze").inputs([&found, &last]).output();
+            x = graph.node("Where").inputs([&found, &vector, &x]).output();
         }
         if let Some((name, segments)) = &self.segments {
             let values = b.weights.values(name, &[*segments, self.size])?;

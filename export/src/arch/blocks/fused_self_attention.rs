@@ -3,17 +3,16 @@
 
 use epitome_runtime::operators::attention;
 
-use super::heads::Heads;
 use crate::arch::builder::Builder;
-use crate::onnx::graph::Value;
+use crate::onnx::graph::{NodeBuilder, Value};
 
 /// Which tokens a token sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     /// All.
     Full,
-    /// Those at most so many positions away.
-    Window(usize),
+    /// Those at most so many positions before it, and behind it.
+    Window([usize; 2]),
     /// Those of its block of `size`; the first block is shorter by `lead`.
     Blocks { size: usize, lead: usize },
     /// Those of its block of `size`, of the blocks beside it, and of the first and the last block,
@@ -54,12 +53,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The operator over queries, keys and values of `[batch * source, heads * head_size]`, whose
-/// products are multiplied with `scale`, to the same. Where everything is seen, there can be any
+/// The operator over queries, keys and values of `[batch * source, heads * head_size]`, with the
+/// `attributes` of an attention, to the same. Where everything is seen, there can be any
 /// number of queries.
 pub(super) fn fused(
     b: &mut Builder<'_, '_>,
-    (heads, scale): (Heads, f32),
+    attributes: impl for<'g> FnOnce(NodeBuilder<'g>) -> NodeBuilder<'g>,
     parts: [&Value; 3],
     seen: &Seen<'_>,
 ) -> Value {
@@ -72,11 +71,15 @@ pub(super) fn fused(
     let optional = optional.chain(global_bias.map_or([None; 2], |bias| bias.map(Some)));
     let node = b.graph.custom(attention::SELF_ATTENTION).inputs(parts).input(seen.mask);
     let node = optional.fold(node, |node, input| node.optional(input));
-    let node = node.int(attention::HEADS, heads.count as i64).float(attention::SCALE, scale);
+    let node = attributes(node);
     let node = if splits { node.int(attention::SPLIT, 1) } else { node };
     let (pattern, sizes) = match seen.pattern {
         Pattern::Full => return node.output(),
-        Pattern::Window(reach) => (attention::WINDOW, vec![(attention::REACH, reach)]),
+        Pattern::Window([before, after]) => {
+            let after = (after != before).then_some((attention::REACH_AFTER, after));
+            let reach = [(attention::REACH, before)].into_iter().chain(after);
+            (attention::WINDOW, reach.collect())
+        }
         Pattern::Blocks { size, lead } => {
             (attention::BLOCKS, vec![(attention::BLOCK_SIZE, size), (attention::LEAD, lead)])
         }

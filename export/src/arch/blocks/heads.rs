@@ -33,6 +33,12 @@ pub(crate) fn split_heads(
     b.graph.node("Transpose").input(&split).ints("perm", &[0, 2, 1, 3]).output()
 }
 
+/// `[batch, heads, source, head_size]` to `[batch * source, heads * head_size]`.
+pub(crate) fn join_heads(b: &mut Builder<'_, '_>, x: &Value, heads: Heads) -> Value {
+    let x = b.graph.node("Transpose").input(x).ints("perm", &[0, 2, 1, 3]).output();
+    flatten(b, &x, heads.hidden())
+}
+
 /// Flattens all dimensions but the last, of size `hidden`: `[.., hidden]` to `[rows, hidden]`.
 pub(crate) fn flatten(b: &mut Builder<'_, '_>, x: &Value, hidden: usize) -> Value {
     let shape = b.graph.int64s(&[-1, hidden as i64]);

@@ -3,11 +3,11 @@
 
 use super::heads::flatten;
 use super::linear::linear;
-use super::plain_attention::{MASKED, score_mask};
+use super::plain_attention::{score_mask, unseen};
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::onnx::proto::ElementType::Int32;
+use crate::onnx::proto::ElementType::{Int32, Int64};
 
 /// The encoder's inputs.
 pub(crate) struct EncoderInputs {
@@ -42,6 +42,22 @@ impl EncoderInputs {
     /// The shape `[batch, source, size]`.
     pub(crate) fn with_size(&self, b: &mut Builder<'_, '_>, size: usize) -> Value {
         b.graph.shape(&self.shape, &[size as i64])
+    }
+
+    /// int64 `[source]`: where the tokens stand.
+    fn positions(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph.shared("positions", "source", |graph| graph.range(&self.source_length))
+    }
+
+    /// Positions of all keys relative to all queries: int64 `[source, source]`.
+    pub(crate) fn relative(&self, b: &mut Builder<'_, '_>) -> Value {
+        let positions = self.positions(b);
+        b.graph.shared("positions", "relative", |graph| {
+            let [rows, columns] = [graph.int64s(&[1]), graph.int64s(&[0])];
+            let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
+            let keys = graph.node("Unsqueeze").inputs([&positions, &columns]).output();
+            graph.node("Sub").inputs([&keys, &queries]).output()
+        })
     }
 
     /// What is added to the scores of keys: float32 `[batch, 1, 1, source]`.
@@ -109,16 +125,58 @@ impl Window {
         })
     }
 
-    /// What is added to scores so that no token sees a later one: float32 of the same shape.
-    pub(crate) fn unseen(&self, b: &mut Builder<'_, '_>) -> Value {
+    /// int64 `[1]`: how many tokens there are, past and new.
+    pub(crate) fn total(&self) -> &Value {
+        &self.total
+    }
+
+    /// What is added to scores so that no token sees a later one, nor one that is more than
+    /// `before` tokens back: float32 of the same shape.
+    pub(crate) fn unseen(&self, b: &mut Builder<'_, '_>, before: Option<usize>) -> Value {
         let relative = self.relative(b);
-        b.graph.shared("positions", "unseen", |graph| {
-            let [here, zero, masked] =
-                [graph.int64_scalar(0), graph.scalar(0.0), graph.scalar(MASKED)];
-            let later = graph.node("Greater").inputs([&relative, &here]).output();
-            let node = graph.node("Where").inputs([&later, &masked, &zero]);
-            node.output()
+        b.graph.shared("positions", &format!("unseen{before:?}"), |graph| {
+            unseen(graph, &relative, before, 0)
         })
+    }
+}
+
+/// The tokens that a graph reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Tokens<'a> {
+    /// All tokens of a source.
+    Source(&'a EncoderInputs),
+    /// The newest tokens of a summary.
+    Step(&'a DecoderInputs),
+}
+
+impl<'a> Tokens<'a> {
+    /// int64 `[rows, columns]`.
+    pub(crate) fn ids(self) -> &'a Value {
+        match self {
+            Self::Source(inputs) => &inputs.input_ids,
+            Self::Step(inputs) => &inputs.input_ids,
+        }
+    }
+
+    /// int64 `[2]`: the shape `[rows, columns]`.
+    pub(crate) fn shape(self) -> &'a Value {
+        match self {
+            Self::Source(inputs) => &inputs.shape,
+            Self::Step(inputs) => &inputs.shape,
+        }
+    }
+
+    /// Where they stand: int64, of each token of a row where all rows are alike, or of each row.
+    pub(crate) fn positions(self, b: &mut Builder<'_, '_>) -> Value {
+        match self {
+            Self::Source(inputs) => inputs.positions(b),
+            Self::Step(inputs) => b.graph.shared("positions", "step", |graph| {
+                let flat = graph.int64s(&[-1]);
+                let positions = graph.node("Cast").input(&inputs.positions);
+                let positions = positions.int("to", Int64 as i64).output();
+                graph.node("Reshape").inputs([&positions, &flat]).output()
+            }),
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 //! size, head_size]`. Scores are an ordinary product within each block; who sees whom beyond that
 //! is said by what is added to them.
 
-use super::heads::{Heads, flatten};
+use super::heads::{Heads, join_heads};
 use super::inputs::EncoderInputs;
-use super::plain_attention::{MASKED, additive_mask, probs};
+use super::plain_attention::{MASKED, additive_mask};
 use crate::arch::builder::Builder;
 use crate::onnx::graph::Value;
 
@@ -76,8 +76,7 @@ impl Blocks {
             _ => graph.node("Add").inputs([&inputs.source_length, &from]).output(),
         };
         let tokens = graph.node("Slice").inputs([&joined, &from, &to, &axis]).output();
-        let tokens = graph.node("Transpose").input(&tokens).ints("perm", &[0, 2, 1, 3]).output();
-        flatten(b, &tokens, heads.hidden())
+        join_heads(b, &tokens, heads)
     }
 
     /// What is added to the scores of keys: 0 where `mask`, int32 `[batch, source]`, is 1, and
@@ -114,28 +113,6 @@ pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) ->
     let distance = graph.node("Abs").input(relative).output();
     let near = graph.node("LessOrEqual").inputs([&distance, &reach]).output();
     graph.node("Where").inputs([&near, &zero, &masked]).output()
-}
-
-/// Attention to two kinds of keys at once: to those in reach and to some that all queries see.
-/// `parts` are the scores, `[batch, heads, blocks, size, keys]`, and the values of each kind, and
-/// `sizes` says how many keys both have: int64 `[2]`. `added` goes to the scores of all.
-pub(crate) fn attend_to_both(
-    b: &mut Builder<'_, '_>,
-    parts: [(&Value, &Value); 2],
-    sizes: &Value,
-    added: &[&Value],
-) -> Value {
-    let scores = parts.map(|(scores, _)| scores);
-    let both = b.graph.node("Concat").inputs(scores).int("axis", 4).output();
-    let probs = probs(b, &both, added);
-    let graph = &mut b.graph;
-    let shares: [Value; 2] = graph.node("Split").inputs([&probs, sizes]).int("axis", 4).outputs();
-    let attended: Vec<_> = shares
-        .iter()
-        .zip(parts)
-        .map(|(probs, (_, values))| graph.node("MatMul").inputs([probs, values]).output())
-        .collect();
-    graph.node("Add").inputs(&attended).output()
 }
 
 /// Each block with the one before and the one behind it, joined along `axis`; beyond the ends

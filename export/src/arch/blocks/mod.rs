@@ -21,4 +21,5 @@ pub(crate) mod output;
 pub(crate) mod plain_attention;
 pub(crate) mod positions;
 pub(crate) mod relative_bias;
+pub(crate) mod rotary;
 pub(crate) mod transformer;

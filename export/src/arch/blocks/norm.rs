@@ -13,6 +13,9 @@ pub(crate) enum Placement {
     Pre,
     /// After each residual addition (BART, Marian).
     Post,
+    /// Before each sublayer, once after the last, and what each sublayer gives (T5Gemma). These are
+    /// the names of the norms of what self-attention, cross-attention and feed-forward layers give.
+    Around([&'static str; 3]),
 }
 
 /// What a norm computes.
@@ -22,6 +25,8 @@ pub(crate) enum NormKind {
     Layer,
     /// T5's norm: to a root mean square of 1, then a scale; no mean is taken and no bias added.
     RootMeanSquare,
+    /// The same, where the checkpoint holds the scale less 1 (Gemma).
+    OffsetRootMeanSquare,
 }
 
 /// How a layer normalizes.
@@ -51,7 +56,7 @@ impl Norm {
                 let node = b.graph.node("LayerNormalization").inputs([x, &scale, &bias]);
                 Ok(node.int("axis", -1).float("epsilon", self.epsilon).output())
             }
-            NormKind::RootMeanSquare => {
+            NormKind::RootMeanSquare | NormKind::OffsetRootMeanSquare => {
                 // Standard operators: ONNX has no such norm before version 23 of its operator set,
                 // and ONNX Runtime fuses these when it loads them.
                 let graph = &mut b.graph;
@@ -82,7 +87,9 @@ impl Norm {
         }
         if b.has_custom_norms() {
             return Ok(match self.placement {
-                Placement::Pre => self.custom(b, name, x, Some(residual))?.into(),
+                Placement::Pre | Placement::Around(_) => {
+                    self.custom(b, name, x, Some(residual))?.into()
+                }
                 Placement::Post => {
                     // Nothing reads the sum, so it is no output.
                     let [normalized] = self.custom(b, name, x, Some(residual))?;
@@ -96,7 +103,7 @@ impl Norm {
                 let bias = self.bias(b, name)?;
                 b.graph.contrib("SkipLayerNormalization").inputs([x, residual, &scale, &bias])
             }
-            NormKind::RootMeanSquare => {
+            NormKind::RootMeanSquare | NormKind::OffsetRootMeanSquare => {
                 b.graph.contrib("SkipSimplifiedLayerNormalization").inputs([x, residual, &scale])
             }
         };
@@ -115,7 +122,7 @@ impl Norm {
         let scale = self.scale(b, name)?;
         let bias = match self.kind {
             NormKind::Layer => Some(self.bias(b, name)?),
-            NormKind::RootMeanSquare => None,
+            NormKind::RootMeanSquare | NormKind::OffsetRootMeanSquare => None,
         };
         let node = b
             .graph
@@ -129,7 +136,14 @@ impl Norm {
     }
 
     fn scale(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
-        b.weight(&format!("{name}.weight"), &[self.size])
+        let (name, dims) = (format!("{name}.weight"), [self.size]);
+        if self.kind != NormKind::OffsetRootMeanSquare {
+            return b.weight(&name, &dims);
+        }
+        let stored = b.weights.values(&name, &dims)?;
+        b.computed(&format!("{name}/scale"), &dims, || {
+            stored.iter().map(|value| value + 1.0).collect()
+        })
     }
 
     fn bias(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
@@ -140,8 +154,8 @@ impl Norm {
 /// The residual stream through a stack of sublayers.
 ///
 /// Each sublayer reads [`input`](Self::input) and hands its result to [`add`](Self::add). The norms
-/// are named in the order in which they run: one for each sublayer, and with [`Placement::Pre`] the
-/// closing one behind them.
+/// are named in the order in which they run: those of each sublayer, and the closing one behind
+/// them unless norms are [`Placement::Post`].
 pub(crate) struct ResidualStream {
     norm: Norm,
     names: std::vec::IntoIter<String>,
@@ -159,7 +173,7 @@ impl ResidualStream {
     ) -> Result<Self> {
         let mut names = names.into_iter();
         let input = match (norm.placement, names.as_slice().first()) {
-            (Placement::Pre, Some(first)) => {
+            (Placement::Pre | Placement::Around(_), Some(first)) => {
                 let input = norm.apply(b, first, x)?;
                 names.next();
                 input
@@ -176,10 +190,14 @@ impl ResidualStream {
 
     /// Takes a sublayer's result into the stream.
     pub(crate) fn add(&mut self, b: &mut Builder<'_, '_>, x: &Value) -> Result<()> {
-        let name = self.names.next().expect("a norm is named for every sublayer");
-        let (normalized, sum) = self.norm.add(b, &name, x, &self.residual)?;
+        let mut name = || self.names.next().expect("norms are named for every sublayer");
+        let x = match self.norm.placement {
+            Placement::Around(_) => &self.norm.apply(b, &name(), x)?,
+            _ => x,
+        };
+        let (normalized, sum) = self.norm.add(b, &name(), x, &self.residual)?;
         self.residual = match self.norm.placement {
-            Placement::Pre => sum,
+            Placement::Pre | Placement::Around(_) => sum,
             Placement::Post => normalized.clone(),
         };
         self.input = normalized;

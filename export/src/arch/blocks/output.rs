@@ -5,6 +5,7 @@ use super::embedding::TiedTables;
 use super::linear::activated;
 use super::matrix::Matrix;
 use super::norm::Norm;
+use super::plain_attention::softcapped;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -23,6 +24,8 @@ pub(crate) struct Output {
     pub(crate) scale: Option<f32>,
     /// What they go through before the table.
     pub(crate) transform: Option<Transform>,
+    /// What logits approach and do not reach.
+    pub(crate) softcap: Option<f32>,
     /// What is added to the logits: its checkpoint name and shape. It is left out where it is
     /// missing or holds zeros.
     pub(crate) bias: (&'static str, Vec<usize>),
@@ -70,6 +73,10 @@ impl Output {
             true => Some(b.logits_bias(name, dims)?),
             false => None,
         };
-        Ok(table.product(b, &x, bias.as_ref(), Activation::Identity))
+        let logits = table.product(b, &x, bias.as_ref(), Activation::Identity);
+        Ok(match self.softcap {
+            Some(softcap) => softcapped(&mut b.graph, &logits, softcap),
+            None => logits,
+        })
     }
 }

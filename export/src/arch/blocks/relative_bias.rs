@@ -167,12 +167,12 @@ impl RelativeBias {
         if !b.is_portable() {
             return self.by_distance(b, name);
         }
-        let relative = relative_of_source(b, inputs);
+        let relative = inputs.relative(b);
         self.added(b, name, &relative)
     }
 
     /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`:
-    /// what [`relative_of_step`] gives, or the same of a source.
+    /// what [`relative_of_step`] gives, or [`EncoderInputs::relative`].
     pub(crate) fn added(
         &self,
         b: &mut Builder<'_, '_>,
@@ -183,17 +183,6 @@ impl RelativeBias {
         let axis = b.graph.int64s(&[0]);
         Ok(b.graph.node("Unsqueeze").inputs([&bias, &axis]).output())
     }
-}
-
-/// Relative positions of all keys to all queries of a source: int64 `[source, source]`.
-fn relative_of_source(b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
-    b.graph.shared("relative_bias", "source", |graph| {
-        let positions = graph.range(&inputs.source_length);
-        let [rows, columns] = [graph.int64s(&[1]), graph.int64s(&[0])];
-        let queries = graph.node("Unsqueeze").inputs([&positions, &rows]).output();
-        let keys = graph.node("Unsqueeze").inputs([&positions, &columns]).output();
-        graph.node("Sub").inputs([&keys, &queries]).output()
-    })
 }
 
 /// Relative positions of all tokens to the new ones: int64 `[rows, longest history]`, or in the

@@ -1,10 +1,10 @@
 //! The encoder and decoder stacks, which differ between families in names, norms and feed-forward
 //! layers, and not in structure.
 
-use super::attention::Attention;
+use super::attention::{Attention, LayerType};
 use super::experts::Experts;
 use super::feed_forward::FeedForward;
-use super::inputs::{DecoderInputs, EncoderInputs, LayerCache};
+use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Tokens};
 use super::norm::{Norm, Placement, ResidualStream};
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -55,7 +55,7 @@ impl StackNames {
 }
 
 /// One stack: encoder or decoder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stack {
     /// Names of its parts.
     pub(crate) names: StackNames,
@@ -63,6 +63,8 @@ pub(crate) struct Stack {
     pub(crate) layers: usize,
     /// Its attention; both kinds, in a decoder.
     pub(crate) attention: Attention,
+    /// What self-attention is in each layer, where it differs from layer to layer.
+    pub(crate) layer_types: Vec<LayerType>,
     /// Its feed-forward layers.
     pub(crate) feed_forward: FeedForward,
     /// Experts in the place of the feed-forward layers, in some layers.
@@ -84,9 +86,8 @@ impl Stack {
         (inputs, x): (&EncoderInputs, &Value),
         attend: &mut AttendSource<'_>,
     ) -> Result<Value> {
-        let [self_attention, self_attention_norm] = self.names.self_attention;
-        let [_, feed_forward_norm] = self.names.feed_forward;
-        let norms = self.norms(&[self_attention_norm, feed_forward_norm]);
+        let [self_attention, _] = self.names.self_attention;
+        let norms = self.norms(&[0, 2]);
         let mut stream = ResidualStream::start(b, self.norm, norms, x)?;
         for layer in 0..self.layers {
             let name = self.names.layer(layer);
@@ -96,7 +97,7 @@ impl Stack {
                     attend(b, (layer, &name), stream.input())
                 })?;
                 stream.add(b, &attention)?;
-                let inner = self.inner(b, layer, stream.input(), Some(inputs))?;
+                let inner = self.inner(b, layer, stream.input(), Tokens::Source(inputs))?;
                 stream.add(b, &inner)
             })?;
         }
@@ -110,8 +111,8 @@ impl Stack {
         inputs: &EncoderInputs,
         x: &Value,
     ) -> Result<Value> {
-        self.encoder(b, (inputs, x), &mut |b, (_, name), x| {
-            self.attention.encoder_self_attention(b, name, x, inputs, None)
+        self.encoder(b, (inputs, x), &mut |b, (layer, name), x| {
+            self.attention_of(layer).encoder_self_attention(b, name, x, inputs, None)
         })
     }
 
@@ -123,29 +124,39 @@ impl Stack {
         inputs: &DecoderInputs,
         caches: &mut [LayerCache],
     ) -> Result<Value> {
-        let [self_attention, self_attention_norm] = self.names.self_attention;
-        let [_, cross_attention_norm] = self.names.cross_attention;
-        let [_, feed_forward_norm] = self.names.feed_forward;
-        let norms = self.norms(&[self_attention_norm, cross_attention_norm, feed_forward_norm]);
+        let [self_attention, _] = self.names.self_attention;
+        let norms = match self.attention.merged {
+            true => self.norms(&[0, 2]),
+            false => self.norms(&[0, 1, 2]),
+        };
         let mut stream = ResidualStream::start(b, self.norm, norms, x)?;
         for (layer, cache) in caches.iter_mut().enumerate() {
             let name = self.names.layer(layer);
             b.scoped(&name, |b| {
                 let attention = b.scoped("self_attention", |b| {
                     let name = format!("{name}.{self_attention}");
-                    self.attention.self_attention(b, &name, stream.input(), inputs, cache)
+                    let attention = self.attention_of(layer);
+                    attention.self_attention(b, &name, stream.input(), inputs, cache)
                 })?;
                 stream.add(b, &attention)?;
-                let attention = b.scoped("cross_attention", |b| {
-                    let name = self.cross_attention(layer);
-                    self.attention.cross_attention(b, &name, stream.input(), inputs, cache)
-                })?;
-                stream.add(b, &attention)?;
-                let inner = self.inner(b, layer, stream.input(), None)?;
+                if !self.attention.merged {
+                    let attention = b.scoped("cross_attention", |b| {
+                        let name = self.cross_attention(layer);
+                        self.attention.cross_attention(b, &name, stream.input(), inputs, cache)
+                    })?;
+                    stream.add(b, &attention)?;
+                }
+                let inner = self.inner(b, layer, stream.input(), Tokens::Step(inputs))?;
                 stream.add(b, &inner)
             })?;
         }
         Ok(stream.input().clone())
+    }
+
+    /// The self-attention of a layer.
+    fn attention_of(&self, layer: usize) -> Attention {
+        let layer_type = self.layer_types.get(layer).copied().unwrap_or_default();
+        Attention { layer_type, ..self.attention }
     }
 
     /// Checkpoint prefix of a layer's cross-attention.
@@ -158,7 +169,7 @@ impl Stack {
         b: &mut Builder<'_, '_>,
         layer: usize,
         x: &Value,
-        source: Option<&EncoderInputs>,
+        tokens: Tokens<'_>,
     ) -> Result<Value> {
         let layer_name = self.names.layer(layer);
         let name = match self.names.feed_forward[0] {
@@ -167,20 +178,31 @@ impl Stack {
         };
         let hidden = self.attention.hidden;
         b.scoped("feed_forward", |b| match self.experts.filter(|some| some.are_in(layer)) {
-            Some(experts) => experts.apply(b, &name, x, hidden, source),
+            Some(experts) => experts.apply(b, &name, x, hidden, tokens),
             None => self.feed_forward.apply(b, &name, x, hidden),
         })
     }
 
-    /// Names of the norms in the order in which they run.
-    fn norms(&self, of_layer: &[&str]) -> Vec<String> {
-        let mut names: Vec<_> = (0..self.layers)
-            .flat_map(|layer| of_layer.iter().map(move |norm| (layer, *norm)))
-            .map(|(layer, norm)| format!("{}.{norm}", self.names.layer(layer)))
-            .collect();
-        if self.norm.placement == Placement::Pre {
-            names.push(self.names.below(self.names.closing_norm));
-        }
-        names
+    /// Names of the norms in the order in which they run, in layers of these sublayers:
+    /// self-attention is 0, cross-attention 1, feed-forward layers are 2.
+    fn norms(&self, sublayers: &[usize]) -> Vec<String> {
+        let names = &self.names;
+        let sublayer = |sublayer: &usize| {
+            let [_, own] =
+                [names.self_attention, names.cross_attention, names.feed_forward][*sublayer];
+            let behind = match self.norm.placement {
+                Placement::Around(behind) => Some(behind[*sublayer]),
+                Placement::Pre | Placement::Post => None,
+            };
+            std::iter::once(own).chain(behind)
+        };
+        let of_layer: Vec<&str> = sublayers.iter().flat_map(sublayer).collect();
+        let full =
+            |layer| of_layer.iter().map(move |norm| format!("{}.{norm}", names.layer(layer)));
+        let closing = match self.norm.placement {
+            Placement::Post => None,
+            Placement::Pre | Placement::Around(_) => Some(names.below(names.closing_norm)),
+        };
+        (0..self.layers).flat_map(full).chain(closing).collect()
     }
 }

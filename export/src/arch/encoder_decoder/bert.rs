@@ -168,18 +168,14 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
     let stack = Stack {
         names: base.stack,
         layers: config.layers_or("num_hidden_layers", 12)?,
-        attention: Attention {
-            heads: Heads { count, size: hidden / count },
-            hidden,
-            names: PROJECTIONS,
-            scale: None,
-        },
+        attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
         feed_forward: FeedForward {
             inner: config.size_or("intermediate_size", defaults.inner)?,
             activation: Activation::from_config_or(config, "hidden_act", "gelu")?,
             names: FeedForwardNames::Plain(["intermediate.dense", "output.dense"]),
         },
         experts: None,
+        layer_types: Vec::new(),
         norm,
     };
     let size = match defaults.embedding {
@@ -212,6 +208,7 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
         vocab_size,
         size,
         scale: None,
+        replaced: None,
         segments: Some((
             below("embeddings.token_type_embeddings.weight"),
             config.size_or("type_vocab_size", 2)?,
@@ -252,6 +249,7 @@ fn decoder(config: &ModelConfig, names: &Decoder, defaults: &Defaults) -> Result
         tied: config.flag("tie_word_embeddings", true)?,
         scale: None,
         transform: Some(Transform { names: names.transform, hidden, activation, norm }),
+        softcap: None,
         bias: (names.bias[0], vec![vocab_size]),
     });
     half.aliases.push((names.bias[0].into(), Alias::Instead(names.bias[1].into())));

@@ -52,18 +52,14 @@ fn encoder(config: &ModelConfig) -> Result<Half> {
         stack: Stack {
             names: NAMES,
             layers: config.layers_or("n_layers", 6)?,
-            attention: Attention {
-                heads: Heads { count, size: hidden / count },
-                hidden,
-                names: PROJECTIONS,
-                scale: None,
-            },
+            attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
             feed_forward: FeedForward {
                 inner: config.size_or("hidden_dim", 3072)?,
                 activation: Activation::from_config_or(config, "activation", "gelu")?,
                 names: FeedForwardNames::Plain(["lin1", "lin2"]),
             },
             experts: None,
+            layer_types: Vec::new(),
             norm,
         },
         embedding: Embedding {
@@ -71,6 +67,7 @@ fn encoder(config: &ModelConfig) -> Result<Half> {
             vocab_size: config.size_or("vocab_size", 30522)?,
             size: hidden,
             scale: None,
+            replaced: None,
             segments: None,
             positions: Some(("encoder.embeddings.position_embeddings".into(), table)),
             norm: Some(TokenNorm {

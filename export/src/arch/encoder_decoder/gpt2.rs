@@ -57,10 +57,8 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
         names: NAMES,
         layers: config.layers_or("n_layer", 12)?,
         attention: Attention {
-            heads: Heads { count, size: hidden / count },
-            hidden,
-            names: PROJECTIONS,
             scale: (!config.flag("scale_attn_weights", true)?).then_some(1.0),
+            ..Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS)
         },
         feed_forward: FeedForward {
             inner: config.size_or("n_inner", 4 * hidden)?,
@@ -68,6 +66,7 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
             names: FeedForwardNames::Plain(["c_fc", "c_proj"]),
         },
         experts: None,
+        layer_types: Vec::new(),
         norm: Norm {
             kind: NormKind::Layer,
             size: hidden,
@@ -80,13 +79,16 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
     let table = PositionTable { kind: PositionKind::Learned { offset: 0 }, positions, hidden };
     let buffers =
         ["attn.bias", "attn.masked_bias", "crossattention.bias", "crossattention.masked_bias"];
+    let layers = stack.layers;
     Ok(Half {
+        aliases: (0..layers).flat_map(|layer| aliases(&stack, layer)).collect(),
         stack,
         embedding: Embedding {
             table: TABLE.into(),
             vocab_size,
             size: hidden,
             scale: None,
+            replaced: None,
             segments: None,
             positions: Some(("decoder.transformer.wpe".into(), table)),
             norm: None,
@@ -100,11 +102,11 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
             tied: config.flag("tie_word_embeddings", true)?,
             scale: None,
             transform: None,
+            softcap: None,
             bias: ("decoder.lm_head.bias", vec![vocab_size]),
         }),
         positions,
-        aliases: (0..stack.layers).flat_map(|layer| aliases(&stack, layer)).collect(),
-        unused: (0..stack.layers)
+        unused: (0..layers)
             .flat_map(|layer| buffers.map(|name| format!("{}.{name}", NAMES.layer(layer))))
             .collect(),
     })

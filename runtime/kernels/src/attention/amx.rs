@@ -10,6 +10,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
+use super::kernel::cap;
 use super::pattern::Pattern;
 use super::self_attention_head::SelfAttentionHead;
 use crate::cpu::features;
@@ -107,8 +108,9 @@ fn attend_with(
     scores.resize(QUERIES * score_row, 0.0);
     prob_blocks.resize(QUERIES / SIDE * length_blocks, SplitBlock::ZERO);
     attended.resize(QUERIES * attended_row, 0.0);
-    let rows_of = |matrix, count| Rows { matrix, stride: head.stride, size, count };
-    let (keys, values) = (rows_of(head.keys, length), rows_of(head.values, length));
+    let rows_of = |matrix, stride, count| Rows { matrix, stride, size, count };
+    let [keys, values] =
+        [head.keys, head.values].map(|matrix| rows_of(matrix, head.kv_stride, length));
     for (index, block) in key_blocks.iter_mut().enumerate() {
         split_keys(&keys, [index / size_blocks, index % size_blocks], block);
     }
@@ -120,7 +122,7 @@ fn attend_with(
     let mut registers = TileRegisters::new(ElementType::Bfloat16);
     for first in (0..rows).step_by(QUERIES) {
         let count = QUERIES.min(rows - first);
-        let queries = rows_of(&head.queries[first * head.stride..], count);
+        let queries = rows_of(&head.queries[first * head.stride..], head.stride, count);
         // Behind the last query its block has zeros, and behind its probabilities old values. No
         // row of a product depends on another row, and the rows behind the last query are not read.
         let row_blocks = count.div_ceil(SIDE);
@@ -140,6 +142,9 @@ fn attend_with(
             let bias = head.bias.map(|_| &bias[last - query..]);
             for score in &mut scores[..length] {
                 *score *= head.scale;
+            }
+            if let Some(softcap) = head.softcap {
+                cap(&mut scores[..length], softcap);
             }
             head.mask.apply(scores, bias);
             let probs = &mut prob_blocks[index / SIDE * length_blocks..][..length_blocks];

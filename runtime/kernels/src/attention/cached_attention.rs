@@ -1,9 +1,10 @@
 //! A decoder's attention of new tokens over themselves and the tokens before them, which all stand
 //! in one cache.
 
-use super::SCRATCH;
-use super::kernel::softmax;
+use super::kernel::{Softmax, cap, softmax};
+use super::{SCRATCH, kv_head};
 use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::simd::exp::exp;
 use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
 
 /// Positions whose scores are computed together, so that one sum need not wait for another.
@@ -18,9 +19,9 @@ const PARTS: usize = 128;
 pub struct CachedAttention<'a> {
     /// `[rows, heads * size]`
     pub queries: &'a [f32],
-    /// The cache: `[heads, places, size]`.
+    /// The cache: `[kv_heads, places, size]`.
     pub keys: &'a [f32],
-    /// The cache: `[heads, places, size]`.
+    /// The cache: `[kv_heads, places, size]`.
     pub values: &'a [f32],
     /// Tokens that the cache has memory for.
     pub places: usize,
@@ -28,6 +29,8 @@ pub struct CachedAttention<'a> {
     pub rows: usize,
     /// Heads.
     pub heads: usize,
+    /// Heads of keys and values, each of which as many heads share.
+    pub kv_heads: usize,
     /// Size of a head.
     pub size: usize,
     /// The history of each row.
@@ -38,6 +41,22 @@ pub struct CachedAttention<'a> {
     pub bias_length: usize,
     /// What scores are multiplied with.
     pub scale: f32,
+    /// What scores approach and do not reach.
+    pub softcap: Option<f32>,
+    /// Tokens that a token sees, itself included.
+    pub window: usize,
+    /// What else the queries attend to, under the same softmax.
+    pub elsewhere: Option<Elsewhere<'a>>,
+}
+
+/// What an attention to other keys and values gave: cross-attention, with sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere<'a> {
+    /// `[rows, heads * size]`
+    pub attended: &'a [f32],
+    /// `[rows, heads, 2]`: the largest score, and the sum of the exponentials of what scores are
+    /// beyond it.
+    pub sums: &'a [f32],
 }
 
 /// Where the cache holds the tokens that each row attends to, its own last.
@@ -86,25 +105,45 @@ impl CachedAttention<'_> {
                 for part in parts {
                     // Rows of a document follow each other, and share most of their history.
                     let (head, row) = (part / rows, part % rows);
-                    let of_head = head * self.places * size..(head + 1) * self.places * size;
+                    let kv = kv_head(head, heads, self.kv_heads);
+                    let of_head = kv * self.places * size..(kv + 1) * self.places * size;
                     let history = self.histories.of(row);
+                    let seen = history.len().saturating_sub(self.window)..history.len();
                     let start = row * hidden + head * size;
                     let query = Query {
                         query: &self.queries[start..start + size],
                         keys: &self.keys[of_head.clone()],
                         values: &self.values[of_head],
-                        history,
+                        history: &history[seen.clone()],
                         bias: self.bias.map(|bias| {
-                            &bias[(head * rows + row) * self.bias_length..][..history.len()]
+                            &bias[(head * rows + row) * self.bias_length..][seen.clone()]
                         }),
                         scale: self.scale,
+                        softcap: self.softcap,
                     };
                     // SAFETY: the head's columns of the row are this part's alone.
                     let attended = unsafe { attended.part(start..start + size) };
-                    attend(&query, &mut scratch.probs, attended);
+                    let mut softmax = Softmax::default();
+                    attend(&query, &mut scratch.probs, &mut softmax, attended);
+                    if let Some(elsewhere) = self.elsewhere {
+                        let other = &elsewhere.attended[start..start + size];
+                        let [max, sum] = elsewhere.sums.as_chunks().0[row * heads + head];
+                        merge(attended, softmax, other, Softmax { max, sum });
+                    }
                 }
             });
         })
+    }
+}
+
+/// Puts what two attentions gave under one softmax.
+fn merge(attended: &mut [f32], softmax: Softmax, other: &[f32], of_other: Softmax) {
+    let max = softmax.max.max(of_other.max);
+    let [weight, other_weight] = [softmax, of_other].map(|own| own.sum * exp(own.max - max));
+    let share = weight / (weight + other_weight);
+    let other_share = other_weight / (weight + other_weight);
+    for (attended, other) in attended.iter_mut().zip(other) {
+        *attended = *attended * share + other * other_share;
     }
 }
 
@@ -143,6 +182,8 @@ struct Query<'a> {
     bias: Option<&'a [f32]>,
     /// What scores are multiplied with.
     scale: f32,
+    /// What scores approach and do not reach.
+    softcap: Option<f32>,
 }
 
 impl<'a> Query<'a> {
@@ -155,7 +196,12 @@ impl<'a> Query<'a> {
 }
 
 #[inline(always)]
-fn attend_body<L: Lanes>(query: &Query<'_>, probs: &mut Vec<f32>, attended: &mut [f32]) {
+fn attend_body<L: Lanes>(
+    query: &Query<'_>,
+    probs: &mut Vec<f32>,
+    of_query: &mut Softmax,
+    attended: &mut [f32],
+) {
     let tokens = query.history.len();
     probs.clear();
     probs.resize(tokens.next_multiple_of(LANES), f32::NEG_INFINITY);
@@ -167,12 +213,15 @@ fn attend_body<L: Lanes>(query: &Query<'_>, probs: &mut Vec<f32>, attended: &mut
     for (position, prob) in probs[..tokens].iter_mut().enumerate().skip(whole) {
         [*prob] = scores::<L, 1>(query, position);
     }
+    if let Some(softcap) = query.softcap {
+        cap(&mut probs[..tokens], softcap);
+    }
     if let Some(bias) = query.bias {
         for (prob, bias) in probs.iter_mut().zip(bias) {
             *prob += bias;
         }
     }
-    softmax(probs);
+    *of_query = softmax(probs);
     let probs = &probs[..tokens];
     let size = query.query.len();
     let lanes = size - size % LANES;
@@ -264,9 +313,14 @@ fn weighted_sum<L: Lanes, const V: usize>(
 }
 
 dispatch_lanes! {
-    /// Attends: `attended` is `[size]`, `probs` is scratch memory. The result does not depend on
-    /// where in the cache the tokens are.
-    fn attend(query: &Query<'_>, probs: &mut Vec<f32>, attended: &mut [f32]) = attend_body;
+    /// Attends: `attended` is `[size]`, `probs` is scratch memory, `of_query` gets the softmax. The
+    /// result does not depend on where in the cache the tokens are.
+    fn attend(
+        query: &Query<'_>,
+        probs: &mut Vec<f32>,
+        of_query: &mut Softmax,
+        attended: &mut [f32],
+    ) = attend_body;
 }
 
 #[cfg(test)]
@@ -285,7 +339,13 @@ mod tests {
     }
 
     /// Attention in double precision.
-    fn exact(query: &[f32], keys: &[f32], values: &[f32], bias: &[f32], scale: f32) -> Vec<f64> {
+    fn exact(
+        query: &[f32],
+        [keys, values]: [&[f32]; 2],
+        bias: &[f32],
+        scale: f32,
+        softcap: Option<f32>,
+    ) -> Vec<f64> {
         let size = query.len();
         let weights: Vec<f64> = keys
             .chunks(size)
@@ -293,7 +353,11 @@ mod tests {
             .map(|(key, &bias)| {
                 let products = query.iter().zip(key);
                 let product: f64 = products.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-                (product * f64::from(scale) + f64::from(bias)).exp()
+                let score = product * f64::from(scale);
+                let score = softcap
+                    .map(f64::from)
+                    .map_or(score, |softcap| (score / softcap).tanh() * softcap);
+                (score + f64::from(bias)).exp()
             })
             .collect();
         let all: f64 = weights.iter().sum();
@@ -310,12 +374,13 @@ mod tests {
         fn agrees_with_double_precision_wherever_the_tokens_are(
             size in 1_usize..100,
             tokens in 1_usize..40,
+            softcap in prop::option::of(1.0_f32..20.0),
             seed: u32,
         ) {
             let values_of_query = numbers(size, seed);
             let [keys, values] = [1, 2].map(|salt| numbers(tokens * size, seed ^ salt));
             let bias = numbers(tokens, seed ^ 3);
-            let expected = exact(&values_of_query, &keys, &values, &bias, 0.25);
+            let expected = exact(&values_of_query, [&keys, &values], &bias, 0.25, softcap);
             let mut first: Option<Vec<f32>> = None;
             for stride in 1..4 {
                 // The tokens are spread over the cache; everything else is NaN.
@@ -336,9 +401,10 @@ mod tests {
                     history: &history,
                     bias: Some(&bias),
                     scale: 0.25,
+                    softcap,
                 };
                 let (mut probs, mut attended) = (vec![7.0; 5], vec![f32::NAN; size]);
-                attend(&query, &mut probs, &mut attended);
+                attend(&query, &mut probs, &mut Softmax::default(), &mut attended);
                 for (found, exact) in attended.iter().zip(&expected) {
                     prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }
@@ -351,6 +417,7 @@ mod tests {
         fn rows_attend_to_their_own_histories(
             pasts in prop::collection::vec(0_usize..9, 1..6),
             size in 1_usize..20,
+            window in 1_usize..14,
             seed: u32,
         ) {
             let (heads, rows, room) = (2, pasts.len(), 10);
@@ -373,11 +440,15 @@ mod tests {
                 places,
                 rows,
                 heads,
+                kv_heads: heads,
                 size,
                 histories,
                 bias: None,
                 bias_length: 0,
                 scale: 0.5,
+                softcap: None,
+                window,
+                elsewhere: None,
             };
             let mut together = vec![f32::NAN; rows * hidden];
             attention.attend(&SingleThread, &mut together).unwrap();
@@ -394,11 +465,75 @@ mod tests {
                     let keys = of_head(&caches[0]);
                     prop_assert_eq!(&keys[past * size..], &newest[start..start + size]);
                     let query = &queries[start..start + size];
+                    let values = of_head(&caches[1]);
+                    let first = (past + 1).saturating_sub(window) * size;
+                    let seen = [&keys[first..], &values[first..]];
                     let zeros = vec![0.0; past + 1];
-                    let expected = exact(query, &keys, &of_head(&caches[1]), &zeros, 0.5);
+                    let expected = exact(query, seen, &zeros, 0.5, None);
                     for (found, exact) in together[start..start + size].iter().zip(expected) {
                         prop_assert!((f64::from(*found) - exact).abs() < 1e-4);
                     }
+                }
+            }
+        }
+
+        #[test]
+        fn two_attentions_merge_to_one_over_both_and_heads_share_keys(
+            size in 1_usize..40,
+            tokens in 2_usize..30,
+            here in 1_usize..30,
+            seed: u32,
+        ) {
+            let (here, heads, kv_heads) = (here.min(tokens - 1), 4, 2);
+            let queries = numbers(heads * size, seed);
+            let [keys, values] = [1, 2].map(|salt| numbers(kv_heads * tokens * size, seed ^ salt));
+            let attention = |places: std::ops::Range<usize>, elsewhere| {
+                let table: Vec<i32> = places.map(|place| place as i32).collect();
+                let past = [table.len() as i32 - 1];
+                let attention = CachedAttention {
+                    queries: &queries,
+                    keys: &keys,
+                    values: &values,
+                    places: tokens,
+                    rows: 1,
+                    heads,
+                    kv_heads,
+                    size,
+                    histories: Histories { places: &table, room: table.len(), past: &past },
+                    bias: None,
+                    bias_length: 0,
+                    scale: 0.25,
+                    softcap: None,
+                    window: usize::MAX,
+                    elsewhere,
+                };
+                let mut attended = vec![f32::NAN; heads * size];
+                let Ok(()) = attention.attend(&SingleThread, &mut attended);
+                attended
+            };
+            let elsewhere = attention(here..tokens, None);
+            // What cross-attention gives of the same tokens.
+            let sums: Vec<f32> = queries
+                .chunks(size)
+                .enumerate()
+                .flat_map(|(head, query)| {
+                    let keys = &keys[kv_head(head, heads, kv_heads) * tokens * size..];
+                    let scores: Vec<f32> = keys[here * size..tokens * size]
+                        .chunks(size)
+                        .map(|key| query.iter().zip(key).map(|(a, b)| a * b).sum::<f32>() * 0.25)
+                        .collect();
+                    let max = scores.iter().copied().fold(f32::MIN, f32::max);
+                    [max, scores.iter().map(|score| (score - max).exp()).sum()]
+                })
+                .collect();
+            let merged = attention(0..here, Some(Elsewhere { attended: &elsewhere, sums: &sums }));
+            for (head, merged) in merged.chunks(size).enumerate() {
+                let first = kv_head(head, heads, kv_heads) * tokens * size;
+                let both = [&keys, &values].map(|all| &all[first..][..tokens * size]);
+                let query = &queries[head * size..][..size];
+                let expected = exact(query, both, &vec![0.0; tokens], 0.25, None);
+                for (found, exact) in merged.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }
             }
         }

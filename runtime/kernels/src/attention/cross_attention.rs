@@ -1,7 +1,9 @@
 //! A decoder's attention over the source, whose keys and values are packed once a document.
 
-use super::kernel::{Head, KeyMask, Segment, StoredKv, pack_keys, pack_values, padded_head_size};
-use super::{SCRATCH, padded_positions};
+use super::kernel::{
+    Head, KeyMask, Segment, Softmax, StoredKv, pack_keys, pack_values, padded_head_size,
+};
+use super::{SCRATCH, kv_head, padded_positions};
 use crate::cpu::features;
 use crate::parallel::{Disjoint, ThreadPool, share};
 
@@ -63,19 +65,23 @@ pub fn pack<E: StoredKv, P: ThreadPool>(
 pub struct CrossAttention<'a, E> {
     /// `[rows of all documents, heads * size]`
     pub queries: &'a [f32],
-    /// Keys of all documents: `[heads, padded source, size]` of [`pack`] from the first place of
+    /// Keys of all documents: `[kv_heads, padded source, size]` of [`pack`] from the first place of
     /// each on, where a place is as much as one position of all heads takes.
     pub keys: &'a [E],
-    /// Values of all documents, likewise: `[heads, padded source, padded head size]`.
+    /// Values of all documents, likewise: `[kv_heads, padded source, padded head size]`.
     pub values: &'a [E],
     /// The documents, in the order of their rows.
     pub sources: &'a [Source],
     /// Heads.
     pub heads: usize,
+    /// Heads of keys and values, each of which as many heads share.
+    pub kv_heads: usize,
     /// Size of a head.
     pub size: usize,
     /// What scores are multiplied with.
     pub scale: f32,
+    /// What scores approach and do not reach.
+    pub softcap: Option<f32>,
 }
 
 /// A document that rows attend to.
@@ -92,31 +98,40 @@ pub struct Source {
 }
 
 impl<E: StoredKv> CrossAttention<'_, E> {
-    /// Writes the result to `attended`, `[rows of all documents, heads * size]`.
+    /// Writes the result to `attended`, `[rows of all documents, heads * size]`. Where `sums` is
+    /// given, `[rows of all documents, heads, 2]`, it gets the largest score of each query, and the
+    /// sum of the exponentials of what scores are beyond it.
     ///
     /// # Panics
     ///
     /// When a slice is shorter than the sizes say.
-    pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
-        let &Self { sources, heads, size, .. } = self;
+    pub fn attend<P: ThreadPool>(
+        &self,
+        pool: &P,
+        attended: &mut [f32],
+        sums: Option<&mut [f32]>,
+    ) -> Result<(), P::Error> {
+        let &Self { sources, heads, kv_heads, size, .. } = self;
         if attended.is_empty() {
             return Ok(());
         }
         let hidden = heads * size;
         let attended = Disjoint::new(attended);
+        let sums = sums.map(Disjoint::new);
         let multiplications: usize =
             sources.iter().map(|source| 2 * source.rows * source.length * hidden).sum();
         let prefetch = !features().prefetches_across_pages;
         share(pool, sources.len() * heads, 1, multiplications, |parts| {
             SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
-                    let (source, head) = (&sources[part / heads], part % heads);
+                    let (source, number) = (&sources[part / heads], part % heads);
+                    let kv = kv_head(number, heads, kv_heads);
                     let positions = padded_positions(source.length);
                     let of_head = |row: usize| {
-                        let start = (source.first_place * heads + head * positions) * row;
+                        let start = (source.first_place * kv_heads + kv * positions) * row;
                         start..start + positions * row
                     };
-                    let column = head * size;
+                    let column = number * size;
                     let segment = Segment {
                         keys: &self.keys[of_head(size)],
                         values: &self.values[of_head(padded_head_size(size))],
@@ -132,6 +147,7 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                         segments: &[segment],
                         prefetch,
                         scale: self.scale,
+                        softcap: self.softcap,
                     };
                     E::attend(&head, scratch);
                     let results = scratch.attended.chunks(padded_head_size(size));
@@ -140,6 +156,12 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                         // SAFETY: these columns of the document's rows are this part's alone.
                         let to = unsafe { attended.part(start..start + size) };
                         to.copy_from_slice(&result[..size]);
+                        if let Some(sums) = &sums {
+                            let start = ((source.first_row + row) * heads + number) * 2;
+                            let Softmax { max, sum } = scratch.softmax[row];
+                            // SAFETY: as above.
+                            unsafe { sums.part(start..start + 2) }.copy_from_slice(&[max, sum]);
+                        }
                     }
                 }
             });

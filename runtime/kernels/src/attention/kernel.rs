@@ -7,6 +7,7 @@ use half::f16;
 use crate::simd::exp::exp;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, Prefetch};
+use crate::simd::tanh::tanh;
 
 /// Queries of a tile, at most.
 const MAX_ROWS: usize = 6;
@@ -32,6 +33,8 @@ pub struct Head<'a, E> {
     pub(super) prefetch: bool,
     /// What scores are multiplied with.
     pub(super) scale: f32,
+    /// What scores approach and do not reach.
+    pub(super) softcap: Option<f32>,
 }
 
 /// Successive keys, and what each query sees of them.
@@ -133,6 +136,14 @@ impl<'a> KeyMask<'a> {
     }
 }
 
+/// Puts scores between `-softcap` and `softcap`.
+#[inline(always)]
+pub(super) fn cap(scores: &mut [f32], softcap: f32) {
+    for score in scores {
+        *score = tanh(*score / softcap) * softcap;
+    }
+}
+
 /// Scratch memory of [`attend`](StoredKv::attend).
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -140,7 +151,7 @@ pub struct Scratch {
     /// LANES]`.
     pub(super) probs: Vec<f32>,
     /// That of each row.
-    softmax: Vec<Softmax>,
+    pub(super) softmax: Vec<Softmax>,
     /// The result: `[rows, padded head size]`.
     pub(super) attended: Vec<f32>,
 }
@@ -233,6 +244,9 @@ fn attend_segment<L: Lanes, E: FloatElement>(
     for (index, (probs, (attended, softmax))) in
         probs.chunks_exact_mut(stride).zip(results).enumerate()
     {
+        if let Some(softcap) = head.softcap {
+            cap(probs, softcap);
+        }
         segment.apply(index, probs);
         let factor = softmax.add(probs);
         if factor != 1.0 {
@@ -322,23 +336,24 @@ impl<E: FloatElement> Microkernel for Scores<'_, E> {
 
 /// Turns scores, a multiple of [`LANES`] of them, into probabilities.
 #[inline(always)]
-pub(super) fn softmax(scores: &mut [f32]) {
+pub(super) fn softmax(scores: &mut [f32]) -> Softmax {
     let mut softmax = Softmax::default();
     softmax.add(scores);
     let inv_sum = softmax.inv_sum();
     for prob in scores {
         *prob *= inv_sum;
     }
+    softmax
 }
 
 /// The softmax of a row of scores, of which some come after others: an online softmax. (Milakov and
 /// Gimelshein 2018, "Online normalizer calculation for softmax".)
 #[derive(Clone, Copy, Debug)]
-struct Softmax {
+pub(super) struct Softmax {
     /// The largest score yet.
-    max: f32,
+    pub(super) max: f32,
     /// Sum of the probabilities before normalization.
-    sum: f32,
+    pub(super) sum: f32,
 }
 
 impl Default for Softmax {
@@ -612,6 +627,7 @@ pub(super) mod tests {
                 segments: &[segment],
                 prefetch: rows > 1,
                 scale: 0.5,
+                softcap: None,
             };
             E::attend(&head, scratch);
         };

@@ -27,6 +27,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Of heads that share keys and values in groups, the one that a query's head reads.
+const fn kv_head(head: usize, heads: usize, kv_heads: usize) -> usize {
+    head / (heads / kv_heads)
+}
+
 /// Positions of packed keys and values, padding included.
 pub const fn padded_positions(positions: usize) -> usize {
     positions.next_multiple_of(LANES)

@@ -7,10 +7,12 @@ use std::ops::Range;
 pub enum Pattern {
     /// All.
     Full,
-    /// Those at most `reach` positions away.
+    /// Those near by.
     Window {
-        /// Positions to either side.
-        reach: usize,
+        /// Positions before its own.
+        before: usize,
+        /// Positions behind its own.
+        after: usize,
     },
     /// Those of its block.
     Blocks {
@@ -40,8 +42,8 @@ impl Pattern {
         let one = |range: Range<usize>| [range.start..range.end.min(source), 0..0, 0..0];
         match self {
             Self::Full => one(0..source),
-            Self::Window { reach } => {
-                one(position.saturating_sub(reach)..position.saturating_add(reach + 1))
+            Self::Window { before, after } => {
+                one(position.saturating_sub(before)..position.saturating_add(after + 1))
             }
             Self::Blocks { size, lead } => {
                 let block = (position + lead) / size;

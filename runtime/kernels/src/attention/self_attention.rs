@@ -12,11 +12,11 @@ use super::amx;
 use super::kernel::{
     Head, KeyMask, Scratch, Segment, SegmentRow, StoredKv, pack_keys, pack_values, padded_head_size,
 };
-use super::padded_positions;
 pub use super::pattern::Pattern;
 use super::pattern::RANGES;
 pub use super::relative_bias::RelativeBias;
 use super::self_attention_head::{HeadGlobals, SelfAttentionHead};
+use super::{kv_head, padded_positions};
 use crate::parallel::{Columns, Disjoint, ThreadPool, share};
 use crate::simd::lanes::LANES;
 
@@ -33,9 +33,9 @@ const QUERIES_OF_PART: usize = 85 * QUERIES;
 pub struct SelfAttention<'a> {
     /// `[batch * queries, heads * size]`
     pub queries: &'a [f32],
-    /// `[batch * source, heads * size]`
+    /// `[batch * source, kv_heads * size]`
     pub keys: &'a [f32],
-    /// `[batch * source, heads * size]`
+    /// `[batch * source, kv_heads * size]`
     pub values: &'a [f32],
     /// `[batch, source]`: 0 for tokens that nobody sees.
     pub mask: &'a [i32],
@@ -47,6 +47,8 @@ pub struct SelfAttention<'a> {
     pub source: usize,
     /// Heads.
     pub heads: usize,
+    /// Heads of keys and values, each of which as many heads share.
+    pub kv_heads: usize,
     /// Size of a head.
     pub size: usize,
     /// Which tokens each query sees.
@@ -57,6 +59,8 @@ pub struct SelfAttention<'a> {
     pub globals: Option<Globals<'a>>,
     /// What scores are multiplied with.
     pub scale: f32,
+    /// What scores approach and do not reach.
+    pub softcap: Option<f32>,
     /// Whether a processor with AMX may split factors into two bfloat16 each, whose products are
     /// within 2^-16; otherwise everything is float32.
     pub split: bool,
@@ -65,9 +69,9 @@ pub struct SelfAttention<'a> {
 /// Keys and values that all queries of a document see besides its tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Globals<'a> {
-    /// `[batch * count, heads * size]`
+    /// `[batch * count, kv_heads * size]`
     pub keys: &'a [f32],
-    /// `[batch * count, heads * size]`
+    /// `[batch * count, kv_heads * size]`
     pub values: &'a [f32],
     /// `[batch, count]`: 0 for those that do not exist.
     pub mask: &'a [i32],
@@ -126,19 +130,23 @@ impl SelfAttention<'_> {
 
     /// Some queries of a head.
     fn head(&self, [document, head]: [usize; 2], positions: Range<usize>) -> SelfAttentionHead<'_> {
-        let (hidden, source) = (self.heads * self.size, self.source);
+        let source = self.source;
         let queries = self.queries_of_document;
-        let columns = |matrix, [document, first, count]: [usize; 3]| {
+        let [stride, kv_stride] = [self.heads, self.kv_heads].map(|heads| heads * self.size);
+        let kv = kv_head(head, self.heads, self.kv_heads);
+        let columns = |matrix, count| {
             let matrix: &[f32] = matrix;
             let (start, end) = (document * count, (document + 1) * count);
-            &matrix[(start + first) * hidden + head * self.size..end * hidden]
+            &matrix[start * kv_stride + kv * self.size..end * kv_stride]
         };
+        let first = (document * queries + positions.start) * stride + head * self.size;
         let mask = &self.mask[document * source..][..source];
         SelfAttentionHead {
-            queries: columns(self.queries, [document, positions.start, queries]),
-            keys: columns(self.keys, [document, 0, source]),
-            values: columns(self.values, [document, 0, source]),
-            stride: hidden,
+            queries: &self.queries[first..(document + 1) * queries * stride],
+            stride,
+            keys: columns(self.keys, source),
+            values: columns(self.values, source),
+            kv_stride,
             size: self.size,
             positions,
             source,
@@ -151,8 +159,8 @@ impl SelfAttention<'_> {
             globals: self.globals.filter(|globals| globals.count > 0).map(|globals| {
                 let count = globals.count;
                 HeadGlobals {
-                    keys: columns(globals.keys, [document, 0, count]),
-                    values: columns(globals.values, [document, 0, count]),
+                    keys: columns(globals.keys, count),
+                    values: columns(globals.values, count),
                     mask: KeyMask::or_nothing(&globals.mask[document * count..][..count]),
                     count,
                     bias: globals.bias.map(|bias| {
@@ -161,6 +169,7 @@ impl SelfAttention<'_> {
                 }
             }),
             scale: self.scale,
+            softcap: self.softcap,
         }
     }
 }
@@ -238,7 +247,7 @@ fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
     thread_local! {
         static SCRATCH: RefCell<AttentionScratch> = RefCell::default();
     }
-    let &SelfAttentionHead { stride, size, source, pattern, .. } = head;
+    let &SelfAttentionHead { stride, kv_stride, size, source, pattern, .. } = head;
     let positions = head.positions.clone();
     SCRATCH.with_borrow_mut(|scratch| {
         let AttentionScratch { tokens, globals, bias, global_bias, added, parts, rows, scratch } =
@@ -247,15 +256,15 @@ fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
         let seen = pattern.seen_by(&positions, source);
         let first = seen.start / LANES * LANES;
         let end = seen.end.min(head.mask.length).max(first);
-        let from_first = [head.keys, head.values].map(|rows| &rows[first * stride..]);
-        tokens.pack(from_first, end - first, [stride, size]);
+        let from_first = [head.keys, head.values].map(|rows| &rows[first * kv_stride..]);
+        tokens.pack(from_first, end - first, [kv_stride, size]);
         if let Some(of_head) = head.bias {
             // The distance of the first key from the last query, and all that are larger.
             let farthest = first as isize - (positions.end - 1) as isize;
             of_head.lay_out(farthest, end - first + positions.len(), bias);
         }
         if let Some(of_head) = &head.globals {
-            globals.pack([of_head.keys, of_head.values], of_head.count, [stride, size]);
+            globals.pack([of_head.keys, of_head.values], of_head.count, [kv_stride, size]);
             if let Some((by_distance, _)) = of_head.bias {
                 let count = of_head.count;
                 by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
@@ -333,6 +342,7 @@ fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
                 segments: &segments,
                 prefetch: false,
                 scale: head.scale,
+                softcap: head.softcap,
             };
             f32::attend(&tile, scratch);
             let results = scratch.attended.chunks(padded_head_size(size));
@@ -407,6 +417,11 @@ mod tests {
             RelativeBias::new(&dims, values, self.heads).expect("an odd number of distances")
         }
 
+        /// Heads of even size have one.
+        fn softcap(&self) -> Option<f32> {
+            self.size.is_multiple_of(2).then_some(3.0)
+        }
+
         fn attend<P: ThreadPool>(&self, pool: &P, split: bool) -> Vec<f32> {
             let [queries, keys, values] = &self.matrices;
             let attention = SelfAttention {
@@ -418,6 +433,7 @@ mod tests {
                 queries_of_document: self.queries(),
                 source: self.mask.len(),
                 heads: self.heads,
+                kv_heads: self.heads,
                 size: self.size,
                 pattern: self.pattern,
                 bias: self.bias.as_deref().map(|bias| self.relative(bias)),
@@ -431,6 +447,7 @@ mod tests {
                         .map(|(bias, blocks)| GlobalBias { bias: self.relative(bias), blocks }),
                 }),
                 scale: 0.5,
+                softcap: self.softcap(),
                 split,
             };
             let mut attended = vec![f32::NAN; queries.len()];
@@ -444,7 +461,11 @@ mod tests {
             let source = self.mask.len();
             let added = match self.pattern {
                 Pattern::Full => 0.0,
-                Pattern::Window { reach } if query.abs_diff(key) <= reach => 0.0,
+                Pattern::Window { before, after }
+                    if key + before >= query && key <= query + after =>
+                {
+                    0.0
+                }
                 Pattern::Blocks { size, lead } if (query + lead) / size == (key + lead) / size => {
                     0.0
                 }
@@ -482,8 +503,11 @@ mod tests {
             };
             let [queries, keys, values] = &self.matrices;
             let own = row(queries, query);
-            let product =
-                |key: &[f64]| -> f64 { own.iter().zip(key).map(|(a, b)| a * b).sum::<f64>() * 0.5 };
+            let product = |key: &[f64]| -> f64 {
+                let product = own.iter().zip(key).map(|(a, b)| a * b).sum::<f64>() * 0.5;
+                let softcap = self.softcap().map(f64::from);
+                softcap.map_or(product, |softcap| (product / softcap).tanh() * softcap)
+            };
             let mut seen: Vec<(f64, Vec<f64>)> = (0..self.mask.len())
                 .filter_map(|key| {
                     let place = self.place(head, query, key)?;
@@ -549,7 +573,8 @@ mod tests {
     fn patterns() -> impl Strategy<Value = Pattern> {
         prop_oneof![
             Just(Pattern::Full),
-            (0_usize..70).prop_map(|reach| Pattern::Window { reach }),
+            (0_usize..70, 0_usize..70)
+                .prop_map(|(before, after)| Pattern::Window { before, after }),
             (1_usize..70, any::<Index>())
                 .prop_map(|(size, lead)| Pattern::Blocks { size, lead: lead.index(size) }),
             (1_usize..20, 0_usize..3)
@@ -594,7 +619,7 @@ mod tests {
         let (heads, size, source) = (1, 3, QUERIES_OF_PART + 2 * KEYS + 37);
         let patterns = [
             Pattern::Full,
-            Pattern::Window { reach: 700 },
+            Pattern::Window { before: 700, after: 700 },
             Pattern::Blocks { size: 1500, lead: 750 },
             Pattern::BigBird { size: 64, random_blocks: 3 },
         ];
@@ -631,5 +656,42 @@ mod tests {
             globals: Some(([matrix(count, 3), matrix(count, 4)], vec![1; count], None)),
         };
         example.check(0..count).expect("the same result");
+    }
+
+    #[test]
+    fn heads_that_share_keys_are_as_heads_that_repeat_them() {
+        let (heads, kv_heads, size, source) = (4, 2, 5, 37);
+        let queries = numbers(source * heads * size, 1);
+        let [keys, values] = [2, 3].map(|seed| numbers(source * kv_heads * size, seed));
+        let repeated = |shared: &[f32]| -> Vec<f32> {
+            let of_heads = shared.chunks(size);
+            of_heads.flat_map(|head| [head, head].concat()).collect()
+        };
+        let mask = vec![1; source];
+        let attended = |keys: &[f32], values: &[f32], kv_heads| {
+            let attention = SelfAttention {
+                queries: &queries,
+                keys,
+                values,
+                mask: &mask,
+                batch: 1,
+                queries_of_document: source,
+                source,
+                heads,
+                kv_heads,
+                size,
+                pattern: Pattern::Window { before: 9, after: 4 },
+                bias: None,
+                globals: None,
+                scale: 0.5,
+                softcap: None,
+                split: false,
+            };
+            let mut attended = vec![f32::NAN; queries.len()];
+            let Ok(()) = attention.attend(&SingleThread, &mut attended);
+            attended
+        };
+        let expected = attended(&repeated(&keys), &repeated(&values), heads);
+        assert_eq!(attended(&keys, &values, kv_heads), expected);
     }
 }

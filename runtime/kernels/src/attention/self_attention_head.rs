@@ -8,12 +8,13 @@ use super::relative_bias::HeadBias;
 
 /// Some queries of one head of a document, and what they may see.
 pub(super) struct SelfAttentionHead<'a> {
-    /// Queries, keys and values: one row every `stride`, of which the first `size` columns are the
-    /// head's.
+    /// One row every `stride`, of which the first `size` columns are the head's.
     pub(super) queries: &'a [f32],
+    pub(super) stride: usize,
+    /// Keys and values, one row every `kv_stride`, likewise.
     pub(super) keys: &'a [f32],
     pub(super) values: &'a [f32],
-    pub(super) stride: usize,
+    pub(super) kv_stride: usize,
     /// Size of the head.
     pub(super) size: usize,
     /// Which of the document's queries they are.
@@ -27,6 +28,8 @@ pub(super) struct SelfAttentionHead<'a> {
     pub(super) globals: Option<HeadGlobals<'a>>,
     /// What scores are multiplied with.
     pub(super) scale: f32,
+    /// What scores approach and do not reach.
+    pub(super) softcap: Option<f32>,
 }
 
 /// The keys and values that all queries of a head see besides.

@@ -1,11 +1,12 @@
-//! What every kernel shares: choosing instructions at run time, the exponential function, vectors
-//! of sixteen floats, prefetching, and the tile registers of AMX.
+//! What every kernel shares: choosing instructions at run time, the exponential function and
+//! the hyperbolic tangent, vectors of sixteen floats, prefetching, and the tile registers of AMX.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub mod exp;
 pub(crate) mod lanes;
 pub(crate) mod prefetch;
+pub(crate) mod tanh;
 
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks the
 /// best at run time.

@@ -1,13 +1,13 @@
 //! The decoder's attention over the tokens before it.
 
-use epitome_kernels::attention::cached_attention::{self, Histories};
+use epitome_kernels::attention::cached_attention::{self, Elsewhere, Histories};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
 use ort::value::TensorElementType;
 
-use super::{FLOAT, heads, mismatch, scale};
-use crate::operators::tensors::{input, optional_input, output};
+use super::{Attributes, FLOAT, REACH, mismatch};
+use crate::operators::tensors::{input, integer_or, optional_input, output};
 use crate::operators::threads::SessionThreads;
 
 /// Name of the operator.
@@ -19,11 +19,16 @@ pub const CACHED_ATTENTION: &str = "CachedAttention";
 ///
 /// | input | is |
 /// | --- | --- |
-/// | queries, keys, values | float32 `[rows, heads * size]`, of the new tokens |
-/// | past keys, past values | float32 `[heads, places, size]` |
+/// | queries | float32 `[rows, heads * size]`, of the new tokens |
+/// | keys, values | float32 `[rows, kv_heads * size]`, of the new tokens |
+/// | past keys, past values | float32 `[kv_heads, places, size]` |
 /// | past length | int32 `[rows, 1]`: tokens before each row's new one |
 /// | cache indirection | int32 `[rows, room]`: the place of each token of a row's history, the new one's behind the others |
 /// | bias, optional | float32 `[1, heads, rows, longest]`, added to the scores |
+/// | elsewhere, optional | float32 `[rows, heads * size]`: what the queries got of other keys, to be under the same softmax |
+/// | its sums, with it | float32 `[rows, heads, 2]`, as [`CrossAttention`](super::CrossAttention) gives them |
+///
+/// Of its history a token sees itself and the [`REACH`] before it; all, where that is left out.
 ///
 /// Rows may be successive tokens of one sequence: all are in the cache before any attends. A
 /// token's result is the same bits whatever is beside it.
@@ -38,8 +43,9 @@ impl Operator for CachedAttention {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let integers = || OperatorInput::required(TensorElementType::Int32);
-        let bias = OperatorInput::optional(TensorElementType::Float32);
-        [FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, integers(), integers(), bias]
+        let floats = || OperatorInput::optional(TensorElementType::Float32);
+        let required = [FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, integers(), integers()];
+        required.into_iter().chain([floats(), floats(), floats()])
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -51,14 +57,18 @@ impl Operator for CachedAttention {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<CachedAttentionKernel> {
-        Ok(CachedAttentionKernel { heads: heads(context)?, scale: scale(context)? })
+        Ok(CachedAttentionKernel {
+            attributes: Attributes::read(context)?,
+            reach: integer_or(context, REACH, i64::from(i32::MAX), 0..1 << 31)? as usize,
+        })
     }
 }
 
 /// The self-attention of a decoder's layer.
 pub(in crate::operators) struct CachedAttentionKernel {
-    heads: usize,
-    scale: f32,
+    attributes: Attributes,
+    /// Tokens before its own that a token sees.
+    reach: usize,
 }
 
 /// The histories of the rows, whose places are within the cache.
@@ -99,13 +109,16 @@ impl Kernel for CachedAttentionKernel {
         let (past_shape, past) = input::<i32>(context, 5)?;
         let (table_shape, table) = input::<i32>(context, 6)?;
         let bias = optional_input::<f32>(context, 7)?;
-        let (&[rows, hidden], &[heads, places, size]) = (&shape[..], &cache_shape[..]) else {
+        let elsewhere = [optional_input::<f32>(context, 8)?, optional_input::<f32>(context, 9)?];
+        let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
+        let (&[rows, hidden], &[shared, places, size]) = (&shape[..], &cache_shape[..]) else {
             return Err(mismatch("queries and past keys", &[&shape, &cache_shape]));
         };
-        if heads != self.heads || hidden != heads * size || size == 0 {
+        if shared != kv_heads || heads.checked_mul(size) != Some(hidden) || size == 0 {
             return Err(mismatch("queries and past keys", &[&shape, &cache_shape]));
         }
-        if key_shape != shape || value_shape != shape || value_cache_shape != cache_shape {
+        let kv_shape = [rows, kv_heads * size];
+        if key_shape != kv_shape || value_shape != kv_shape || value_cache_shape != cache_shape {
             let shapes = [&shape[..], &key_shape, &value_shape, &value_cache_shape];
             return Err(mismatch("queries, keys, values and past values", &shapes));
         }
@@ -121,6 +134,15 @@ impl Kernel for CachedAttentionKernel {
                 }
                 _ => return Err(mismatch("bias and scores", &[dims, &[1, heads, rows, longest]])),
             },
+        };
+        let elsewhere = match &elsewhere {
+            [None, None] => None,
+            [Some((dims, attended)), Some((of_sums, sums))]
+                if *dims == shape && of_sums[..] == [rows, heads, 2] =>
+            {
+                Some(Elsewhere { attended, sums })
+            }
+            _ => return Err(ort::Error::new("queries, and what they got elsewhere, do not fit")),
         };
         // From here on the past is not read: its memory may be what is written.
         let cache = |index, past: *const f32, new: &[f32]| -> ort::Result<&[f32]> {
@@ -140,11 +162,15 @@ impl Kernel for CachedAttentionKernel {
             places,
             rows,
             heads,
+            kv_heads,
             size,
             histories,
             bias: bias.map(|(_, bias)| bias),
             bias_length,
-            scale: self.scale,
+            scale,
+            softcap,
+            window: self.reach.saturating_add(1),
+            elsewhere,
         };
         attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
     }

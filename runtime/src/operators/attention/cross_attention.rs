@@ -9,8 +9,8 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use super::{CrossKv, FLOAT, heads, mismatch, scale};
-use crate::operators::tensors::{input, output};
+use super::{Attributes, CrossKv, FLOAT, mismatch};
+use crate::operators::tensors::{input, optional_output, output};
 use crate::operators::threads::SessionThreads;
 
 /// Name of the attention over packed float32.
@@ -19,12 +19,14 @@ pub const CROSS_ATTENTION_FP32: &str = "CrossAttentionFp32";
 pub const CROSS_ATTENTION_FP16: &str = "CrossAttentionFp16";
 
 /// The operator: attention of the rows of each document over its source, which has nothing of other
-/// documents in it, float32 `[rows, heads * size]`.
+/// documents in it, float32 `[rows, heads * size]` and, where it is asked for, float32
+/// `[rows, heads, 2]`: the largest score of each query, and the sum of the exponentials of what
+/// scores are beyond it.
 ///
 /// | input | is |
 /// | --- | --- |
 /// | queries | float32 `[rows, heads * size]` |
-/// | keys, values | `[1, heads, places, row]`: memory for those of all documents, each packed by [`PackCrossKv`](super::PackCrossKv) to `[heads, padded source, row]` from its first place on |
+/// | keys, values | `[1, kv_heads, places, row]`: memory for those of all documents, each packed by [`PackCrossKv`](super::PackCrossKv) to `[kv_heads, padded source, row]` from its first place on |
 /// | sources | int32 `[documents, 3]`: the rows of each, which follow each other, its first place, and its tokens |
 pub(in crate::operators) struct CrossAttention<E>(PhantomData<E>);
 
@@ -47,25 +49,21 @@ impl<E: CrossKv> Operator for CrossAttention<E> {
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
+        let floats = TensorElementType::Float32;
+        [OperatorOutput::required(floats), OperatorOutput::optional(floats)]
     }
 
     fn create_kernel<'attr>(
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<CrossAttentionKernel<E>> {
-        Ok(CrossAttentionKernel {
-            heads: heads(context)?,
-            scale: scale(context)?,
-            element: PhantomData,
-        })
+        Ok(CrossAttentionKernel { attributes: Attributes::read(context)?, element: PhantomData })
     }
 }
 
 /// The cross-attention of a layer.
 pub(in crate::operators) struct CrossAttentionKernel<E> {
-    heads: usize,
-    scale: f32,
+    attributes: Attributes,
     element: PhantomData<E>,
 }
 
@@ -77,12 +75,13 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
         let (source_shape, sources) = input::<i32>(context, 3)?;
         let shapes = [&shape[..], &key_shape, &value_shape, &source_shape];
         let wrong = || mismatch("queries, keys, values and sources", &shapes);
-        let (&[rows, hidden], &[1, heads, places, size]) = (&shape[..], &key_shape[..]) else {
+        let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
+        let (&[rows, hidden], &[1, shared, places, size]) = (&shape[..], &key_shape[..]) else {
             return Err(wrong());
         };
-        if heads != self.heads
-            || hidden != heads * size
-            || value_shape != [1, heads, places, KeyOrValue::Value.row(size)]
+        if shared != kv_heads
+            || heads.checked_mul(size) != Some(hidden)
+            || value_shape != [1, kv_heads, places, KeyOrValue::Value.row(size)]
             || source_shape.get(1..) != Some(&[3])
         {
             return Err(wrong());
@@ -93,10 +92,14 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
             values,
             sources: &read_sources(sources, rows, places)?,
             heads,
+            kv_heads,
             size,
-            scale: self.scale,
+            scale,
+            softcap,
         };
-        attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
+        let attended = output(context, 0, &shape)?;
+        let sums = optional_output(context, 1, &[rows, heads, 2])?;
+        attention.attend(&SessionThreads(context), attended, sums)
     }
 }
 

@@ -26,16 +26,21 @@ pub(super) use self::pack_cross_kv::PackCrossKv;
 pub use self::pack_cross_kv::{KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PART, VALUES};
 pub(super) use self::self_attention::SelfAttention;
 pub use self::self_attention::{
-    BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, SELF_ATTENTION, SPLIT,
-    WINDOW,
+    BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, REACH_AFTER, SELF_ATTENTION,
+    SPLIT, WINDOW,
 };
-use super::tensors::{float, input, integer};
+use super::tensors::{float, input, integer, integer_or};
 
 /// Attribute of all operators here, integer: heads.
 pub const HEADS: &str = "num_heads";
+/// Attribute of the attentions, integer: heads of keys and values, each of which as many heads
+/// share; as many as heads, where it is left out.
+pub const KV_HEADS: &str = "kv_num_heads";
 /// Attribute of the attentions, float: what scores are multiplied with.
 pub const SCALE: &str = "scale";
-
+/// Attribute of the attentions, float above 0: what scores approach and do not reach; nothing, where
+/// it is left out.
+pub const SOFTCAP: &str = "softcap";
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
 
@@ -43,8 +48,30 @@ fn heads(context: &KernelContext<'_>) -> ort::Result<usize> {
     Ok(integer(context, HEADS, 1..1 << 20)? as usize)
 }
 
-fn scale(context: &KernelContext<'_>) -> ort::Result<f32> {
-    float(context, SCALE)
+/// The attributes that the attentions have in common.
+#[derive(Clone, Copy)]
+struct Attributes {
+    heads: usize,
+    kv_heads: usize,
+    scale: f32,
+    softcap: Option<f32>,
+}
+
+impl Attributes {
+    fn read(context: &KernelContext<'_>) -> ort::Result<Self> {
+        let heads = heads(context)?;
+        let kv_heads = integer_or(context, KV_HEADS, heads as i64, 1..1 << 20)? as usize;
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(ort::Error::new(format!(
+                "{heads} heads cannot share {kv_heads} heads of keys and values evenly"
+            )));
+        }
+        let softcap = context.get::<f32>(SOFTCAP);
+        if softcap.is_some_and(|softcap| !(softcap > 0.0 && softcap.is_finite())) {
+            return Err(ort::Error::new(format!("attribute '{SOFTCAP}' must be above 0")));
+        }
+        Ok(Self { heads, kv_heads, scale: float(context, SCALE)?, softcap })
+    }
 }
 
 fn mismatch(what: &str, shapes: &[&[usize]]) -> ort::Error {
@@ -66,6 +93,7 @@ struct Sizes {
     /// Queries of all documents.
     rows: usize,
     heads: usize,
+    kv_heads: usize,
     /// Size of a head.
     size: usize,
     /// Documents.
@@ -78,6 +106,11 @@ impl Sizes {
     fn hidden(self) -> usize {
         self.heads * self.size
     }
+
+    /// Size of the keys of a token.
+    fn kv_hidden(self) -> usize {
+        self.kv_heads * self.size
+    }
 }
 
 impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
@@ -85,7 +118,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
     /// gives, and an int32 mask `[batch, source]`. The rows must be a multiple of the batch.
     fn read(
         context: &'a ComputeContext,
-        heads: usize,
+        (heads, kv_heads): (usize, usize),
         kv_shapes: impl FnOnce(Sizes) -> [Vec<usize>; 2],
     ) -> ort::Result<Self> {
         let (shape, queries) = input::<f32>(context, 0)?;
@@ -99,7 +132,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
         let (&[rows, hidden], &[batch, source]) = (&shape[..], &mask_shape[..]) else {
             return Err(wrong());
         };
-        let sizes = Sizes { rows, heads, size: hidden / heads, batch, source };
+        let sizes = Sizes { rows, heads, kv_heads, size: hidden / heads, batch, source };
         if hidden != sizes.hidden()
             || batch == 0
             || !rows.is_multiple_of(batch)
@@ -127,8 +160,8 @@ impl CrossKv for f16 {
     const ATTENTION: &'static str = CROSS_ATTENTION_FP16;
 }
 
-/// Shape of packed keys or values: `[batch, heads, padded source, row]`.
+/// Shape of packed keys or values: `[batch, kv_heads, padded source, row]`.
 fn packed_shape(sizes: Sizes, part: KeyOrValue) -> [usize; 4] {
     let positions = epitome_kernels::attention::padded_positions(sizes.source);
-    [sizes.batch, sizes.heads, positions, part.row(sizes.size)]
+    [sizes.batch, sizes.kv_heads, positions, part.row(sizes.size)]
 }

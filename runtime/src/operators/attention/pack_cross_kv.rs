@@ -91,8 +91,9 @@ impl<E: CrossKv> Kernel for PackCrossKvKernel<E> {
         {
             return Err(wrong());
         }
-        let sizes =
-            Sizes { rows: count, heads: self.heads, size: hidden / self.heads, batch, source };
+        let heads = self.heads;
+        let size = hidden / heads;
+        let sizes = Sizes { rows: count, heads, kv_heads: heads, size, batch, source };
         let packed = output::<E>(context, 0, &packed_shape(sizes, self.part))?;
         let dims = [batch, source, sizes.heads, sizes.size];
         pack(&SessionThreads(context), rows, dims, self.part, packed)

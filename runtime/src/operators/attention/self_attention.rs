@@ -8,8 +8,8 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use super::{FLOAT, Inputs, MASK, Sizes, heads, mismatch, scale};
-use crate::operators::tensors::{input, integer, optional_input, output};
+use super::{Attributes, FLOAT, Inputs, MASK, Sizes, mismatch};
+use crate::operators::tensors::{input, integer, integer_or, optional_input, output};
 use crate::operators::threads::SessionThreads;
 
 /// Name of the operator.
@@ -20,7 +20,7 @@ pub const SPLIT: &str = "split";
 /// Attribute, string: which tokens a token sees, [`WINDOW`], [`BLOCKS`] or [`BIG_BIRD`]; all of
 /// them without it.
 pub const PATTERN: &str = "pattern";
-/// Those that are at most [`REACH`] away.
+/// Those at most [`REACH`] before it, and at most [`REACH_AFTER`] behind it.
 pub const WINDOW: &str = "window";
 /// Those of its block of [`BLOCK_SIZE`]; the first block is shorter by [`LEAD`].
 pub const BLOCKS: &str = "blocks";
@@ -30,6 +30,8 @@ pub const BLOCKS: &str = "blocks";
 pub const BIG_BIRD: &str = "big_bird";
 /// Attribute, integer: positions to either side.
 pub const REACH: &str = "reach";
+/// Attribute, integer: positions behind, where they are others.
+pub const REACH_AFTER: &str = "reach_after";
 /// Attribute, integer: positions of a block.
 pub const BLOCK_SIZE: &str = "block_size";
 /// Attribute, integer: positions that the first block lacks.
@@ -41,10 +43,11 @@ pub const RANDOM_BLOCKS: &str = "num_random_blocks";
 ///
 /// | input | is |
 /// | --- | --- |
-/// | queries, keys, values | float32 `[batch * source, heads * size]` |
+/// | queries | float32 `[batch * source, heads * size]` |
+/// | keys, values | float32 `[batch * source, kv_heads * size]` |
 /// | mask | int32 `[batch, source]`: 0 for tokens that nobody sees |
 /// | bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores by `key - query`, from `-distance` to `distance`; keys that are farther have the value of the farthest |
-/// | global keys and values, optional | float32 `[batch * globals, heads * size]`: what all queries see besides |
+/// | global keys and values, optional | float32 `[batch * globals, kv_heads * size]`: what all queries see besides |
 /// | global mask, with these | int32 `[batch, globals]`: 0 for those that do not exist |
 /// | global bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores of global keys by `key - block` |
 /// | blocks, with it | int32 `[batch, source]`: the block of each query |
@@ -77,8 +80,7 @@ impl Operator for SelfAttention {
         context: &KernelContext<'attr>,
     ) -> ort::Result<SelfAttentionKernel> {
         Ok(SelfAttentionKernel {
-            heads: heads(context)?,
-            scale: scale(context)?,
+            attributes: Attributes::read(context)?,
             split: context.get::<i64>(SPLIT) == Some(1),
             pattern: pattern(context)?,
         })
@@ -90,7 +92,11 @@ fn pattern(context: &KernelContext<'_>) -> ort::Result<Pattern> {
     let size = || Ok::<_, ort::Error>(integer(context, BLOCK_SIZE, 1..positions)? as usize);
     Ok(match context.get::<String>(PATTERN).as_deref() {
         None => Pattern::Full,
-        Some(WINDOW) => Pattern::Window { reach: integer(context, REACH, 0..positions)? as usize },
+        Some(WINDOW) => {
+            let before = integer(context, REACH, 0..positions)?;
+            let after = integer_or(context, REACH_AFTER, before, 0..positions)?;
+            Pattern::Window { before: before as usize, after: after as usize }
+        }
         Some(BLOCKS) => {
             let size = size()?;
             let lead = integer(context, LEAD, 0..size as i64)? as usize;
@@ -111,16 +117,16 @@ fn pattern(context: &KernelContext<'_>) -> ort::Result<Pattern> {
 
 /// The self-attention of an encoder's layer.
 pub(in crate::operators) struct SelfAttentionKernel {
-    heads: usize,
-    scale: f32,
+    attributes: Attributes,
     split: bool,
     pattern: Pattern,
 }
 
 impl Kernel for SelfAttentionKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let inputs = Inputs::<f32>::read(context, self.heads, |sizes| {
-            let shape = vec![sizes.batch * sizes.source, sizes.hidden()];
+        let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
+        let inputs = Inputs::<f32>::read(context, (heads, kv_heads), |sizes| {
+            let shape = vec![sizes.batch * sizes.source, sizes.kv_hidden()];
             [shape.clone(), shape]
         })?;
         let sizes = inputs.sizes;
@@ -143,12 +149,14 @@ impl Kernel for SelfAttentionKernel {
             batch: sizes.batch,
             queries_of_document: sizes.rows / sizes.batch,
             source: sizes.source,
-            heads: sizes.heads,
+            heads,
+            kv_heads,
             size: sizes.size,
             pattern: self.pattern,
             bias,
             globals,
-            scale: self.scale,
+            scale,
+            softcap,
             split: self.split,
         };
         let shape = [sizes.rows, sizes.hidden()];
@@ -179,7 +187,7 @@ fn globals(context: &ComputeContext, sizes: Sizes) -> ort::Result<Option<Globals
     let (value_shape, values) = input::<f32>(context, 6)?;
     let (mask_shape, mask) = input::<i32>(context, 7)?;
     let fits = |count: usize| {
-        let shape = [sizes.batch * count, sizes.hidden()];
+        let shape = [sizes.batch * count, sizes.kv_hidden()];
         mask_shape[0] == sizes.batch && key_shape == shape && value_shape == shape
     };
     let count = match mask_shape[..] {

@@ -76,7 +76,7 @@ pub(super) fn decoder_inputs(
     decoder: &Stack,
 ) -> (DecoderInputs, Vec<LayerCache>) {
     let rows = Dim::name("rows");
-    let heads = decoder.attention.heads;
+    let heads = decoder.attention.kv();
     let [cross_key, cross_value] = cross_dims(heads);
     let kept = b.cross_kv().element;
     let graph = &mut b.graph;

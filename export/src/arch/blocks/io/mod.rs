@@ -74,7 +74,7 @@ pub(crate) fn decoder_outputs(
     caches: &[LayerCache],
     decoder: &Stack,
 ) {
-    let heads = decoder.attention.heads;
+    let heads = decoder.attention.kv();
     match b.layout {
         Layout::Bundle => bundle::decoder_outputs(b, logits, vocab_size, caches, heads),
         Layout::Optimum => optimum::decoder_outputs(b, logits, vocab_size, inputs, caches, heads),

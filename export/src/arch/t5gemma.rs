@@ -1,0 +1,280 @@
+//! T5Gemma (Zhang et al. 2025, "Encoder-Decoder Gemma: Improving the Quality-Efficiency Trade-Off
+//! via Adaptation").
+//!
+//! Agrees with `transformers/models/t5gemma/modeling_t5gemma.py`: an encoder and a decoder of
+//! Gemma 2, each with its own sizes and table. Layers with rotary positions, heads that share keys
+//! and values, soft caps and norms around each sublayer alternate between self-attention over a
+//! window and over everything. An encoder's window is one token wider to either side from
+//! transformers 5 on.
+
+use serde_json::Value;
+
+use super::bart::LOGITS_BIAS;
+use super::blocks::activation::Activation;
+use super::blocks::attention::{Attention, LayerType, Projections};
+use super::blocks::embedding::Embedding;
+use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
+use super::blocks::heads::Heads;
+use super::blocks::inputs::Memory;
+use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::output::Output;
+use super::blocks::rotary::Rotary;
+use super::blocks::transformer::{Stack, StackNames};
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
+use crate::error::Result;
+use crate::version::Version;
+
+pub(super) static T5GEMMA: Family = Family {
+    model_type: "t5gemma",
+    title: "T5Gemma",
+    tokenizer_class: "GemmaTokenizer",
+    generation_defaults: &[("bos_token_id", 2), ("eos_token_id", 1), ("pad_token_id", 0)],
+    forces_bos_by_old_name: false,
+    aliases: &[],
+    aliases_of_5: &[],
+    base_prefix: "model.",
+    encoder: names("model.encoder"),
+    decoder: names("model.decoder"),
+    tables: &[
+        "model.decoder.embed_tokens.weight",
+        "model.encoder.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        "lm_head.out_proj.weight",
+    ],
+    placement: PLACEMENT,
+    embedding_norm: EmbeddingNorm::None,
+    positions: None,
+    defaults: DEFAULTS,
+    read,
+};
+
+/// Those of `T5GemmaModuleConfig` in `transformers/models/t5gemma/configuration_t5gemma.py`.
+const DEFAULTS: Defaults = Defaults {
+    hidden: 2304,
+    vocab_size: 256_000,
+    positions: 8192,
+    encoder: [26, 8, 9216],
+    decoder: [26, 8, 9216],
+    activation: "gelu_pytorch_tanh",
+    scale_embedding: true,
+};
+
+/// Norms of what each sublayer gives.
+const PLACEMENT: Placement = Placement::Around([
+    "post_self_attn_layernorm",
+    "post_cross_attn_layernorm",
+    "post_feedforward_layernorm",
+]);
+/// Those of `T5GemmaSelfAttention`.
+const PROJECTIONS: Projections = Projections { output: "o_proj", ..Projections::BART };
+/// Every second layer sees everything.
+const PATTERN: usize = 2;
+
+/// Names of the parts of a stack.
+pub(super) const fn names(stack: &'static str) -> StackNames {
+    StackNames {
+        stack,
+        layers: "layers",
+        within: "",
+        self_attention: ["self_attn", "pre_self_attn_layernorm"],
+        cross_attention: ["cross_attn", "pre_cross_attn_layernorm"],
+        feed_forward: ["mlp", "pre_feedforward_layernorm"],
+        closing_norm: "norm",
+    }
+}
+
+/// Encoder or decoder.
+pub(super) struct Side {
+    pub(super) stack: Stack,
+    pub(super) embedding: Embedding,
+    /// Most tokens.
+    pub(super) positions: usize,
+}
+
+/// What differs between the layers of a stack.
+pub(super) struct Layers {
+    /// Of so many layers the last sees everything, where config.json does not list them.
+    pub(super) pattern: usize,
+    /// How far the others see, with `sliding_window` of so many tokens.
+    pub(super) reach: fn(usize) -> [usize; 2],
+    /// Positions of those that see everything, and of the others.
+    pub(super) rotary: [Rotary; 2],
+}
+
+/// A decoder's token sees itself and those before it.
+pub(super) fn behind(window: usize) -> [usize; 2] {
+    [window - 1, 0]
+}
+
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let reach = match config.version() {
+        Version::V4 => |window| [window - 1; 2],
+        Version::V5 => |window| [window; 2],
+    };
+    let read = |config: &ModelConfig, names, reach| {
+        let layers = Layers { pattern: PATTERN, reach, rotary: [rotary(config)?; 2] };
+        let mut side = side(family, config, names, &layers)?;
+        let field = "attn_logit_softcapping";
+        side.stack.attention.softcap = config.positive_or_null(field, Some(50.0))?;
+        Ok(side)
+    };
+    let encoder = config.within("encoder", |config| read(config, family.encoder, reach))?;
+    config.within("decoder", |config| {
+        let decoder = read(config, family.decoder, behind)?;
+        let softcap = config.positive_or_null("final_logit_softcapping", Some(30.0))?;
+        Ok(model(family, encoder, decoder, softcap))
+    })
+}
+
+/// The positions of all layers.
+fn rotary(config: &ModelConfig) -> Result<Rotary> {
+    let theta = config.positive_or("rope_theta", 10_000.0)?;
+    let old = "rope_scaling";
+    let field = if config.get(old).is_some() { old } else { "rope_parameters" };
+    rotary_of(config, field, theta)
+}
+
+/// The positions that the parameters in `field` say; `theta` where there are none.
+pub(super) fn rotary_of(config: &ModelConfig, field: &str, theta: f32) -> Result<Rotary> {
+    match config.get(field) {
+        Some(_) => config.within(field, |parameters| Rotary::from_config(parameters, theta)),
+        None => Ok(Rotary { theta, factor: 1.0 }),
+    }
+}
+
+/// Reads one side, with the fields of `T5GemmaModuleConfig`.
+pub(super) fn side(
+    family: &Family,
+    config: &ModelConfig,
+    names: StackNames,
+    layers: &Layers,
+) -> Result<Side> {
+    let defaults = &family.defaults;
+    let hidden = config.size_or("hidden_size", defaults.hidden)?;
+    let [count, heads, inner] = defaults.encoder;
+    let heads = Heads {
+        count: config.heads_or("num_attention_heads", heads, hidden)?,
+        size: config.size_or("head_dim", 256)?,
+    };
+    if !heads.size.is_multiple_of(2) {
+        let found = heads.size;
+        return Err(wrong("head_dim", format_args!("is {found}, but must be even")));
+    }
+    let field = "num_key_value_heads";
+    let kv_heads = config.size_or(field, 4)?;
+    if !heads.count.is_multiple_of(kv_heads) {
+        let count = heads.count;
+        return Err(wrong(
+            field,
+            format_args!("is {kv_heads}, which does not divide num_attention_heads {count}"),
+        ));
+    }
+    let count = config.layers_or("num_hidden_layers", count)?;
+    let norm = Norm {
+        kind: NormKind::OffsetRootMeanSquare,
+        size: hidden,
+        epsilon: config.positive_or("rms_norm_eps", 1e-6)?,
+        placement: family.placement,
+    };
+    let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    let stack = Stack {
+        names,
+        layers: count,
+        attention: Attention {
+            kv_heads,
+            scale: Some(config.positive_or("query_pre_attn_scalar", 256.0)?.sqrt().recip()),
+            ..Attention::new(heads, hidden, PROJECTIONS)
+        },
+        layer_types: layer_types(config, count, layers)?,
+        feed_forward: FeedForward {
+            inner: config.size_or("intermediate_size", inner)?,
+            activation: Activation::from_config_or(
+                config,
+                "hidden_activation",
+                defaults.activation,
+            )?,
+            names: FeedForwardNames::Gated(["gate_proj", "up_proj", "down_proj"]),
+        },
+        experts: None,
+        norm,
+    };
+    let embedding = Embedding {
+        table: names.below("embed_tokens.weight"),
+        vocab_size,
+        size: hidden,
+        scale: Some((hidden as f32).sqrt()),
+        replaced: None,
+        segments: None,
+        positions: None,
+        norm: None,
+        projection: None,
+    };
+    let positions = config.size_or("max_position_embeddings", defaults.positions)?;
+    Ok(Side { stack, embedding, positions })
+}
+
+/// What each layer's self-attention is: `layer_types`.
+fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Vec<LayerType>> {
+    let field = "layer_types";
+    let window = config.size_or("sliding_window", 4096)?;
+    let [full, sliding] = layers.rotary;
+    let full = LayerType { reach: None, rotary: Some(full) };
+    let sliding = LayerType { reach: Some((layers.reach)(window)), rotary: Some(sliding) };
+    match config.get(field) {
+        None => Ok((1..=count)
+            .map(|layer| if layer % layers.pattern == 0 { full } else { sliding })
+            .collect()),
+        Some(Value::Array(names)) if names.len() == count => names
+            .iter()
+            .map(|name| match name.as_str() {
+                Some("full_attention") => Ok(full),
+                Some("sliding_attention") => Ok(sliding),
+                _ => Err(wrong(
+                    field,
+                    format_args!(
+                        "has {name}, but layers must be full_attention or sliding_attention"
+                    ),
+                )),
+            })
+            .collect(),
+        Some(Value::Array(names)) => {
+            let found = names.len();
+            Err(wrong(field, format_args!("has {found} values for {count} layers")))
+        }
+        Some(value) => Err(wrong(field, format_args!("is {value}, but must be a list of names"))),
+    }
+}
+
+/// Puts both sides together.
+pub(super) fn model(family: &Family, encoder: Side, decoder: Side, softcap: Option<f32>) -> Model {
+    let Embedding { vocab_size, size, .. } = decoder.embedding;
+    Model {
+        title: family.title,
+        memory: Memory::plain(encoder.stack.norm.size),
+        encoder: encoder.stack,
+        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
+        decoder: decoder.stack,
+        source: encoder.embedding,
+        target: decoder.embedding,
+        output: Output {
+            table: family.tables[3],
+            vocab_size,
+            size,
+            tied: true,
+            scale: None,
+            transform: None,
+            softcap,
+            bias: (LOGITS_BIAS, vec![1, vocab_size]),
+        },
+        tables: *family.tables,
+        separate_tables: true,
+        target_bias: None,
+        max_source_positions: encoder.positions,
+        max_target_positions: None,
+        global_attention_mask: None,
+        aliases: Vec::new(),
+        unused: Vec::new(),
+    }
+}
