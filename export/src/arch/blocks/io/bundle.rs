@@ -55,7 +55,7 @@ pub(super) fn cross_outputs(
             b.scoped(&name, |b| attention.cross_kv(b, &name, memory, &inputs.shape))
         })
         .collect::<Result<Vec<_>>>()?;
-    let [key_dims, value_dims] = cross_dims(attention.heads);
+    let [key_dims, value_dims] = cross_dims(attention.kv());
     let element = b.cross_kv().element;
     for (layer, (key, value)) in pairs.iter().enumerate() {
         let outputs = [
