@@ -226,6 +226,10 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
             if beams == 2 && model != "t5-silu" {
                 continue;
             }
+            // In transformers its beams crowd each other out of experts.
+            if beams == 4 && model == "nllb_moe-dropping" {
+                continue;
+            }
             assert!(!cases.is_empty(), "{model} has no case of {beams} beams");
             let parameters = cases[0]["parameters"].as_object().unwrap();
             let parameters = GenerationParameters::from_json(parameters).unwrap();
