@@ -54,7 +54,8 @@ impl Kernel for RotaryKernel {
         let whole = |all: usize, part: usize| all > 0 && part > 0 && all.is_multiple_of(part);
         if !whole(rows, tokens) || !whole(hidden, size) || !size.is_multiple_of(2) {
             return Err(ort::Error::new(format!(
-                "queries or keys of {shape:?} and sinusoids of {of_positions:?} do not fit each other"
+                "queries or keys of {shape:?} and sinusoids of {of_positions:?} do not fit each \
+                 other"
             )));
         }
         let rotated = output::<f32>(context, 0, &shape)?;

@@ -11,8 +11,8 @@ use crate::error::Result;
 ///
 /// A piece is held back while it may still change: bytes of an unfinished character, all bytes that
 /// follow each other where tokens are single bytes, as one that is no text makes none of them text,
-/// and the last two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as a later `'`
-/// or full stop takes the space before it away.
+/// and the last two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as
+/// a later `'` or full stop takes the space before it away.
 pub struct Detokenizer {
     tokenizer: Tokenizer,
     ids: Vec<u32>,

@@ -38,8 +38,8 @@ pub const HEADS: &str = "num_heads";
 pub const KV_HEADS: &str = "kv_num_heads";
 /// Attribute of the attentions, float: what scores are multiplied with.
 pub const SCALE: &str = "scale";
-/// Attribute of the attentions, float above 0: what scores approach and do not reach; nothing, where
-/// it is left out.
+/// Attribute of the attentions, float above 0: what scores approach and do not reach; nothing,
+/// where it is left out.
 pub const SOFTCAP: &str = "softcap";
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
