@@ -4,7 +4,7 @@
 use crate::linear::{Layer, WeightFormat};
 use crate::parallel::{Disjoint, ThreadPool, share};
 
-/// Rows at a time.
+/// Rows at a time, at most.
 const ROWS: usize = 512;
 
 /// `down(up(x))`, or `down(gate(x) * up(x))`. The layers are given without their `x` and rows.
@@ -46,26 +46,39 @@ impl<F: WeightFormat> FeedForward<'_, F> {
         if size_in == 0 || size_out == 0 {
             return Ok(());
         }
-        for (x, y) in self.x.chunks(ROWS * size_in).zip(y.chunks_mut(ROWS * size_out)) {
+        let rows = self.x.len() / size_in;
+        // As even as they can be: the weights are read once for each.
+        let step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).max(1);
+        let Inner { up: inner, gate: gates } = inner;
+        grow(inner, step * size_inner);
+        for (x, y) in self.x.chunks(step * size_in).zip(y.chunks_mut(step * size_out)) {
             let rows = x.len() / size_in;
-            inner.up.resize(rows * size_inner, 0.0);
-            Layer { x, rows, ..self.up }.multiply(pool, activations, &mut inner.up)?;
+            let inner = &mut inner[..rows * size_inner];
+            Layer { x, rows, ..self.up }.multiply(pool, activations, inner)?;
             if let Some(gate) = self.gate {
-                inner.gate.resize(rows * size_inner, 0.0);
-                Layer { x, rows, ..gate }.multiply(pool, activations, &mut inner.gate)?;
-                let (up, gate) = (Disjoint::new(&mut inner.up), &inner.gate);
+                grow(gates, step * size_inner);
+                let gates = &mut gates[..rows * size_inner];
+                Layer { x, rows, ..gate }.multiply(pool, activations, gates)?;
+                let (up, gates) = (Disjoint::new(&mut *inner), &*gates);
                 share(pool, rows, 16, rows * size_inner, |rows| {
                     let part = rows.start * size_inner..rows.end * size_inner;
                     // SAFETY: these rows are this part's alone.
                     let up = unsafe { up.part(part.clone()) };
-                    for (up, gate) in up.iter_mut().zip(&gate[part]) {
+                    for (up, gate) in up.iter_mut().zip(&gates[part]) {
                         *up *= gate;
                     }
                 })?;
             }
-            Layer { x: &inner.up, rows, ..self.down }.multiply(pool, activations, y)?;
+            Layer { x: inner, rows, ..self.down }.multiply(pool, activations, y)?;
         }
         Ok(())
+    }
+}
+
+/// Makes room for so many values, and leaves those that are there.
+fn grow(values: &mut Vec<f32>, count: usize) {
+    if values.len() < count {
+        values.resize(count, 0.0);
     }
 }
 
