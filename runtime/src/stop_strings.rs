@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 use tokenizers::{
-    Decoder, DecoderWrapper, Model, Normalizer, PostProcessorWrapper, PreTokenizerWrapper,
-    TokenizerImpl,
+    Decoder, Model, Normalizer, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
 };
 
 use crate::generation::StopStrings;
@@ -95,8 +95,8 @@ fn byte_of(character: char) -> Option<u8> {
 }
 
 impl TokenTexts {
-    pub(crate) fn new<M: Model, N: Normalizer>(
-        tokenizer: &TokenizerImpl<M, N, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>,
+    pub(crate) fn new<M: Model, N: Normalizer, D: Decoder + Serialize>(
+        tokenizer: &TokenizerImpl<M, N, PreTokenizerWrapper, PostProcessorWrapper, D>,
     ) -> tokenizers::Result<Self> {
         let decoder = tokenizer.get_decoder();
         let state = decoder.map(serde_json::to_value).transpose()?;

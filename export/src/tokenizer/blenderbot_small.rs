@@ -4,17 +4,14 @@
 //! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. Its
 //! vocabulary marks pieces that a word goes on after (`th@@`), its merges those that end one
 //! (`e</w>`): the latter are the model's symbols here, and the decoder writes the former. Symbols
-//! that merges only go through have no id of their own, and become the unknown token ([`Surplus`]).
+//! that merges only go through have no id of their own, and become the unknown token.
 
-use std::collections::BTreeSet;
-
-use epitome_runtime::bundle::Surplus;
 use serde_json::{Map, Value, json};
 
 use super::class::{Class, CleanUpSpaces, Folder, Json, replace};
 use super::sentencepiece_processor::BLANK;
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
-use super::vocabulary::{MERGES, VOCAB, merges, vocabulary};
+use super::vocabulary::{MERGES, VOCAB, add_symbols_of_merges, merges, vocabulary};
 use crate::error::{Error, Result};
 
 pub(super) const BLENDERBOT_SMALL: Class = Class {
@@ -65,14 +62,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         };
         vocab.insert(symbol, id);
     }
-    let symbols: BTreeSet<String> = merges
-        .iter()
-        .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")])
-        .filter(|symbol| !vocab.contains_key(symbol))
-        .collect();
-    let surplus =
-        (!symbols.is_empty()).then_some(Surplus { from: from as u32, token: unknown as u32 });
-    vocab.extend(symbols.into_iter().zip((from..).map(|id| json!(id))));
+    let surplus = add_symbols_of_merges(&mut vocab, &merges, from, unknown);
     Ok(Parts {
         normalizer: normalizer(),
         pre_tokenizer: json!({"type": "Split", "pattern": {"Regex": BLANK}, "behavior": "Removed",

@@ -23,6 +23,7 @@ mod nllb;
 mod normalization_tests;
 mod pegasus;
 mod plbart;
+mod prophetnet;
 mod registry;
 mod sentencepiece;
 mod sentencepiece_processor;
@@ -38,10 +39,10 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{self, Surplus};
-use epitome_runtime::tokenizer::{Pipeline, TextNormalizer, from_json};
+use epitome_runtime::tokenizer::{Pipeline, TextDecoder, TextNormalizer, from_json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper};
+use tokenizers::{AddedToken, ModelWrapper, PreTokenizerWrapper};
 use tokenizers::{TruncationDirection, TruncationParams};
 
 use self::class::{Change, Class, CleanUpSpaces, Folder, Json};
@@ -148,7 +149,7 @@ pub(crate) fn convert(
         file.write(&to.join(bundle::TARGET_TOKENIZER))?;
     }
     let normalizer = converted.pipeline.get_normalizer();
-    let own_normalizer = matches!(normalizer, Some(TextNormalizer::SentencePiece(_)));
+    let own_normalizer = normalizer.is_some_and(|of| !matches!(of, TextNormalizer::Library(_)));
     Ok(Notes {
         surplus: converted.surplus,
         target_language: converted.target_language,
@@ -281,7 +282,7 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
         };
         if own.map_or(by_model, |class| class.clean_up_spaces).applies(&settings)? {
             let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
-            let decoder: DecoderWrapper =
+            let decoder: TextDecoder =
                 serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
             pipeline.with_decoder(Some(decoder));
         }

@@ -10,14 +10,14 @@ use super::settings::Settings;
 use super::tokenizer_json::Parts;
 use super::{
     albert, bartpho, bert, blenderbot_small, byt5, byte_level, fairseq, fsmt, gemma, m2m_100,
-    marian, mbart, nllb, pegasus, plbart, t5,
+    marian, mbart, nllb, pegasus, plbart, prophetnet, t5,
 };
 use crate::arch;
 use crate::error::{Error, Result};
 use crate::version::Version;
 
 /// Files that a vocabulary can be in.
-pub(crate) const VOCABULARIES: [&str; 12] = [
+pub(crate) const VOCABULARIES: [&str; 13] = [
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
@@ -30,10 +30,11 @@ pub(crate) const VOCABULARIES: [&str; 12] = [
     "vocab-src.json",
     "vocab-tgt.json",
     "dict.txt",
+    "prophetnet.tokenizer",
 ];
 
 /// Every class that can be converted.
-const CLASSES: [Class; 21] = [
+const CLASSES: [Class; 23] = [
     albert::ALBERT,
     bartpho::BARTPHO,
     bert::BERT,
@@ -54,14 +55,17 @@ const CLASSES: [Class; 21] = [
     nllb::NLLB,
     pegasus::PEGASUS,
     plbart::PLBART,
+    prophetnet::PROPHETNET,
+    prophetnet::XLM_PROPHETNET,
     t5::T5,
 ];
 
 /// Makes the tokenizer of summaries, where there is another for them.
 type Target = fn(&Folder<'_>) -> Result<Option<Parts>>;
 
-/// The class that can have another vocabulary for summaries.
-const TARGETS: [(&str, Target); 1] = [("MarianTokenizer", marian::target)];
+/// The classes that can have another vocabulary for summaries.
+const TARGETS: [(&str, Target); 2] =
+    [("FSMTTokenizer", fsmt::target), ("MarianTokenizer", marian::target)];
 
 /// Makes the tokenizer of summaries, where a class has another for them.
 pub(super) fn target(class: &Class, folder: &Folder<'_>) -> Result<Option<Parts>> {

@@ -190,6 +190,11 @@ impl Settings {
         &self.added
     }
 
+    /// A setting as it stands; null counts as absent.
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
+    }
+
     /// A text, where there is one.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.fields.get(name).and_then(Value::as_str)

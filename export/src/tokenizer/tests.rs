@@ -1,5 +1,6 @@
 //! Every family on the goldens in `fixtures/tokenizers`: ids and text as transformers has them.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::{self, Debug, Display};
 use std::fs::{self, File};
@@ -12,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use epitome_runtime::bundle::{Surplus, TARGET_TOKENIZER, TOKENIZER};
-use epitome_runtime::tokenizer::{Tokenizer, from_json};
+use epitome_runtime::tokenizer::{Language, MosesDecoder, MosesNormalizer, Tokenizer, from_json};
+use tokenizers::{Decoder, NormalizedString, Normalizer};
 
 use super::sentencepiece::SentencePieceModel;
 use super::settings::object;
@@ -213,6 +215,44 @@ fn families() -> Vec<(String, PathBuf)> {
     families
 }
 
+/// What sacremoses makes of lines, and of words.
+#[derive(Deserialize)]
+struct Moses {
+    lines: Vec<String>,
+    languages: BTreeMap<String, MosesAnswers>,
+}
+
+/// Words of each line, some words in another order, and the text of both.
+#[derive(Deserialize)]
+struct MosesAnswers {
+    words: Vec<Vec<String>>,
+    mixed: Vec<Vec<String>>,
+    texts: Vec<String>,
+}
+
+#[test]
+fn words_are_those_of_moses() {
+    let expected: Moses = golden("moses");
+    for (code, answers) in expected.languages {
+        let language = Language::from_code(&code).unwrap();
+        let mut cut = Agreement::default();
+        for (line, words) in expected.lines.iter().zip(&answers.words) {
+            let mut text = NormalizedString::from(line.as_str());
+            MosesNormalizer { language, lowercase: false }.normalize(&mut text).unwrap();
+            cut.count(&code, line, text.get(), &words.join(" "));
+        }
+        let mut joined = Agreement::default();
+        for (words, text) in answers.words.iter().chain(&answers.mixed).zip(&answers.texts) {
+            let tokens = words.iter().map(|word| format!("{word}</w>")).collect();
+            let decoder = MosesDecoder { language, clean_up_spaces: false };
+            let found = decoder.decode_chain(tokens).unwrap().concat();
+            joined.count(&code, words, &found, text);
+        }
+        eprintln!("{code}: words of {cut} lines and text of {joined} agree");
+        assert_eq!(cut.differ + joined.differ, 0, "{code}");
+    }
+}
+
 #[test]
 fn what_is_streamed_begins_the_whole_text() {
     /// Sequences of each family.
@@ -312,15 +352,24 @@ fn a_class_that_is_not_converted_is_named() {
 
 #[test]
 fn what_no_tokenizer_json_can_say_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("config.json"), r#"{"model_type": "fsmt"}"#).unwrap();
-    for name in ["vocab-src.json", "vocab-tgt.json", "merges.txt"] {
-        fs::write(folder.path().join(name), "{}").unwrap();
+    let folder = copy("fsmt");
+    for (langs, expected) in [
+        ("null", "is missing, but must name the languages of texts and summaries"),
+        (r#"["en"]"#, r#"is ["en"], but must be two of de, en, ru"#),
+        (r#"["en", "fr"]"#, r#"is ["en","fr"], but must be two of de, en, ru"#),
+        ("5", "is 5, but must be two of de, en, ru"),
+    ] {
+        let settings = format!(r#"{{"tokenizer_class": "FSMTTokenizer", "langs": {langs}}}"#);
+        fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
+        let expected = format!("tokenizer_config.json: field 'langs' {expected}");
+        assert_eq!(refusal(folder.path()), expected);
     }
+    let folder = copy("prophetnet");
+    let settings = r#"{"tokenizer_class": "ProphetNetTokenizer", "do_basic_tokenize": false}"#;
+    fs::write(folder.path().join("tokenizer_config.json"), settings).unwrap();
     assert_eq!(
         refusal(folder.path()),
-        "vocab-src.json belongs to an FSMTTokenizer, whose Moses rules and separate vocabularies no \
-         tokenizer.json can say: give the checkpoint a tokenizer.json of its own"
+        "tokenizer_config.json: field 'do_basic_tokenize' is false, which is not supported"
     );
     // Without them NLLB's language would be the unknown token.
     let folder = copy("nllb");

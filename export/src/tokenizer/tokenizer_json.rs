@@ -1,10 +1,10 @@
 //! From the parts of a tokenizer to the tokenizer.
 
 use epitome_runtime::bundle::Surplus;
-use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, TextNormalizer};
+use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, TextDecoder, TextNormalizer};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
+use tokenizers::{AddedToken, ModelWrapper};
 use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper};
 
 use super::settings::{NAMED, Settings, special};
@@ -61,7 +61,7 @@ impl Parts {
             .with_pre_tokenizer(
                 part::<PreTokenizerWrapper>(self.pre_tokenizer).map_err(|e| wrong(&e))?,
             )
-            .with_decoder(part::<DecoderWrapper>(self.decoder).map_err(|e| wrong(&e))?)
+            .with_decoder(part::<TextDecoder>(self.decoder).map_err(|e| wrong(&e))?)
             .add_tokens(self.added)
             .map_err(|error| wrong(&error))?;
         // The model learned these ids: a token that would get another one is read wrongly.
@@ -255,7 +255,11 @@ pub(super) fn mask(content: &str, normalized: bool) -> (&'static str, AddedToken
 }
 
 /// The decoder with transformers' `clean_up_tokenization` behind it.
-pub(super) fn clean_up_spaces(decoder: Value) -> Value {
+pub(super) fn clean_up_spaces(mut decoder: Value) -> Value {
+    if decoder["type"] == "Moses" {
+        decoder["clean_up_spaces"] = json!(true);
+        return decoder;
+    }
     let replace = |(from, to): (&str, &str)| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
     let mut decoders = vec![decoder, json!({"type": "Fuse"})];
     decoders.extend(CLEAN_UP_TOKENIZATION.map(replace));

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::{fs, io};
 
+use epitome_runtime::bundle::Surplus;
 use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 
@@ -172,17 +173,22 @@ pub(super) fn words(folder: &Folder<'_>) -> Result<Value> {
             _ => Err(wrong_json("has no WordPiece vocabulary, which its class needs")),
         };
     }
-    let text = read_text(folder.path, VOCAB_TXT)?;
-    let mut vocab = Map::new();
-    for (id, line) in text.lines().enumerate() {
-        let word = match folder.version() {
-            Version::V4 => line,
-            Version::V5 => line.trim_end(),
-        };
-        // The last line counts where a word comes twice.
-        vocab.insert(word.to_owned(), json!(id));
-    }
-    Ok(json!(vocab))
+    let word: fn(&str) -> &str = match folder.version() {
+        Version::V4 => |line| line,
+        Version::V5 => str::trim_end,
+    };
+    Ok(json!(words_of_lines(folder.path, VOCAB_TXT, word)?))
+}
+
+/// The words in the lines of a file, each with the number of its line.
+pub(super) fn words_of_lines(
+    folder: &Path,
+    name: &str,
+    word: fn(&str) -> &str,
+) -> Result<Map<String, Value>> {
+    let text = read_text(folder, name)?;
+    // The last line counts where a word comes twice.
+    Ok(text.lines().enumerate().map(|(id, line)| (word(line).to_owned(), json!(id))).collect())
 }
 
 /// Pieces and scores of a Unigram model in `tokenizer.json`.
@@ -217,6 +223,25 @@ pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>
     Ok(vocab)
 }
 
+/// Gives ids from `from` on to the symbols that merges go through and `vocab` lacks: they become
+/// the token `unknown`.
+pub(super) fn add_symbols_of_merges(
+    vocab: &mut Map<String, Value>,
+    merges: &[(String, String)],
+    from: u64,
+    unknown: u64,
+) -> Option<Surplus> {
+    let symbols: BTreeSet<String> = merges
+        .iter()
+        .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")])
+        .filter(|symbol| !vocab.contains_key(symbol))
+        .collect();
+    let surplus =
+        (!symbols.is_empty()).then_some(Surplus { from: from as u32, token: unknown as u32 });
+    vocab.extend(symbols.into_iter().zip((from..).map(|id| json!(id))));
+    surplus
+}
+
 /// Reads the merges, best first: two pieces a line, after a first line that names the version.
 pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
     read_text(folder, MERGES)?
@@ -225,7 +250,10 @@ pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
         .filter(|(_, line)| !line.starts_with("#version"))
         .map(|(number, line)| {
             line.split_once(' ')
-                .filter(|(_, right)| !right.contains(' '))
+                .map(|(left, right)| (left, right.split_once(' ').unwrap_or((right, ""))))
+                // FSMT's have a count behind the two pieces.
+                .filter(|(_, (_, count))| count.bytes().all(|digit| digit.is_ascii_digit()))
+                .map(|(left, (right, _))| (left, right))
                 .map(|(left, right)| (left.to_owned(), right.to_owned()))
                 .ok_or_else(|| Error::Tokenizer {
                     file: MERGES.into(),

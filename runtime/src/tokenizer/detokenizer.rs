@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokenizers::DecoderWrapper;
 
-use super::Tokenizer;
+use super::{TextDecoder, Tokenizer};
 use crate::error::Result;
 
 /// Turns tokens into text one by one: the pieces, joined, begin what [`Tokenizer::decode`] makes of
@@ -11,8 +11,8 @@ use crate::error::Result;
 ///
 /// A piece is held back while it may still change: bytes of an unfinished character, all bytes that
 /// follow each other where tokens are single bytes, as one that is no text makes none of them text,
-/// and the last two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`), as
-/// a later `'` or full stop takes the space before it away.
+/// and the last two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`) or
+/// puts words together by Moses' rules, as a later `'` or full stop takes the space before it away.
 pub struct Detokenizer {
     tokenizer: Tokenizer,
     ids: Vec<u32>,
@@ -83,9 +83,11 @@ fn falls_back_to_bytes(decoder: Option<&DecoderWrapper>) -> bool {
 
 /// Whether a decoder, as `tokenizer.json` has it, changes stretches of text that tokens were joined
 /// to: then the end of a text depends on what follows.
-fn cleans_up_spaces(decoder: Option<&DecoderWrapper>) -> bool {
-    let Some(DecoderWrapper::Sequence(sequence)) = decoder else {
-        return false;
+fn cleans_up_spaces(decoder: Option<&TextDecoder>) -> bool {
+    let sequence = match decoder {
+        Some(TextDecoder::Moses(_)) => return true,
+        Some(TextDecoder::Library(DecoderWrapper::Sequence(sequence))) => sequence,
+        _ => return false,
     };
     let joined = sequence.get_decoders().iter();
     joined.skip_while(|decoder| !matches!(decoder, DecoderWrapper::Fuse(_))).any(|decoder| {

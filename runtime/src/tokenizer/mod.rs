@@ -2,6 +2,7 @@
 
 mod charsmap;
 mod detokenizer;
+mod moses;
 mod pieces;
 mod pipeline;
 mod sentencepiece_normalizer;
@@ -15,7 +16,8 @@ use tokenizers::{Encoding, Token, TruncationDirection};
 
 pub use self::charsmap::CharsMap;
 pub use self::detokenizer::Detokenizer;
-pub use self::pipeline::{Behaviour, Pipeline, TextNormalizer, from_json};
+pub use self::moses::{Language, MosesDecoder, MosesNormalizer};
+pub use self::pipeline::{Behaviour, Pipeline, TextDecoder, TextNormalizer, from_json};
 pub use self::sentencepiece_normalizer::{CODE_MARK, LanguageCodes, SentencePieceNormalizer};
 use crate::bundle::{Bundle, Surplus, TARGET_TOKENIZER, TOKENIZER};
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
 //! Reading `tokenizer.json`: the parts of the `tokenizers` library, checked before they are
-//! trusted, and SentencePiece's normalizer, which the library has not.
+//! trusted, SentencePiece's normalizer, and the rules of Moses, which the library has not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,20 +11,23 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{
-    AddedToken, DecoderWrapper, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper,
-    PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl, TruncationDirection,
+    AddedToken, Decoder, DecoderWrapper, ModelWrapper, NormalizedString, Normalizer,
+    NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+    TruncationDirection,
 };
 
 use super::charsmap::CharsMap;
+use super::moses::{MosesDecoder, MosesNormalizer};
 use super::sentencepiece_normalizer::SentencePieceNormalizer;
 
-/// A tokenizer of the `tokenizers` library that knows SentencePiece's normalizer, too.
+/// A tokenizer of the `tokenizers` library that knows SentencePiece's normalizer and Moses' rules,
+/// too.
 pub type Pipeline = TokenizerImpl<
     ModelWrapper,
     TextNormalizer,
     PreTokenizerWrapper,
     PostProcessorWrapper,
-    DecoderWrapper,
+    TextDecoder,
 >;
 
 /// A normalizer: text to text.
@@ -33,6 +36,8 @@ pub type Pipeline = TokenizerImpl<
 pub enum TextNormalizer {
     /// SentencePiece's own.
     SentencePiece(SentencePieceNormalizer),
+    /// Moses' words.
+    Moses(MosesNormalizer),
     /// One of the `tokenizers` library.
     Library(NormalizerWrapper),
 }
@@ -41,6 +46,7 @@ impl Normalizer for TextNormalizer {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         match self {
             Self::SentencePiece(normalizer) => normalizer.normalize(text),
+            Self::Moses(normalizer) => normalizer.normalize(text),
             Self::Library(normalizer) => normalizer.normalize(text),
         }
     }
@@ -53,9 +59,42 @@ impl<'de> Deserialize<'de> for TextNormalizer {
             let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
             return Ok(Self::SentencePiece(normalizer));
         }
+        if value["type"] == "Moses" {
+            return serde_json::from_value(value).map(Self::Moses).map_err(D::Error::custom);
+        }
         check_charsmaps(&value).map_err(D::Error::custom)?;
         let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
         Ok(Self::Library(normalizer))
+    }
+}
+
+/// A decoder: tokens to text.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum TextDecoder {
+    /// Moses' text of words.
+    Moses(MosesDecoder),
+    /// One of the `tokenizers` library.
+    Library(DecoderWrapper),
+}
+
+impl Decoder for TextDecoder {
+    fn decode_chain(&self, tokens: Vec<String>) -> tokenizers::Result<Vec<String>> {
+        match self {
+            Self::Moses(decoder) => decoder.decode_chain(tokens),
+            Self::Library(decoder) => decoder.decode_chain(tokens),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TextDecoder {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        let decoder = match value["type"] == "Moses" {
+            true => serde_json::from_value(value).map(Self::Moses),
+            false => serde_json::from_value(value).map(Self::Library),
+        };
+        decoder.map_err(D::Error::custom)
     }
 }
 
@@ -82,7 +121,7 @@ struct File<M> {
     normalizer: Option<TextNormalizer>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     post_processor: Option<PostProcessorWrapper>,
-    decoder: Option<DecoderWrapper>,
+    decoder: Option<TextDecoder>,
     model: M,
     /// Whether special tokens in a text are read as text. The library has this switch and does not
     /// write it.
