@@ -70,10 +70,10 @@ impl Detokenizer {
 }
 
 /// Whether a decoder makes text of tokens that are single bytes.
-fn falls_back_to_bytes(decoder: Option<&DecoderWrapper>) -> bool {
+fn falls_back_to_bytes(decoder: Option<&TextDecoder>) -> bool {
     match decoder {
-        Some(DecoderWrapper::ByteFallback(_)) => true,
-        Some(DecoderWrapper::Sequence(sequence)) => sequence
+        Some(TextDecoder::Library(DecoderWrapper::ByteFallback(_))) => true,
+        Some(TextDecoder::Library(DecoderWrapper::Sequence(sequence))) => sequence
             .get_decoders()
             .iter()
             .any(|decoder| matches!(decoder, DecoderWrapper::ByteFallback(_))),
