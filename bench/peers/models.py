@@ -130,6 +130,19 @@ class Shape:
                 encoder=dict(text_config=text, vision_config=vision, mm_tokens_per_image=4),
                 decoder=dict(side, num_hidden_layers=self.decoder_layers),
             )
+        if self.model_type == "prophetnet":
+            return dict(
+                common,
+                hidden_size=self.hidden,
+                activation_function=self.activation,
+                num_encoder_layers=self.encoder_layers,
+                num_decoder_layers=self.decoder_layers,
+                encoder_ffn_dim=self.ffn,
+                decoder_ffn_dim=self.ffn,
+                num_encoder_attention_heads=self.heads,
+                num_decoder_attention_heads=self.heads,
+                max_position_embeddings=1024,
+            )
         if self.model_type in ("t5", "longt5"):
             long = dict(
                 local_radius=self.reach,
@@ -188,6 +201,10 @@ SHAPES = {
     "t5gemma-2-270m-270m": Shape(
         "t5gemma2", 262144, 18, 18, 640, 2048, 4, "gelu_pytorch_tanh", pad=0, eos=1, start=2,
         head=256, kv_heads=1,
+    ),
+    # CTranslate2 knows no such model either.
+    "prophetnet-large": Shape(
+        "prophetnet", 30522, 12, 12, 1024, 4096, 16, "gelu", pad=0, eos=102, start=102
     ),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),

@@ -139,6 +139,8 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         tables: *family.tables,
         separate_tables: false,
         target_bias: None,
+        predicting: None,
+        target_prompt: None,
         max_source_positions: match endless {
             true => positions.max(ENDLESS_SOURCE),
             false => positions,

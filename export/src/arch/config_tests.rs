@@ -195,3 +195,33 @@ fn sides_of_t5gemma_2_that_do_not_fit_are_named() {
         assert_eq!(refusal(&base, &[(place, value)]), expected);
     }
 }
+
+#[test]
+fn what_prophetnet_cannot_be_is_named() {
+    let base = json!({
+        "model_type": "prophetnet", "hidden_size": 16, "num_encoder_attention_heads": 2,
+        "num_decoder_attention_heads": 4, "max_position_embeddings": 28, "num_buckets": 8,
+        "relative_max_distance": 12, "pad_token_id": 0, "add_cross_attention": true, "ngram": 2,
+    });
+    for (field, value, message) in [
+        ("pad_token_id", json!(1), "is 1, but must be 0"),
+        ("add_cross_attention", json!(false), "is false, but must be true"),
+        ("max_position_embeddings", json!(3), "is 3, but must be at least 4"),
+        ("num_buckets", json!(1), "is 1, but must be at least 2"),
+        (
+            "relative_max_distance",
+            json!(4),
+            "is 4, but must be above half of num_buckets (4) and not above 65536",
+        ),
+        (
+            "relative_max_distance",
+            json!(1 << 20),
+            "is 1048576, but must be above half of num_buckets (4) and not above 65536",
+        ),
+        ("ngram", json!(0), "is 0, but must be a whole number from 1 to 16777216"),
+        ("num_decoder_attention_heads", json!(3), "is 3, which does not divide the hidden size 16"),
+    ] {
+        let found = refusal(&base, &[(&format!("/{field}"), value)]);
+        assert_eq!(found, format!("config.json: field '{field}' {message}"));
+    }
+}

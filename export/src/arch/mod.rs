@@ -30,6 +30,7 @@ mod nllb_moe;
 mod pegasus;
 mod pegasus_x;
 mod plbart;
+mod prophetnet;
 mod switch_transformers;
 mod t5;
 mod t5gemma;
@@ -66,11 +67,13 @@ static FAMILIES: &[&Family] = &[
     &pegasus::PEGASUS,
     &pegasus_x::PEGASUS_X,
     &plbart::PLBART,
+    &prophetnet::PROPHETNET,
     &switch_transformers::SWITCH_TRANSFORMERS,
     &t5::T5,
     &t5gemma::T5GEMMA,
     &t5gemma2::T5GEMMA2,
     &umt5::UMT5,
+    &prophetnet::XLM_PROPHETNET,
 ];
 
 /// The architecture of this `model_type`, if it is known.

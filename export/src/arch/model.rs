@@ -5,11 +5,14 @@ use epitome_runtime::bundle::{DECODER, ENCODER, Layout, ModelShape};
 use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::blocks::embedding::Embedding;
-use super::blocks::inputs::{EncoderInputs, Memory, Tokens};
+use super::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, Memory, Tokens};
 use super::blocks::io::{decoder_inputs, decoder_outputs, encoder_inputs, encoder_outputs};
 use super::blocks::output::Output;
 use super::blocks::positions::PositionKind;
+use super::blocks::predicting::PredictingStream;
+use super::blocks::prompt::Prompt;
 use super::blocks::relative_bias::{BiasLayers, RelativeBias, relative_of_step};
+use super::blocks::streams::of_stream;
 use super::blocks::transformer::Stack;
 use super::builder::{Builder, Side};
 use super::config::ModelConfig;
@@ -57,6 +60,10 @@ pub(crate) struct Model {
     pub(crate) separate_tables: bool,
     /// What is added to the scores of the decoder's self-attention.
     pub(crate) target_bias: Option<RelativeBias>,
+    /// The stream beside the decoder's tokens, of which logits are made.
+    pub(crate) predicting: Option<PredictingStream>,
+    /// What stands before the keys and values of the decoder's self-attention.
+    pub(crate) target_prompt: Option<Prompt>,
     /// Most tokens of a source.
     pub(crate) max_source_positions: usize,
     /// Most tokens of a summary that the decoder reads; `None` where its positions have no end.
@@ -169,10 +176,15 @@ impl Model {
         };
         let doc = format!("{} decoder: {step}", self.title);
         let mut b = Builder::new(Side::Decoder, &doc, layout, weights);
-        let (inputs, mut caches) = decoder_inputs(&mut b, (&self.decoder, &self.memory));
+        let (mut inputs, mut caches) = decoder_inputs(&mut b, (&self.decoder, &self.memory));
+        self.set_prompts(&mut b, &mut inputs, &mut caches)?;
         let x = b.scoped("embed", |b| {
             let tables = self.tied_to(&self.target.table);
-            self.target.apply(b, tables, Tokens::Step(&inputs))
+            let x = self.target.apply(b, tables, Tokens::Step(&inputs))?;
+            match &self.predicting {
+                Some(stream) => stream.beside(b, &x, &self.target, &mut inputs),
+                None => Ok(x),
+            }
         })?;
         if let Some(bias) = &self.target_bias {
             b.scoped("relative_bias", |b| {
@@ -191,12 +203,43 @@ impl Model {
                 Ok(())
             })?;
         }
-        let x = self.decoder.decoder(&mut b, &x, &inputs, &mut caches)?;
+        let mut x = self.decoder.decoder(&mut b, &x, &inputs, &mut caches)?;
+        if inputs.streams.is_some() {
+            x = of_stream(&mut b, &x);
+        }
         let logits =
             b.scoped("lm_head", |b| self.output.apply(b, self.tied_to(self.output.table), &x))?;
         let vocab_size = self.output.vocab_size;
         decoder_outputs(&mut b, &logits, vocab_size, &inputs, &caches, &self.decoder);
         Ok(b.graph)
+    }
+
+    /// Puts prompts before keys and values, where the model has them.
+    fn set_prompts(
+        &self,
+        b: &mut Builder<'_, '_>,
+        inputs: &mut DecoderInputs,
+        caches: &mut [LayerCache],
+    ) -> Result<()> {
+        if let Some(prompt) = &self.target_prompt {
+            for (cache, prompt) in caches.iter_mut().zip(prompt.of_layers(b)?) {
+                cache.prompt = Some(prompt);
+            }
+        }
+        let Some(prompt) = &self.memory.prompt else {
+            return Ok(());
+        };
+        if b.is_portable() {
+            inputs.source = prompt.mask(b, &inputs.source, 4);
+            for (cache, prompt) in caches.iter_mut().zip(prompt.of_layers(b)?) {
+                cache.cross_prompt = Some(prompt);
+            }
+        } else {
+            // The encoder put it before what it packed: a source has so many tokens more.
+            let more = b.graph.int32s(&[0, 0, prompt.length as i32]);
+            inputs.source = b.graph.node("Add").inputs([&inputs.source, &more]).output();
+        }
+        Ok(())
     }
 
     /// The tables that the table `name` is tied to, the leading one first.

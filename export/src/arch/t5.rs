@@ -161,6 +161,8 @@ pub(super) fn read(
         tables: *family.tables,
         separate_tables: false,
         target_bias: Some(RelativeBias::from_config(config, bias_layers, heads.count, false)?),
+        predicting: None,
+        target_prompt: None,
         max_source_positions: defaults.positions,
         max_target_positions: None,
         global_attention_mask: None,

@@ -271,6 +271,8 @@ pub(super) fn model(family: &Family, encoder: Side, decoder: Side, softcap: Opti
         tables: *family.tables,
         separate_tables: true,
         target_bias: None,
+        predicting: None,
+        target_prompt: None,
         max_source_positions: encoder.positions,
         max_target_positions: None,
         global_attention_mask: None,

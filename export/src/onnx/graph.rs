@@ -246,6 +246,13 @@ impl Graph {
         self.list("constant/int32", ElementType::Int32, values, bytes.collect())
     }
 
+    /// A one-dimensional int64 tensor of a name of its own, kept in the graph itself.
+    pub(crate) fn int64_table(&mut self, name: &str, values: &[i64]) -> Value {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        let name = format!("constant/{name}");
+        self.constant(&name, ElementType::Int64, &[values.len()], bytes.collect())
+    }
+
     /// A one-dimensional constant, named by its values.
     fn list<T: ToString>(
         &mut self,

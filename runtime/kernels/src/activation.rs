@@ -42,6 +42,13 @@ impl Activation {
         NAMES.iter().find(|(_, known)| *known == self).map_or("identity", |(name, _)| name)
     }
 
+    /// The function's value at `x`.
+    pub fn of(self, x: f32) -> f32 {
+        let mut values = [x; PANEL];
+        self.apply(&mut values);
+        values[0]
+    }
+
     /// Applies the function, the same bits on every processor.
     #[inline(always)]
     pub(crate) fn apply(self, values: &mut [f32; PANEL]) {

@@ -173,6 +173,16 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![Float32; 3],
     };
+    // Two streams, a bias of each, and a prompt.
+    let mut streams = cached(floats(&[2 * new, heads, room + 1]));
+    streams.attributes.push((STREAMS, Attribute::Int(2)));
+    streams.inputs[0] = floats(&[2 * new, hidden]);
+    for part in &mut streams.inputs[1..3] {
+        *part = floats(&[2 * new, kv_hidden]);
+    }
+    streams.inputs[8..]
+        .clone_from_slice(&[floats(&[2 * new, hidden]), floats(&[2 * new, heads, 2])]);
+    streams.inputs.extend([floats(&[3, kv_hidden]), floats(&[3, kv_hidden])]);
     let self_attention = |pattern: Vec<_>, bias, globals: Vec<_>| Case {
         operator: SELF_ATTENTION,
         attributes: [scoring.clone(), vec![(SPLIT, Attribute::Int(1))], pattern].concat(),
@@ -276,6 +286,7 @@ fn valid_cases() -> Vec<Case> {
         cross(CROSS_ATTENTION_FP16, Float16),
         cached(None),
         cached(floats(&[1, heads, new, room])),
+        streams,
     ]
 }
 

@@ -2,13 +2,15 @@
 
 use epitome_runtime::operators::attention;
 
-use super::fused_self_attention::{Pattern, Seen, fused};
+use super::fused_self_attention::{Globals, Pattern, Seen, fused};
 use super::heads::{Heads, flatten, join_heads, split_heads};
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Tokens, Window};
 use super::linear::linear;
 use super::norm::Norm;
 use super::plain_attention::{self, attend_to_both, softcapped, unseen};
+use super::prompt::LayerPrompt;
 use super::rotary::Rotary;
+use super::streams::{STREAMS, of_tokens};
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
@@ -118,6 +120,29 @@ impl Attention {
         self.project_back(b, name, &attended)
     }
 
+    /// Bidirectional self-attention behind a prompt, which every token sees: `[batch * source,
+    /// hidden]` to the same.
+    pub(crate) fn encoder_self_attention_behind(
+        &self,
+        b: &mut Builder<'_, '_>,
+        (prompt, name): (&LayerPrompt, &str),
+        x: &Value,
+        inputs: &EncoderInputs,
+    ) -> Result<Value> {
+        if !b.is_portable() {
+            let [key, value, mask] = &prompt.of_batch(b, &inputs.shape);
+            let globals = Some(Globals { key, value, mask, bias: None });
+            let seen = Seen { globals, ..Seen::all(&inputs.mask) };
+            return self.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
+        }
+        let [query, key, value] = self.qkv(b, name, x, Tokens::Source(inputs))?;
+        let [key, value] = self.behind(b, prompt, [key, value], &inputs.shape);
+        let mask = inputs.score_mask(b);
+        let mask = prompt.of.mask(b, &mask, 4);
+        let attended = self.attend(b, &[query, key, value], &[&mask]);
+        self.project_back(b, name, &attended)
+    }
+
     /// Self-attention of tokens that see what `seen` says: `[batch * source, hidden]` to the same.
     pub(crate) fn fused_encoder_self_attention(
         &self,
@@ -142,11 +167,12 @@ impl Attention {
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
     /// `[batch * source, size]` to two of `[batch, kv_heads, source, head_size]`, or what
-    /// [`attention::PACK_CROSS_KV_FP32`] makes of them; `shape` is int64 `[batch, source]`.
+    /// [`attention::PACK_CROSS_KV_FP32`] makes of them, those of a prompt among them; `shape` is
+    /// int64 `[batch, source]`.
     pub(crate) fn cross_kv(
         &self,
         b: &mut Builder<'_, '_>,
-        name: &str,
+        (name, prompt): (&str, Option<&LayerPrompt>),
         (hidden_states, size): (&Value, usize),
         shape: &Value,
     ) -> Result<(Value, Value)> {
@@ -161,10 +187,19 @@ impl Attention {
             if b.is_portable() {
                 return Ok(split_heads(b, &rows, shape, heads));
             }
+            let (rows, shape) = match prompt {
+                Some(prompt) if packed == attention::KEYS => {
+                    (&prompt.before(b, &prompt.key, &rows, shape), &prompt.shape(b, shape))
+                }
+                Some(prompt) => {
+                    (&prompt.before(b, &prompt.value, &rows, shape), &prompt.shape(b, shape))
+                }
+                None => (&rows, shape),
+            };
             let operator = b.cross_kv().packing;
             Ok(b.graph
                 .custom(operator)
-                .inputs([&rows, shape])
+                .inputs([rows, shape])
                 .int(attention::HEADS, heads.count as i64)
                 .string(attention::PART, packed)
                 .output())
@@ -183,6 +218,9 @@ impl Attention {
         inputs: &DecoderInputs,
         cache: &mut LayerCache,
     ) -> Result<Value> {
+        if let Some(streams) = &inputs.streams {
+            cache.bias = Some(streams.bias(b, name, (x, self.hidden), self.heads)?);
+        }
         let parts = self.qkv(b, name, x, Tokens::Step(inputs))?;
         let attended = match &inputs.past {
             Past::InPlace { cache_indirection } => {
@@ -212,6 +250,18 @@ impl Attention {
             .inputs([&cache.past_key, &cache.past_value, &inputs.past_length, cache_indirection])
             .optional(cache.bias.as_ref())
             .inputs(elsewhere.iter().flatten());
+        let node = match &cache.prompt {
+            Some(prompt) => {
+                let nowhere = if self.merged { 0 } else { 2 };
+                let node = (0..nowhere).fold(node, |node, _| node.optional(None));
+                node.inputs([&prompt.key, &prompt.value])
+            }
+            None => node,
+        };
+        let node = match &inputs.streams {
+            Some(_) => node.int(attention::STREAMS, STREAMS as i64),
+            None => node,
+        };
         let node = self.attributes(node);
         let node = match self.layer_type.reach {
             Some([before, _]) => node.int(attention::REACH, before as i64),
@@ -230,8 +280,19 @@ impl Attention {
         (inputs, window, source): (&DecoderInputs, &Window, &Recomputed),
         cache: &mut LayerCache,
     ) -> Result<Value> {
-        let [key, value] = append(b, source, cache, [key, value]);
-        let unseen = window.unseen(b, self.layer_type.reach.map(|[before, _]| before));
+        if let Some((streams, bias)) = inputs.streams.as_ref().zip(cache.bias.clone()) {
+            let tokens = [&key, &value].map(|part| of_tokens(b, part, 2));
+            let tokens = append(b, source, cache, tokens);
+            let query = self.scaled(b, &query);
+            let bias = (&bias, &inputs.states);
+            return Ok(streams.attend(b, &[query, key, value], &tokens, bias, self.heads));
+        }
+        let [mut key, mut value] = append(b, source, cache, [key, value]);
+        let mut unseen = window.unseen(b, self.layer_type.reach.map(|[before, _]| before));
+        if let Some(prompt) = &cache.prompt {
+            [key, value] = self.behind(b, prompt, [key, value], &inputs.shape);
+            unseen = prompt.of.mask(b, &unseen, 2);
+        }
         let added: Vec<_> = cache.bias.iter().chain([&unseen]).cloned().collect();
         if !self.merged {
             return Ok(self.attend(b, &[query, key, value], &added.iter().collect::<Vec<_>>()));
@@ -257,6 +318,19 @@ impl Attention {
         })
     }
 
+    /// Keys and values of `[batch, heads, tokens, head_size]` behind those of the prompt; `shape`
+    /// is int64 `[batch, ..]`.
+    fn behind(
+        &self,
+        b: &mut Builder<'_, '_>,
+        prompt: &LayerPrompt,
+        parts: [Value; 2],
+        shape: &Value,
+    ) -> [Value; 2] {
+        let prompt = prompt.of_heads(b, shape, self.kv());
+        concat_tokens(b, &prompt, &parts)
+    }
+
     /// Attention over the source, shared by the rows of a document (its beams, or its new tokens):
     /// they stand where query positions stand, so that its keys and values are there once.
     /// Rows of `[rows, hidden]` to the same.
@@ -271,10 +345,16 @@ impl Attention {
         let query = self.project(b, name, self.names.query, x)?;
         let attended = match &inputs.past {
             Past::Given { source, .. } => {
-                let query = split_heads(b, &query, &inputs.shape, self.heads);
-                self.over_source(b, name, source, cache, &mut |b, [key, value]| {
-                    let memory = [&query, key, value].map(Clone::clone);
-                    self.attend(b, &memory, &[&inputs.source])
+                let query = split_heads(b, &query, &inputs.states, self.heads);
+                let prompt = cache.cross_prompt.as_ref();
+                let prompt = prompt.map(|prompt| prompt.of_heads(b, &inputs.shape, self.kv()));
+                self.over_source(b, name, source, cache, &mut |b, parts| {
+                    let parts = parts.map(Clone::clone);
+                    let [key, value] = match &prompt {
+                        Some(prompt) => concat_tokens(b, prompt, &parts),
+                        None => parts,
+                    };
+                    self.attend(b, &[query.clone(), key, value], &[&inputs.source])
                 })?
             }
             _ => self.fused_cross_attention(b, &query, inputs, cache).output(),
@@ -318,7 +398,7 @@ impl Attention {
 
         let outside = b.graph.begin_branch("first");
         let projected = (&source.projected(b)?, source.memory.projected_size());
-        let (key, value) = self.cross_kv(b, name, projected, &source.shape)?;
+        let (key, value) = self.cross_kv(b, (name, None), projected, &source.shape)?;
         let attended = attend(b, [&key, &value]);
         let first = b.graph.end_branch(outside, &[attended, key, value]);
         let node = b.graph.node("If").input(&source.use_cache);
@@ -405,17 +485,22 @@ impl Attention {
 
     /// Scores in standard operators, of as many heads of queries as of keys.
     fn scores(&self, b: &mut Builder<'_, '_>, query: &Value, key: &Value) -> Value {
-        let query = match self.score_scale() {
+        let query = self.scaled(b, query);
+        let scores = plain_attention::scores(b, &query, key, 4);
+        match self.softcap {
+            Some(softcap) => softcapped(&mut b.graph, &scores, softcap),
+            None => scores,
+        }
+    }
+
+    /// Queries, multiplied so that scores need not be.
+    fn scaled(&self, b: &mut Builder<'_, '_>, query: &Value) -> Value {
+        match self.score_scale() {
             1.0 => query.clone(),
             scale => {
                 let scale = b.graph.scalar(scale);
                 b.graph.node("Mul").inputs([query, &scale]).output()
             }
-        };
-        let scores = plain_attention::scores(b, &query, key, 4);
-        match self.softcap {
-            Some(softcap) => softcapped(&mut b.graph, &scores, softcap),
-            None => scores,
         }
     }
 
@@ -474,12 +559,9 @@ fn append(
 ) -> [Value; 2] {
     let graph = &mut b.graph;
     let outside = graph.begin_branch("cached");
-    let past = [&cache.past_key, &cache.past_value];
-    let mut behind = |(past, new): (&Value, &Value)| {
-        let node = graph.node("Concat").inputs([past, new]);
-        node.int("axis", 2).output()
-    };
-    let all: Vec<_> = past.into_iter().zip(&new).map(&mut behind).collect();
+    let past = [&cache.past_key, &cache.past_value].map(Clone::clone);
+    let all = concat_tokens(b, &past, &new);
+    let graph = &mut b.graph;
     let cached = graph.end_branch(outside, &all);
     let outside = graph.begin_branch("first");
     let first = graph.end_branch(outside, &new);
@@ -488,4 +570,12 @@ fn append(
     let [key, value] = all.clone();
     cache.present = Some((key, value));
     all
+}
+
+/// Keys and values of `[batch, heads, tokens, head_size]`, and others behind them.
+fn concat_tokens(b: &mut Builder<'_, '_>, parts: &[Value; 2], others: &[Value; 2]) -> [Value; 2] {
+    [0, 1].map(|part| {
+        let node = b.graph.node("Concat").inputs([&parts[part], &others[part]]);
+        node.int("axis", 2).output()
+    })
 }

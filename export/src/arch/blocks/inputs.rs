@@ -4,6 +4,8 @@
 use super::heads::flatten;
 use super::linear::linear;
 use super::plain_attention::{score_mask, unseen};
+use super::prompt::{LayerPrompt, Prompt};
+use super::streams::Streams;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
@@ -74,6 +76,10 @@ pub(crate) struct DecoderInputs {
     pub(crate) input_ids: Value,
     /// int64 `[2]`: the shape `[rows, columns]`.
     pub(crate) shape: Value,
+    /// int64 `[2]`: the same of their hidden states, which are more with streams.
+    pub(crate) states: Value,
+    /// What stands beside the tokens.
+    pub(crate) streams: Option<Streams>,
     /// int32 `[rows, 1]`: how many tokens the cache holds for each row. In the portable layout
     /// `[1]`, for all.
     pub(crate) past_length: Value,
@@ -158,11 +164,11 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// int64 `[2]`: the shape `[rows, columns]`.
+    /// int64 `[2]`: the shape `[rows, columns]` of their hidden states.
     pub(crate) fn shape(self) -> &'a Value {
         match self {
             Self::Source(inputs) => &inputs.shape,
-            Self::Step(inputs) => &inputs.shape,
+            Self::Step(inputs) => &inputs.states,
         }
     }
 
@@ -187,12 +193,14 @@ pub(crate) struct Memory {
     pub(crate) size: usize,
     /// A linear layer that they go through first: its checkpoint prefix, and the size it makes.
     pub(crate) projection: Option<(&'static str, usize)>,
+    /// What stands before keys and values of it.
+    pub(crate) prompt: Option<Prompt>,
 }
 
 impl Memory {
     /// Hidden states as they are.
     pub(crate) fn plain(size: usize) -> Self {
-        Self { size, projection: None }
+        Self { size, projection: None, prompt: None }
     }
 
     /// Size of what cross-attention reads.
@@ -252,12 +260,30 @@ impl DecoderInputs {
         graph.leave();
         Self {
             input_ids,
+            states: shape.clone(),
             shape,
+            streams: None,
             past_length,
             positions,
             source,
             past: Past::Given { window: Window { new, total }, source: recomputed },
         }
+    }
+
+    /// Positions of the new tokens, int64 `[rows, 1]`, and how many tokens the longest history has
+    /// with them, int64 `[1]`; in the portable layout `[columns, 1]`, and all tokens.
+    pub(crate) fn new_and_longest(&self, b: &mut Builder<'_, '_>) -> (Value, Value) {
+        let graph = &mut b.graph;
+        if let Some(window) = self.window() {
+            let axis = graph.int64s(&[1]);
+            let new = graph.node("Unsqueeze").inputs([&window.new, &axis]).output();
+            return (new, window.total.clone());
+        }
+        let past = graph.node("Cast").input(&self.past_length).int("to", Int64 as i64).output();
+        let longest = graph.node("ReduceMax").input(&past).int("keepdims", 0).output();
+        let one = graph.int64s(&[1]);
+        let longest = graph.node("Add").inputs([&longest, &one]).output();
+        (past, longest)
     }
 
     /// The new tokens' window, where there can be several.
@@ -282,8 +308,14 @@ pub(crate) struct LayerCache {
     /// `[1, heads, places, row]`, likewise.
     pub(crate) cross_value: Value,
     /// float32 `[1, heads, rows, longest history]`, added to the scores of self-attention; in the
-    /// portable layout `[1, heads, columns, past_length + columns]`.
+    /// portable layout `[1, heads, columns, past_length + columns]`. With streams see
+    /// [`Streams::bias`].
     pub(crate) bias: Option<Value>,
+    /// What stands before the keys and values of self-attention.
+    pub(crate) prompt: Option<LayerPrompt>,
+    /// What stands before those of cross-attention, where the decoder puts it there (in the
+    /// portable layout).
+    pub(crate) cross_prompt: Option<LayerPrompt>,
     /// Keys and values with the new tokens in place, once self-attention is written.
     pub(crate) present: Option<(Value, Value)>,
     /// Keys and values of cross-attention, where the decoder computes them.

@@ -19,6 +19,12 @@ pub(crate) enum PositionKind {
         /// padding.
         offset: usize,
     },
+    /// A trained table of as many rows as there are positions; position 0 is in row `offset`, and
+    /// all that would be behind the table are in its last row (ProphetNet).
+    LearnedToEnd {
+        /// Rows before that of position 0.
+        offset: usize,
+    },
     /// A trained table; where a token stands in it is counted as for [`Self::Counted`] (RoBERTa).
     LearnedCounted {
         /// `pad_token_id`.
@@ -79,6 +85,10 @@ impl PositionTable {
                 let rows = counted(b, &count, &mask, padding);
                 self.counted(b, name, &rows)
             }
+            PositionKind::LearnedToEnd { offset } => {
+                let positions = b.graph.range(&inputs.source_length);
+                self.to_end(b, name, (&positions, offset))
+            }
             PositionKind::Computed => {
                 let rows = b.graph.range(&inputs.source_length);
                 self.computed(b, name, &rows)
@@ -117,6 +127,10 @@ impl PositionTable {
                 let rows = counted(b, &count, &mask, padding);
                 self.counted(b, name, &rows)
             }
+            PositionKind::LearnedToEnd { offset } => {
+                let positions = int64(b);
+                self.to_end(b, name, (&positions, offset))
+            }
             PositionKind::Computed => {
                 let rows = int64(b);
                 self.computed(b, name, &rows)
@@ -134,6 +148,23 @@ impl PositionTable {
                 Ok(b.graph.node("Gather").inputs([&table, &position]).output())
             }
         }
+    }
+
+    /// What stands in the table for `positions`, int64 of any shape, the last row for those behind
+    /// its end: float32 `[.., hidden]`.
+    fn to_end(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        (positions, offset): (&Value, usize),
+    ) -> Result<Value> {
+        let table = self.table(b, name)?;
+        let graph = &mut b.graph;
+        let [first, last] = [offset, self.positions - 1].map(|row| row as i64);
+        let [first, last] = [graph.int64_scalar(first), graph.int64_scalar(last)];
+        let rows = graph.node("Add").inputs([positions, &first]).output();
+        let rows = graph.node("Min").inputs([&rows, &last]).output();
+        Ok(graph.node("Gather").inputs([&table, &rows]).output())
     }
 
     fn offset(&self) -> i64 {

@@ -11,11 +11,10 @@ use crate::arch::builder::Builder;
 use crate::arch::config::{ModelConfig, wrong};
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::onnx::proto::ElementType::Int64;
 
 /// The largest `relative_attention_max_distance`: far above any real one, and a table of it is
 /// small.
-const LARGEST_DISTANCE: usize = 1 << 16;
+pub(crate) const LARGEST_DISTANCE: usize = 1 << 16;
 
 /// How an attention's distances fall into buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,12 +190,9 @@ pub(crate) fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) 
     if let Some(window) = inputs.window() {
         return window.relative(b);
     }
+    let (past, longest) = inputs.new_and_longest(b);
     let graph = &mut b.graph;
-    let past = graph.node("Cast").input(&inputs.past_length).int("to", Int64 as i64).output();
-    let longest = graph.node("ReduceMax").input(&past).int("keepdims", 0).output();
-    let one = graph.int64_scalar(1);
-    let total = graph.node("Add").inputs([&longest, &one]).output();
-    let positions = graph.range(&total);
+    let positions = graph.range(&longest);
     graph.node("Sub").inputs([&positions, &past]).output()
 }
 

@@ -132,9 +132,14 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         separate_tables: true,
         source: encoder.embedding,
         target: decoder.embedding,
-        memory: Memory { size, projection: (size != read).then_some(("enc_to_dec_proj", read)) },
+        memory: Memory {
+            projection: (size != read).then_some(("enc_to_dec_proj", read)),
+            ..Memory::plain(size)
+        },
         output,
         target_bias: None,
+        predicting: None,
+        target_prompt: None,
         max_source_positions: encoder.positions,
         max_target_positions: Some(decoder.positions),
         global_attention_mask: None,

@@ -17,8 +17,13 @@ const PARTS: usize = 128;
 /// The new tokens of some sequences, one a row, and the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedAttention<'a> {
-    /// `[rows, heads * size]`
+    /// `[rows * streams, heads * size]`
     pub queries: &'a [f32],
+    /// Keys and values of the queries: `[rows * streams, kv_heads * size]` each.
+    pub new: [&'a [f32]; 2],
+    /// Keys and values before those of all tokens, the same for every row: `[prompt, kv_heads *
+    /// size]` each; empty where there are none.
+    pub prompt: [&'a [f32]; 2],
     /// The cache: `[kv_heads, places, size]`.
     pub keys: &'a [f32],
     /// The cache: `[kv_heads, places, size]`.
@@ -27,6 +32,9 @@ pub struct CachedAttention<'a> {
     pub places: usize,
     /// New tokens.
     pub rows: usize,
+    /// Queries of a new token. The first is the token's own. The others see what it sees, and their
+    /// own key, which no other query sees.
+    pub streams: usize,
     /// Heads.
     pub heads: usize,
     /// Heads of keys and values, each of which as many heads share.
@@ -35,10 +43,8 @@ pub struct CachedAttention<'a> {
     pub size: usize,
     /// The history of each row.
     pub histories: Histories<'a>,
-    /// Added to the scores: `[heads, rows, bias_length]`.
-    pub bias: Option<&'a [f32]>,
-    /// Positions of a row of the bias, as many as the longest history has.
-    pub bias_length: usize,
+    /// Added to the scores, but to those of the prompt.
+    pub bias: Option<Bias<'a>>,
     /// What scores are multiplied with.
     pub scale: f32,
     /// What scores approach and do not reach.
@@ -49,12 +55,24 @@ pub struct CachedAttention<'a> {
     pub elsewhere: Option<Elsewhere<'a>>,
 }
 
+/// What is added to scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Bias<'a> {
+    /// `[heads, rows, length]`, or `[rows * streams, heads, length]` where each query has its own:
+    /// then the last is for the query's own key, where the cache does not hold that.
+    pub values: &'a [f32],
+    /// As many as the longest history has, and one more in the second case.
+    pub length: usize,
+    /// Whether each query has its own.
+    pub of_queries: bool,
+}
+
 /// What an attention to other keys and values gave: cross-attention, with sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Elsewhere<'a> {
-    /// `[rows, heads * size]`
+    /// `[rows * streams, heads * size]`
     pub attended: &'a [f32],
-    /// `[rows, heads, 2]`: the largest score, and the sum of the exponentials of what scores are
+    /// `[rows * streams, heads, 2]`: the largest score, and the sum of the exponentials of what scores are
     /// beyond it.
     pub sums: &'a [f32],
 }
@@ -87,7 +105,7 @@ impl<'a> Histories<'a> {
 }
 
 impl CachedAttention<'_> {
-    /// Writes the result to `attended`, `[rows, heads * size]`. A token's result is the same bits
+    /// Writes the result to `attended`, `[rows * streams, heads * size]`. A token's result is the same bits
     /// whatever rows are beside it, and wherever its history stands.
     ///
     /// # Panics
@@ -95,28 +113,45 @@ impl CachedAttention<'_> {
     /// When a slice is shorter than the sizes say, or a history names a place beyond those there
     /// are.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
-        let &Self { heads, size, rows, .. } = self;
-        let hidden = heads * size;
+        let &Self { heads, size, streams, .. } = self;
+        let (hidden, kv_hidden) = (heads * size, self.kv_heads * size);
+        let queries = self.rows * streams;
+        let prompt = self.prompt[0].len() / kv_hidden.max(1);
         let attended = Disjoint::new(attended);
-        let multiplications = 2 * self.histories.tokens() * hidden;
-        let part = (rows * heads).div_ceil(PARTS);
-        share(pool, rows * heads, part, multiplications, |parts| {
+        let tokens = self.histories.tokens() + self.rows * prompt;
+        let multiplications = 2 * tokens * hidden * streams;
+        let part = (queries * heads).div_ceil(PARTS);
+        share(pool, queries * heads, part, multiplications, |parts| {
             SCRATCH.with_borrow_mut(|scratch| {
                 for part in parts {
                     // Rows of a document follow each other, and share most of their history.
-                    let (head, row) = (part / rows, part % rows);
+                    let (head, index) = (part / queries, part % queries);
+                    let (row, stream) = (index / streams, index % streams);
                     let kv = kv_head(head, heads, self.kv_heads);
                     let of_head = kv * self.places * size..(kv + 1) * self.places * size;
                     let history = self.histories.of(row);
                     let seen = history.len().saturating_sub(self.window)..history.len();
-                    let start = row * hidden + head * size;
+                    let start = index * hidden + head * size;
+                    let own = index * kv_hidden + kv * size;
+                    let [keys, values] = [0, 1].map(|part| Tokens {
+                        prompt: self.prompt[part].get(kv * size..).unwrap_or_default(),
+                        cached: &[self.keys, self.values][part][of_head.clone()],
+                        own: (stream > 0).then(|| &self.new[part][own..own + size]),
+                    });
                     let query = Query {
                         query: &self.queries[start..start + size],
-                        keys: &self.keys[of_head.clone()],
-                        values: &self.values[of_head],
+                        keys,
+                        values,
+                        prompt,
+                        stride: kv_hidden,
                         history: &history[seen.clone()],
                         bias: self.bias.map(|bias| {
-                            &bias[(head * rows + row) * self.bias_length..][seen.clone()]
+                            let row = match bias.of_queries {
+                                true => index * heads + head,
+                                false => head * self.rows + row,
+                            };
+                            let of_row = &bias.values[row * bias.length..][..bias.length];
+                            (&of_row[seen.clone()], of_row[bias.length - 1])
                         }),
                         scale: self.scale,
                         softcap: self.softcap,
@@ -127,7 +162,7 @@ impl CachedAttention<'_> {
                     attend(&query, &mut scratch.probs, &mut softmax, attended);
                     if let Some(elsewhere) = self.elsewhere {
                         let other = &elsewhere.attended[start..start + size];
-                        let [max, sum] = elsewhere.sums.as_chunks().0[row * heads + head];
+                        let [max, sum] = elsewhere.sums.as_chunks().0[index * heads + head];
                         merge(attended, softmax, other, Softmax { max, sum });
                     }
                 }
@@ -147,24 +182,41 @@ fn merge(attended: &mut [f32], softmax: Softmax, other: &[f32], of_other: Softma
     }
 }
 
-/// Writes the keys or values of new tokens, `[rows, heads * size]`, to a cache, `[heads, places,
-/// size]`: each to the last place of its history.
+/// Writes the keys or values of new tokens, `[rows * streams, kv_heads * size]`, to a cache,
+/// `[kv_heads, places, size]`: those of each token's first stream to the last place of its history.
 ///
 /// # Panics
 ///
 /// When a place is beyond those there are.
-pub fn append(new: &[f32], histories: &Histories<'_>, size: usize, cache: &mut [f32]) {
-    let Some(hidden) = new.len().checked_div(histories.past.len()).filter(|&hidden| hidden > 0)
-    else {
+pub fn append(
+    new: &[f32],
+    histories: &Histories<'_>,
+    [size, streams]: [usize; 2],
+    cache: &mut [f32],
+) {
+    let rows = histories.past.len() * streams;
+    let Some(hidden) = new.len().checked_div(rows).filter(|&hidden| hidden > 0) else {
         return;
     };
     let of_head = cache.len() / (hidden / size);
-    for (row, new) in new.chunks_exact(hidden).enumerate() {
+    for (row, new) in new.chunks_exact(hidden * streams).enumerate() {
         let place = histories.of(row).last().map_or(0, |&place| place as usize);
-        for (cache, new) in cache.chunks_exact_mut(of_head).zip(new.chunks_exact(size)) {
+        let heads = new[..hidden].chunks_exact(size);
+        for (cache, new) in cache.chunks_exact_mut(of_head).zip(heads) {
             cache[place * size..][..size].copy_from_slice(new);
         }
     }
+}
+
+/// Keys, or values, of what a query of one head attends to, in this order.
+#[derive(Clone, Copy, Debug)]
+struct Tokens<'a> {
+    /// Those before all tokens: `[prompt, stride]`, of which the first columns are the head's.
+    prompt: &'a [f32],
+    /// The head's part of the cache: `[places, size]`.
+    cached: &'a [f32],
+    /// The query's own, where the cache does not hold it: `[size]`.
+    own: Option<&'a [f32]>,
 }
 
 /// A query of one head, and what it attends to.
@@ -172,14 +224,17 @@ pub fn append(new: &[f32], histories: &Histories<'_>, size: usize, cache: &mut [
 struct Query<'a> {
     /// `[size]`
     query: &'a [f32],
-    /// The head's part of the cache: `[places, size]`.
-    keys: &'a [f32],
-    /// The head's part of the cache: `[places, size]`.
-    values: &'a [f32],
+    keys: Tokens<'a>,
+    values: Tokens<'a>,
+    /// Positions of the prompt.
+    prompt: usize,
+    /// Values from one of them to the next.
+    stride: usize,
     /// Places of the tokens.
     history: &'a [i32],
-    /// Added to the scores, as long as the history.
-    bias: Option<&'a [f32]>,
+    /// Added to the scores, as long as the history, and what is added to that of the query's own
+    /// key behind it.
+    bias: Option<(&'a [f32], f32)>,
     /// What scores are multiplied with.
     scale: f32,
     /// What scores approach and do not reach.
@@ -187,11 +242,21 @@ struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// The key or value of the token at `position`: `[size]`.
+    fn positions(&self) -> usize {
+        self.prompt + self.history.len() + usize::from(self.keys.own.is_some())
+    }
+
+    /// The key or value at `position`: `[size]`.
     #[inline(always)]
-    fn token(&self, cache: &'a [f32], position: usize) -> &'a [f32] {
+    fn token(&self, tokens: Tokens<'a>, position: usize) -> &'a [f32] {
         let size = self.query.len();
-        &cache[self.history[position] as usize * size..][..size]
+        let Some(token) = position.checked_sub(self.prompt) else {
+            return &tokens.prompt[position * self.stride..][..size];
+        };
+        match (self.history.get(token), tokens.own) {
+            (None, Some(own)) => own,
+            (place, _) => &tokens.cached[place.map_or(0, |&it| it as usize) * size..][..size],
+        }
     }
 }
 
@@ -202,27 +267,30 @@ fn attend_body<L: Lanes>(
     of_query: &mut Softmax,
     attended: &mut [f32],
 ) {
-    let tokens = query.history.len();
+    let positions = query.positions();
     probs.clear();
-    probs.resize(tokens.next_multiple_of(LANES), f32::NEG_INFINITY);
-    let whole = tokens - tokens % POSITIONS;
+    probs.resize(positions.next_multiple_of(LANES), f32::NEG_INFINITY);
+    let whole = positions - positions % POSITIONS;
     for first in (0..whole).step_by(POSITIONS) {
         let scores = scores::<L, POSITIONS>(query, first);
         probs[first..first + POSITIONS].copy_from_slice(&scores);
     }
-    for (position, prob) in probs[..tokens].iter_mut().enumerate().skip(whole) {
+    for (position, prob) in probs[..positions].iter_mut().enumerate().skip(whole) {
         [*prob] = scores::<L, 1>(query, position);
     }
     if let Some(softcap) = query.softcap {
-        cap(&mut probs[..tokens], softcap);
+        cap(&mut probs[..positions], softcap);
     }
-    if let Some(bias) = query.bias {
-        for (prob, bias) in probs.iter_mut().zip(bias) {
+    if let Some((bias, own)) = query.bias {
+        for (prob, bias) in probs[query.prompt..].iter_mut().zip(bias) {
             *prob += bias;
+        }
+        if query.keys.own.is_some() {
+            probs[positions - 1] += own;
         }
     }
     *of_query = softmax(probs);
-    let probs = &probs[..tokens];
+    let probs = &probs[..positions];
     let size = query.query.len();
     let lanes = size - size % LANES;
     let mut column = 0;
@@ -244,7 +312,7 @@ fn attend_body<L: Lanes>(
     }
 }
 
-/// Scores of the `P` tokens from `first` on. Each is the same whichever tokens are beside it.
+/// Scores of the `P` positions from `first` on. Each is the same whichever are beside it.
 #[inline(always)]
 fn scores<L: Lanes, const P: usize>(query: &Query<'_>, first: usize) -> [f32; P] {
     // Loops over indices: closures and iterators would not keep the sums in registers.
@@ -394,12 +462,17 @@ mod tests {
                     }
                     cache
                 };
+                let caches = [spread(&keys), spread(&values)];
+                let [keys, values] =
+                    caches.each_ref().map(|cached| Tokens { prompt: &[], cached, own: None });
                 let query = Query {
                     query: &values_of_query,
-                    keys: &spread(&keys),
-                    values: &spread(&values),
+                    keys,
+                    values,
+                    prompt: 0,
+                    stride: size,
                     history: &history,
-                    bias: Some(&bias),
+                    bias: Some((&bias, f32::NAN)),
                     scale: 0.25,
                     softcap,
                 };
@@ -431,20 +504,22 @@ mod tests {
             let queries = numbers(rows * hidden, seed);
             let mut caches = [1, 2].map(|salt| numbers(places * hidden, seed ^ salt));
             for (cache, salt) in caches.iter_mut().zip([3, 4]) {
-                append(&numbers(rows * hidden, seed ^ salt), &histories, size, cache);
+                append(&numbers(rows * hidden, seed ^ salt), &histories, [size, 1], cache);
             }
             let attention = CachedAttention {
                 queries: &queries,
+                new: [&[]; 2],
+                prompt: [&[]; 2],
                 keys: &caches[0],
                 values: &caches[1],
                 places,
                 rows,
+                streams: 1,
                 heads,
                 kv_heads: heads,
                 size,
                 histories,
                 bias: None,
-                bias_length: 0,
                 scale: 0.5,
                 softcap: None,
                 window,
@@ -492,16 +567,18 @@ mod tests {
                 let past = [table.len() as i32 - 1];
                 let attention = CachedAttention {
                     queries: &queries,
+                    new: [&[]; 2],
+                    prompt: [&[]; 2],
                     keys: &keys,
                     values: &values,
                     places: tokens,
                     rows: 1,
+                    streams: 1,
                     heads,
                     kv_heads,
                     size,
                     histories: Histories { places: &table, room: table.len(), past: &past },
                     bias: None,
-                    bias_length: 0,
                     scale: 0.25,
                     softcap: None,
                     window: usize::MAX,
@@ -533,6 +610,69 @@ mod tests {
                 let query = &queries[head * size..][..size];
                 let expected = exact(query, both, &vec![0.0; tokens], 0.25, None);
                 for (found, exact) in merged.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
+                }
+            }
+        }
+
+        #[test]
+        fn streams_see_their_token_and_themselves_behind_a_prompt(
+            pasts in prop::collection::vec(0_usize..9, 1..4),
+            size in 1_usize..20,
+            prompt in 0_usize..4,
+            streams in 1_usize..4,
+            seed: u32,
+        ) {
+            let (rows, room) = (pasts.len(), 10);
+            let (queries, places) = (rows * streams, rows * room);
+            let past: Vec<i32> = pasts.iter().map(|&past| past as i32).collect();
+            let table: Vec<i32> = (0..places as i32).collect();
+            let histories = Histories { places: &table, room, past: &past };
+            let of = |count, salt| numbers(count * size, seed ^ salt);
+            let [of_queries, new_keys, new_values] = [1, 2, 3].map(|salt| of(queries, salt));
+            let mut caches = [4, 5].map(|salt| of(places, salt));
+            for (cache, new) in caches.iter_mut().zip([&new_keys, &new_values]) {
+                append(new, &histories, [size, streams], cache);
+            }
+            let prompts = [6, 7].map(|salt| of(prompt, salt));
+            let bias = numbers(queries * (room + 1), seed ^ 8);
+            let attention = CachedAttention {
+                queries: &of_queries,
+                new: [&new_keys, &new_values],
+                prompt: [&prompts[0], &prompts[1]],
+                keys: &caches[0],
+                values: &caches[1],
+                places,
+                rows,
+                streams,
+                heads: 1,
+                size,
+                kv_heads: 1,
+                histories,
+                bias: Some(Bias { values: &bias, length: room + 1, of_queries: true }),
+                scale: 0.25,
+                softcap: None,
+                window: usize::MAX,
+                elsewhere: None,
+            };
+            let mut attended = vec![f32::NAN; queries * size];
+            attention.attend(&SingleThread, &mut attended).unwrap();
+            for query in 0..queries {
+                let (row, own) = (query / streams, query % streams > 0);
+                let tokens = (pasts[row] + 1) * size;
+                let newest = (row * room + pasts[row]) * size..(row * room + pasts[row] + 1) * size;
+                let of_row = query * size..(query + 1) * size;
+                prop_assert_eq!(&caches[0][newest], &new_keys[row * streams * size..][..size]);
+                let seen = |part: usize, new: &[f32]| {
+                    let own = if own { &new[of_row.clone()] } else { &[] };
+                    [&prompts[part], &caches[part][row * room * size..][..tokens], own].concat()
+                };
+                let bias = &bias[query * (room + 1)..][..room + 1];
+                let zeros = vec![0.0; prompt];
+                let bias = [&zeros, &bias[..=pasts[row]], &bias[room..]].concat();
+                let (keys, values) = (seen(0, &new_keys), seen(1, &new_values));
+                let expected = exact(&of_queries[of_row.clone()], [&keys, &values], &bias, 0.25, None);
+                for (found, exact) in attended[of_row].iter().zip(expected) {
                     prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }
             }

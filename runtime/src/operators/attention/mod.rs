@@ -18,8 +18,8 @@ use half::f16;
 use ort::operator::{ComputeContext, KernelContext, OperatorInput};
 use ort::value::{PrimitiveTensorElementType, TensorElementType};
 
-pub use self::cached_attention::CACHED_ATTENTION;
 pub(super) use self::cached_attention::CachedAttention;
+pub use self::cached_attention::{CACHED_ATTENTION, STREAMS};
 pub(super) use self::cross_attention::CrossAttention;
 pub use self::cross_attention::{CROSS_ATTENTION_FP16, CROSS_ATTENTION_FP32};
 pub(super) use self::pack_cross_kv::PackCrossKv;

@@ -6,6 +6,7 @@ use epitome_runtime::kernels::attention::padded_head_size;
 
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past};
+use crate::arch::blocks::prompt::LayerPrompt;
 use crate::arch::blocks::transformer::Stack;
 use crate::arch::builder::Builder;
 use crate::error::Result;
@@ -46,13 +47,14 @@ pub(super) fn cross_outputs(
     b: &mut Builder<'_, '_>,
     memory: (&Value, usize),
     inputs: &EncoderInputs,
-    decoder: &Stack,
+    (decoder, prompts): (&Stack, &[LayerPrompt]),
 ) -> Result<()> {
     let attention = &decoder.attention;
     let pairs = (0..decoder.layers)
         .map(|layer| {
             let name = decoder.cross_attention(layer);
-            b.scoped(&name, |b| attention.cross_kv(b, &name, memory, &inputs.shape))
+            let name_and_prompt = (name.as_str(), prompts.get(layer));
+            b.scoped(&name, |b| attention.cross_kv(b, name_and_prompt, memory, &inputs.shape))
         })
         .collect::<Result<Vec<_>>>()?;
     let [key_dims, value_dims] = cross_dims(attention.kv());
@@ -112,13 +114,18 @@ pub(super) fn decoder_inputs(
                 cross_key: cross(io::cross_key(layer), &cross_key, "cross-attention keys"),
                 cross_value: cross(io::cross_value(layer), &cross_value, "cross-attention values"),
                 bias: None,
+                prompt: None,
+                cross_prompt: None,
                 present: None,
                 cross_present: None,
             }
         })
         .collect();
+    let shape = graph.scoped("shapes", |graph| graph.node("Shape").input(&input_ids).output());
     let inputs = DecoderInputs {
-        shape: graph.scoped("shapes", |graph| graph.node("Shape").input(&input_ids).output()),
+        states: shape.clone(),
+        shape,
+        streams: None,
         input_ids,
         positions: past_length.clone(),
         past_length,

@@ -42,7 +42,11 @@ pub(crate) fn encoder_outputs(
     if b.layout == Layout::Bundle {
         let projected = memory.project(b, hidden_states)?;
         let read = (&projected, memory.projected_size());
-        bundle::cross_outputs(b, read, inputs, decoder)?;
+        let prompts = match memory.prompt {
+            Some(prompt) => prompt.of_layers(b)?,
+            None => Vec::new(),
+        };
+        bundle::cross_outputs(b, read, inputs, (decoder, &prompts))?;
     }
     let shape = inputs.with_size(b, hidden);
     let node = b.graph.node("Reshape").inputs([hidden_states, &shape]);

@@ -118,6 +118,8 @@ pub(super) fn decoder_inputs(
                 cross_key,
                 cross_value,
                 bias: None,
+                prompt: None,
+                cross_prompt: None,
                 present: None,
                 cross_present: None,
             }

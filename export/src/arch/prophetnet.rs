@@ -1,0 +1,170 @@
+//! ProphetNet (Qi et al. 2020, "ProphetNet: Predicting Future N-gram for Sequence-to-Sequence
+//! Pre-training").
+//!
+//! Agrees with `transformers/models/prophetnet/modeling_prophetnet.py` over a cache, a token at a
+//! time: post-norm layers, learned positions that start in the second row of their table, and a
+//! stream beside the decoder's tokens, of which the next one is predicted. (transformers mixes up
+//! the relative biases of that stream where it reads several tokens at once, as it does for a given
+//! start of a summary.)
+
+use super::bart::LOGITS_BIAS;
+use super::blocks::activation::Activation;
+use super::blocks::attention::{Attention, Projections};
+use super::blocks::embedding::{Embedding, TokenNorm};
+use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
+use super::blocks::heads::Heads;
+use super::blocks::inputs::Memory;
+use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::output::Output;
+use super::blocks::positions::{PositionKind, PositionTable};
+use super::blocks::predicting::PredictingStream;
+use super::blocks::transformer::{Stack, StackNames};
+use super::config::{ModelConfig, wrong};
+use super::family::{Defaults, EmbeddingNorm, Family};
+use super::model::Model;
+use crate::error::Result;
+
+pub(super) static PROPHETNET: Family = Family {
+    model_type: "prophetnet",
+    title: "ProphetNet",
+    tokenizer_class: "ProphetNetTokenizer",
+    generation_defaults: &[
+        ("bos_token_id", 1),
+        ("decoder_start_token_id", 0),
+        ("eos_token_id", 2),
+        ("pad_token_id", 0),
+    ],
+    forces_bos_by_old_name: false,
+    aliases: &[("num_attention_heads", "num_encoder_attention_heads")],
+    aliases_of_5: &[],
+    base_prefix: "prophetnet.",
+    encoder: ENCODER,
+    decoder: StackNames { stack: "prophetnet.decoder", ..ENCODER },
+    tables: &[
+        "prophetnet.word_embeddings.weight",
+        "prophetnet.encoder.word_embeddings.weight",
+        "prophetnet.decoder.word_embeddings.weight",
+        "lm_head.weight",
+    ],
+    placement: Placement::Post,
+    embedding_norm: EmbeddingNorm::Sum,
+    positions: Some(PositionKind::LearnedToEnd { offset: 1 }),
+    defaults: Defaults {
+        hidden: 1024,
+        vocab_size: 30522,
+        positions: 512,
+        encoder: [12, 16, 4096],
+        decoder: [12, 16, 4096],
+        activation: "gelu",
+        scale_embedding: false,
+    },
+    read,
+};
+
+/// Its multilingual sibling, which differs in its tokenizer alone.
+pub(super) static XLM_PROPHETNET: Family = Family {
+    model_type: "xlm-prophetnet",
+    title: "XLM-ProphetNet",
+    tokenizer_class: "XLMProphetNetTokenizer",
+    ..PROPHETNET
+};
+
+const ENCODER: StackNames = StackNames {
+    stack: "prophetnet.encoder",
+    layers: "layers",
+    within: "",
+    self_attention: ["self_attn", "self_attn_layer_norm"],
+    cross_attention: ["cross_attn", "cross_attn_layer_norm"],
+    feed_forward: ["feed_forward", "feed_forward_layer_norm"],
+    closing_norm: "",
+};
+const PROJECTIONS: Projections =
+    Projections { query: "query_proj", key: "key_proj", value: "value_proj", output: "out_proj" };
+
+fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
+    let defaults = &family.defaults;
+    if !config.flag("add_cross_attention", true)? {
+        return Err(wrong("add_cross_attention", "is false, but must be true"));
+    }
+    let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    let padding = config.token_or("pad_token_id", 0, vocab_size)?;
+    if padding != 0 {
+        // Where transformers stops at the second token.
+        return Err(wrong("pad_token_id", format_args!("is {padding}, but must be 0")));
+    }
+    let positions = config.size_or("max_position_embeddings", defaults.positions)?;
+    if positions < 4 {
+        let problem = format_args!("is {positions}, but must be at least 4");
+        return Err(wrong("max_position_embeddings", problem));
+    }
+    let hidden = config.size_or("hidden_size", defaults.hidden)?;
+    let activation =
+        Activation::from_config_or(config, "activation_function", defaults.activation)?;
+    let norm =
+        Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
+    let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
+        let count = config.heads_or(&format!("num_{side}_attention_heads"), heads, hidden)?;
+        Ok(Stack {
+            names,
+            layers: config.layers_or(&format!("num_{side}_layers"), layers)?,
+            attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
+            feed_forward: FeedForward {
+                inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
+                activation,
+                names: FeedForwardNames::Plain(["intermediate", "output"]),
+            },
+            experts: None,
+            layer_types: Vec::new(),
+            norm,
+        })
+    };
+    let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
+    let embedding = |names: &StackNames| Embedding {
+        table: names.below("word_embeddings.weight"),
+        vocab_size,
+        size: hidden,
+        scale: None,
+        replaced: None,
+        segments: None,
+        positions: table.map(|table| (names.below("position_embeddings"), table)),
+        norm: Some(TokenNorm {
+            name: names.below("embeddings_layer_norm"),
+            norm,
+            before_positions: false,
+        }),
+        projection: None,
+    };
+    let decoder = stack(family.decoder, "decoder", defaults.decoder)?;
+    let streams = "prophetnet.decoder.ngram_embeddings.weight";
+    let predicting = PredictingStream::from_config(config, streams, decoder.attention.heads)?;
+    Ok(Model {
+        title: family.title,
+        encoder: stack(family.encoder, "encoder", defaults.encoder)?,
+        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
+        decoder,
+        source: embedding(&family.encoder),
+        target: embedding(&family.decoder),
+        memory: Memory::plain(hidden),
+        output: Output {
+            table: family.tables[3],
+            vocab_size,
+            size: hidden,
+            tied: config.flag("tie_word_embeddings", true)?,
+            scale: None,
+            transform: None,
+            softcap: None,
+            bias: (LOGITS_BIAS, vec![1, vocab_size]),
+        },
+        tables: *family.tables,
+        separate_tables: false,
+        target_bias: None,
+        predicting: Some(predicting),
+        target_prompt: None,
+        max_source_positions: positions,
+        // A token's position is the second row's or a later one, and its stream's is the next.
+        max_target_positions: Some(positions - 2),
+        global_attention_mask: None,
+        aliases: Vec::new(),
+        unused: Vec::new(),
+    })
+}
