@@ -56,7 +56,7 @@ fn every_form_of_the_weights_gives_the_same_bundle() {
     ];
     assert!(names.iter().eq(all), "{names:?}");
     let expected = bundle(&forms.join("bin"));
-    assert_eq!(expected.len(), 7);
+    assert_eq!(expected.len(), 6);
     for name in all {
         let found = bundle(&forms.join(name));
         assert!(found.keys().eq(expected.keys()), "{name}");
