@@ -57,7 +57,8 @@ impl Concurrency {
 
     /// Every whole number of workers that have the same number of threads.
     fn choices(processors: NonZeroUsize) -> Vec<Self> {
-        let threads = (1..=processors.get()).filter(|threads| processors.get() % threads == 0);
+        let threads =
+            (1..=processors.get()).filter(|threads| processors.get().is_multiple_of(*threads));
         let choice = |threads: usize| {
             let workers = NonZeroUsize::new(processors.get() / threads)?;
             Some(Self { workers, threads: NonZeroUsize::new(threads)? })

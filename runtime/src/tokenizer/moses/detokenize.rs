@@ -39,9 +39,9 @@ pub(super) fn text(words: &str, language: Language) -> String {
             (before.is_some_and(|before| before.ends_with(is_cjk)), " ")
         } else if all(opens) {
             (false, "")
-        } else if all(|c| ",.?!:;\\%}])".contains(c)) {
-            (true, " ")
-        } else if language == Language::En && before.is_some() && is_contraction(word) {
+        } else if all(|c| ",.?!:;\\%}])".contains(c))
+            || (language == Language::En && before.is_some() && is_contraction(word))
+        {
             (true, " ")
         } else if all(|c| "'\"„“`".contains(c)) {
             let kind = if all(|c| "„“”".contains(c)) { "\"" } else { word };
