@@ -87,7 +87,7 @@ impl PositionTable {
             }
             PositionKind::LearnedToEnd { offset } => {
                 let positions = b.graph.range(&inputs.source_length);
-                self.to_end(b, name, (&positions, offset))
+                self.clamped(b, name, (&positions, offset))
             }
             PositionKind::Computed => {
                 let rows = b.graph.range(&inputs.source_length);
@@ -129,7 +129,7 @@ impl PositionTable {
             }
             PositionKind::LearnedToEnd { offset } => {
                 let positions = int64(b);
-                self.to_end(b, name, (&positions, offset))
+                self.clamped(b, name, (&positions, offset))
             }
             PositionKind::Computed => {
                 let rows = int64(b);
@@ -152,7 +152,7 @@ impl PositionTable {
 
     /// What stands in the table for `positions`, int64 of any shape, the last row for those behind
     /// its end: float32 `[.., hidden]`.
-    fn to_end(
+    fn clamped(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,

@@ -388,6 +388,9 @@ mod tests {
         }
     }
 
+    /// Keys and values, mask, biases by distance and blocks.
+    type GlobalExample = ([Vec<f32>; 2], Vec<i32>, Option<(Vec<f32>, Vec<i32>)>);
+
     /// What one document's attention is computed from.
     #[derive(Clone, Debug)]
     struct Example {
@@ -399,8 +402,7 @@ mod tests {
         mask: Vec<i32>,
         /// `[heads, _]`
         bias: Option<Vec<f32>>,
-        /// Keys and values, mask, biases by distance and blocks.
-        globals: Option<([Vec<f32>; 2], Vec<i32>, Option<(Vec<f32>, Vec<i32>)>)>,
+        globals: Option<GlobalExample>,
     }
 
     impl Example {
