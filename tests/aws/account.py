@@ -7,7 +7,8 @@ import os
 
 REGION = "eu-west-1"
 
-for variable in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_", "EPITOME_"))]:
+PREFIXES = ("AWS_", "SAGEMAKER_", "EPITOME_")
+for variable in [name for name in os.environ if name.startswith(PREFIXES)]:
     del os.environ[variable]
 os.environ.update(
     AWS_ACCESS_KEY_ID="local",

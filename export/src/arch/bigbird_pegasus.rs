@@ -113,7 +113,8 @@ impl Pattern {
         fused_self_attention::Pattern::BigBird { size, random_blocks }
     }
 
-    /// What the portable layout adds to the scores of full attention: float32 `[1, 1, source, source]`.
+    /// What the portable layout adds to the scores of full attention: float32
+    /// `[1, 1, source, source]`.
     fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
         let positions = b.graph.range(&inputs.source_length);
         let graph = &mut b.graph;
