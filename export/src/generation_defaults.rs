@@ -81,10 +81,12 @@ impl GenerationDefaults {
                 merged.force_bos(config);
             }
             (None, Version::V4) => {
-                let defaults = &class.defaults;
-                merged.take(CLASS, defaults, |key| is_generation_key(key) && silent(key));
                 merged.take(CONFIG, config, is_generation_key);
                 merged.take_decoder(config);
+                let set: Vec<_> = merged.values.keys().cloned().collect();
+                let absent = |key: &str| silent(key) && !set.iter().any(|k| k == key);
+                let defaults = &class.defaults;
+                merged.take(CLASS, defaults, |key| is_generation_key(key) && absent(key));
                 if class.forces_bos_by_old_name && !merged.values.contains_key(FORCED_BOS) {
                     merged.force_bos(config);
                 }
@@ -186,11 +188,11 @@ mod tests {
     #[test]
     fn a_decoder_within_config_json_says_what_nothing_else_does() {
         let config = json!({"num_beams": 4, "decoder": {"num_beams": 1, "eos_token_id": 102,
-                            "bos_token_id": null, "hidden_size": 16}});
+                            "pad_token_id": 5, "bos_token_id": null, "hidden_size": 16}});
         let merged = merge(config, None);
         assert_eq!(
             Value::Object(merged.values),
-            json!({"forced_eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 7, "num_beams": 4,
+            json!({"forced_eos_token_id": 1, "pad_token_id": 5, "bos_token_id": 7, "num_beams": 4,
                    "eos_token_id": 102})
         );
         assert_eq!(merged.origins["eos_token_id"], "config.json decoder");

@@ -81,6 +81,11 @@ impl ModelConfig {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
+    /// Whether a field is there and null.
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(Value::is_null)
+    }
+
     /// A positive size, or its default.
     pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize> {
         Ok(self.optional_size(field)?.unwrap_or(default))

@@ -4,17 +4,24 @@ use serde_json::{Value, json};
 
 use super::ModelConfig;
 use super::find;
+use super::model::Model;
+use crate::error::Result;
 
 /// Why a config.json is refused, with these fields set in `base`.
 #[track_caller]
 fn refusal(base: &Value, changes: &[(&str, Value)]) -> String {
+    model(base, changes).err().expect("a refusal").to_string()
+}
+
+/// The model of a config.json, with these fields set in `base`.
+fn model(base: &Value, changes: &[(&str, Value)]) -> Result<Model> {
     let mut config = base.clone();
     for (place, value) in changes {
         *config.pointer_mut(place).unwrap() = value.clone();
     }
     let family = find(config["model_type"].as_str().unwrap()).unwrap();
     let config = ModelConfig::new(config.as_object().unwrap().clone(), 100);
-    family.model(config).err().expect("a refusal").to_string()
+    family.model(config)
 }
 
 fn bert2gpt2() -> Value {
@@ -111,7 +118,8 @@ fn bad_experts_of_nllb_moe_are_named() {
     let base = json!({"model_type": "nllb-moe", "second_expert_policy": "all",
                       "batch_prioritized_routing": true, "moe_token_dropout": 0.2,
                       "moe_eval_capacity_token_fraction": 1.0, "num_experts": 8,
-                      "encoder_layers": 4, "decoder_layers": 4});
+                      "expert_capacity": 64, "encoder_layers": 4, "decoder_layers": 4,
+                      "encoder_sparse_step": 2, "decoder_sparse_step": 2});
     for (changes, message) in [
         (
             vec![("/second_expert_policy", json!("sampling"))],
@@ -126,10 +134,27 @@ fn bad_experts_of_nllb_moe_are_named() {
             vec![("/moe_token_dropout", json!(1.5))],
             "field 'moe_token_dropout' is 1.5, but must be from 0 to below 1",
         ),
+        (
+            vec![
+                ("/batch_prioritized_routing", json!(false)),
+                ("/moe_eval_capacity_token_fraction", json!(0.0)),
+                ("/expert_capacity", Value::Null),
+            ],
+            "field 'expert_capacity' is null, but must be a number where \
+             moe_eval_capacity_token_fraction is 0",
+        ),
         (vec![("/num_experts", json!(1))], "field 'num_experts' is 1, but must be at least 2"),
     ] {
         assert_eq!(refusal(&base, &changes), format!("config.json: {message}"));
     }
+    // A model without experts need not have a number of them.
+    let dense = [
+        ("/encoder_sparse_step", json!(0)),
+        ("/decoder_sparse_step", json!(0)),
+        ("/num_experts", json!(1)),
+    ];
+    let model = model(&base, &dense).unwrap();
+    assert!(model.encoder.experts.is_none() && model.decoder.experts.is_none());
 }
 
 #[test]
@@ -157,6 +182,11 @@ fn a_bad_t5gemma_is_named() {
             json!(0),
             "is 0, but must be a whole number from 1 to 16777216",
         ),
+        (
+            "/encoder/sliding_window",
+            Value::Null,
+            "is null, but must be a number for sliding_attention",
+        ),
         ("/decoder/layer_types", json!(["full_attention"]), "has 1 values for 2 layers"),
         (
             "/decoder/layer_types",
@@ -177,13 +207,34 @@ fn a_bad_t5gemma_is_named() {
 }
 
 #[test]
+fn a_window_of_t5gemma_reaches_as_far_as_in_the_version_of_the_checkpoint() {
+    let side = json!({"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+                      "num_key_value_heads": 2, "head_dim": 6, "sliding_window": 4});
+    let base = json!({"model_type": "t5gemma", "transformers_version": "", "encoder": side,
+                      "decoder": side});
+    for (version, of_encoder) in [("4.57.6", [3, 3]), ("5.24.0", [4, 4])] {
+        let model = model(&base, &[("/transformers_version", json!(version))]).unwrap();
+        for (stack, window) in [(model.encoder, of_encoder), (model.decoder, [3, 0])] {
+            let reach: Vec<_> = stack.layer_types.iter().map(|layer| layer.reach).collect();
+            assert_eq!(reach, [Some(window), None], "{version}");
+        }
+    }
+}
+
+#[test]
 fn sides_of_t5gemma_2_that_do_not_fit_are_named() {
     let side = json!({"hidden_size": 16, "vocab_size": 30, "num_hidden_layers": 2,
-                      "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6});
+                      "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+                      "rope_parameters": {}, "rope_scaling": null});
     let base = json!({"model_type": "t5gemma2", "encoder": {"text_config": side}, "decoder": side});
     for (place, value, message) in [
         ("/decoder/hidden_size", json!(32), "is 32, but must be 16 as the encoder's"),
         ("/decoder/vocab_size", json!(31), "is 31, but must be 30 as the encoder's"),
+        (
+            "/decoder/rope_scaling",
+            json!({"rope_type": "linear", "factor": 2.0}),
+            "is given beside rope_parameters, but must be absent then",
+        ),
         (
             "/encoder/text_config",
             Value::Null,

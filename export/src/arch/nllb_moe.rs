@@ -45,6 +45,11 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
 
 /// The experts of one side, where it has any; both have as many.
 fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Experts>> {
+    let sparse_step = format!("{side}_sparse_step");
+    if config.number_or(&sparse_step, 4.0)? <= 0.0 {
+        return Ok(None);
+    }
+    let step = config.size_or(&sparse_step, 4)?;
     let only = |field: &str, default, supported| {
         let found = config.string_or(field, default)?;
         match found == supported {
@@ -57,9 +62,16 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Exp
     only("router_dtype", "float32", "float32")?;
     // The others draw random numbers.
     only("second_expert_policy", "all", "all")?;
+    let tokens = "expert_capacity";
     let capacity = match config.number_or("moe_eval_capacity_token_fraction", 1.0)? {
         share if share > 0.0 => Capacity::Share(share),
-        _ => Capacity::Tokens(config.size_or("expert_capacity", 64)?),
+        _ if config.is_null(tokens) => {
+            return Err(wrong(
+                tokens,
+                "is null, but must be a number where moe_eval_capacity_token_fraction is 0",
+            ));
+        }
+        _ => Capacity::Tokens(config.size_or(tokens, 64)?),
     };
     let by_priority = "batch_prioritized_routing";
     if config.flag(by_priority, false)? && !matches!(capacity, Capacity::Share(1.0..)) {
@@ -79,10 +91,5 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Exp
     }
     let shares_before_dropping = config.flag("normalize_router_prob_before_dropping", false)?;
     let routing = Routing::Two { capacity, shares_before_dropping, factor: (1.0 - dropout) as f32 };
-    let field = format!("{side}_sparse_step");
-    if config.number_or(&field, 4.0)? <= 0.0 {
-        return Ok(None);
-    }
-    let step = config.size_or(&field, 4)?;
     Ok(Some(Experts { count, routing, first: step - 1, step, feed_forward: stack.feed_forward }))
 }

@@ -218,11 +218,12 @@ pub(super) fn side(
 /// What each layer's self-attention is: `layer_types`.
 fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Vec<LayerType>> {
     let field = "layer_types";
-    let window = config.size_or("sliding_window", 4096)?;
+    let window_field = "sliding_window";
+    let window = config.size_or(window_field, 4096)?;
     let [full, sliding] = layers.rotary;
     let full = LayerType { reach: None, rotary: Some(full) };
     let sliding = LayerType { reach: Some((layers.reach)(window)), rotary: Some(sliding) };
-    match config.get(field) {
+    let types: Vec<LayerType> = match config.get(field) {
         None => Ok((1..=count)
             .map(|layer| if layer % layers.pattern == 0 { full } else { sliding })
             .collect()),
@@ -244,7 +245,11 @@ fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Ve
             Err(wrong(field, format_args!("has {found} values for {count} layers")))
         }
         Some(value) => Err(wrong(field, format_args!("is {value}, but must be a list of names"))),
+    }?;
+    if config.is_null(window_field) && types.iter().any(|layer| layer.reach.is_some()) {
+        return Err(wrong(window_field, "is null, but must be a number for sliding_attention"));
     }
+    Ok(types)
 }
 
 /// Puts both sides together.

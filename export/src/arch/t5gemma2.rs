@@ -37,9 +37,9 @@ pub(super) static T5GEMMA2: Family = Family {
     ..T5GEMMA
 };
 
-/// Where transformers' first releases with the model have the encoder's tensors.
-const OLD_ENCODER: &str = "model.encoder";
-/// Where it has what only images reach.
+/// Where transformers saves the encoder's tensors. In memory they are below `text_model`.
+const SAVED_ENCODER: &str = "model.encoder";
+/// Where it saves what only images reach.
 const VISION: [&str; 2] = ["model.encoder.vision_tower.", "model.encoder.multi_modal_projector."];
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
@@ -77,7 +77,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             model.source.replaced = Some((token, of_both.clone()));
             model.target.replaced = Some((token, of_both));
         }
-        model.aliases = old_names(family.encoder, layers);
+        model.aliases = saved_names(family.encoder, layers);
         model.unused = [VISION.map(str::to_owned), marks].concat();
         Ok(model)
     })
@@ -96,16 +96,18 @@ fn side(
     let theta = config.positive_or("rope_theta", 1_000_000.0)?;
     let local_theta = config.positive_or("rope_local_base_freq", 10_000.0)?;
     let field = "rope_parameters";
-    let rotary = match (config.get("rope_scaling"), config.get(field)) {
+    let old = "rope_scaling";
+    let rotary = match (config.get(old), config.get(field)) {
+        (Some(_), Some(_)) => {
+            return Err(wrong(old, "is given beside rope_parameters, but must be absent then"));
+        }
         (None, Some(_)) => config.within(field, |config| {
             Ok([
                 rotary_of(config, "full_attention", theta)?,
                 rotary_of(config, "sliding_attention", local_theta)?,
             ])
         })?,
-        _ => {
-            [rotary_of(config, "rope_scaling", theta)?, Rotary { theta: local_theta, factor: 1.0 }]
-        }
+        _ => [rotary_of(config, old, theta)?, Rotary { theta: local_theta, factor: 1.0 }],
     };
     let pattern = config.size_or("sliding_window_pattern", 6)?;
     let mut side = t5gemma::side(family, config, names, &Layers { pattern, reach, rotary })?;
@@ -115,8 +117,8 @@ fn side(
     Ok(side)
 }
 
-/// The encoder's tensors, and where they were before they had a module of their own.
-fn old_names(names: StackNames, layers: usize) -> Vec<(String, Alias)> {
+/// The encoder's tensors as they are in memory, and their names in a file.
+fn saved_names(names: StackNames, layers: usize) -> Vec<(String, Alias)> {
     let parts = [
         "self_attn.q_proj",
         "self_attn.k_proj",
@@ -140,6 +142,6 @@ fn old_names(names: StackNames, layers: usize) -> Vec<(String, Alias)> {
     let others = ["norm.weight", "embed_tokens.weight", END_OF_IMAGE];
     of_layers
         .chain(others.map(str::to_owned))
-        .map(|name| (names.below(&name), Alias::Instead(format!("{OLD_ENCODER}.{name}"))))
+        .map(|name| (names.below(&name), Alias::Instead(format!("{SAVED_ENCODER}.{name}"))))
         .collect()
 }

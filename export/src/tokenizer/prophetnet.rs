@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 use super::class::{Class, CleanUpSpaces, Folder, Json, replace, sequence};
 use super::sentencepiece::SentencePieceModel;
 use super::sentencepiece_processor::{Ids, decoder, must_be_plain};
-use super::settings::{Settings, TOKENIZER_CONFIG};
+use super::settings::{Settings, TOKENIZER_CONFIG, special};
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults};
 use super::vocabulary::words_of_lines;
 use crate::error::{Error, Result};
+use crate::version::Version;
 
 const FILE: &str = "prophetnet.tokenizer";
 
@@ -45,7 +46,12 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
             ("mask_token", "[MASK]"),
         ]),
     )?;
-    let added = names.to_add(settings, Vec::new(), settings.extra_tokens().unwrap_or_default());
+    let mut extra = settings.extra_tokens().unwrap_or_default();
+    // 4.x knows this token by no name.
+    if settings.version == Version::V5 && !settings.has("x_sep_token") {
+        extra.push(special("[X_SEP]"));
+    }
+    let added = names.to_add(settings, Vec::new(), extra);
     let vocab: Map<String, Value> = words_of_lines(folder.path, FILE, |line| line)?;
     Ok(Parts {
         normalizer: normalizer(settings)?,

@@ -235,6 +235,8 @@ fn words_are_those_of_moses() {
     let expected: Moses = golden("moses");
     for (code, answers) in expected.languages {
         let language = Language::from_code(&code).unwrap();
+        let both = answers.words.len() + answers.mixed.len();
+        assert_eq!([answers.words.len(), answers.texts.len()], [expected.lines.len(), both]);
         let mut cut = Agreement::default();
         for (line, words) in expected.lines.iter().zip(&answers.words) {
             let mut text = NormalizedString::from(line.as_str());
@@ -250,6 +252,28 @@ fn words_are_those_of_moses() {
         }
         eprintln!("{code}: words of {cut} lines and text of {joined} agree");
         assert_eq!(cut.differ + joined.differ, 0, "{code}");
+    }
+}
+
+#[test]
+fn a_second_separator_of_prophetnet_is_special_from_5_on_unless_it_is_null() {
+    /// `[X_SEP]` in the vocabulary.
+    const SEPARATOR: u32 = 4;
+    for (version, settings, expected) in [
+        ("4.57.6", json!({}), false),
+        ("5.24.0", json!({}), true),
+        ("5.24.0", json!({"x_sep_token": "[X_SEP]"}), true),
+        ("5.24.0", json!({"x_sep_token": null}), false),
+    ] {
+        let folder = copy("prophetnet-cased");
+        let config = json!({"model_type": "prophetnet", "transformers_version": version});
+        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let mut settings = settings;
+        settings["tokenizer_class"] = "ProphetNetTokenizer".into();
+        fs::write(folder.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+        let (tokenizer, _) = converted(folder.path()).unwrap();
+        let ids = tokenizer.encode("one [X_SEP] two").unwrap().ids;
+        assert_eq!(ids.contains(&SEPARATOR), expected, "{version}, {settings}");
     }
 }
 
