@@ -20,7 +20,7 @@ pub struct FeedForward<'a, F: WeightFormat> {
     pub down: Layer<'a, F>,
 }
 
-/// What lies between the layers, for [`ROWS`].
+/// What lies between the layers, for the rows of one pass.
 #[derive(Debug, Default)]
 pub struct Inner {
     up: Vec<f32>,
