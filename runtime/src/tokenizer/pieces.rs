@@ -203,7 +203,13 @@ fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
             tried += 1;
             let cut = at + character.len_utf8();
             let left = &text[text.floor_char_boundary(cut - CONTEXT.min(cut))..cut];
-            let right = &text[cut..text.ceil_char_boundary((cut + CONTEXT).min(text.len()))];
+            // The word behind the blanks, too, decides what the last one before them is.
+            let next = text.len() - text[cut..].trim_start().len();
+            if next == text.len() {
+                blank_follows = false;
+                continue;
+            }
+            let right = &text[cut..text.ceil_char_boundary((next + CONTEXT).min(text.len()))];
             let mut apart = encode(pipeline, left)?;
             apart.extend(encode(pipeline, right)?);
             if encode(pipeline, &format!("{left}{right}"))? == apart {
@@ -293,6 +299,16 @@ mod tests {
             ["a", "a"], ["aa", "aa"], ["Ġ", "Ġ"], ["ĠĠ", "ĠĠ"]]});
         let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false,
             "trim_offsets": true, "use_regex": true});
+        let moses_words = json!({"type": "Split", "pattern": {"String": " "},
+            "behavior": "Removed", "invert": false});
+        let letters = ["<unk>", "w", "o", "r", "d", "a", ".", "&", ";", "wo", "aa"];
+        let ends = ["w</w>", "o</w>", "r</w>", "d</w>", "a</w>", ".</w>", ";</w>", "rd</w>"];
+        let vocab: serde_json::Map<String, Value> = (letters.iter().chain(&ends).enumerate())
+            .map(|(id, piece)| ((*piece).to_owned(), json!(id)))
+            .collect();
+        let ends_of_words = json!({"type": "BPE", "vocab": vocab, "unk_token": "<unk>",
+            "end_of_word_suffix": "</w>",
+            "merges": [["w", "o"], ["a", "a"], ["r", "d</w>"]]});
         [
             ("T5", Value::Null, words, &unigram),
             ("PEGASUS", one_space, metaspace, &unigram),
@@ -305,6 +321,12 @@ mod tests {
                 &wordpiece,
             ),
             ("BART", Value::Null, byte_level, &bpe),
+            (
+                "FSMT",
+                json!({"type": "Moses", "language": "de", "lowercase": false}),
+                moses_words,
+                &ends_of_words,
+            ),
         ]
         .map(|(name, normalizer, pre_tokenizer, model)| {
             let file = json!({"version": "1.0", "added_tokens": [{"id": 0, "content": "<mask>",
@@ -325,7 +347,8 @@ mod tests {
             ("random", random),
             ("blanks", format!("word{}word.", " ".repeat(80_000))),
             ("lines", "\n \t".repeat(20_000) + "a word"),
-            ("words far apart", format!("word{}", " ".repeat(20_000)).repeat(5)),
+            ("words far apart", format!("word.{}", " ".repeat(20_000)).repeat(5)),
+            ("words less far apart", format!("word.{}", " ".repeat(300)).repeat(300)),
             ("unknown", "🙂".repeat(15_000) + " word"),
             ("unknown and known", ("🙂".repeat(300) + "a").repeat(50)),
             ("masks", "word   <mask> a".repeat(4_000)),

@@ -108,8 +108,11 @@ fn join_spaces(text: &mut Text) {
 /// `",` becomes `,"`, in English.
 fn quotes_behind_stops(text: &mut Text) {
     text.rewrite(|all, at| {
+        if all[at] != '"' {
+            return None;
+        }
         let stops: String = all[at + 1..].iter().take_while(|c| matches!(c, ',' | '.')).collect();
-        (all[at] == '"' && !stops.is_empty()).then(|| (1 + stops.len(), format!("{stops}\"")))
+        (!stops.is_empty()).then(|| (1 + stops.len(), format!("{stops}\"")))
     });
 }
 
@@ -118,8 +121,13 @@ fn quotes_before_stops(text: &mut Text) {
     text.replace(",\"", "\",");
     text.rewrite(|all, at| {
         let dots = all[at..].iter().take_while(|c| **c == '.').count();
-        if dots == 0 || all.get(at + dots) != Some(&'"') {
+        if dots == 0 {
             return None;
+        }
+        // A run that stays is passed over whole, so that no dot of it is counted twice.
+        let stays = || Some((dots, ".".repeat(dots)));
+        if all.get(at + dots) != Some(&'"') {
+            return stays();
         }
         let behind = &all[at + dots + 1..];
         let blanks = behind.iter().take_while(|c| is_space(**c)).count();
@@ -127,12 +135,49 @@ fn quotes_before_stops(text: &mut Text) {
             Some('<') | None => blanks,
             Some(_) => blanks + 1,
         };
+        if goes_on == 0 {
+            return stays();
+        }
         let moved: String = all[at..at + dots].iter().chain(&behind[..goes_on]).collect();
-        (goes_on > 0).then(|| (dots + 1 + goes_on, format!("\"{moved}")))
+        Some((dots + 1 + goes_on, format!("\"{moved}")))
     });
 }
 
 /// Leaves out what cannot be printed.
 fn printable(text: &mut Text) {
     text.map(|c| OTHER.has(c).then(String::new));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(text: &str, rule: fn(&mut Text)) -> String {
+        let mut text = Text::new(text);
+        rule(&mut text);
+        text.characters().iter().collect()
+    }
+
+    #[test]
+    fn quotation_marks_and_stops_change_places() {
+        for (text, expected) in [
+            ("a...\"", "a...\""),
+            ("a...\"<", "a...\"<"),
+            ("a...\" b", "a\"... b"),
+            ("a.. b.\"c", "a.. b\".c"),
+        ] {
+            assert_eq!(rewritten(text, quotes_before_stops), expected);
+        }
+        assert_eq!(rewritten("a\",.b,.\"", quotes_behind_stops), "a,.\"b,.\"");
+    }
+
+    /// Reading the rest of a run at each of its characters would take hours.
+    #[test]
+    fn a_long_run_of_stops_is_read_once() {
+        for end in ["", "\"", "\"<"] {
+            let dots = format!("{}{end}", ".".repeat(4_000_000));
+            assert!(rewritten(&dots, quotes_before_stops) == dots, "{end}");
+            assert!(rewritten(&dots, quotes_behind_stops) == dots, "{end}");
+        }
+    }
 }

@@ -63,8 +63,12 @@ fn show_dots(text: &mut Text) {
     const MULTI: [char; 5] = ['M', 'U', 'L', 'T', 'I'];
     text.rewrite(|all, at| {
         let dots = all[at..].chunks_exact(3).take_while(|three| **three == DOT).count();
-        let found = dots > 0 && all[at + 3 * dots..].starts_with(&MULTI);
-        found.then(|| (3 * dots + MULTI.len(), ".".repeat(dots)))
+        let multi = all[at + 3 * dots..].starts_with(&MULTI);
+        // A run that stays is passed over whole, so that no letter of it is read twice.
+        (dots > 0).then(|| match multi {
+            true => (3 * dots + MULTI.len(), ".".repeat(dots)),
+            false => (3 * dots, "DOT".repeat(dots)),
+        })
     });
 }
 
@@ -141,4 +145,33 @@ fn full_stops(text: &mut Text, language: Language) {
         }
     }
     text.rewrite(|_, at| ends.binary_search(&at).is_ok().then(|| (1, " .".into())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_dots(text: &str) -> String {
+        let mut text = Text::new(text);
+        show_dots(&mut text);
+        text.characters().iter().collect()
+    }
+
+    #[test]
+    fn dots_that_were_hidden_come_back() {
+        for (text, expected) in [
+            ("a DOTDOTMULTI b", "a .. b"),
+            ("DOTDOT MULTI", "DOTDOT MULTI"),
+            ("DODOTDOTDMULTI", "DODOTDOTDMULTI"),
+        ] {
+            assert_eq!(with_dots(text), expected);
+        }
+    }
+
+    /// Reading the rest of a run at each of its letters would take hours.
+    #[test]
+    fn a_long_run_of_letters_is_read_once() {
+        let letters = "DOT".repeat(4_000_000 / 3);
+        assert!(with_dots(&letters) == letters);
+    }
 }
