@@ -45,6 +45,7 @@ impl Bounds {
 /// A document that runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner {
+    /// Rows of its last step, those of a draft included.
     pub(super) rows: usize,
     /// Steps that it has made.
     pub(super) steps: usize,

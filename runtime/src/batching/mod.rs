@@ -111,7 +111,7 @@ impl Batcher {
     /// Where a step fails: no document that was taken and has not ended will.
     pub(crate) fn run(&mut self, goal: Goal, documents: &mut dyn Documents) -> Result<()> {
         let mut decoding = self.decoder.start()?;
-        let mut searches = Searches::new(self.threads);
+        let mut searches = Searches::new(self.threads, self.bounds.rows);
         let mut rows_before = 0;
         let mut running = Running { documents, latencies: &mut self.latencies, sizes: Vec::new() };
         loop {
@@ -140,10 +140,10 @@ impl Batcher {
                 }
                 continue;
             }
-            let (rows, start) = (searches.rows(), Instant::now());
-            searches.step(&mut decoding, &mut running)?;
+            let start = Instant::now();
+            let rows = searches.step(&mut decoding, &mut running)?;
             // A step of other rows than the one before makes tensors anew.
-            if std::mem::replace(&mut rows_before, rows) == rows {
+            if rows > 0 && std::mem::replace(&mut rows_before, rows) == rows {
                 running.latencies.stepped(rows, start.elapsed());
             }
         }
@@ -166,7 +166,7 @@ fn join(
     running.documents.encoded(document, took);
     let size = Next::new(&config, ids.len());
     check(decoding.vocab_size(), &config).map_err(GenerateError::of_model::<Error>)?;
-    let place = decoding.join(memory, size.rows)?;
+    let place = decoding.join(memory, config.rows_per_document())?;
     searches.start(document, place, &source, config).inspect_err(|_| decoding.leave(place))?;
     running.sizes.push((document, size));
     Ok(())

@@ -115,13 +115,23 @@ impl Active {
         self.config.rows_per_document()
     }
 
+    /// Whether it drafts, where there is room.
+    pub(super) fn drafts(&self) -> bool {
+        self.drafter.is_some()
+    }
+
     /// Decoder steps made.
     pub(super) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Appends what it feeds to the next step.
-    pub(super) fn feed(&mut self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>) {
+    /// Appends what it feeds to the next step, with a draft of at most `most_drafted` tokens.
+    pub(super) fn feed(
+        &mut self,
+        tokens: &mut Vec<u32>,
+        parents: &mut Vec<u32>,
+        most_drafted: usize,
+    ) {
         let (first_token, first_parent) = (tokens.len(), parents.len());
         let lengths = &self.config.lengths;
         let rows = self.rows();
@@ -137,7 +147,7 @@ impl Active {
             tokens.extend(std::iter::repeat_n(lengths.prompt[self.read], rows));
             parents.extend((0..rows).map(|row| row as u32));
             Kind::Prompt
-        } else if self.draft(tokens) {
+        } else if self.draft(tokens, most_drafted) {
             Kind::Draft
         } else {
             self.search.feed(tokens, parents);
@@ -165,15 +175,15 @@ impl Active {
         self.fed.tokens.len()
     }
 
-    /// Appends the newest token of the only row and a draft of what follows; `false` where there is
-    /// none.
-    fn draft(&self, tokens: &mut Vec<u32>) -> bool {
+    /// Appends the newest token of the only row and a draft of what follows, of `most` tokens at
+    /// most; `false` where there is none.
+    fn draft(&self, tokens: &mut Vec<u32>, most: usize) -> bool {
         let (Some(drafter), Some(history)) = (&self.drafter, self.search.only_history()) else {
             return false;
         };
         let lengths = &self.config.lengths;
         // The step itself gives one token more than the draft has.
-        let room = lengths.max_length.saturating_sub(history.len() + 1);
+        let room = lengths.max_length.saturating_sub(history.len() + 1).min(most);
         let room = room.min(lengths.longest_history().saturating_sub(history.len()));
         let first = tokens.len();
         tokens.extend(history.last());

@@ -13,7 +13,7 @@ mod running;
 mod single;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use active::Active;
@@ -50,7 +50,7 @@ pub fn generate<M: StepModel>(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Generated>, GenerateError<M::Error>> {
     let config = Arc::new(config.clone());
-    let mut searches = Searches::new(1);
+    let mut searches = Searches::new(1, usize::MAX);
     check(model.vocab_size(), &config).map_err(GenerateError::of_model)?;
     for (document, source) in sources.iter().enumerate() {
         searches.start(document, document, source, config.clone())?;
@@ -129,14 +129,17 @@ impl Observer for Collector<'_> {
 pub(crate) struct Searches {
     active: Vec<Active>,
     threads: usize,
+    /// Rows of a step that drafts may fill.
+    rows: usize,
     tokens: Vec<u32>,
     parents: Vec<u32>,
 }
 
 impl Searches {
-    /// None yet; so many threads will choose.
-    pub(crate) fn new(threads: usize) -> Self {
-        Self { active: Vec::new(), threads, tokens: Vec::new(), parents: Vec::new() }
+    /// None yet; so many threads will choose. Documents draft only as long as a step has so many
+    /// rows at most. A document alone drafts as much as its parameters say.
+    pub(crate) fn new(threads: usize, rows: usize) -> Self {
+        Self { active: Vec::new(), threads, rows, tokens: Vec::new(), parents: Vec::new() }
     }
 
     /// Starts the search of a document, which has joined the decoder under the number `place`.
@@ -156,17 +159,13 @@ impl Searches {
         self.active.is_empty()
     }
 
-    /// Decoder rows of all documents.
-    pub(crate) fn rows(&self) -> usize {
-        self.active.iter().map(Active::rows).sum()
-    }
-
-    /// The rows of each document, and the steps that it has made.
+    /// The rows that each document fed to the last step, and the steps that it has made.
     pub(crate) fn progress(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.active.iter().map(|active| (active.rows(), active.steps()))
+        self.active.iter().map(|active| (active.rows_fed().max(active.rows()), active.steps()))
     }
 
-    /// Makes one decoder step, and lets every search choose.
+    /// Makes one decoder step, and lets every search choose. Gives the rows of the step, which are
+    /// none where all documents ended before it.
     ///
     /// # Errors
     /// [`GenerateError::Model`] and [`GenerateError::LogitsShape`], which are of the step and of no
@@ -175,19 +174,11 @@ impl Searches {
         &mut self,
         model: &mut M,
         observer: &mut dyn Observer,
-    ) -> Result<(), GenerateError<M::Error>> {
-        self.tokens.clear();
-        self.parents.clear();
-        for active in &mut self.active {
-            if observer.cancelled(active.document) {
-                active.ended = Some(Ok(StopReason::Cancelled));
-            } else {
-                active.feed(&mut self.tokens, &mut self.parents);
-            }
-        }
+    ) -> Result<usize, GenerateError<M::Error>> {
+        self.feed(observer);
         self.drop_ended(model, observer);
         if self.active.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let feeds: Vec<_> =
             self.active.iter().map(|active| active.fed(&self.tokens, &self.parents)).collect();
@@ -206,7 +197,30 @@ impl Searches {
             }
         }
         self.drop_ended(model, observer);
-        Ok(())
+        Ok(rows)
+    }
+
+    /// Collects what the documents feed to the next step.
+    fn feed(&mut self, observer: &mut dyn Observer) {
+        self.tokens.clear();
+        self.parents.clear();
+        let rows: usize = self.active.iter().map(Active::rows).sum();
+        // Rows that are left for drafts, and documents that may take them.
+        let alone = self.active.len() == 1;
+        let mut spare = if alone { usize::MAX } else { self.rows.saturating_sub(rows) };
+        let mut drafting = self.active.iter().filter(|active| active.drafts()).count();
+        for active in &mut self.active {
+            if observer.cancelled(active.document) {
+                active.ended = Some(Ok(StopReason::Cancelled));
+                drafting -= usize::from(active.drafts());
+                continue;
+            }
+            let before = self.tokens.len();
+            active.feed(&mut self.tokens, &mut self.parents, spare / drafting.max(1));
+            let fed = self.tokens.len() - before;
+            spare -= fed.saturating_sub(active.rows());
+            drafting -= usize::from(active.drafts());
+        }
     }
 
     /// Lets every search choose from the logits of its rows.
@@ -223,15 +237,22 @@ impl Searches {
             return choose(&mut parts, tokens);
         }
         let share = parts.len().div_ceil(self.threads);
+        let others = parts.len().div_ceil(share) - 1;
+        let shares = Mutex::new(parts.chunks_mut(share));
+        let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(share) = next() {
+                choose(share, tokens);
+            }
+        };
         thread::scope(|scope| {
-            let mut shares = parts.chunks_mut(share);
-            let own = shares.next();
-            for others in shares {
-                scope.spawn(move || choose(others, tokens));
+            for _ in 0..others {
+                // Where the system starts no thread, those that run do its share.
+                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
-            if let Some(own) = own {
-                choose(own, tokens);
-            }
+            work();
         });
     }
 
@@ -250,5 +271,86 @@ impl Searches {
 fn choose(parts: &mut [(&mut Active, &mut [f32])], tokens: &[u32]) {
     for (active, logits) in parts {
         active.advance(logits, tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::config::Limits;
+    use super::super::model::Feed;
+    use super::super::parameters::GenerationParameters;
+    use super::*;
+
+    const VOCAB_SIZE: usize = 64;
+
+    /// Goes on with the number behind each token, and keeps the rows of each step.
+    #[derive(Default)]
+    struct Counting {
+        rows: Vec<usize>,
+        logits: Vec<f32>,
+    }
+
+    impl StepModel for Counting {
+        type Error = Infallible;
+
+        fn vocab_size(&self) -> usize {
+            VOCAB_SIZE
+        }
+
+        fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32], Infallible> {
+            let tokens: Vec<u32> = feeds.iter().flat_map(|feed| feed.tokens).copied().collect();
+            self.rows.push(tokens.len());
+            self.logits = vec![0.0; tokens.len() * VOCAB_SIZE];
+            for (row, token) in self.logits.chunks_exact_mut(VOCAB_SIZE).zip(tokens) {
+                row[token as usize + 1] = 1.0;
+            }
+            Ok(&mut self.logits)
+        }
+
+        fn leave(&mut self, _: usize) {}
+    }
+
+    /// The rows of each step of so many documents with drafts of 20 tokens, and what they got.
+    fn run(documents: usize, threads: usize, rows: usize) -> (Vec<usize>, Vec<Generated>) {
+        let defaults = json!({"decoder_start_token_id": 2, "eos_token_id": 1, "pad_token_id": 0});
+        let asked = json!({"prompt_lookup_num_tokens": 20, "max_length": 30});
+        let asked = GenerationParameters::from_json(asked.as_object().unwrap()).unwrap();
+        let limits = Limits {
+            max_target_positions: Some(40),
+            vocab_size: VOCAB_SIZE,
+            global_attention: false,
+        };
+        let config =
+            GenerationConfig::resolve(defaults.as_object().unwrap(), &asked, limits).unwrap();
+        let (config, source) = (Arc::new(config), (2..50).collect::<Vec<u32>>());
+        let mut searches = Searches::new(threads, rows);
+        for number in 0..documents {
+            searches.start(number, number, &Source::new(&source), config.clone()).unwrap();
+        }
+        let mut model = Counting::default();
+        let mut collector =
+            Collector { progress: &mut (), results: vec![None; documents], error: None };
+        while !searches.is_empty() {
+            let rows = searches.step(&mut model, &mut collector).unwrap();
+            assert_eq!(model.rows.last(), Some(&rows));
+        }
+        (model.rows, collector.results.into_iter().flatten().collect())
+    }
+
+    #[test]
+    fn drafts_fill_the_rows_that_others_leave() {
+        let (rows, alone) = run(1, 1, 9);
+        assert_eq!(rows[0], 21, "alone, all of it");
+        for (threads, documents) in [(1, 3), (4, 3), (4, 9)] {
+            let (rows, together) = run(documents, threads, documents + 6);
+            assert!(rows.iter().all(|&rows| rows <= documents + 6), "{rows:?}");
+            assert!(rows[0] > documents, "{rows:?}");
+            assert_eq!(together.len(), documents);
+            assert!(together.iter().all(|one| one.sequences == alone[0].sequences));
+        }
+        let (rows, _) = run(4, 1, 4);
+        assert!(rows.iter().all(|&rows| rows == 4), "no room for drafts: {rows:?}");
     }
 }
