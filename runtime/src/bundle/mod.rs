@@ -4,8 +4,7 @@
 //! | --- | --- |
 //! | `encoder.onnx` | source tokens to the cross-attention keys and values of every decoder layer |
 //! | `decoder.onnx` | one decoder step over a cache that is written in place |
-//! | `decoder_draft.onnx` | a decoder step of several tokens, to verify drafts (prompt lookup) |
-//! | `weights.bin` | the weights of all, mapped rather than read |
+//! | `weights.bin` | the weights of both graphs, mapped rather than read |
 //! | `tokenizer.json` | the tokenizer, in the format of the `tokenizers` library |
 //! | `target_tokenizer.json` | that of summaries, where they have another |
 //! | `generation_config.json` | generation defaults, under transformers' names |

@@ -506,6 +506,19 @@ fn valid_graphs_run() {
 }
 
 #[test]
+fn queries_without_a_source_are_an_error() {
+    let runtime = runtime();
+    let cases = valid_cases().into_iter();
+    for mut case in cases.filter(|case| case.operator == SELF_ATTENTION) {
+        for (index, dims) in [[2, 20], [0, 10], [0, 10], [2, 0]].iter().enumerate() {
+            case.inputs[index].as_mut().expect("it has them").dims = dims.to_vec();
+        }
+        let error = case.run(&runtime).expect_err("no key to look at").to_string();
+        assert!(error.contains("do not fit each other"), "{error}");
+    }
+}
+
+#[test]
 fn edited_graphs_end_as_errors_or_results() {
     let runtime = runtime();
     for case in valid_cases() {

@@ -2,14 +2,16 @@
 
 use std::fmt::Debug;
 
+use epitome_kernels::attention::{padded_head_size, padded_positions};
 use half::f16;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use super::tensors::allocate;
+use crate::bundle::ModelShape;
 use crate::error::{Error, Result};
 
 /// Keys and values of one layer's cross-attention: float32 or float16, as the graphs have them, of
-/// `[documents, heads, padded source, head_size]` and `[documents, heads, padded source, row]`.
+/// `[1, heads, places, head_size]` and `[1, heads, places, padded head_size]`.
 pub(super) struct CrossKv {
     pub(super) key: DynTensor,
     pub(super) value: DynTensor,
@@ -46,12 +48,6 @@ impl CrossKv {
     pub(super) fn is_finite(&self) -> bool {
         [&self.key, &self.value].into_iter().all(|tensor| by_element!(tensor, is_finite(tensor)))
     }
-
-    /// Positions, padding included, where keys and values have as many.
-    fn places(&self) -> Option<usize> {
-        let [key, value] = [&self.key, &self.value].map(|tensor| tensor.shape().get(2).copied());
-        key.filter(|_| key == value).and_then(|places| usize::try_from(places).ok())
-    }
 }
 
 /// What the decoder needs of a document: cross-attention keys and values of every decoder layer, as
@@ -78,9 +74,10 @@ impl SourceMemory {
 /// A document has some successive places of every tensor, where a place is as much as one position
 /// takes: its keys and values lie there as the encoder gave them, without padding to the length of
 /// others. The tensors of a single document are taken as they are.
-#[derive(Default)]
 pub(super) struct CrossMemory {
     pub(super) layers: Vec<CrossKv>,
+    heads: usize,
+    head_size: usize,
     places: usize,
     /// In the order of their places.
     stored: Vec<Stored>,
@@ -95,9 +92,25 @@ struct Stored {
 }
 
 impl CrossMemory {
+    /// Of no document yet.
+    pub(super) fn new(shape: &ModelShape) -> Self {
+        Self {
+            layers: Vec::new(),
+            heads: shape.heads,
+            head_size: shape.head_size,
+            places: 0,
+            stored: Vec::new(),
+        }
+    }
+
     /// Takes in the memory of a document. Whether the tensors are others now.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not fit the model, or there is no room for it. The tensors may be others then,
+    /// and documents that are there keep their memory.
     pub(super) fn insert(&mut self, document: usize, memory: SourceMemory) -> Result<bool> {
-        let places = memory.places()?;
+        let places = memory.places(self.heads, self.head_size)?;
         if self.stored.is_empty() {
             self.stored.push(Stored { document, first: 0, places });
             self.layers = memory.cross;
@@ -146,11 +159,13 @@ impl CrossMemory {
 
     /// Moves all documents into new tensors, without gaps between them.
     fn move_together(&mut self, places: usize) -> Result<()> {
-        for layer in &mut self.layers {
-            for tensor in [&mut layer.key, &mut layer.value] {
-                *tensor = by_element!(tensor, moved_together(tensor, &self.stored, places))?;
-            }
-        }
+        // All of them, before the first takes its place: a failure changes nothing.
+        let moved =
+            |tensor: &DynTensor| by_element!(tensor, moved_together(tensor, &self.stored, places));
+        let layers = self.layers.iter();
+        self.layers = layers
+            .map(|layer| Ok(CrossKv { key: moved(&layer.key)?, value: moved(&layer.value)? }))
+            .collect::<Result<_>>()?;
         let mut first = 0;
         for stored in &mut self.stored {
             stored.first = first;
@@ -162,15 +177,25 @@ impl CrossMemory {
 }
 
 impl SourceMemory {
-    /// Places of every tensor.
-    fn places(&self) -> Result<usize> {
-        let mut layers = self.cross.iter().map(CrossKv::places);
-        let first = layers.next().flatten();
-        first
-            .filter(|&first| first >= self.length && layers.all(|it| it == Some(first)))
-            .ok_or_else(|| {
-                Error::onnx_runtime("in the encoder", "keys and values are of different lengths")
-            })
+    /// Places of every tensor, where all are of the shapes that the model has: those of the tokens,
+    /// padded. A model with a prompt before every source has more.
+    fn places(&self, heads: usize, head_size: usize) -> Result<usize> {
+        let first = self.cross.first().and_then(|layer| layer.key.shape().get(2));
+        let places = first.map_or(0, |&places| usize::try_from(places).unwrap_or(0));
+        let is = |tensor: &DynTensor, row: usize| {
+            tensor.shape().iter().eq(&[1, heads, places, row].map(|dim| dim as i64))
+        };
+        let fits = |layer: &CrossKv| {
+            is(&layer.key, head_size) && is(&layer.value, padded_head_size(head_size))
+        };
+        if places == padded_positions(places)
+            && places >= self.length
+            && self.cross.iter().all(fits)
+        {
+            return Ok(places);
+        }
+        let problem = "keys and values have other shapes than the manifest says";
+        Err(Error::onnx_runtime("in the encoder", problem))
     }
 }
 
@@ -235,51 +260,70 @@ mod tests {
     use super::super::tensors::filled;
     use super::*;
 
-    /// `[1, 2, length, 3]`, from `first` on.
-    fn tensor<T: Element>(length: usize, first: usize, of: fn(f32) -> T) -> DynTensor {
-        let values = (0..2 * length * 3).map(|index| of((first + index) as f32));
-        filled(&[1, 2, length, 3], values).unwrap().upcast()
+    const HEADS: usize = 2;
+    const HEAD_SIZE: usize = 3;
+    /// Positions of a source are padded to a multiple of it, and so are values.
+    const UNIT: usize = padded_positions(1);
+
+    fn empty() -> CrossMemory {
+        CrossMemory {
+            layers: Vec::new(),
+            heads: HEADS,
+            head_size: HEAD_SIZE,
+            places: 0,
+            stored: Vec::new(),
+        }
+    }
+
+    /// Of so many places, with numbers from `first` on.
+    fn tensor<T: Element>(places: usize, row: usize, first: usize, of: fn(f32) -> T) -> DynTensor {
+        let values = (0..HEADS * places * row).map(|index| of(((first + index) % 2048) as f32));
+        filled(&[1, HEADS, places, row], values).unwrap().upcast()
+    }
+
+    /// Of so many units, with numbers from `first` on.
+    fn memory<T: Element>(units: usize, first: usize, of: fn(f32) -> T) -> SourceMemory {
+        let places = units * UNIT;
+        let key = tensor(places, HEAD_SIZE, first, of);
+        let value = tensor(places, padded_head_size(HEAD_SIZE), first + 500, of);
+        SourceMemory { cross: vec![CrossKv::new(key, value).unwrap()], length: places }
     }
 
     fn check<T: Element + PartialEq>(of: fn(f32) -> T) {
-        let memory = |length, first| SourceMemory {
-            cross: vec![
-                CrossKv::new(tensor(length, first, of), tensor(length, first + 500, of)).unwrap(),
-            ],
-            length,
-        };
-        let number = |value: &T| -> f32 { (*value).into() };
-        let stored = |memory: &CrossMemory, document, length: usize| -> Vec<Vec<f32>> {
-            let first = memory.first_place(document) * 6;
+        let stored = |memory: &CrossMemory, document, units: usize| -> [Vec<T>; 2] {
             let [layer] = memory.layers.as_slice() else { panic!("one layer") };
-            let numbers = |tensor| elements::<T>(tensor).unwrap()[first..][..length * 6].iter();
-            [&layer.key, &layer.value].map(|it| numbers(it).map(number).collect()).to_vec()
+            [&layer.key, &layer.value].map(|tensor| {
+                let first = memory.first_place(document) * place_size(tensor);
+                let count = units * UNIT * place_size(tensor);
+                elements::<T>(tensor).unwrap()[first..][..count].to_vec()
+            })
         };
-        let range = |from: usize, count: usize| -> Vec<f32> {
-            (from..from + count).map(|value| value as f32).collect()
+        let expected = |units: usize, first| -> [Vec<T>; 2] {
+            let layer = memory(units, first, of).cross.remove(0);
+            [layer.key, layer.value].map(|tensor| elements::<T>(&tensor).unwrap().to_vec())
         };
-        let expected =
-            |length: usize, first| vec![range(first, length * 6), range(first + 500, length * 6)];
-        let mut together = CrossMemory::default();
+        let memory = |units, first| memory(units, first, of);
+        let mut together = empty();
         assert!(together.insert(0, memory(4, 0)).unwrap());
-        assert_eq!(together.places, 4, "the tensors themselves");
+        assert_eq!(together.places, 4 * UNIT, "the tensors themselves");
         assert!(together.insert(1, memory(2, 100)).unwrap());
-        assert_eq!(together.places, 9);
+        assert_eq!(together.places, 9 * UNIT);
         assert!(!together.insert(2, memory(3, 200)).unwrap());
         together.remove(1);
         assert!(!together.insert(3, memory(1, 300)).unwrap(), "where the second was");
-        assert_eq!(together.first_place(3), 4);
+        assert_eq!(together.first_place(3), 4 * UNIT);
         assert!(together.insert(4, memory(7, 400)).unwrap());
-        for (document, length, first) in [(0, 4, 0), (2, 3, 200), (3, 1, 300), (4, 7, 400)] {
-            assert_eq!(stored(&together, document, length), expected(length, first));
+        for (document, units, first) in [(0, 4, 0), (2, 3, 200), (3, 1, 300), (4, 7, 400)] {
+            assert!(stored(&together, document, units) == expected(units, first), "{document}");
         }
         for document in [0, 2, 3, 4] {
             together.remove(document);
         }
         assert!(together.insert(5, memory(2, 0)).unwrap());
-        assert_eq!(together.places, 2);
+        assert_eq!(together.places, 2 * UNIT);
         assert!(together.layers[0].is_finite());
-        let infinite = CrossKv::new(tensor(2, 0, of), tensor(2, 0, |_| f32::INFINITY)).unwrap();
+        let infinite = tensor(2, HEAD_SIZE, 0, |_| f32::INFINITY);
+        let infinite = CrossKv::new(tensor(2, HEAD_SIZE, 0, of), infinite).unwrap();
         assert!(!infinite.is_finite());
     }
 
@@ -289,10 +333,57 @@ mod tests {
         check::<f32>(|value| value);
         check::<f16>(f16::from_f32);
         let integers: Tensor<i64> = filled(&[1], [1]).unwrap();
-        let floats = tensor(1, 0, |value| value);
+        let floats = tensor(1, HEAD_SIZE, 0, |value| value);
         let Err(error) = CrossKv::new(floats, integers.upcast()) else {
             panic!("integers are refused");
         };
         assert!(error.to_string().contains("not float32 or float16"), "{error}");
+    }
+
+    #[test]
+    fn memories_of_other_shapes_are_refused() {
+        crate::library::OnnxRuntime::load().unwrap();
+        let memory = || memory(2, 0, |value| value);
+        let edited = |edit: fn(&mut SourceMemory)| {
+            let mut edited = memory();
+            edit(&mut edited);
+            empty().insert(0, edited).map_err(|error| error.to_string())
+        };
+        assert_eq!(edited(|_| ()), Ok(true));
+        let edits: [fn(&mut SourceMemory); 4] = [
+            |memory| {
+                memory.cross[0].value = tensor(UNIT, padded_head_size(HEAD_SIZE), 0, |it: f32| it);
+            },
+            |memory| memory.length = 2 * UNIT + 1,
+            |memory| memory.cross[0].key = tensor(2 * UNIT, HEAD_SIZE + 1, 0, |value| value),
+            |memory| {
+                let values = std::iter::repeat_n(0.0, HEADS * 2 * UNIT * UNIT);
+                let tensor = filled(&[HEADS, 1, 2 * UNIT, UNIT], values);
+                memory.cross[0].value = tensor.unwrap().upcast();
+            },
+        ];
+        for edit in edits {
+            let error = edited(edit).unwrap_err();
+            assert!(error.contains("other shapes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_document_for_which_there_is_no_room_leaves_the_others_as_they_are() {
+        crate::library::OnnxRuntime::load().unwrap();
+        let mut first = memory(2, 0, |value| value);
+        let integers = |row| -> DynTensor {
+            let zeros = std::iter::repeat_n(0, HEADS * 2 * UNIT * row);
+            filled::<i64>(&[1, HEADS, 2 * UNIT, row], zeros).unwrap().upcast()
+        };
+        // The second layer cannot be moved.
+        let (key, value) = (integers(HEAD_SIZE), integers(padded_head_size(HEAD_SIZE)));
+        first.cross.push(CrossKv { key, value });
+        let mut together = empty();
+        assert!(together.insert(0, first).unwrap());
+        assert!(together.insert(1, memory(2, 0, |value| value)).is_err());
+        assert_eq!(together.layers.len(), 2);
+        let places = |layer: &CrossKv| layer.key.shape()[2] as usize;
+        assert!(together.layers.iter().all(|layer| places(layer) == together.places));
     }
 }

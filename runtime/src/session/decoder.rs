@@ -25,8 +25,8 @@ impl Decoder {
         Ok(Decoding {
             binding: new_binding(&self.session)?,
             self_kv: SelfKv::new(&self.shape)?,
+            cross: CrossMemory::new(&self.shape),
             decoder: self,
-            cross: CrossMemory::default(),
             documents: Vec::new(),
             step: None,
             caches_moved: true,
@@ -77,7 +77,10 @@ impl Decoding<'_> {
         let free = self.documents.iter().position(Option::is_none);
         let number = free.unwrap_or(self.documents.len());
         let source = memory.length();
-        self.caches_moved |= self.cross.insert(number, memory)?;
+        let inserted = self.cross.insert(number, memory);
+        // Where it fails, tensors may have been replaced before.
+        self.caches_moved |= *inserted.as_ref().unwrap_or(&true);
+        inserted?;
         let document = Document { histories: Histories::new(rows), source };
         match free {
             Some(number) => self.documents[number] = Some(document),

@@ -508,8 +508,8 @@ pub(super) fn pack_keys<E: FloatElement>(
     }
 }
 
-/// Copies the values of a head, one row of `rows` every `stride`, to rows of [`value_row`]; zeros
-/// in what that adds and behind the last.
+/// Copies the values of a head, one row of `rows` every `stride`, to rows of
+/// [`padded_head_size`]; zeros in what that adds and behind the last.
 pub(super) fn pack_values<E: FloatElement>(
     rows: &[f32],
     stride: usize,

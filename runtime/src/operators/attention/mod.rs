@@ -115,7 +115,8 @@ impl Sizes {
 
 impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
     /// Reads float32 queries `[rows, heads * size]`, keys and values of the shapes that `kv_shapes`
-    /// gives, and an int32 mask `[batch, source]`. The rows must be a multiple of the batch.
+    /// gives, and an int32 mask `[batch, source]`. The rows must be a multiple of the batch, and
+    /// none where there is no source.
     fn read(
         context: &'a ComputeContext,
         (heads, kv_heads): (usize, usize),
@@ -136,6 +137,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
         if hidden != sizes.hidden()
             || batch == 0
             || !rows.is_multiple_of(batch)
+            || source == 0 && rows > 0
             || [&key_shape, &value_shape] != kv_shapes(sizes).each_ref()
         {
             return Err(wrong());
