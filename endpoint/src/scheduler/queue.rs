@@ -52,12 +52,22 @@ impl Pace {
 }
 
 /// The document whose turn is next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) demand: Demand,
     pub(super) bytes: usize,
-    /// Whether it is read by parts where it is long, and so runs alone.
+    /// Whether it is read by parts where it is long. It runs alone then, whatever its length.
     pub(super) long: bool,
+}
+
+impl Front {
+    /// Whether it can be taken in place of another.
+    fn fits(&self, other: &Self) -> bool {
+        self.long == other.long
+            && self.demand.rows <= other.demand.rows
+            && self.demand.longest <= other.demand.longest
+            && self.bytes <= other.bytes
+    }
 }
 
 impl Queue {
@@ -133,23 +143,24 @@ impl Queue {
         }
     }
 
-    /// How many documents wait for this worker, and the next of them. Those that idle workers are
-    /// about to take do not count.
-    pub(super) fn waiting(&self) -> Option<(usize, Front)> {
+    /// How many documents wait for this worker, and the next of them. Where the worker runs others,
+    /// those that idle workers are about to take do not count.
+    pub(super) fn waiting(&self, runs: bool) -> Option<(usize, Front)> {
         let mut state = self.lock();
         let front = front(&mut state)?;
         let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
-        let waiting = documents.saturating_sub(state.idle);
+        let waiting = if runs { documents.saturating_sub(state.idle) } else { documents };
         (waiting > 0).then_some((waiting, front))
     }
 
-    /// Takes the next document, where it is a long one or where it is not.
+    /// Takes the next document. `None` where another worker took the expected one, and the next
+    /// asks for more.
     ///
     /// A request with documents left goes to the end, so that thousands of documents in one request
     /// do not shut out the others.
-    pub(super) fn take(&self, long: bool) -> Option<TakenDocument> {
+    pub(super) fn take(&self, expected: &Front) -> Option<TakenDocument> {
         let mut state = self.lock();
-        front(&mut state).filter(|front| front.long == long)?;
+        front(&mut state).filter(|front| front.fits(expected))?;
         let mut request = state.requests.pop_front()?;
         let taken = request.take();
         if request.documents() > 0 {
@@ -206,4 +217,56 @@ fn front(state: &mut State) -> Option<Front> {
     state.requests.retain(|request| !request.reply.is_abandoned());
     let (demand, parameters, bytes) = state.requests.front()?.next()?;
     Some(Front { demand, bytes, long: parameters.long.is_some() })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::super::request::{Document, Event, Job};
+    use super::*;
+    use crate::in_flight::Budget;
+
+    /// A queue with a request of one document for each text.
+    fn queue(texts: &[&str]) -> (Queue, Vec<UnboundedReceiver<Event>>) {
+        let queue = Queue::new(&SchedulingSettings::default());
+        let push = |text: &&str| {
+            let demand = Demand { rows: 1, longest: 20 };
+            let mut job = Job::new(epitome_runtime::GenerationParameters::default(), demand);
+            job.documents.push(Document { number: 0, text: (*text).to_owned().into() });
+            let request = Request {
+                jobs: vec![job],
+                deadline: Instant::now() + Duration::from_secs(60),
+                stream: false,
+                charge: Budget::new(0, 0).open(),
+            };
+            let (sender, receiver) = unbounded_channel();
+            queue.push(QueuedRequest::new(request, sender)).unwrap();
+            receiver
+        };
+        let receivers = texts.iter().map(push).collect();
+        (queue, receivers)
+    }
+
+    #[test]
+    fn only_a_worker_that_runs_others_leaves_documents_to_idle_ones() {
+        let (queue, _receivers) = queue(&["a", "b"]);
+        queue.lock().idle = 7;
+        assert_eq!(queue.waiting(true), None);
+        assert_eq!(queue.waiting(false), Some((2, queue.wait().unwrap())));
+        queue.lock().idle = 1;
+        assert_eq!(queue.waiting(true).map(|(waiting, _)| waiting), Some(1));
+    }
+
+    #[test]
+    fn what_is_taken_asks_for_no_more_than_what_was_admitted() {
+        let (queue, _receivers) = queue(&["aa", "bbbb", "c"]);
+        let expected = queue.wait().unwrap();
+        assert!(queue.take(&expected).is_some());
+        assert!(queue.take(&expected).is_none(), "it is longer");
+        let expected = queue.wait().unwrap();
+        assert!(queue.take(&Front { long: true, ..expected }).is_none(), "it is not long");
+        assert!(queue.take(&expected).is_some());
+        assert!(queue.take(&expected).is_some(), "it is shorter");
+    }
 }

@@ -11,6 +11,7 @@ use epitome_runtime::tokenizer::{Detokenizer, Tokenizer};
 use epitome_runtime::{Progress, Summary};
 
 use super::engine::{Engine, OpenEngine};
+use super::queue::Front;
 use super::request::{Demand, Event, TakenDocument, Token};
 use super::state::State;
 use crate::error::ApiError;
@@ -53,7 +54,7 @@ fn serve(state: &State, engine: &mut dyn Engine) -> bool {
     while let Some(front) = state.queue.wait() {
         let mut running = Running::new(state, engine.tokenizer().cloned());
         let outcome = catch_unwind(AssertUnwindSafe(|| match front.long {
-            true => running.run_long(engine),
+            true => running.run_long(engine, &front),
             false => engine.run(&mut running),
         }));
         match outcome {
@@ -88,6 +89,8 @@ struct Running<'a> {
     tokenizer: Option<Tokenizer>,
     /// By number; those that ended are none.
     documents: Vec<Option<Taken>>,
+    /// The next document, as the engine was told of it.
+    next: Option<Front>,
 }
 
 /// A document that a worker took.
@@ -100,12 +103,12 @@ struct Taken {
 
 impl<'a> Running<'a> {
     fn new(state: &'a State, tokenizer: Option<Tokenizer>) -> Self {
-        Self { state, tokenizer, documents: Vec::new() }
+        Self { state, tokenizer, documents: Vec::new(), next: None }
     }
 
-    /// Takes the next document from the queue, where it is a long one or where it is not.
-    fn take(&mut self, long: bool) -> Option<usize> {
-        let document = self.state.queue.take(long)?;
+    /// Takes the next document from the queue, where it is the expected one or asks for no more.
+    fn take(&mut self, expected: &Front) -> Option<usize> {
+        let document = self.state.queue.take(expected)?;
         let taken = Taken { document, detokenizer: None, started: Instant::now() };
         let free = self.documents.iter().position(Option::is_none);
         let number = free.unwrap_or(self.documents.len());
@@ -122,9 +125,10 @@ impl<'a> Running<'a> {
         &self.documents[number].as_ref().expect("it has not ended").document
     }
 
-    /// Summarizes a document that may be longer than the window, alone: its parts fill the machine.
-    fn run_long(&mut self, engine: &mut dyn Engine) -> epitome_runtime::Result<()> {
-        let Some(number) = self.take(true) else { return Ok(()) };
+    /// Summarizes a document that may be longer than the window, alone. Its parts are decoded
+    /// together; one that fits the window has a single part.
+    fn run_long(&mut self, engine: &mut dyn Engine, front: &Front) -> epitome_runtime::Result<()> {
+        let Some(number) = self.take(front) else { return Ok(()) };
         let parameters = self.taken(number).parameters.clone();
         let options = parameters.long.unwrap_or_default();
         let text = self.taken(number).document.text.as_str().to_owned();
@@ -210,7 +214,9 @@ impl<'a> Running<'a> {
 
 impl Texts for Running<'_> {
     fn waiting(&mut self) -> Option<(usize, Next)> {
-        let (waiting, front) = self.state.queue.waiting()?;
+        let runs = self.documents.iter().any(Option::is_some);
+        let (waiting, front) = self.state.queue.waiting(runs)?;
+        self.next = Some(front);
         let Demand { rows, longest } = front.demand;
         // A long one's turn comes when those that run have left.
         let next = Next { rows, tokens: tokens_of_bytes(front.bytes), longest };
@@ -218,7 +224,8 @@ impl Texts for Running<'_> {
     }
 
     fn take(&mut self) -> Option<usize> {
-        Running::take(self, false)
+        let expected = self.next.take().filter(|front| !front.long)?;
+        Running::take(self, &expected)
     }
 
     fn text(&self, number: usize) -> &str {

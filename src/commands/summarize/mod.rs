@@ -25,6 +25,9 @@ use crate::session_flags::SessionFlags;
 
 /// Bytes of text that are worked on together at most.
 const TEXT_TOGETHER: usize = 256 << 10;
+/// Documents that are handed over at once, for each that is decoded: when one is finished, another
+/// takes its place.
+const LIST: usize = 8;
 
 /// Summarize documents, offline
 #[derive(Args)]
@@ -112,9 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let config = summarizer.configure(parameters)?;
         together = together.min(summarizer.documents_together(&config));
     }
-    if arguments.stream {
-        together = 1;
-    }
+    let listed = if arguments.stream { 1 } else { together.saturating_mul(LIST) };
     let several = inputs.len() > 1 || matches!(&first, Ok(Found::Documents(it)) if it.len() > 1);
     let sink = match (&arguments.output, &arguments.output_dir) {
         (Some(path), _) => Sink::file(path, arguments.format, several)?,
@@ -126,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         options: LongOptions { reading: arguments.long.into(), length: arguments.length },
         penalties: variants.iter().map(|parameters| parameters.length_penalty).collect(),
         variants,
-        together,
+        listed,
         bar: DocumentBar::new(inputs.len() as u64),
         inputs: &inputs,
         summarizer,
@@ -143,8 +144,8 @@ struct Work<'a> {
     options: LongOptions,
     variants: Vec<GenerationParameters>,
     penalties: Vec<Option<f64>>,
-    /// Documents that are decoded together.
-    together: usize,
+    /// Documents that are handed over at once at most.
+    listed: usize,
     bar: DocumentBar,
     inputs: &'a [Input],
     summarizer: Summarizer,
@@ -188,7 +189,7 @@ impl Work<'_> {
                             input: number,
                             is_last: row == last,
                         });
-                        if self.waiting.len() >= self.together || text >= TEXT_TOGETHER {
+                        if self.waiting.len() >= self.listed || text >= TEXT_TOGETHER {
                             self.summarize()?;
                             text = 0;
                         }
