@@ -1,4 +1,4 @@
-"""Many documents at once: a list of them, and a load over HTTP, against CTranslate2's best settings.
+"""Many documents at once: a list, and a load over HTTP, against CTranslate2's best settings.
 
     python batched.py                                    # about nine minutes
     python batched.py --before EPITOME --only documents  # beside another build of epitome
@@ -16,8 +16,8 @@ compared.
 load: requests of 50 and of 1,000 tokens in turn, at random times, at 0.5, 1 and 2 times the rate
 that the first epitome answers with 16 clients. CTranslate2 is behind a small server that gives it
 all that waits, in batches of its best size (translator_server.py). Throughput is that of answers;
-latencies are from the request to its answer, and to the first byte of a streamed one (greedy search;
-every fourth request).
+latencies are from the request to its answer, and to the first byte of a streamed one (greedy
+search; every fourth request).
 """
 
 import argparse
@@ -121,7 +121,8 @@ async def request_all(port, options, documents):
     """Seconds for all documents in one request."""
     client = Client(port)
     body = {"inputs": documents, "parameters": parameters(options, options.beams)}
-    status, answer, seconds = await client.request("POST", "/invocations", json.dumps(body).encode())
+    body = json.dumps(body).encode()
+    status, answer, seconds = await client.request("POST", "/invocations", body)
     client.close()
     assert status == 200, (status, answer)
     return seconds

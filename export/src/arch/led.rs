@@ -175,7 +175,7 @@ fn fused(
     let globals =
         Globals { key: &global_key, value: &global_value, mask: &global.seen, bias: None };
     let seen = Seen {
-        pattern: Pattern::Window([window / 2; 2]),
+        pattern: Pattern::Window { before: window / 2, after: window / 2 },
         globals: Some(globals),
         ..Seen::all(&global.others)
     };

@@ -132,7 +132,7 @@ impl Sparse {
         (inputs, sums): (&EncoderInputs, Option<(&Globals, Value)>),
     ) -> Result<Value> {
         let mut seen = Seen {
-            pattern: Pattern::Window([self.reach; 2]),
+            pattern: Pattern::Window { before: self.reach, after: self.reach },
             bias: Some(bias),
             ..Seen::all(&inputs.mask)
         };

@@ -50,7 +50,7 @@ pub(super) static T5GEMMA: Family = Family {
     read,
 };
 
-/// Those of `T5GemmaModuleConfig` in `transformers/models/t5gemma/configuration_t5gemma.py`.
+/// Default values of `T5GemmaModuleConfig` in `transformers/models/t5gemma/configuration_t5gemma.py`.
 const DEFAULTS: Defaults = Defaults {
     hidden: 2304,
     vocab_size: 256_000,
@@ -67,7 +67,7 @@ const PLACEMENT: Placement = Placement::Around([
     "post_cross_attn_layernorm",
     "post_feedforward_layernorm",
 ]);
-/// Those of `T5GemmaSelfAttention`.
+/// Names of the projections of `T5GemmaSelfAttention`.
 const PROJECTIONS: Projections = Projections { output: "o_proj", ..Projections::BART };
 /// Every second layer sees everything.
 const PATTERN: usize = 2;

@@ -31,7 +31,7 @@ pub(super) static T5GEMMA2: Family = Family {
         "model.decoder.embed_tokens.weight",
         "lm_head.out_proj.weight",
     ],
-    // Those of `T5Gemma2TextConfig`.
+    // Default values of `T5Gemma2TextConfig`.
     defaults: Defaults { vocab_size: 262_208, positions: 131_072, ..T5GEMMA.defaults },
     read,
     ..T5GEMMA

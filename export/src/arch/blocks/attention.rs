@@ -104,7 +104,8 @@ impl Attention {
     ) -> Result<Value> {
         let reach = self.layer_type.reach;
         if !b.is_portable() {
-            let pattern = reach.map_or(Pattern::Full, Pattern::Window);
+            let pattern =
+                reach.map_or(Pattern::Full, |[before, after]| Pattern::Window { before, after });
             let seen = Seen { bias, pattern, ..Seen::all(&inputs.mask) };
             return self.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
         }

@@ -1,25 +1,11 @@
 //! The operator of an encoder's self-attention, which bundles have: it computes the scores of a few
 //! tokens at a time, and what each sees.
 
+pub(crate) use epitome_runtime::kernels::attention::self_attention::Pattern;
 use epitome_runtime::operators::attention;
 
 use crate::arch::builder::Builder;
 use crate::onnx::graph::{NodeBuilder, Value};
-
-/// Which tokens a token sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// All.
-    Full,
-    /// Those at most so many positions before it, and behind it.
-    Window([usize; 2]),
-    /// Those of its block of `size`; the first block is shorter by `lead`.
-    Blocks { size: usize, lead: usize },
-    /// Those of its block of `size`, of the blocks beside it, and of the first and the last block,
-    /// which see everything; the first counts `random_blocks` times more where not everything is
-    /// seen.
-    BigBird { size: usize, random_blocks: usize },
-}
 
 /// What the tokens of a source see.
 pub(crate) struct Seen<'a> {
@@ -75,7 +61,7 @@ pub(super) fn fused(
     let node = if splits { node.int(attention::SPLIT, 1) } else { node };
     let (pattern, sizes) = match seen.pattern {
         Pattern::Full => return node.output(),
-        Pattern::Window([before, after]) => {
+        Pattern::Window { before, after } => {
             let after = (after != before).then_some((attention::REACH_AFTER, after));
             let reach = [(attention::REACH, before)].into_iter().chain(after);
             (attention::WINDOW, reach.collect())

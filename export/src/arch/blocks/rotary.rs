@@ -15,7 +15,7 @@ use crate::onnx::proto::ElementType::Float;
 pub(crate) struct Rotary {
     /// `rope_theta`: the frequencies fall from 1 to nearly one over it.
     pub(crate) theta: f32,
-    /// What positions are divided by: the `factor` of linear scaling.
+    /// Linear scaling: positions are divided by this `factor`.
     pub(crate) factor: f32,
 }
 

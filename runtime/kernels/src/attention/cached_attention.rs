@@ -72,8 +72,7 @@ pub struct Bias<'a> {
 pub struct Elsewhere<'a> {
     /// `[rows * streams, heads * size]`
     pub attended: &'a [f32],
-    /// `[rows * streams, heads, 2]`: the largest score, and the sum of the exponentials of what scores are
-    /// beyond it.
+    /// `[rows * streams, heads, 2]`: the largest score, and the sum of `exp(score - largest)`.
     pub sums: &'a [f32],
 }
 
@@ -105,8 +104,8 @@ impl<'a> Histories<'a> {
 }
 
 impl CachedAttention<'_> {
-    /// Writes the result to `attended`, `[rows * streams, heads * size]`. A token's result is the same bits
-    /// whatever rows are beside it, and wherever its history stands.
+    /// Writes the result to `attended`, `[rows * streams, heads * size]`. A token's result has the
+    /// same bits whatever rows are beside it, and wherever its history stands.
     ///
     /// # Panics
     ///
@@ -454,7 +453,8 @@ mod tests {
                 // The tokens are spread over the cache; everything else is NaN.
                 let places = tokens * stride + 3;
                 let place = |position: usize| (position * stride + seed as usize % places) % places;
-                let history: Vec<i32> = (0..tokens).map(|position| place(position) as i32).collect();
+                let history = (0..tokens).map(|position| place(position) as i32);
+                let history: Vec<i32> = history.collect();
                 let spread = |tokens: &[f32]| {
                     let mut cache = vec![f32::NAN; places * size];
                     for (position, token) in tokens.chunks(size).enumerate() {
@@ -671,7 +671,8 @@ mod tests {
                 let zeros = vec![0.0; prompt];
                 let bias = [&zeros, &bias[..=pasts[row]], &bias[room..]].concat();
                 let (keys, values) = (seen(0, &new_keys), seen(1, &new_values));
-                let expected = exact(&of_queries[of_row.clone()], [&keys, &values], &bias, 0.25, None);
+                let queries = &of_queries[of_row.clone()];
+                let expected = exact(queries, [&keys, &values], &bias, 0.25, None);
                 for (found, exact) in attended[of_row].iter().zip(expected) {
                     prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }

@@ -13,7 +13,7 @@ use crate::operators::threads::SessionThreads;
 /// Name of the operator.
 pub const CACHED_ATTENTION: &str = "CachedAttention";
 
-/// Attribute, integer, 1 where it is left out: queries of a new token. The first is the token's own.
+/// Attribute, integer, 1 where it is left out: queries of a new token. The first is its own.
 /// The others see what it sees, and their own key, which no other query sees and the cache does not
 /// keep.
 pub const STREAMS: &str = "streams";

@@ -22,11 +22,11 @@ pub const SPLIT: &str = "split";
 pub const PATTERN: &str = "pattern";
 /// Those at most [`REACH`] before it, and at most [`REACH_AFTER`] behind it.
 pub const WINDOW: &str = "window";
-/// Those of its block of [`BLOCK_SIZE`]; the first block is shorter by [`LEAD`].
+/// A token sees the tokens of its block of [`BLOCK_SIZE`]. The first block is shorter by [`LEAD`].
 pub const BLOCKS: &str = "blocks";
-/// Those of its block of [`BLOCK_SIZE`], of the blocks beside it, and of the first and the last
-/// block, which see everything; the first counts [`RANDOM_BLOCKS`] times more where not everything
-/// is seen.
+/// A token sees its block of [`BLOCK_SIZE`], the two blocks beside it, and the first and the last
+/// block. Tokens of the first and the last block see all. For the others, the first block counts
+/// [`RANDOM_BLOCKS`] times more. A source of few blocks is seen whole by every token.
 pub const BIG_BIRD: &str = "big_bird";
 /// Attribute, integer: positions to either side.
 pub const REACH: &str = "reach";
