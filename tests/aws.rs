@@ -1,22 +1,15 @@
 //! The commands that work in AWS: the real binary against a control plane in this process, and
 //! against `epitome serve`.
 
-#![cfg(feature = "aws")]
-
-#[path = "serve/client.rs"]
-#[allow(dead_code, reason = "tests of the server use the rest of it")]
-mod client;
-mod common;
-#[path = "aws/fake.rs"]
-mod fake;
+pub(crate) mod fake;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use client::Server;
-use common::fixture;
+use crate::common::fixture;
+use crate::serve::client::{self, Server};
 use fake::{Aws, Call};
 use serde_json::{Value, json};
 

@@ -1,11 +1,9 @@
 //! Documents in a batch never influence each other: what each gets together is what it gets alone.
 
-mod common;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::{Exported, fixture};
+use crate::common::{Exported, fixture};
 use epitome_runtime::batching::{Goal, Next};
 use epitome_runtime::generation::{GenerationConfig, StopReason};
 use epitome_runtime::summarizer::{TextModel, Texts};

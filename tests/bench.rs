@@ -1,14 +1,12 @@
 //! `epitome bench` as a user meets it.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common::Exported;
+use crate::common::Exported;
 use serde_json::Value;
 use tempfile::TempDir;
 

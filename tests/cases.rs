@@ -3,13 +3,11 @@
 //! Each folder of `fixtures/cases` is one of a kind that public bug reports describe. Its
 //! `expected.json` holds what transformers gives; `fixtures/make_case_goldens.py` writes it.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::{epitome, fixture, run, text};
+use crate::common::{epitome, fixture, run, text};
 use serde::Deserialize;
 
 /// The fields of `expected.json` that the test reads.

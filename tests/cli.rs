@@ -1,14 +1,12 @@
 //! The command as a user meets it: the real binary, real files, real mistakes.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use common::{Exported, epitome, fails, fixture, run, text};
+use crate::common::{Exported, epitome, fails, fixture, run, text};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};

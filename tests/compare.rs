@@ -1,12 +1,10 @@
 //! `epitome compare` as a user meets it.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Exported, fixture};
+use crate::common::{Exported, fixture};
 use serde_json::Value;
 
 fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Output {

@@ -1,15 +1,11 @@
 //! Models by their names: fetched from a hub on loopback, kept in a store, found again.
 
-#![cfg(feature = "hub")]
-
-mod common;
-#[path = "hub/server.rs"]
 mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{fails, fixture, run, succeeds, text};
+use crate::common::{fails, fixture, run, succeeds, text};
 use epitome_export::hub_cache::{Cache, ModelId};
 use epitome_hub::Error;
 use epitome_hub::download::{Fetched, Hub as Client};

@@ -1,15 +1,11 @@
 //! Finding ONNX Runtime: nothing is run or loaded that others may have put there.
 
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{epitome, fails, fixture, run};
+use crate::common::{epitome, fails, fixture, run};
 use epitome_runtime::library::{OnnxRuntime, platform};
 use tempfile::TempDir;
 

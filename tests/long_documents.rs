@@ -1,13 +1,11 @@
 //! Documents of any length: read in parts, truncated, or by their most central sentences.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use common::{Exported, fixture};
+use crate::common::{Exported, fixture};
 use epitome_runtime::generation::StopReason;
 use epitome_runtime::long_document::Read;
 use epitome_runtime::{

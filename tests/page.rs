@@ -1,17 +1,11 @@
 //! `epitome page`: the real binary, without a browser.
 
-mod common;
-#[cfg(feature = "aws")]
-#[path = "aws/fake.rs"]
-#[allow(dead_code, reason = "tests of the commands use the rest of it")]
-mod fake;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::Exported;
+use crate::common::Exported;
 use serde_json::{Value, json};
 
 const TEXT: &str = "The river rose after a week of rain and the town opened its gates.";
@@ -182,7 +176,7 @@ fn an_endpoint_is_asked_over_the_sdk() {
 #[test]
 #[cfg(feature = "aws")]
 fn the_accounts_endpoints_are_listed() {
-    let aws = fake::Aws::start();
+    let aws = crate::aws::fake::Aws::start();
     for name in ["before", "news", "other"] {
         aws.state().endpoints.insert(name.into(), json!({"EndpointConfigName": "c"}));
     }

@@ -1,11 +1,9 @@
 //! Encoder and decoder of every tiny checkpoint against transformers' own forward pass.
 
-mod common;
-
 use std::fs;
 
-use common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
-use common::{Exported, fixture};
+use crate::common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
+use crate::common::{Exported, fixture};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::GlobalAttentionMask;

@@ -1,8 +1,6 @@
 //! Token ids and scores of every golden made with transformers' `generate`.
 
-mod common;
-
-use common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use crate::common::{Exported, fixture, golden_lines, tiny_checkpoints};
 use epitome_export::{ExportOptions, export};
 use epitome_runtime::Summarizer;
 use epitome_runtime::generation::{

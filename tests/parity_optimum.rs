@@ -1,10 +1,8 @@
 //! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens
 //! at once, and step by step over the cache.
 
-mod common;
-
-use common::Exported;
-use common::golden::{Differences, Golden, every_checkpoint_agrees};
+use crate::common::golden::{Differences, Golden, every_checkpoint_agrees};
+use crate::common::{self, Exported};
 use epitome_export::optimum::{Cache, Floats, Sessions, Source};
 use epitome_export::{Error, ExportOptions};
 use epitome_runtime::Summarizer;

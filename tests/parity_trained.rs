@@ -1,10 +1,8 @@
 //! The trained model, from its archive to the text: every golden made with transformers on it.
 
-mod common;
-
 use std::fs;
 
-use common::{Exported, fixture};
+use crate::common::{Exported, fixture};
 use epitome_runtime::{GenerationParameters, Summarizer};
 use serde_json::Value;
 

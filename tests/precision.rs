@@ -1,10 +1,8 @@
 //! Bundles of every precision: of every tiny checkpoint, and of the trained model.
 
-mod common;
-
 use std::path::Path;
 
-use common::{Exported, fixture, tiny_checkpoints};
+use crate::common::{Exported, fixture, tiny_checkpoints};
 use epitome_runtime::bundle::{Bundle, Precision};
 use epitome_runtime::session::{self, SessionOptions};
 use epitome_runtime::{GenerationParameters, Summarizer};

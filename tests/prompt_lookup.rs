@@ -3,11 +3,9 @@
 //!
 //! Several tokens of a step have the very bits that a step each gives them.
 
-mod common;
-
 use std::fs;
 
-use common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use crate::common::{Exported, fixture, golden_lines, tiny_checkpoints};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::{Feed, GenerationParameters, Rows, Source, StepModel, generate};

@@ -1,11 +1,9 @@
 //! Sequences end at stop strings where transformers ends them.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{Exported, fixture, golden_lines};
+use crate::common::{Exported, fixture, golden_lines};
 use epitome_runtime::generation::{GenerationParameters, Source, generate};
 use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{Error, Summarizer};

@@ -1,13 +1,11 @@
 //! `epitome summarize` over many files: order, formats, folders, bad files, and stopping.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{Exported, epitome, fails, fixture, run, succeeds, text};
+use crate::common::{Exported, epitome, fails, fixture, run, succeeds, text};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,24 +1,14 @@
 //! `epitome train`: the real binary against a control plane in this process, and a real S3 server.
 
-#![cfg(feature = "aws")]
-
-mod common;
-#[path = "aws/fake.rs"]
-#[allow(dead_code, reason = "tests of other commands use the rest of it")]
-mod fake;
-#[path = "s3/server.rs"]
-#[allow(dead_code, reason = "tests of transfers use the rest of it")]
-mod server;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{fails, run, text};
-use fake::Aws;
+use crate::aws::fake::Aws;
+use crate::common::{fails, run, text};
+use crate::s3::server::{BUCKET, Server};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use server::{BUCKET, Server};
 use tempfile::TempDir;
 
 /// Where the servers have the packed scripts of the job `news-1`.

@@ -1,12 +1,10 @@
 //! One model in every form that its weights are saved in: the bundles are the same, byte for byte.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use common::{Exported, fixture};
+use crate::common::{Exported, fixture};
 use serde_json::Value;
 
 /// Every file of the bundle made from the form in `folder`, with a tokenizer beside its weights;

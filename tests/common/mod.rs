@@ -1,7 +1,5 @@
 //! What the tests share: the fixtures, bundles made from them, and the binary.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 pub(crate) mod golden;
 
 use std::fs;

@@ -4,7 +4,9 @@
 //!     EPITOME_PYTHON=.venv/bin/python cargo test --test hub_python
 
 #[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the suite uses the rest of it")]
 mod common;
+#[allow(dead_code, reason = "the suite uses the rest of it")]
 mod server;
 
 use std::env;

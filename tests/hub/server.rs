@@ -1,8 +1,6 @@
 //! The API of the Hugging Face hub on loopback, as far as a download needs it, with a second host
 //! for large files, and able to do harm.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::TEXT;
-use crate::client::{Server, bundle};
+use super::TEXT;
+use super::client::{Server, bundle};
 
 #[test]
 fn pages_elsewhere_and_foreign_hosts_are_refused_on_loopback() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::TEXT;
-use crate::client::{self, Server, bundle};
+use super::TEXT;
+use super::client::{self, Server, bundle};
 
 /// JSON lines, each with parameters of its own.
 fn lines_with_seeds(count: usize) -> String {

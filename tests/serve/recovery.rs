@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::TEXT;
-use crate::client::{self, Server, bundle};
+use super::TEXT;
+use super::client::{self, Server, bundle};
 use crate::common;
 
 /// A mapped file that is cut kills the process that reads it, whatever that process does about

@@ -1,0 +1,192 @@
+//! Calls that read their input from S3 and write their answer there.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::server::{Deed, Request, Server};
+use super::uri;
+use crate::common::{self, fails};
+use serde_json::{Value, json};
+
+/// `epitome serve` in a process of its own; it ends with this value.
+struct Serving {
+    process: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(server: &Server, model: &Path) -> Self {
+        let mut command = server.epitome();
+        command.args(["serve", "--port", "0", "--model"]).arg(model).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = lines.find_map(|line| {
+            let entry: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+            Some(entry["address"].as_str()?.to_owned())
+        });
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address: address.expect("it listens") }
+    }
+
+    /// Asks for an asynchronous call: the head of the answer in small letters.
+    fn call(&self, headers: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "POST /endpoints/news/async-invocations HTTP/1.1\r\nHost: localhost\r\n\
+             Connection: close\r\nContent-Length: 0\r\n{headers}\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The object that an asynchronous call writes, once it is there.
+fn written(server: &Server, answer: &str, location: &str) -> String {
+    let line = answer.lines().find_map(|line| line.strip_prefix(location));
+    let address = line.unwrap_or_else(|| panic!("{location} in {answer}")).trim();
+    let key = address.strip_prefix(&uri("")).unwrap();
+    let start = Instant::now();
+    loop {
+        match fs::read_to_string(server.object(key)) {
+            Ok(text) if !text.is_empty() => return text,
+            _ => assert!(start.elapsed() < Duration::from_secs(60), "{key} does not appear"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn asynchronous_calls_read_and_write_objects() {
+    let server = Server::start();
+    let body = json!({"inputs": "A river rose after a week of rain."});
+    fs::write(server.object("inputs/one.json"), body.to_string()).unwrap();
+    fs::write(server.object("inputs/bad.json"), "{").unwrap();
+    let bundle = common::Exported::of("tiny/pegasus-relu");
+    let serving = Serving::start(&server, &bundle.path());
+    let call = |key: &str| {
+        let location = format!("X-Amzn-SageMaker-InputLocation: {}\r\n", uri(key));
+        let answer =
+            serving.call(&(location + "X-Amzn-SageMaker-Content-Type: application/json\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        assert!(answer.contains("\"InferenceId\""), "{answer}");
+        answer
+    };
+    let (output, failure) =
+        ("x-amzn-sagemaker-outputlocation:", "x-amzn-sagemaker-failurelocation:");
+    let summary = written(&server, &call("inputs/one.json"), output);
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary[0]["generated_text"].is_string(), "{summary}");
+    let refused = written(&server, &call("inputs/bad.json"), failure);
+    assert!(refused.contains("not JSON"), "{refused}");
+    let missing = written(&server, &call("inputs/none.json"), failure);
+    assert!(missing.contains("inputs/none.json"), "{missing}");
+    let wrong = serving.call("X-Amzn-SageMaker-InputLocation: https://a/b\r\n");
+    assert!(wrong.contains("ValidationError") && wrong.contains("s3://BUCKET/KEY"), "{wrong}");
+}
+
+/// An asynchronous endpoint, all of whose answers come to one object.
+fn asynchronous(request: &Request) -> Deed {
+    const PLACE: &str = "x-amzn-sagemaker-outputlocation: s3://artifacts/answers/one\r\n";
+    match request.target.ends_with("/async-invocations") {
+        true => Deed::Answer(202, PLACE, "{}"),
+        false => Deed::Pass,
+    }
+}
+
+/// The endpoint has answered.
+fn answer(server: &Server) {
+    fs::write(server.object("answers/one"), r#"[{"summary_text": "A river rose."}]"#).unwrap();
+}
+
+fn invoke_later(server: &Server) -> Command {
+    let mut command = server.epitome();
+    command.args(["invoke", "--async", "--endpoint", "later", "--interval", "0.05"]);
+    command.args(["--endpoint-url", &server.url(), "--upload", &uri("requests")]);
+    command
+}
+
+#[test]
+fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
+    let server = Server::with(asynchronous);
+    let folder = tempfile::tempdir().unwrap();
+    // Two equal documents, and something without text.
+    for name in ["a.txt", "b.txt"] {
+        fs::write(folder.path().join(name), "After a week of rain a river rose.").unwrap();
+    }
+    fs::write(folder.path().join("program.bin"), b"\x7fELF\x02\x01\x01\0\0\0").unwrap();
+    let summaries = folder.path().join("summaries");
+    let ask = |timeout: &str| {
+        let mut command = invoke_later(&server);
+        command.args(["--timeout", timeout, "--output-dir"]).arg(&summaries).arg(folder.path());
+        command
+    };
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let requests = || names(server.object("requests/any").parent().unwrap()).len();
+    fails(&mut ask("0.2"), 1, &["2 of 3 files have no summary"]);
+    assert_eq!(requests(), 2);
+    assert_eq!(names(&summaries), [".epitome-async.jsonl"]);
+
+    answer(&server);
+    let (_, said) = common::succeeds(&mut ask("60"));
+    assert!(said.contains("Summarized 2 of 3 files"), "{said}");
+    assert!(said.contains("1 of 3 files, which have no text"), "{said}");
+    assert_eq!(names(&summaries), ["a.txt.txt", "b.txt.txt"]);
+    assert_eq!(fs::read_to_string(summaries.join("a.txt.txt")).unwrap(), "A river rose.\n");
+    assert_eq!(requests(), 0);
+    let calls = server.requests().into_iter();
+    assert_eq!(calls.filter(|call| call.target.ends_with("/async-invocations")).count(), 2);
+}
+
+#[test]
+fn asynchronous_summaries_are_all_written_or_an_error_is_told() {
+    let server = Server::with(|request| match request.method.as_str() {
+        "DELETE" => Deed::Answer(403, "", "<Error><Code>AccessDenied</Code></Error>"),
+        _ => asynchronous(request),
+    });
+    answer(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let twins = ["a", "b"].map(|name| folder.path().join(name).join("x.txt"));
+    for path in &twins {
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(path, "After a week of rain a river rose.").unwrap();
+    }
+    let (shown, said) = common::succeeds(invoke_later(&server).args(&twins));
+    assert_eq!(shown, "A river rose.\nA river rose.\n");
+    assert_eq!(said.matches("a request stays on S3").count(), 1, "{said}");
+
+    let target = folder.path().join("summaries");
+    fails(
+        invoke_later(&server).args(&twins).arg("--output-dir").arg(&target),
+        2,
+        &["would both be", "x.txt.txt"],
+    );
+    assert!(!target.exists());
+
+    if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
+        fails(
+            invoke_later(&server).args(&twins).stdout(full),
+            1,
+            &["cannot write to standard output"],
+        );
+    }
+}
