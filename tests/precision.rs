@@ -1,9 +1,10 @@
 //! Bundles of every precision: of every tiny checkpoint, and of the trained model.
 
+use std::fs;
 use std::path::Path;
 
 use crate::common::{Exported, fixture, tiny_checkpoints};
-use epitome_runtime::bundle::{Bundle, Precision};
+use epitome_runtime::bundle::{Bundle, DECODER, ENCODER, Precision};
 use epitome_runtime::session::{self, SessionOptions};
 use epitome_runtime::{GenerationParameters, Summarizer};
 
@@ -74,12 +75,29 @@ fn tolerance(precision: Precision, name: &str) -> f64 {
     }
 }
 
+/// The experts of a layer are one operator, which reads those that are chosen.
+#[test]
+fn experts_are_one_operator_in_every_precision() {
+    for name in ["nllb_moe-relu", "switch_transformers-relu"] {
+        for precision in Precision::ALL {
+            let exported = Exported::with_precision(fixture("tiny").join(name), precision).unwrap();
+            // What stands before an operator's name: the field's number, and the length.
+            let operator = format!("\"\u{b}experts{precision}");
+            let layers = [ENCODER, DECODER].map(|file| {
+                let graph = fs::read(exported.path().join(file)).unwrap();
+                String::from_utf8_lossy(&graph).to_lowercase().matches(&operator).count()
+            });
+            assert_eq!(layers, [1, 2], "{name} {precision}");
+        }
+    }
+}
+
 /// A summary never depends on what else is in the batch, nor on the number of threads.
 #[test]
 fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
     let articles: Vec<String> = ["beancount.txt", "gpsbabel.txt"]
         .iter()
-        .map(|name| std::fs::read_to_string(fixture("articles").join(name)).unwrap())
+        .map(|name| fs::read_to_string(fixture("articles").join(name)).unwrap())
         .chain(std::iter::once("A short text about a small tool.".into()))
         .collect();
     let texts: Vec<&str> = articles.iter().map(String::as_str).collect();

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use epitome_runtime::kernels::float;
+use epitome_runtime::operators::linear::Operators;
 use epitome_runtime::operators::{embedding, linear};
 use half::f16;
 
@@ -11,8 +12,7 @@ use crate::onnx::proto::ElementType;
 
 /// How a weight is stored, and what multiplies with such weights.
 pub(super) trait Element {
-    const LINEAR: &'static str;
-    const FEED_FORWARD: &'static str;
+    const OPERATORS: Operators;
     const EMBEDDING: &'static str;
     const TYPE: ElementType;
     /// The greatest magnitude.
@@ -23,8 +23,7 @@ pub(super) trait Element {
 }
 
 impl Element for f32 {
-    const LINEAR: &'static str = linear::LINEAR_FP32;
-    const FEED_FORWARD: &'static str = linear::FEED_FORWARD_FP32;
+    const OPERATORS: Operators = linear::FP32;
     const EMBEDDING: &'static str = embedding::EMBEDDING_FP32;
     const TYPE: ElementType = ElementType::Float;
     const LIMIT: f32 = f32::MAX;
@@ -35,8 +34,7 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    const LINEAR: &'static str = linear::LINEAR_FP16;
-    const FEED_FORWARD: &'static str = linear::FEED_FORWARD_FP16;
+    const OPERATORS: Operators = linear::FP16;
     const EMBEDDING: &'static str = embedding::EMBEDDING_FP16;
     const TYPE: ElementType = ElementType::Float16;
     const LIMIT: f32 = 65_504.0;
@@ -51,12 +49,8 @@ impl Element for f16 {
 pub(super) struct Float<E>(PhantomData<E>);
 
 impl<E: Element> Packing for Float<E> {
-    fn linear(&self) -> &'static str {
-        E::LINEAR
-    }
-
-    fn feed_forward(&self) -> &'static str {
-        E::FEED_FORWARD
+    fn operators(&self) -> Operators {
+        E::OPERATORS
     }
 
     fn embedding(&self) -> Option<&'static str> {

@@ -8,7 +8,7 @@ use epitome_runtime::kernels::int4::{
     BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, blocks, packed_shape, position,
 };
 use epitome_runtime::kernels::panels::PANEL;
-use epitome_runtime::operators::linear::{ACTIVATION_BITS, FEED_FORWARD_INT4, LINEAR_INT4};
+use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT4, Operators};
 use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -23,12 +23,8 @@ pub(super) struct Int4 {
 }
 
 impl Packing for Int4 {
-    fn linear(&self) -> &'static str {
-        LINEAR_INT4
-    }
-
-    fn feed_forward(&self) -> &'static str {
-        FEED_FORWARD_INT4
+    fn operators(&self) -> Operators {
+        INT4
     }
 
     fn embedding(&self) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use epitome_runtime::kernels::int8::MAX_WEIGHT;
 use epitome_runtime::kernels::panels::{PANEL, packed_shape, padded_inputs, position};
 use epitome_runtime::operators::embedding::EMBEDDING_INT8;
-use epitome_runtime::operators::linear::{ACTIVATION_BITS, FEED_FORWARD_INT8, LINEAR_INT8};
+use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT8, Operators};
 
 use super::packing::Packing;
 use crate::onnx::proto::ElementType;
@@ -19,12 +19,8 @@ pub(super) struct Int8 {
 const LIMIT: f32 = MAX_WEIGHT as f32;
 
 impl Packing for Int8 {
-    fn linear(&self) -> &'static str {
-        LINEAR_INT8
-    }
-
-    fn feed_forward(&self) -> &'static str {
-        FEED_FORWARD_INT8
+    fn operators(&self) -> Operators {
+        INT8
     }
 
     fn embedding(&self) -> Option<&'static str> {

@@ -1,17 +1,15 @@
 //! How a matrix is packed, panel by panel.
 
 use epitome_runtime::kernels::panels::PANEL;
+use epitome_runtime::operators::linear::Operators;
 
 use crate::error::Result;
 use crate::onnx::proto::ElementType;
 
 /// Packs a matrix of `[size_out, size_in]`, panel by panel.
 pub(crate) trait Packing {
-    /// Name of the operator that multiplies with the matrix.
-    fn linear(&self) -> &'static str;
-
-    /// Name of the operator of several layers between attentions.
-    fn feed_forward(&self) -> &'static str;
+    /// Names of the operators that multiply with the matrix.
+    fn operators(&self) -> Operators;
 
     /// Name of the operator that takes rows of it; none where it serves no tables.
     fn embedding(&self) -> Option<&'static str>;

@@ -47,8 +47,7 @@ impl<F: WeightFormat> FeedForward<'_, F> {
             return Ok(());
         }
         let rows = self.x.len() / size_in;
-        // As even as they can be: the weights are read once for each.
-        let step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).max(1);
+        let step = rows_at_a_time(rows);
         let Inner { up: inner, gate: gates } = inner;
         grow(inner, step * size_inner);
         for (x, y) in self.x.chunks(step * size_in).zip(y.chunks_mut(step * size_out)) {
@@ -75,8 +74,13 @@ impl<F: WeightFormat> FeedForward<'_, F> {
     }
 }
 
+/// Rows of one pass: the passes are as even as they can be, for each reads the weights.
+pub(crate) fn rows_at_a_time(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(ROWS).max(1)).max(1)
+}
+
 /// Makes room for so many values, and leaves those that are there.
-fn grow(values: &mut Vec<f32>, count: usize) {
+pub(crate) fn grow(values: &mut Vec<f32>, count: usize) {
     if values.len() < count {
         values.resize(count, 0.0);
     }

@@ -11,15 +11,12 @@ use ort::operator::{
 };
 use ort::value::{IntoTensorElementType, TensorElementType};
 
-use super::linear::{Activations, LinearFormat, SIZE_OUT, activation, layer, size};
+use super::linear::{Activations, LayerInputs, LinearFormat, SIZE_OUT, activation, layer, size};
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
 /// Attribute, integer: outputs of the layers that read `x`.
 pub const SIZE_INNER: &str = "size_inner";
-
-/// Inputs of a layer: its weights, its columns, its bias.
-const INPUTS_OF_LAYER: usize = 3;
 
 /// The operator: float32 `x` of `[rows, size_in]` to float32 `[rows, size_out]`. Behind `x` stand
 /// packed weights, columns and bias of the layer `up`, the same of `down`, and where there is one
@@ -41,7 +38,7 @@ impl<F: LinearFormat> Operator for FeedForward<F> {
     type Kernel<'attr> = FeedForwardKernel<F>;
 
     fn name(&self) -> &str {
-        F::FEED_FORWARD
+        F::OPERATORS.feed_forward
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
@@ -65,22 +62,57 @@ impl<F: LinearFormat> Operator for FeedForward<F> {
         context: &KernelContext<'attr>,
     ) -> ort::Result<FeedForwardKernel<F>> {
         Ok(FeedForwardKernel {
-            format: F::from_node(context)?,
-            size_inner: size(context, SIZE_INNER)?,
-            size_out: size(context, SIZE_OUT)?,
-            activation: activation(context)?,
+            sizes: Sizes::from_node(context)?,
             activations: self.activations.clone(),
             inner: self.inner.clone(),
         })
     }
 }
 
+/// What the attributes of a node say of its layers.
+pub(super) struct Sizes<F> {
+    format: F,
+    inner: usize,
+    /// Outputs.
+    pub(super) out: usize,
+    activation: Activation,
+}
+
+impl<F: LinearFormat> Sizes<F> {
+    /// Reads the attributes.
+    pub(super) fn from_node(context: &KernelContext<'_>) -> ort::Result<Self> {
+        Ok(Self {
+            format: F::from_node(context)?,
+            inner: size(context, SIZE_INNER)?,
+            out: size(context, SIZE_OUT)?,
+            activation: activation(context)?,
+        })
+    }
+
+    /// The layers of these inputs, without their `x` of `size_in` columns.
+    pub(super) fn layers<'a>(
+        &self,
+        context: &'a ComputeContext,
+        ([up, down], gate): ([LayerInputs; 2], Option<LayerInputs>),
+        size_in: usize,
+    ) -> ort::Result<Layers<'a, F>> {
+        let (inward, outward) = ([size_in, self.inner], [self.inner, self.out]);
+        let layer = |inputs, activation, sizes| {
+            layer::<F>(context, inputs, (self.format, activation), sizes)
+        };
+        let plain = Activation::Identity;
+        Ok(Layers {
+            x: &[],
+            up: layer(up, if gate.is_some() { plain } else { self.activation }, inward)?,
+            gate: gate.map(|gate| layer(gate, self.activation, inward)).transpose()?,
+            down: layer(down, plain, outward)?,
+        })
+    }
+}
+
 /// The layers of a loaded graph.
 pub(super) struct FeedForwardKernel<F: WeightFormat> {
-    format: F,
-    size_inner: usize,
-    size_out: usize,
-    activation: Activation,
+    sizes: Sizes<F>,
     activations: Activations<F>,
     inner: Arc<Mutex<Inner>>,
 }
@@ -91,28 +123,18 @@ impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
         let &[rows, size_in] = &shape[..] else {
             return Err(ort::Error::new(format!("x has the shape {shape:?}, not two dimensions")));
         };
-        let [up, down, gate] = [0, 1, 2].map(|layer| 1 + layer * INPUTS_OF_LAYER);
+        let [up, down, gate] = [0, 1, 2].map(|layer| 1 + layer * LayerInputs::COUNT);
         let is_gated = gate < context.num_inputs()? && context.input(gate)?.is_some();
-        let (inward, outward) = ([size_in, self.size_inner], [self.size_inner, self.size_out]);
-        let layer =
-            |first, activation, sizes| layer::<F>(context, first, (self.format, activation), sizes);
-        let plain = Activation::Identity;
-        let layers = Layers {
-            x,
-            up: layer(up, if is_gated { plain } else { self.activation }, inward)?,
-            gate: match is_gated {
-                true => Some(layer(gate, self.activation, inward)?),
-                false => None,
-            },
-            down: layer(down, plain, outward)?,
-        };
-        let y = output::<f32>(context, 0, &[rows, self.size_out])?;
+        let gate = is_gated.then(|| LayerInputs::starting(gate));
+        let inputs = ([up, down].map(LayerInputs::starting), gate);
+        let layers = self.sizes.layers(context, inputs, size_in)?;
+        let y = output::<f32>(context, 0, &[rows, self.sizes.out])?;
         if size_in == 0 {
             return Err(ort::Error::new("x has no columns"));
         }
         // Both are made anew, whatever a run that failed left of them.
         let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        layers.apply(&SessionThreads(context), &mut activations, &mut inner, y)
+        Layers { x, ..layers }.apply(&SessionThreads(context), &mut activations, &mut inner, y)
     }
 }

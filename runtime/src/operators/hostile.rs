@@ -86,27 +86,33 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![Float32],
     };
-    let feed_forward = |operator, gated: bool| {
-        let layer = |size_out: usize, size_in: usize| {
-            [
-                tensor(Int8, &int8::Int8::packed_shape(size_out, size_in)),
-                floats(&[2, panels(size_out) * PANEL]),
-                floats(&[size_out]),
-            ]
-        };
-        let (up, down) = (layer(size_out, size_in), layer(size_in, size_out));
-        let gate = if gated { up.to_vec() } else { vec![] };
-        Case {
-            operator,
-            attributes: vec![
-                (SIZE_INNER, Attribute::Int(size_out as i64)),
-                (SIZE_OUT, Attribute::Int(size_in as i64)),
-                (ACTIVATION, Attribute::String("gelu")),
-                (ACTIVATION_BITS, Attribute::Int(8)),
-            ],
-            inputs: [vec![floats(&[rows, size_in])], up.to_vec(), down.to_vec(), gate].concat(),
-            outputs: vec![Float32],
-        }
+    let layer = |size_out: usize, size_in: usize| {
+        [
+            tensor(Int8, &int8::Int8::packed_shape(size_out, size_in)),
+            floats(&[2, panels(size_out) * PANEL]),
+            floats(&[size_out]),
+        ]
+    };
+    let (up, down) = (layer(size_out, size_in), layer(size_in, size_out));
+    let of_layers = vec![
+        (SIZE_INNER, Attribute::Int(size_out as i64)),
+        (SIZE_OUT, Attribute::Int(size_in as i64)),
+        (ACTIVATION, Attribute::String("gelu")),
+        (ACTIVATION_BITS, Attribute::Int(8)),
+    ];
+    let feed_forward = |gated: bool| Case {
+        operator: INT8.feed_forward,
+        attributes: of_layers.clone(),
+        inputs: [&[floats(&[rows, size_in])][..], &up, &down, if gated { &up } else { &[] }]
+            .concat(),
+        outputs: vec![Float32],
+    };
+    let experts = Case {
+        operator: INT8.experts,
+        attributes: of_layers.clone(),
+        inputs: [&[floats(&[rows, size_in]), floats(&[rows, 2])][..], &up, &down, &up, &down]
+            .concat(),
+        outputs: vec![Float32],
     };
     let embedding = |operator, element_type, packed: Vec<usize>, columns: usize| Case {
         operator,
@@ -200,12 +206,13 @@ fn valid_cases() -> Vec<Case> {
         outputs: vec![Float32],
     };
     vec![
-        linear(LINEAR_FP32, Float32, packed_fp.clone(), 0, false),
-        linear(LINEAR_FP16, Float16, packed_fp.clone(), 0, false),
-        linear(LINEAR_INT8, Int8, packed_int8.clone(), 2, true),
-        linear(LINEAR_INT4, Uint8, packed_int4, 1, true),
-        feed_forward(FEED_FORWARD_INT8, false),
-        feed_forward(FEED_FORWARD_INT8, true),
+        linear(FP32.linear, Float32, packed_fp.clone(), 0, false),
+        linear(FP16.linear, Float16, packed_fp.clone(), 0, false),
+        linear(INT8.linear, Int8, packed_int8.clone(), 2, true),
+        linear(INT4.linear, Uint8, packed_int4, 1, true),
+        feed_forward(false),
+        feed_forward(true),
+        experts,
         embedding(EMBEDDING_FP32, Float32, packed_fp.clone(), 0),
         embedding(EMBEDDING_FP16, Float16, packed_fp, 0),
         embedding(EMBEDDING_INT8, Int8, packed_int8, 2),

@@ -16,22 +16,29 @@ use ort::value::{IntoTensorElementType, PrimitiveTensorElementType, TensorElemen
 use super::tensors::{input, integer, optional_input, output};
 use super::threads::SessionThreads;
 
-/// Name of the linear layer over float32 weights.
-pub const LINEAR_FP32: &str = "LinearFp32";
-/// Name of the linear layer over float16 weights.
-pub const LINEAR_FP16: &str = "LinearFp16";
-/// Name of the linear layer over int8 weights.
-pub const LINEAR_INT8: &str = "LinearInt8";
-/// Name of the linear layer over int4 weights.
-pub const LINEAR_INT4: &str = "LinearInt4";
-/// Name of the layers between the attentions over float32 weights.
-pub const FEED_FORWARD_FP32: &str = "FeedForwardFp32";
-/// Name of the layers between the attentions over float16 weights.
-pub const FEED_FORWARD_FP16: &str = "FeedForwardFp16";
-/// Name of the layers between the attentions over int8 weights.
-pub const FEED_FORWARD_INT8: &str = "FeedForwardInt8";
-/// Name of the layers between the attentions over int4 weights.
-pub const FEED_FORWARD_INT4: &str = "FeedForwardInt4";
+/// Names of the operators that multiply with weights of a format.
+#[derive(Clone, Copy, Debug)]
+pub struct Operators {
+    /// The linear layer.
+    pub linear: &'static str,
+    /// The layers between the attentions.
+    pub feed_forward: &'static str,
+    /// Several of those, of which each row has a few.
+    pub experts: &'static str,
+}
+
+/// The operators over float32 weights.
+pub const FP32: Operators =
+    Operators { linear: "LinearFp32", feed_forward: "FeedForwardFp32", experts: "ExpertsFp32" };
+/// The operators over float16 weights.
+pub const FP16: Operators =
+    Operators { linear: "LinearFp16", feed_forward: "FeedForwardFp16", experts: "ExpertsFp16" };
+/// The operators over int8 weights.
+pub const INT8: Operators =
+    Operators { linear: "LinearInt8", feed_forward: "FeedForwardInt8", experts: "ExpertsInt8" };
+/// The operators over int4 weights.
+pub const INT4: Operators =
+    Operators { linear: "LinearInt4", feed_forward: "FeedForwardInt4", experts: "ExpertsInt4" };
 
 /// Attribute, integer: outputs, padding excluded.
 pub const SIZE_OUT: &str = "size_out";
@@ -42,18 +49,15 @@ pub const ACTIVATION: &str = "activation";
 
 /// A weight format as its operator has it.
 pub(super) trait LinearFormat: WeightFormat<Element: PrimitiveTensorElementType> {
-    /// Name of the operator.
-    const LINEAR: &'static str;
-    /// Name of the operator of several of them.
-    const FEED_FORWARD: &'static str;
+    /// Names of its operators.
+    const OPERATORS: Operators;
 
     /// Reads the attributes of a node.
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self>;
 }
 
 impl LinearFormat for Fp32 {
-    const LINEAR: &'static str = LINEAR_FP32;
-    const FEED_FORWARD: &'static str = FEED_FORWARD_FP32;
+    const OPERATORS: Operators = FP32;
 
     fn from_node(_: &KernelContext<'_>) -> ort::Result<Self> {
         Ok(Self::default())
@@ -61,8 +65,7 @@ impl LinearFormat for Fp32 {
 }
 
 impl LinearFormat for Fp16 {
-    const LINEAR: &'static str = LINEAR_FP16;
-    const FEED_FORWARD: &'static str = FEED_FORWARD_FP16;
+    const OPERATORS: Operators = FP16;
 
     fn from_node(_: &KernelContext<'_>) -> ort::Result<Self> {
         Ok(Self::default())
@@ -70,8 +73,7 @@ impl LinearFormat for Fp16 {
 }
 
 impl LinearFormat for Int8 {
-    const LINEAR: &'static str = LINEAR_INT8;
-    const FEED_FORWARD: &'static str = FEED_FORWARD_INT8;
+    const OPERATORS: Operators = INT8;
 
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self> {
         activation_bits(context).map(Self::new)
@@ -79,8 +81,7 @@ impl LinearFormat for Int8 {
 }
 
 impl LinearFormat for Int4 {
-    const LINEAR: &'static str = LINEAR_INT4;
-    const FEED_FORWARD: &'static str = FEED_FORWARD_INT4;
+    const OPERATORS: Operators = INT4;
 
     fn from_node(context: &KernelContext<'_>) -> ort::Result<Self> {
         activation_bits(context).map(Self::new)
@@ -114,7 +115,7 @@ impl<F: LinearFormat> Operator for Linear<F> {
     type Kernel<'attr> = LinearKernel<F>;
 
     fn name(&self) -> &str {
-        F::LINEAR
+        F::OPERATORS.linear
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
@@ -152,18 +153,40 @@ pub(super) fn activation(context: &KernelContext<'_>) -> ort::Result<Activation>
         .ok_or_else(|| ort::Error::new(format!("there is no activation function '{name}'")))
 }
 
-/// A layer of `size_in` inputs and `size_out` outputs, without its `x` and rows: its weights, its
-/// columns and its bias are inputs of the node from `first` on.
+/// Which inputs of a node are a layer's.
+#[derive(Clone, Copy)]
+pub(super) struct LayerInputs {
+    pub(super) weights: usize,
+    pub(super) columns: Option<usize>,
+    pub(super) bias: Option<usize>,
+}
+
+impl LayerInputs {
+    /// How many there are, where absent ones have their place.
+    pub(super) const COUNT: usize = 3;
+
+    /// Those from `first` on.
+    pub(super) fn starting(first: usize) -> Self {
+        Self { weights: first, columns: Some(first + 1), bias: Some(first + 2) }
+    }
+}
+
+/// A layer of `size_in` inputs and `size_out` outputs, without its `x` and rows.
 pub(super) fn layer<'a, F: LinearFormat>(
     context: &'a ComputeContext,
-    first: usize,
+    inputs: LayerInputs,
     (format, activation): (F, Activation),
     [size_in, size_out]: [usize; 2],
 ) -> ort::Result<Layer<'a, F>> {
-    let (packed_shape, packed) = input::<F::Element>(context, first)?;
-    let columns = optional_input::<f32>(context, first + 1)?.map(|(_, columns)| columns);
-    let columns = columns.unwrap_or_default();
-    let bias = optional_input::<f32>(context, first + 2)?.map(|(_, bias)| bias);
+    let (packed_shape, packed) = input::<F::Element>(context, inputs.weights)?;
+    let beside = |index: Option<usize>| -> ort::Result<Option<&'a [f32]>> {
+        let Some(index) = index else {
+            return Ok(None);
+        };
+        Ok(optional_input::<f32>(context, index)?.map(|(_, values)| values))
+    };
+    let columns = beside(inputs.columns)?.unwrap_or_default();
+    let bias = beside(inputs.bias)?;
     if packed_shape != F::packed_shape(size_out, size_in)
         || columns.len() != F::COLUMNS * panels(size_out) * PANEL
         || bias.is_some_and(|bias| bias.len() != size_out)
@@ -194,7 +217,8 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
         };
         let size_in = std::mem::replace(last, self.size_out);
         let sizes = [size_in, self.size_out];
-        let layer = layer(context, 1, (self.format, self.activation), sizes)?;
+        let layer =
+            layer(context, LayerInputs::starting(1), (self.format, self.activation), sizes)?;
         let y = output::<f32>(context, 0, &shape)?;
         // The activations are made anew, whatever a run that failed left of them.
         let activations = &self.activations;

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`Linear`](linear), one for each weight format | `activation(x · weightsᵀ + bias)` |
 //! | [`FeedForward`](feed_forward), one for each weight format | the linear layers between the attentions |
+//! | [`Experts`](experts), one for each weight format | several of those, of which each row has a few |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`Norm`](norm) | a residual addition and the normalization behind it |
 //! | [`BlockSums`](block_sums) | sums of the tokens of each block |
@@ -24,6 +25,7 @@
 pub mod attention;
 pub mod block_sums;
 pub mod embedding;
+pub mod experts;
 pub mod feed_forward;
 #[cfg(test)]
 mod hostile;
@@ -38,6 +40,7 @@ mod threads;
 
 use std::sync::{Arc, Mutex};
 
+use epitome_kernels::experts::Gathered;
 use epitome_kernels::feed_forward::Inner;
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
@@ -47,6 +50,7 @@ use ort::operator::OperatorDomain;
 
 use self::attention::{CachedAttention, CrossAttention, PackCrossKv, SelfAttention};
 use self::embedding::Embedding;
+use self::experts::Experts;
 use self::feed_forward::FeedForward;
 use self::linear::{Activations, Linear, LinearFormat};
 use self::no_unwind::NoUnwind;
@@ -57,22 +61,23 @@ pub const DOMAIN: &str = "epitome";
 /// The operators of linear layers of a format, with the memory that they share.
 fn add_layers<F: LinearFormat>(
     domain: OperatorDomain,
-    inner: &Arc<Mutex<Inner>>,
+    (inner, gathered): (&Arc<Mutex<Inner>>, &Arc<Mutex<Gathered>>),
 ) -> ort::Result<OperatorDomain> {
     let activations = Activations::<F>::default();
     domain
         .add(NoUnwind(Linear::<F>::new(&activations)))?
-        .add(NoUnwind(FeedForward::<F>::new(&activations, inner)))
+        .add(NoUnwind(FeedForward::<F>::new(&activations, inner)))?
+        .add(NoUnwind(Experts::<F>::new(&activations, inner, gathered)))
 }
 
 /// Every operator, to be registered with a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    let inner = Arc::default();
+    let memory = (&Arc::default(), &Arc::default());
     let domain = OperatorDomain::new(DOMAIN)?;
-    let domain = add_layers::<Fp32>(domain, &inner)?;
-    let domain = add_layers::<Fp16>(domain, &inner)?;
-    let domain = add_layers::<Int8>(domain, &inner)?;
-    let domain = add_layers::<Int4>(domain, &inner)?;
+    let domain = add_layers::<Fp32>(domain, memory)?;
+    let domain = add_layers::<Fp16>(domain, memory)?;
+    let domain = add_layers::<Int8>(domain, memory)?;
+    let domain = add_layers::<Int4>(domain, memory)?;
     domain
         .add(NoUnwind(Embedding::<Fp32>::default()))?
         .add(NoUnwind(Embedding::<Fp16>::default()))?

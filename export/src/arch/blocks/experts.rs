@@ -1,7 +1,7 @@
 //! Feed-forward layers of which a router chooses one or two for each token.
 
 use super::activation::Activation;
-use super::feed_forward::FeedForward;
+use super::feed_forward::{FeedForward, FeedForwardNames};
 use super::inputs::{EncoderInputs, Tokens};
 use super::matrix::Matrix;
 use crate::arch::builder::Builder;
@@ -88,6 +88,9 @@ impl Experts {
         tokens: Tokens<'_>,
     ) -> Result<Value> {
         let gates = self.gates(b, name, x, hidden, tokens)?;
+        if let Some(y) = self.together(b, name, [x, &gates], hidden)? {
+            return Ok(y);
+        }
         let shape = b.graph.node("Shape").input(x).output();
         let mut sum = b.graph.node("ConstantOfShape").input(&shape).output();
         for expert in 0..self.count {
@@ -102,8 +105,7 @@ impl Experts {
             // The weights of an expert that nobody chose are not read.
             let outside = graph.begin_branch("chosen");
             let rows = graph.node("Compress").inputs([x, &mask]).int("axis", 0).output();
-            let name = format!("{name}.experts.expert_{expert}");
-            let rows = self.feed_forward.apply(b, &name, &rows, hidden)?;
+            let rows = self.feed_forward.apply(b, &expert_name(name, expert), &rows, hidden)?;
             let graph = &mut b.graph;
             let last = graph.int64s(&[1]);
             let gate = graph.node("Compress").inputs([&gate, &mask]).int("axis", 0).output();
@@ -120,6 +122,26 @@ impl Experts {
             sum = node.branch("then_branch", chosen).branch("else_branch", without).output();
         }
         Ok(sum)
+    }
+
+    /// All experts in one operator, where there is one.
+    fn together(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        [x, gates]: [&Value; 2],
+        hidden: usize,
+    ) -> Result<Option<Value>> {
+        let (Some(activation), FeedForwardNames::Plain(_)) =
+            (self.feed_forward.activation.fused(), self.feed_forward.names)
+        else {
+            return Ok(None);
+        };
+        let mut layers = Vec::new();
+        for expert in 0..self.count {
+            layers.extend(self.feed_forward.layers(b, &expert_name(name, expert), hidden)?);
+        }
+        Ok(Matrix::feed_forward(b, x, Some(gates), &layers, activation))
     }
 
     /// What each expert's result is multiplied with for each token, `[rows, experts]`: 0 for those
@@ -232,6 +254,11 @@ impl Experts {
             })
             .collect()
     }
+}
+
+/// What the layers of an expert stand below.
+fn expert_name(name: &str, expert: usize) -> String {
+    format!("{name}.experts.expert_{expert}")
 }
 
 impl Capacity {

@@ -36,23 +36,14 @@ impl FeedForward {
         x: &Value,
         hidden: usize,
     ) -> Result<Value> {
-        let full = |part: &str| format!("{name}.{part}");
-        let (inward, outward) = ((hidden, self.inner), (self.inner, hidden));
         if let Some(activation) = self.activation.fused() {
-            let mut layer = |part: &str, sizes| parameters(b, &full(part), sizes);
-            let layers = match self.names {
-                FeedForwardNames::Plain([up, down]) => {
-                    vec![layer(up, inward)?, layer(down, outward)?]
-                }
-                FeedForwardNames::Gated([gate, up, down]) => {
-                    let gate = layer(gate, inward)?;
-                    vec![layer(up, inward)?, layer(down, outward)?, gate]
-                }
-            };
-            if let Some(y) = Matrix::feed_forward(b, x, &layers, activation) {
+            let layers = self.layers(b, name, hidden)?;
+            if let Some(y) = Matrix::feed_forward(b, x, None, &layers, activation) {
                 return Ok(y);
             }
         }
+        let full = |part: &str| format!("{name}.{part}");
+        let (inward, outward) = ((hidden, self.inner), (self.inner, hidden));
         let (inner, down) = match self.names {
             FeedForwardNames::Plain([up, down]) => {
                 let inner = activated(b, &full(up), x, inward, self.activation)?;
@@ -65,5 +56,23 @@ impl FeedForward {
             }
         };
         linear(b, &full(down), &inner, outward)
+    }
+
+    /// The layers `up`, `down` and, where there is one, `gate`, with their biases.
+    pub(crate) fn layers(
+        &self,
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        hidden: usize,
+    ) -> Result<Vec<(Matrix, Option<Value>)>> {
+        let (inward, outward) = ((hidden, self.inner), (self.inner, hidden));
+        let mut layer = |part: &str, sizes| parameters(b, &format!("{name}.{part}"), sizes);
+        Ok(match self.names {
+            FeedForwardNames::Plain([up, down]) => vec![layer(up, inward)?, layer(down, outward)?],
+            FeedForwardNames::Gated([gate, up, down]) => {
+                let gate = layer(gate, inward)?;
+                vec![layer(up, inward)?, layer(down, outward)?, gate]
+            }
+        })
     }
 }

@@ -5,12 +5,13 @@
 
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels;
+use epitome_runtime::operators::linear::Operators;
 use epitome_runtime::operators::{embedding, feed_forward, linear};
 
 use super::activation::Activation;
 use crate::arch::builder::Builder;
 use crate::error::Result;
-use crate::onnx::graph::Value;
+use crate::onnx::graph::{NodeBuilder, Value};
 use crate::quantize::{Packing, Role, packing};
 
 /// A matrix of the checkpoint, `[size_out, size_in]`.
@@ -35,10 +36,8 @@ struct Packed {
     weights: Value,
     /// What belongs to its columns.
     columns: Option<Value>,
-    linear: &'static str,
-    /// The operator of several layers, to which it belongs as to `linear`.
-    feed_forward: &'static str,
-    /// Integer attributes of both.
+    operators: Operators,
+    /// Integer attributes of all of them.
     attributes: Vec<(&'static str, i64)>,
     embedding: Option<&'static str>,
 }
@@ -55,8 +54,7 @@ impl Packed {
         Ok(Self {
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
-            linear: packing.linear(),
-            feed_forward: packing.feed_forward(),
+            operators: packing.operators(),
             attributes: packing.attributes(b.side.activation_bits()),
             embedding: packing.embedding(),
         })
@@ -120,7 +118,7 @@ impl Matrix {
                 let fused = activation.fused();
                 let node = b
                     .graph
-                    .custom(packed.linear)
+                    .custom(packed.operators.linear)
                     .inputs([x, &packed.weights])
                     .optional(packed.columns.as_ref())
                     .int(linear::SIZE_OUT, self.size_out as i64)
@@ -140,10 +138,12 @@ impl Matrix {
     }
 
     /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
-    /// and where there is one `gate`, each with its bias. `[rows, size_in]` to `[rows, size_out]`.
+    /// and where there is one `gate`, each with its bias. With `gates`, `[rows, experts]`, they are
+    /// the `up` and `down` of one expert behind the other. `[rows, size_in]` to `[rows, size_out]`.
     pub(crate) fn feed_forward(
         b: &mut Builder<'_, '_>,
         x: &Value,
+        gates: Option<&Value>,
         layers: &[(Self, Option<Value>)],
         activation: kernels::activation::Activation,
     ) -> Option<Value> {
@@ -154,12 +154,22 @@ impl Matrix {
             };
             inputs.extend([Some(&packed.weights), packed.columns.as_ref(), bias.as_ref()]);
         }
-        let [(Self { form: Form::Packed(up), size_out: inner, .. }, _), (down, _), ..] = layers
+        let [(Self { form: Form::Packed(up), size_out: inner, .. }, bias), (down, _), ..] = layers
         else {
             return None;
         };
-        let node = b.graph.custom(up.feed_forward).input(x);
-        let node = inputs.into_iter().fold(node, |node, input| node.optional(input));
+        let node = match gates {
+            // There are so many inputs that absent ones have no place.
+            Some(gates) if layers.iter().all(|(_, other)| other.is_some() == bias.is_some()) => {
+                let node = b.graph.custom(up.operators.experts).inputs([x, gates]);
+                node.inputs(inputs.into_iter().flatten())
+            }
+            Some(_) => return None,
+            None => {
+                let node = b.graph.custom(up.operators.feed_forward).input(x);
+                inputs.into_iter().fold(node, NodeBuilder::optional)
+            }
+        };
         let node = node
             .int(feed_forward::SIZE_INNER, *inner as i64)
             .int(linear::SIZE_OUT, down.size_out as i64)

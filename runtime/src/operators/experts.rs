@@ -1,0 +1,127 @@
+//! `Experts`: feed-forward layers of which each row has a few, an operator for each weight format.
+//! The rows of an expert are computed together, and the weights of one that no row has are not read.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use epitome_kernels::experts::{Experts as Rows, Gathered};
+use epitome_kernels::feed_forward::Inner;
+use epitome_kernels::linear::WeightFormat;
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::feed_forward::Sizes;
+use super::linear::{Activations, LayerInputs, LinearFormat};
+use super::tensors::{input, output};
+use super::threads::SessionThreads;
+
+/// The first input of the first expert.
+const FIRST: usize = 2;
+
+/// The operator: float32 `x` of `[rows, size_in]` and `gates` of `[rows, experts]` to float32
+/// `[rows, size_out]`. Behind them stand packed weights, columns and bias of the layer `up` and
+/// then of `down`, expert after expert: columns where the format has any, and a bias in all layers
+/// or in none. A gate multiplies what its expert makes of the row; where it is not greater than 0,
+/// the row does not have the expert.
+pub(super) struct Experts<F: WeightFormat> {
+    activations: Activations<F>,
+    inner: Arc<Mutex<Inner>>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+impl<F: WeightFormat> Experts<F> {
+    /// The operator, which shares this memory with others of the session.
+    pub(super) fn new(
+        activations: &Activations<F>,
+        inner: &Arc<Mutex<Inner>>,
+        gathered: &Arc<Mutex<Gathered>>,
+    ) -> Self {
+        Self { activations: activations.clone(), inner: inner.clone(), gathered: gathered.clone() }
+    }
+}
+
+impl<F: LinearFormat> Operator for Experts<F> {
+    type Kernel<'attr> = ExpertsKernel<F>;
+
+    fn name(&self) -> &str {
+        F::OPERATORS.experts
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let float = TensorElementType::Float32;
+        [OperatorInput::required(float), OperatorInput::required(float), OperatorInput::variadic(1)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<ExpertsKernel<F>> {
+        Ok(ExpertsKernel {
+            sizes: Sizes::from_node(context)?,
+            activations: self.activations.clone(),
+            inner: self.inner.clone(),
+            gathered: self.gathered.clone(),
+        })
+    }
+}
+
+/// The experts of a loaded graph.
+pub(super) struct ExpertsKernel<F: WeightFormat> {
+    sizes: Sizes<F>,
+    activations: Activations<F>,
+    inner: Arc<Mutex<Inner>>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (shape, x) = input::<f32>(context, 0)?;
+        let (of_gates, gates) = input::<f32>(context, 1)?;
+        let (&[rows, size_in], &[gated, count]) = (&shape[..], &of_gates[..]) else {
+            return Err(ort::Error::new(format!(
+                "x and gates have the shapes {shape:?} and {of_gates:?}, not two dimensions each"
+            )));
+        };
+        if size_in == 0 || gated != rows {
+            return Err(ort::Error::new(format!(
+                "x of {rows} rows and {size_in} columns does not fit gates of {gated} rows"
+            )));
+        }
+        let weights = context.num_inputs()?.saturating_sub(FIRST);
+        let of_layer = weights.checked_div(count.saturating_mul(2)).unwrap_or(0);
+        let has_columns = F::COLUMNS > 0;
+        let least = 1 + usize::from(has_columns);
+        let has_bias = of_layer == least + 1;
+        if !(has_bias || of_layer == least) || weights != 2 * count * of_layer {
+            return Err(ort::Error::new(format!(
+                "{weights} weights, columns and biases do not make {count} experts of two layers"
+            )));
+        }
+        let size_out = self.sizes.out;
+        let y = output::<f32>(context, 0, &[rows, size_out])?;
+        // They are made anew, whatever a run that failed left of them.
+        let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        Rows { x, gates, count, size_in, size_out }.apply(
+            &SessionThreads(context),
+            |expert| {
+                let first = FIRST + 2 * expert * of_layer;
+                let inputs = |weights: usize| LayerInputs {
+                    weights,
+                    columns: has_columns.then_some(weights + 1),
+                    bias: has_bias.then_some(weights + of_layer - 1),
+                };
+                let layers = [first, first + of_layer].map(inputs);
+                self.sizes.layers(context, (layers, None), size_in)
+            },
+            (&mut *activations, &mut *inner, &mut *gathered),
+            y,
+        )
+    }
+}
