@@ -88,7 +88,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) max_documents: usize,
     /// What a document asks of the decoder; refuses parameters that the model cannot follow.
     pub(crate) demand: &'a dyn Fn(&GenerationParameters) -> Result<Demand, ApiError>,
-    /// The first token of a text by itself.
+    /// The token with which a text begins in a summary.
     pub(crate) first_token: &'a dyn Fn(&str) -> Result<Option<u32>, ApiError>,
     /// Set in a transform job.
     pub(crate) transform: Option<TransformJob>,

@@ -273,12 +273,12 @@ impl Loaded {
         self.tokenizer.get()
     }
 
-    /// The first token of a text by itself.
+    /// The token with which a text begins in a summary.
     pub(crate) fn first_token(&self, text: &str) -> Result<Option<u32>, ApiError> {
         let Some(tokenizer) = self.tokenizer() else {
             return Err(being_loaded());
         };
-        Ok(tokenizer.first_tokens(text, 1)?.first().copied())
+        Ok(tokenizer.first_target_token(text)?)
     }
 
     /// What a document with these parameters asks of the decoder.

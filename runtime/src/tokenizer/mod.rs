@@ -166,15 +166,19 @@ impl Tokenizer {
         Ok((tokens.len() + self.before.len() + self.after.len(), more))
     }
 
-    /// The first tokens, up to `limit`, of a text by itself: without prefix and special tokens.
-    pub fn first_tokens(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
-        let first = || pieces::first(&self.pipeline, ["", text], limit, &mut || false);
-        Ok(self.guarded(first)?.0)
+    /// Tokens of a part of a document by itself, up to `limit`: without prefix and special tokens.
+    pub(crate) fn count(&self, text: &str, limit: usize) -> Result<usize> {
+        Ok(self.first_tokens(&self.pipeline, text, limit)?.len())
     }
 
-    /// Tokens of a text by itself, up to `limit`.
-    pub(crate) fn count(&self, text: &str, limit: usize) -> Result<usize> {
-        Ok(self.first_tokens(text, limit)?.len())
+    /// The token with which this text begins in a summary; none where it has no tokens.
+    pub fn first_target_token(&self, text: &str) -> Result<Option<u32>> {
+        Ok(self.first_tokens(&self.target, text, 1)?.first().copied())
+    }
+
+    fn first_tokens(&self, pipeline: &Pipeline, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let first = || pieces::first(pipeline, ["", text], limit, &mut || false);
+        Ok(self.guarded(first)?.0)
     }
 
     /// Whether a token is a special one, which [`decode`](Self::decode) leaves out.
@@ -302,6 +306,20 @@ mod tests {
         let count = |limit| one.count_source("a b c d", limit, &mut || false).unwrap();
         assert_eq!((count(9), count(2)), ((5, false), (3, true)));
         assert!(tokenizer(true, 1, &json!({})).is_err());
+    }
+
+    #[test]
+    fn summaries_have_the_tokens_of_the_second_tokenizer() {
+        let words = |vocab: Value| json!({"model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab}});
+        let source = words(json!({"<unk>": 0, "</s>": 1, "a": 2, "b": 3}));
+        let mut both = tokenizer(true, 9, &source).unwrap();
+        assert_eq!(both.first_target_token("b a").unwrap(), Some(3));
+        let target = words(json!({"<unk>": 0, "</s>": 1, "b": 2, "a": 3, "c": 4}));
+        both.target = tokenizer(true, 9, &target).unwrap().target;
+        assert_eq!(both.first_target_token("b a").unwrap(), Some(2));
+        assert_eq!(both.first_target_token("").unwrap(), None);
+        assert_eq!(both.decode(&[4, 2]).unwrap(), "c b");
+        assert_eq!(encode(&both, "b a"), (vec![3, 2, 1], false));
     }
 
     #[test]
