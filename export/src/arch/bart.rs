@@ -9,7 +9,6 @@ use super::blocks::attention::{Attention, Projections};
 use super::blocks::embedding::{Embedding, TokenNorm};
 use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use super::blocks::heads::Heads;
-use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
 use super::blocks::positions::{PositionKind, PositionTable};
@@ -64,9 +63,6 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 /// whole source takes by the square.
 const ENDLESS_SOURCE: usize = 16384;
 
-/// Old checkpoints hold this bias of the logits, mostly zeros.
-pub(super) const LOGITS_BIAS: &str = "final_logits_bias";
-
 /// Reads a config.json with the fields of `BartConfig`.
 pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
@@ -77,23 +73,15 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
     let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
         let count = config.heads_or(&format!("{side}_attention_heads"), heads, hidden)?;
-        Ok(Stack {
-            names,
-            layers: config.layers_or(&format!("{side}_layers"), layers)?,
-            attention: Attention::new(
-                Heads { count, size: hidden / count },
-                hidden,
-                Projections::BART,
-            ),
-            feed_forward: FeedForward {
-                inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
-                activation,
-                names: FeedForwardNames::Plain(["fc1", "fc2"]),
-            },
-            experts: None,
-            layer_types: Vec::new(),
-            norm,
-        })
+        let heads = Heads { count, size: hidden / count };
+        let layers = config.layers_or(&format!("{side}_layers"), layers)?;
+        let feed_forward = FeedForward {
+            inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
+            activation,
+            names: FeedForwardNames::Plain(["fc1", "fc2"]),
+        };
+        let attention = Attention::new(heads, hidden, Projections::BART);
+        Ok(Stack::new((names, layers), attention, feed_forward, norm))
     };
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
@@ -102,52 +90,28 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let embedding = |names: &StackNames, before_positions| -> Result<Embedding> {
         let norm =
             |_| TokenNorm { name: names.below("layernorm_embedding"), norm, before_positions };
+        let scaled = config.flag("scale_embedding", defaults.scale_embedding)?;
         Ok(Embedding {
-            table: names.below("embed_tokens.weight"),
-            vocab_size,
-            size: hidden,
-            scale: config
-                .flag("scale_embedding", defaults.scale_embedding)?
-                .then(|| (hidden as f32).sqrt()),
-            replaced: None,
-            segments: None,
+            scale: scaled.then(|| (hidden as f32).sqrt()),
             positions: table.map(|table| (names.below("embed_positions"), table)),
             norm: Some(family.embedding_norm).filter(|of| *of != EmbeddingNorm::None).map(norm),
-            projection: None,
+            ..Embedding::new(names.below("embed_tokens.weight"), vocab_size, hidden)
         })
     };
     let tokens_alone = family.embedding_norm == EmbeddingNorm::SumThenTokens;
     let unused = [family.encoder, family.decoder].map(|stack| stack.below("version"));
+    let output = Output {
+        tied: config.flag("tie_word_embeddings", true)?,
+        ..Output::new(family.tables[3], vocab_size, hidden)
+    };
+    let encoder = stack(family.encoder, "encoder", defaults.encoder)?;
+    let decoder = stack(family.decoder, "decoder", defaults.decoder)?;
+    let encoder = (encoder, embedding(&family.encoder, false)?);
+    let decoder = (decoder, embedding(&family.decoder, tokens_alone)?);
+    let source_positions = if endless { positions.max(ENDLESS_SOURCE) } else { positions };
     Ok(Model {
-        title: family.title,
-        encoder: stack(family.encoder, "encoder", defaults.encoder)?,
-        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
-        decoder: stack(family.decoder, "decoder", defaults.decoder)?,
-        source: embedding(&family.encoder, false)?,
-        target: embedding(&family.decoder, tokens_alone)?,
-        memory: Memory::plain(hidden),
-        output: Output {
-            table: family.tables[3],
-            vocab_size,
-            size: hidden,
-            tied: config.flag("tie_word_embeddings", true)?,
-            scale: None,
-            transform: None,
-            softcap: None,
-            bias: (LOGITS_BIAS, vec![1, vocab_size]),
-        },
-        tables: *family.tables,
-        separate_tables: false,
-        target_bias: None,
-        predicting: None,
-        target_prompt: None,
-        max_source_positions: match endless {
-            true => positions.max(ENDLESS_SOURCE),
-            false => positions,
-        },
         max_target_positions: (!endless).then_some(positions),
-        global_attention_mask: None,
-        aliases: Vec::new(),
         unused: unused.to_vec(),
+        ..Model::new(family, encoder, decoder, output, source_positions)
     })
 }

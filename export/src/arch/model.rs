@@ -16,6 +16,7 @@ use super::blocks::streams::of_stream;
 use super::blocks::transformer::Stack;
 use super::builder::{Builder, Side};
 use super::config::ModelConfig;
+use super::family::Family;
 use super::weights::{Alias, ModelWeights};
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Graph, Value};
@@ -77,6 +78,37 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// A model of two stacks, each with what it reads, and of an encoder in which every token sees
+    /// all others. `max_source_positions` are the most tokens of a source.
+    pub(crate) fn new(
+        family: &Family,
+        (encoder, source): (Stack, Embedding),
+        (decoder, target): (Stack, Embedding),
+        output: Output,
+        max_source_positions: usize,
+    ) -> Self {
+        Self {
+            title: family.title,
+            memory: Memory::plain(encoder.norm.size),
+            encoder,
+            encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
+            decoder,
+            source,
+            target,
+            output,
+            tables: *family.tables,
+            separate_tables: false,
+            target_bias: None,
+            predicting: None,
+            target_prompt: None,
+            max_source_positions,
+            max_target_positions: None,
+            global_attention_mask: None,
+            aliases: Vec::new(),
+            unused: Vec::new(),
+        }
+    }
+
     /// Writes the graphs; the weights stream into the weight file on the way.
     pub(crate) fn graphs(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         for (name, alias) in &self.aliases {

@@ -7,13 +7,11 @@
 //! the relative biases of that stream where it reads several tokens at once, as it does for a given
 //! start of a summary.)
 
-use super::bart::LOGITS_BIAS;
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
 use super::blocks::embedding::{Embedding, TokenNorm};
 use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use super::blocks::heads::Heads;
-use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
 use super::blocks::positions::{PositionKind, PositionTable};
@@ -104,67 +102,40 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
     let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
         let count = config.heads_or(&format!("num_{side}_attention_heads"), heads, hidden)?;
-        Ok(Stack {
-            names,
-            layers: config.layers_or(&format!("num_{side}_layers"), layers)?,
-            attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
-            feed_forward: FeedForward {
-                inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
-                activation,
-                names: FeedForwardNames::Plain(["intermediate", "output"]),
-            },
-            experts: None,
-            layer_types: Vec::new(),
-            norm,
-        })
+        let heads = Heads { count, size: hidden / count };
+        let layers = config.layers_or(&format!("num_{side}_layers"), layers)?;
+        let feed_forward = FeedForward {
+            inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
+            activation,
+            names: FeedForwardNames::Plain(["intermediate", "output"]),
+        };
+        let attention = Attention::new(heads, hidden, PROJECTIONS);
+        Ok(Stack::new((names, layers), attention, feed_forward, norm))
     };
     let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
     let embedding = |names: &StackNames| Embedding {
-        table: names.below("word_embeddings.weight"),
-        vocab_size,
-        size: hidden,
-        scale: None,
-        replaced: None,
-        segments: None,
         positions: table.map(|table| (names.below("position_embeddings"), table)),
         norm: Some(TokenNorm {
             name: names.below("embeddings_layer_norm"),
             norm,
             before_positions: false,
         }),
-        projection: None,
+        ..Embedding::new(names.below("word_embeddings.weight"), vocab_size, hidden)
     };
     let decoder = stack(family.decoder, "decoder", defaults.decoder)?;
     let streams = "prophetnet.decoder.ngram_embeddings.weight";
     let predicting = PredictingStream::from_config(config, streams, decoder.attention.heads)?;
+    let output = Output {
+        tied: config.flag("tie_word_embeddings", true)?,
+        ..Output::new(family.tables[3], vocab_size, hidden)
+    };
+    let encoder = stack(family.encoder, "encoder", defaults.encoder)?;
+    let encoder = (encoder, embedding(&family.encoder));
+    let decoder = (decoder, embedding(&family.decoder));
     Ok(Model {
-        title: family.title,
-        encoder: stack(family.encoder, "encoder", defaults.encoder)?,
-        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
-        decoder,
-        source: embedding(&family.encoder),
-        target: embedding(&family.decoder),
-        memory: Memory::plain(hidden),
-        output: Output {
-            table: family.tables[3],
-            vocab_size,
-            size: hidden,
-            tied: config.flag("tie_word_embeddings", true)?,
-            scale: None,
-            transform: None,
-            softcap: None,
-            bias: (LOGITS_BIAS, vec![1, vocab_size]),
-        },
-        tables: *family.tables,
-        separate_tables: false,
-        target_bias: None,
         predicting: Some(predicting),
-        target_prompt: None,
-        max_source_positions: positions,
         // A token's position is the second row's or a later one, and its stream's is the next.
         max_target_positions: Some(positions - 2),
-        global_attention_mask: None,
-        aliases: Vec::new(),
-        unused: Vec::new(),
+        ..Model::new(family, encoder, decoder, output, positions)
     })
 }

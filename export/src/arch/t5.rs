@@ -7,13 +7,11 @@
 //! either case and keeps that choice as `scale_decoder_outputs`. An output table that differs from
 //! the embedding is used whatever config.json says.
 
-use super::bart::LOGITS_BIAS;
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
 use super::blocks::embedding::Embedding;
 use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use super::blocks::heads::Heads;
-use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
 use super::blocks::relative_bias::{BiasLayers, RelativeBias};
@@ -111,63 +109,26 @@ pub(super) fn read(
         placement: family.placement,
     };
     let feed_forward = feed_forward(config, defaults)?;
-    let stack = |names, layers| Stack {
-        names,
-        layers,
-        attention,
-        feed_forward,
-        experts: None,
-        layer_types: Vec::new(),
-        norm,
-    };
+    let stack = |names, layers| Stack::new((names, layers), attention, feed_forward, norm);
     let layers = config.layers_or("num_layers", layers)?;
     // The other name of `num_layers`, which the decoder's default does not follow.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
-    let embedding = |names: &StackNames| Embedding {
-        table: names.below("embed_tokens.weight"),
-        vocab_size,
-        size: hidden,
-        scale: None,
-        replaced: None,
-        segments: None,
-        positions: None,
-        norm: None,
-        projection: None,
+    let embedding =
+        |names: &StackNames| Embedding::new(names.below("embed_tokens.weight"), vocab_size, hidden);
+    let output = Output {
+        scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
+        ..Output::new(family.tables[3], vocab_size, hidden)
     };
+    let decoder_layers = config.layers_or("num_decoder_layers", layers)?;
+    let encoder = (stack(family.encoder, encoder_layers), embedding(&family.encoder));
+    let decoder = (stack(family.decoder, decoder_layers), embedding(&family.decoder));
+    let bias = |of_source| RelativeBias::from_config(config, bias_layers, heads.count, of_source);
     Ok(Model {
-        title: family.title,
-        encoder: stack(family.encoder, encoder_layers),
-        encoder_layers: full_attention(RelativeBias::from_config(
-            config,
-            bias_layers,
-            heads.count,
-            true,
-        )?),
-        decoder: stack(family.decoder, config.layers_or("num_decoder_layers", layers)?),
-        source: embedding(&family.encoder),
-        target: embedding(&family.decoder),
-        memory: Memory::plain(hidden),
-        output: Output {
-            table: family.tables[3],
-            vocab_size,
-            size: hidden,
-            tied: true,
-            scale: scaled_output.then(|| (hidden as f32).sqrt().recip()),
-            transform: None,
-            softcap: None,
-            bias: (LOGITS_BIAS, vec![1, vocab_size]),
-        },
-        tables: *family.tables,
-        separate_tables: false,
-        target_bias: Some(RelativeBias::from_config(config, bias_layers, heads.count, false)?),
-        predicting: None,
-        target_prompt: None,
-        max_source_positions: defaults.positions,
-        max_target_positions: None,
-        global_attention_mask: None,
-        aliases: Vec::new(),
+        encoder_layers: full_attention(bias(true)?),
+        target_bias: Some(bias(false)?),
         unused: vec![UNUSED.into()],
+        ..Model::new(family, encoder, decoder, output, defaults.positions)
     })
 }
 

@@ -9,13 +9,11 @@
 
 use serde_json::Value;
 
-use super::bart::LOGITS_BIAS;
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, LayerType, Projections};
 use super::blocks::embedding::Embedding;
 use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
 use super::blocks::heads::Heads;
-use super::blocks::inputs::Memory;
 use super::blocks::norm::{Norm, NormKind, Placement};
 use super::blocks::output::Output;
 use super::blocks::rotary::Rotary;
@@ -179,37 +177,24 @@ pub(super) fn side(
         placement: family.placement,
     };
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
+    let attention = Attention {
+        kv_heads,
+        scale: Some(config.positive_or("query_pre_attn_scalar", 256.0)?.sqrt().recip()),
+        ..Attention::new(heads, hidden, PROJECTIONS)
+    };
+    let field = "hidden_activation";
+    let feed_forward = FeedForward {
+        inner: config.size_or("intermediate_size", inner)?,
+        activation: Activation::from_config_or(config, field, defaults.activation)?,
+        names: FeedForwardNames::Gated(["gate_proj", "up_proj", "down_proj"]),
+    };
     let stack = Stack {
-        names,
-        layers: count,
-        attention: Attention {
-            kv_heads,
-            scale: Some(config.positive_or("query_pre_attn_scalar", 256.0)?.sqrt().recip()),
-            ..Attention::new(heads, hidden, PROJECTIONS)
-        },
         layer_types: layer_types(config, count, layers)?,
-        feed_forward: FeedForward {
-            inner: config.size_or("intermediate_size", inner)?,
-            activation: Activation::from_config_or(
-                config,
-                "hidden_activation",
-                defaults.activation,
-            )?,
-            names: FeedForwardNames::Gated(["gate_proj", "up_proj", "down_proj"]),
-        },
-        experts: None,
-        norm,
+        ..Stack::new((names, count), attention, feed_forward, norm)
     };
     let embedding = Embedding {
-        table: names.below("embed_tokens.weight"),
-        vocab_size,
-        size: hidden,
         scale: Some((hidden as f32).sqrt()),
-        replaced: None,
-        segments: None,
-        positions: None,
-        norm: None,
-        projection: None,
+        ..Embedding::new(names.below("embed_tokens.weight"), vocab_size, hidden)
     };
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
     Ok(Side { stack, embedding, positions })
@@ -255,33 +240,8 @@ fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Ve
 /// Puts both sides together.
 pub(super) fn model(family: &Family, encoder: Side, decoder: Side, softcap: Option<f32>) -> Model {
     let Embedding { vocab_size, size, .. } = decoder.embedding;
-    Model {
-        title: family.title,
-        memory: Memory::plain(encoder.stack.norm.size),
-        encoder: encoder.stack,
-        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
-        decoder: decoder.stack,
-        source: encoder.embedding,
-        target: decoder.embedding,
-        output: Output {
-            table: family.tables[3],
-            vocab_size,
-            size,
-            tied: true,
-            scale: None,
-            transform: None,
-            softcap,
-            bias: (LOGITS_BIAS, vec![1, vocab_size]),
-        },
-        tables: *family.tables,
-        separate_tables: true,
-        target_bias: None,
-        predicting: None,
-        target_prompt: None,
-        max_source_positions: encoder.positions,
-        max_target_positions: None,
-        global_attention_mask: None,
-        aliases: Vec::new(),
-        unused: Vec::new(),
-    }
+    let output = Output { softcap, ..Output::new(family.tables[3], vocab_size, size) };
+    let Side { positions, .. } = encoder;
+    let [encoder, decoder] = [encoder, decoder].map(|side| (side.stack, side.embedding));
+    Model { separate_tables: true, ..Model::new(family, encoder, decoder, output, positions) }
 }

@@ -77,6 +77,21 @@ pub(crate) struct TokenNorm {
 }
 
 impl Embedding {
+    /// A table of this checkpoint name, and nothing else.
+    pub(crate) fn new(table: String, vocab_size: usize, size: usize) -> Self {
+        Self {
+            table,
+            vocab_size,
+            size,
+            scale: None,
+            replaced: None,
+            segments: None,
+            positions: None,
+            norm: None,
+            projection: None,
+        }
+    }
+
     /// Embedded tokens, `[rows * columns, hidden]`. `tables` are those that its own is tied to.
     pub(crate) fn apply(
         &self,

@@ -43,7 +43,24 @@ pub(crate) struct Transform {
     pub(crate) norm: Norm,
 }
 
+/// Old checkpoints hold this bias of the logits, mostly zeros.
+const LOGITS_BIAS: &str = "final_logits_bias";
+
 impl Output {
+    /// A tied table, and the bias of transformers' first models where the checkpoint has it.
+    pub(crate) fn new(table: &'static str, vocab_size: usize, size: usize) -> Self {
+        Self {
+            table,
+            vocab_size,
+            size,
+            tied: true,
+            scale: None,
+            transform: None,
+            softcap: None,
+            bias: (LOGITS_BIAS, vec![1, vocab_size]),
+        }
+    }
+
     /// Logits of `[rows, hidden]`: `[rows, vocab_size]`. `tables` are those that its own is tied
     /// to.
     pub(crate) fn apply(

@@ -79,6 +79,17 @@ pub(crate) type AttendSource<'f> =
     dyn FnMut(&mut Builder<'_, '_>, (usize, &str), &Value) -> Result<Value> + 'f;
 
 impl Stack {
+    /// A stack whose layers are all alike.
+    pub(crate) fn new(
+        (names, layers): (StackNames, usize),
+        attention: Attention,
+        feed_forward: FeedForward,
+        norm: Norm,
+    ) -> Self {
+        let layer_types = Vec::new();
+        Self { names, layers, attention, layer_types, feed_forward, experts: None, norm }
+    }
+
     /// Writes an encoder whose self-attention is `attend`: `[batch * source, hidden]` to the same.
     pub(crate) fn encoder(
         &self,

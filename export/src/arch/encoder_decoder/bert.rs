@@ -165,19 +165,14 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
         epsilon: config.positive_or("layer_norm_eps", 1e-12)?,
         placement: Placement::Post,
     };
-    let stack = Stack {
-        names: base.stack,
-        layers: config.layers_or("num_hidden_layers", 12)?,
-        attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
-        feed_forward: FeedForward {
-            inner: config.size_or("intermediate_size", defaults.inner)?,
-            activation: Activation::from_config_or(config, "hidden_act", "gelu")?,
-            names: FeedForwardNames::Plain(["intermediate.dense", "output.dense"]),
-        },
-        experts: None,
-        layer_types: Vec::new(),
-        norm,
+    let layers = config.layers_or("num_hidden_layers", 12)?;
+    let attention = Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS);
+    let feed_forward = FeedForward {
+        inner: config.size_or("intermediate_size", defaults.inner)?,
+        activation: Activation::from_config_or(config, "hidden_act", "gelu")?,
+        names: FeedForwardNames::Plain(["intermediate.dense", "output.dense"]),
     };
+    let stack = Stack::new((base.stack, layers), attention, feed_forward, norm);
     let size = match defaults.embedding {
         Some(size) => config.size_or("embedding_size", size)?,
         None => hidden,
@@ -204,11 +199,6 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
     let table = PositionTable { kind, positions, hidden: size };
     let norm = Norm { size, ..norm };
     let embedding = Embedding {
-        table: base.table.into(),
-        vocab_size,
-        size,
-        scale: None,
-        replaced: None,
         segments: Some((
             below("embeddings.token_type_embeddings.weight"),
             config.size_or("type_vocab_size", 2)?,
@@ -220,6 +210,7 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
             before_positions: false,
         }),
         projection: (size != hidden).then(|| (below("embeddings_project"), hidden)),
+        ..Embedding::new(base.table.into(), vocab_size, size)
     };
     Ok(Half {
         stack,
@@ -243,14 +234,10 @@ fn decoder(config: &ModelConfig, names: &Decoder, defaults: &Defaults) -> Result
     let hidden = half.stack.norm.size;
     let norm = Norm { size, ..half.stack.norm };
     half.output = Some(Output {
-        table: names.table,
-        vocab_size,
-        size,
         tied: config.flag("tie_word_embeddings", true)?,
-        scale: None,
         transform: Some(Transform { names: names.transform, hidden, activation, norm }),
-        softcap: None,
         bias: (names.bias[0], vec![vocab_size]),
+        ..Output::new(names.table, vocab_size, size)
     });
     half.aliases.push((names.bias[0].into(), Alias::Instead(names.bias[1].into())));
     half.unused.push(names.bias[1].into());

@@ -48,34 +48,24 @@ fn encoder(config: &ModelConfig) -> Result<Half> {
         Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-12, placement: Placement::Post };
     let positions = config.size_or("max_position_embeddings", 512)?;
     let table = PositionTable { kind: PositionKind::Learned { offset: 0 }, positions, hidden };
+    let layers = config.layers_or("n_layers", 6)?;
+    let attention = Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS);
+    let feed_forward = FeedForward {
+        inner: config.size_or("hidden_dim", 3072)?,
+        activation: Activation::from_config_or(config, "activation", "gelu")?,
+        names: FeedForwardNames::Plain(["lin1", "lin2"]),
+    };
+    let vocab_size = config.size_or("vocab_size", 30522)?;
     Ok(Half {
-        stack: Stack {
-            names: NAMES,
-            layers: config.layers_or("n_layers", 6)?,
-            attention: Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS),
-            feed_forward: FeedForward {
-                inner: config.size_or("hidden_dim", 3072)?,
-                activation: Activation::from_config_or(config, "activation", "gelu")?,
-                names: FeedForwardNames::Plain(["lin1", "lin2"]),
-            },
-            experts: None,
-            layer_types: Vec::new(),
-            norm,
-        },
+        stack: Stack::new((NAMES, layers), attention, feed_forward, norm),
         embedding: Embedding {
-            table: TABLE.into(),
-            vocab_size: config.size_or("vocab_size", 30522)?,
-            size: hidden,
-            scale: None,
-            replaced: None,
-            segments: None,
             positions: Some(("encoder.embeddings.position_embeddings".into(), table)),
             norm: Some(TokenNorm {
                 name: "encoder.embeddings.LayerNorm".into(),
                 norm,
                 before_positions: false,
             }),
-            projection: None,
+            ..Embedding::new(TABLE.into(), vocab_size, hidden)
         },
         table: TABLE,
         output: None,

@@ -53,57 +53,40 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
     }
     let hidden = config.size_or("n_embd", 768)?;
     let count = config.heads_or("n_head", 12, hidden)?;
-    let stack = Stack {
-        names: NAMES,
-        layers: config.layers_or("n_layer", 12)?,
-        attention: Attention {
-            scale: (!config.flag("scale_attn_weights", true)?).then_some(1.0),
-            ..Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS)
-        },
-        feed_forward: FeedForward {
-            inner: config.size_or("n_inner", 4 * hidden)?,
-            activation: Activation::from_config_or(config, "activation_function", "gelu_new")?,
-            names: FeedForwardNames::Plain(["c_fc", "c_proj"]),
-        },
-        experts: None,
-        layer_types: Vec::new(),
-        norm: Norm {
-            kind: NormKind::Layer,
-            size: hidden,
-            epsilon: config.positive_or("layer_norm_epsilon", 1e-5)?,
-            placement: Placement::Pre,
-        },
+    let layers = config.layers_or("n_layer", 12)?;
+    let attention = Attention {
+        scale: (!config.flag("scale_attn_weights", true)?).then_some(1.0),
+        ..Attention::new(Heads { count, size: hidden / count }, hidden, PROJECTIONS)
     };
+    let feed_forward = FeedForward {
+        inner: config.size_or("n_inner", 4 * hidden)?,
+        activation: Activation::from_config_or(config, "activation_function", "gelu_new")?,
+        names: FeedForwardNames::Plain(["c_fc", "c_proj"]),
+    };
+    let norm = Norm {
+        kind: NormKind::Layer,
+        size: hidden,
+        epsilon: config.positive_or("layer_norm_epsilon", 1e-5)?,
+        placement: Placement::Pre,
+    };
+    let stack = Stack::new((NAMES, layers), attention, feed_forward, norm);
     let vocab_size = config.size_or("vocab_size", 50257)?;
     let positions = config.size_or("n_positions", 1024)?;
     let table = PositionTable { kind: PositionKind::Learned { offset: 0 }, positions, hidden };
     let buffers =
         ["attn.bias", "attn.masked_bias", "crossattention.bias", "crossattention.masked_bias"];
-    let layers = stack.layers;
     Ok(Half {
         aliases: (0..layers).flat_map(|layer| aliases(&stack, layer)).collect(),
         stack,
         embedding: Embedding {
-            table: TABLE.into(),
-            vocab_size,
-            size: hidden,
-            scale: None,
-            replaced: None,
-            segments: None,
             positions: Some(("decoder.transformer.wpe".into(), table)),
-            norm: None,
-            projection: None,
+            ..Embedding::new(TABLE.into(), vocab_size, hidden)
         },
         table: TABLE,
         output: Some(Output {
-            table: "decoder.lm_head.weight",
-            vocab_size,
-            size: hidden,
             tied: config.flag("tie_word_embeddings", true)?,
-            scale: None,
-            transform: None,
-            softcap: None,
             bias: ("decoder.lm_head.bias", vec![vocab_size]),
+            ..Output::new("decoder.lm_head.weight", vocab_size, hidden)
         }),
         positions,
         unused: (0..layers)

@@ -123,28 +123,22 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     if tied {
         unused.push("encoder.".into());
     }
+    let memory = Memory {
+        projection: (size != read).then_some(("enc_to_dec_proj", read)),
+        ..Memory::plain(size)
+    };
+    let tables = [decoder.table, encoder.table, decoder.table, output.table];
+    let aliases = [encoder.aliases, decoder.aliases].concat();
+    let positions = encoder.positions;
+    let encoder = (encoder.stack, encoder.embedding);
     Ok(Model {
-        title: family.title,
-        encoder: encoder.stack,
-        encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
-        decoder: decoder.stack,
-        tables: [decoder.table, encoder.table, decoder.table, output.table],
+        memory,
+        tables,
         separate_tables: true,
-        source: encoder.embedding,
-        target: decoder.embedding,
-        memory: Memory {
-            projection: (size != read).then_some(("enc_to_dec_proj", read)),
-            ..Memory::plain(size)
-        },
-        output,
-        target_bias: None,
-        predicting: None,
-        target_prompt: None,
-        max_source_positions: encoder.positions,
         max_target_positions: Some(decoder.positions),
-        global_attention_mask: None,
-        aliases: [encoder.aliases, decoder.aliases].concat(),
+        aliases,
         unused,
+        ..Model::new(family, encoder, (decoder.stack, decoder.embedding), output, positions)
     })
 }
 
