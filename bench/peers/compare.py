@@ -155,22 +155,24 @@ def token_ids(shape, batch, length):
     ]
 
 
+def measurement(what, model, threads, engine, **more):
+    """What tells a measurement from others."""
+    return dict(
+        what=what,
+        model=model,
+        threads=threads,
+        engine=engine.name,
+        precision=engine.precision,
+        **more,
+    )
+
+
 def measure_speed(model, threads, options, results, budget):
     """Every configuration of a model at so many threads; all engines stay loaded meanwhile."""
 
     def key(engine, batch, source, beams, number):
-        return dict(
-            what="speed",
-            model=model,
-            threads=threads,
-            engine=engine.name,
-            precision=engine.precision,
-            batch=batch,
-            source=source,
-            beams=beams,
-            tokens=options.tokens,
-            round=number,
-        )
+        shape = dict(batch=batch, source=source, beams=beams, tokens=options.tokens)
+        return measurement("speed", model, threads, engine, **shape, round=number)
 
     configurations = list(itertools.product(options.batch, options.source, options.beams))
     contenders = list(engines(model, options))
@@ -231,14 +233,7 @@ def measure_load(model, threads, options, results, budget):
     shape = SHAPES[model]
     for number in range(options.rounds):
         for engine in engines(model, options):
-            key = dict(
-                what="load",
-                model=model,
-                threads=threads,
-                engine=engine.name,
-                precision=engine.precision,
-                round=number,
-            )
+            key = measurement("load", model, threads, engine, round=number)
             if results.has(**key):
                 continue
             budget.check()
@@ -272,16 +267,8 @@ def measure_memory(model, threads, options, results, budget):
     """A fresh process for each source."""
     beams, tokens = options.beams[0], options.tokens
     for source, engine in itertools.product(options.source, engines(model, options)):
-        key = dict(
-            what="memory",
-            model=model,
-            threads=threads,
-            engine=engine.name,
-            precision=engine.precision,
-            source=source,
-            beams=beams,
-            tokens=tokens,
-        )
+        shape = dict(source=source, beams=beams, tokens=tokens)
+        key = measurement("memory", model, threads, engine, **shape)
         if results.has(**key):
             continue
         budget.check()
