@@ -34,6 +34,10 @@ class Shape:
     global_block: int | None = None
     head: int = 64
     kv_heads: int | None = None
+    # Experts of every layer of so many, and how many of them each token has.
+    experts: int = 1
+    sparse_step: int = 1
+    choices: int = 1
 
     @property
     def known_to_ctranslate2(self):
@@ -49,27 +53,31 @@ class Shape:
         """Size of the keys, or values, of one position."""
         return (self.kv_heads or self.heads) * self.head
 
-    @property
-    def layer_weights(self):
-        """Weights of a layer without cross-attention."""
+    def layer_weights(self, layers, choices):
+        """Weights of so many layers without cross-attention, with so many of their experts."""
         attention = 2 * self.hidden * (self.inner + self.kv_inner)
         gated = self.activation.startswith("gated") or self.model_type == "t5gemma2"
-        return attention + (3 if gated else 2) * self.hidden * self.ffn
+        expert = (3 if gated else 2) * self.hidden * self.ffn
+        sparse = layers // self.sparse_step
+        return layers * attention + (layers - sparse + sparse * choices) * expert
 
-    def step_weights(self):
-        """Weights that a decoder step reads, without the layers that compute cross-attention's
-        keys and values: these belong to the encoder."""
+    def step_weights(self, rows):
+        """Weights that a decoder step of so many rows reads, where each row has other experts.
+        Without the layers that compute cross-attention's keys and values: these belong to the
+        encoder."""
         merged = self.model_type == "t5gemma2"  # cross-attention has no weights of its own
         cross_attention = 0 if merged else 2 * self.hidden * self.inner
+        choices = min(self.experts, rows * self.choices)
         return (
-            self.decoder_layers * (self.layer_weights + cross_attention)
+            self.layer_weights(self.decoder_layers, choices)
+            + self.decoder_layers * cross_attention
             + self.vocab * self.hidden
         )
 
     def encoder_operations(self, source):
         """Multiplications and additions of the encoder and of cross-attention's keys and values,
         those of weights and those of attention."""
-        weights = self.encoder_layers * self.layer_weights
+        weights = self.layer_weights(self.encoder_layers, self.choices)
         weights += self.decoder_layers * 2 * self.hidden * self.kv_inner
         seen = source if self.reach is None else min(source, 2 * self.reach + 1)
         seen += source // self.global_block if self.global_block else 0
@@ -143,20 +151,26 @@ class Shape:
                 num_decoder_attention_heads=self.heads,
                 max_position_embeddings=1024,
             )
-        if self.model_type in ("t5", "longt5"):
+        if self.model_type in ("t5", "longt5", "switch_transformers"):
             long = dict(
                 local_radius=self.reach,
                 global_block_size=self.global_block,
                 encoder_attention_type="transient-global",
             )
+            experts = dict(
+                num_experts=self.experts,
+                num_sparse_encoder_layers=self.encoder_layers // self.sparse_step,
+                num_sparse_decoder_layers=self.decoder_layers // self.sparse_step,
+            )
             return dict(
                 common,
                 **(long if self.model_type == "longt5" else {}),
+                **(experts if self.model_type == "switch_transformers" else {}),
                 d_model=self.hidden,
                 d_kv=64,
                 d_ff=self.ffn,
                 num_heads=self.heads,
-                tie_word_embeddings=self.model_type == "t5",
+                tie_word_embeddings=self.model_type != "longt5",
                 num_layers=self.encoder_layers,
                 num_decoder_layers=self.decoder_layers,
                 feed_forward_proj=self.activation,
@@ -166,9 +180,15 @@ class Shape:
             max_encoder_position_embeddings=16384,
             max_decoder_position_embeddings=1024,
         )
+        experts = dict(
+            num_experts=self.experts,
+            encoder_sparse_step=self.sparse_step,
+            decoder_sparse_step=self.sparse_step,
+        )
         return dict(
             common,
             **(long if self.model_type == "led" else {}),
+            **(experts if self.model_type == "nllb-moe" else {}),
             d_model=self.hidden,
             activation_function=self.activation,
             bos_token_id=0,
@@ -205,6 +225,17 @@ SHAPES = {
     # CTranslate2 knows no such model either.
     "prophetnet-large": Shape(
         "prophetnet", 30522, 12, 12, 1024, 4096, 16, "gelu", pad=0, eos=102, start=102
+    ),
+    # CTranslate2 knows no experts.
+    "switch-base-8": Shape(
+        "switch_transformers", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0,
+        experts=8, sparse_step=2,
+    ),
+    # nllb-moe-54b with fewer layers, of half the size, and an eighth of its experts. transformers 5
+    # runs the experts 0 and 1 alone: compare with 4.57.6.
+    "nllb-moe-16-experts": Shape(
+        "nllb-moe", 256206, 4, 4, 1024, 4096, 16, "relu", pad=1, eos=2, start=2,
+        experts=16, sparse_step=2, choices=2,
     ),
     "t5-small": Shape("t5", 32128, 6, 6, 512, 2048, 8, "relu", pad=0, eos=1, start=0),
     "t5-base": Shape("t5", 32128, 12, 12, 768, 3072, 12, "relu", pad=0, eos=1, start=0),

@@ -76,7 +76,7 @@ def floors(configuration, precision, limits):
     # The encoder's own result is read too: keys and values of cross-attention, in fp32 or in fp16.
     kept = 4 if precision == "fp32" else 2
     cached = batch * 2 * shape.decoder_layers * shape.inner * source * kept
-    step = (shape.step_weights() * BYTES[precision] + cached) / limit["bytes_per_second"]
+    step = (shape.step_weights(batch * beams) * BYTES[precision] + cached) / limit["bytes_per_second"]
     return 1e3 * encoder, 1e3 * step
 
 
