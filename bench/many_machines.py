@@ -7,85 +7,46 @@ start, open the model, and hand back the summaries. The engine itself runs alrea
 """
 
 import csv
-import os
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = str(ROOT / "examples" / "many-machines")
-# Here, and in the workers.
-sys.path.insert(0, EXAMPLES)
-os.environ["PYTHONPATH"] = EXAMPLES
+sys.path.insert(0, str(ROOT / "python" / "tests"))
 
 
-def documents(count):
-    with (ROOT / "fixtures" / "summaries" / "validation-1000.csv").open(newline="") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
-    return [{"id": index, "text": texts[index % len(texts)]} for index in range(count)]
-
-
-def alone(rows, model, workers):
+@contextmanager
+def no_engine(documents, model, workers):
     """The package without an engine: one process, as many threads as the engines get workers."""
     from epitome_onnx import Summarizer
 
-    summarizer = Summarizer(model, threads=workers)
-    return timed(lambda: summarizer([row["text"] for row in rows]), rows)
+    texts = [document["text"] for document in documents]
+    yield lambda: Summarizer(model, threads=workers)(texts)
 
 
-def ray(rows, model, workers):
-    import ray
-    import with_ray
-
-    with_ray.THREADS = 1
-    ray.init(num_cpus=2 * workers, include_dashboard=False, logging_level="error")
-    try:
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        source = ray.data.from_items(rows, override_num_blocks=4 * workers).materialize()
-        return timed(lambda: with_ray.summarize(source, model, workers).take_all(), rows)
-    finally:
-        ray.shutdown()
-
-
-def spark(rows, model, workers):
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    import with_spark
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.builder.master(f"local[{workers}]").getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    try:
-        pairs = [(row["id"], row["text"]) for row in rows]
-        source = session.createDataFrame(pairs, "id int, text string").repartition(4 * workers)
-        source.cache().count()
-        return timed(lambda: with_spark.summarize(source, model, 1).collect(), rows)
-    finally:
-        session.stop()
-
-
-def dask(rows, model, workers):
-    import dask.dataframe
-    import pandas
-    import with_dask
-    from dask.distributed import Client, LocalCluster
-
-    source = dask.dataframe.from_pandas(pandas.DataFrame(rows), npartitions=4 * workers)
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-    with cluster, Client(cluster):
-        return timed(lambda: with_dask.summarize(source, model).compute(), rows)
-
-
-def timed(job, rows):
-    begun = time.perf_counter()
-    assert len(job()) == len(rows)
-    return len(rows) / (time.perf_counter() - begun)
+def rate(engine, documents, *arguments):
+    with engine(documents, *arguments) as job:
+        begun = time.perf_counter()
+        assert len(job()) == len(documents)
+        return f"{len(documents) / (time.perf_counter() - begun):.1f}"
 
 
 def main(model, count="1000"):
-    rows = documents(int(count))
-    for engine in [alone, ray, spark, dask]:
-        rates = [engine(rows, model, workers) for workers in (1, 2)]
-        print(f"{engine.__name__}: {rates[0]:.1f} with one worker, {rates[1]:.1f} with two", flush=True)
+    import engines
+
+    with (ROOT / "fixtures" / "summaries" / "validation-1000.csv").open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    documents = [{"id": index, "text": texts[index % len(texts)]} for index in range(int(count))]
+    print("engine, documents a second with one worker, with two, with two of which one is killed")
+    for engine in [no_engine, engines.with_ray, engines.with_spark, engines.with_dask]:
+        rates = [rate(engine, documents, model, workers) for workers in (1, 2)]
+        if engine is not no_engine:
+            with tempfile.TemporaryDirectory() as mark:
+                rates.append(rate(engine, documents, model, 2, Path(mark)))
+                assert engines.was_killed(Path(mark)), engine
+        print(engine.__name__, *rates, flush=True)
 
 
 if __name__ == "__main__":
