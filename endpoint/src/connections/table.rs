@@ -9,8 +9,6 @@ use super::activity::Activity;
 const MAX_CONNECTIONS: usize = 1024;
 /// Connections beyond that, for `/ping`.
 const PING_CONNECTIONS: usize = 32;
-/// Files of the process that are no connections.
-const OTHER_FILES: u64 = 96;
 
 /// All connections.
 pub(super) struct Table {
@@ -125,6 +123,9 @@ impl Drop for Seat {
 #[cfg(unix)]
 fn files_for_connections() -> usize {
     use rustix::process::{Resource, getrlimit};
+
+    /// Files of the process that are no connections.
+    const OTHER_FILES: u64 = 96;
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let files = files.saturating_sub(OTHER_FILES + PING_CONNECTIONS as u64);
     usize::try_from(files).unwrap_or(usize::MAX).max(1)
