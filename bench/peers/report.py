@@ -64,7 +64,7 @@ def loading(group):
 def floors(configuration, precision, limits):
     """The shortest possible times of encoder and step: weights to read and operations to make, at
     the machine's best. Attention counts as fp32."""
-    model, threads, batch, source, _, _ = configuration
+    model, threads, batch, source, beams, _ = configuration
     if threads not in limits:
         return None, None
     shape, limit = SHAPES[model], limits[threads]
@@ -76,7 +76,8 @@ def floors(configuration, precision, limits):
     # The encoder's own result is read too: keys and values of cross-attention, in fp32 or in fp16.
     kept = 4 if precision == "fp32" else 2
     cached = batch * 2 * shape.decoder_layers * shape.inner * source * kept
-    step = (shape.step_weights(batch * beams) * BYTES[precision] + cached) / limit["bytes_per_second"]
+    weights = shape.step_weights(batch * beams) * BYTES[precision]
+    step = (weights + cached) / limit["bytes_per_second"]
     return 1e3 * encoder, 1e3 * step
 
 

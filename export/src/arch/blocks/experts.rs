@@ -132,8 +132,9 @@ impl Experts {
         [x, gates]: [&Value; 2],
         hidden: usize,
     ) -> Result<Option<Value>> {
-        let (Some(activation), FeedForwardNames::Plain(_)) =
-            (self.feed_forward.activation.fused(), self.feed_forward.names)
+        let FeedForward { activation, names, .. } = self.feed_forward;
+        let (Some(activation), FeedForwardNames::Plain(_), false) =
+            (activation.fused(), names, b.is_portable())
         else {
             return Ok(None);
         };
