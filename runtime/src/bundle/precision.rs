@@ -38,6 +38,12 @@ impl Precision {
         self != Self::Fp32
     }
 
+    /// Whether the encoder's attention may round its factors to integers of 12 bits and more: where
+    /// the layers before and behind it round to 7 bits.
+    pub fn rounds_attention(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int4)
+    }
+
     /// Whether keys and values of the decoder's cross-attention are kept in float16.
     pub fn halves_memory(self) -> bool {
         self != Self::Fp32

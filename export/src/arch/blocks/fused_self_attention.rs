@@ -48,7 +48,7 @@ pub(super) fn fused(
     parts: [&Value; 3],
     seen: &Seen<'_>,
 ) -> Value {
-    let splits = b.weights.precision().splits_attention();
+    let precision = b.weights.precision();
     let globals = seen.globals.as_ref();
     let of_globals =
         globals.map_or([None; 3], |globals| [globals.key, globals.value, globals.mask].map(Some));
@@ -58,7 +58,8 @@ pub(super) fn fused(
     let node = b.graph.custom(attention::SELF_ATTENTION).inputs(parts).input(seen.mask);
     let node = optional.fold(node, |node, input| node.optional(input));
     let node = attributes(node);
-    let node = if splits { node.int(attention::SPLIT, 1) } else { node };
+    let node = if precision.splits_attention() { node.int(attention::SPLIT, 1) } else { node };
+    let node = if precision.rounds_attention() { node.int(attention::ROUND, 1) } else { node };
     let (pattern, sizes) = match seen.pattern {
         Pattern::Full => return node.output(),
         Pattern::Window { before, after } => {

@@ -135,6 +135,7 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                     let segment = Segment {
                         keys: &self.keys[of_head(size)],
                         values: &self.values[of_head(padded_head_size(size))],
+                        scales: [&[]; 2],
                         mask: KeyMask::all(source.length),
                         rows: &[],
                         bias: None,

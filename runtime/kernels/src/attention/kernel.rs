@@ -1,5 +1,6 @@
 //! Attention of some queries over the positions of one head.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
 use half::f16;
@@ -10,7 +11,7 @@ use crate::simd::prefetch::{L1, Prefetch};
 use crate::simd::tanh::tanh;
 
 /// Queries of a tile, at most.
-const MAX_ROWS: usize = 6;
+pub(super) const MAX_ROWS: usize = 6;
 /// Blocks of keys that stay in the first-level cache for all queries.
 const BLOCKS: usize = 4;
 /// Values that stay in the first-level cache for all queries.
@@ -40,10 +41,12 @@ pub struct Head<'a, E> {
 /// Successive keys, and what each query sees of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a, E> {
-    /// Packed keys: `[blocks, size, LANES]`.
+    /// Packed keys: of floats `[blocks, size, LANES]`.
     pub(super) keys: &'a [E],
-    /// `[positions, padded head size]`
+    /// Packed values: of floats `[positions, padded head size]`.
     pub(super) values: &'a [E],
+    /// Scales of the keys, and of the columns of the values, where they have scales.
+    pub(super) scales: [&'a [f32]; 2],
     pub(super) mask: KeyMask<'a>,
     /// What each query sees; everything where there are none.
     pub(super) rows: &'a [SegmentRow],
@@ -62,7 +65,7 @@ pub(super) struct SegmentRow {
 
 impl<E> Segment<'_, E> {
     /// Length of a row of scores.
-    fn stride(&self) -> usize {
+    pub(super) fn stride(&self) -> usize {
         self.mask.length.next_multiple_of(LANES)
     }
 
@@ -189,15 +192,80 @@ macro_rules! compute {
     }};
 }
 
+/// How keys and values are stored, and multiplied with queries and probabilities.
+pub(super) trait KvElement: Copy + Debug {
+    /// Memory for the left factors, where they are stored in another way.
+    type Factors;
+
+    /// Computes the scores of all queries of a head with all keys of a segment, one row every
+    /// [`stride`](Segment::stride).
+    fn scores<L: Lanes>(
+        head: &Head<'_, Self>,
+        segment: &Segment<'_, Self>,
+        factors: &mut Self::Factors,
+        scores: &mut [f32],
+    );
+
+    /// Turns the scores of a query, a multiple of [`LANES`] of them, into probabilities before
+    /// normalization, and gives what those before them are to be multiplied with.
+    fn probabilities(
+        softmax: &mut Softmax,
+        scores: &mut [f32],
+        query: usize,
+        factors: &mut Self::Factors,
+    ) -> f32;
+
+    /// Adds the values of a segment, weighted with the [probabilities](Self::probabilities) of all
+    /// queries, to the results, which are rows of [`padded_head_size`].
+    fn add_weighted<L: Lanes>(
+        head: &Head<'_, Self>,
+        segment: &Segment<'_, Self>,
+        factors: &mut Self::Factors,
+        probs: &[f32],
+        attended: &mut [f32],
+    );
+}
+
+/// Packed keys and values of successive positions.
+pub(super) trait PackedKv: Default {
+    /// How they are stored.
+    type Element: KvElement<Factors: Default>;
+
+    /// Packs the first `count` rows of a head, `sizes` being the distance of two rows and the size
+    /// of the head.
+    fn pack(&mut self, keys_and_values: [&[f32]; 2], count: usize, sizes: [usize; 2]);
+
+    /// Those of some positions, the first of which is a multiple of [`LANES`].
+    fn segment<'a>(
+        &'a self,
+        positions: &Range<usize>,
+        mask: KeyMask<'a>,
+        rows: &'a [SegmentRow],
+        bias: Option<&'a [f32]>,
+    ) -> Segment<'a, Self::Element>;
+
+    /// Attends with all rows of a head; the results are `scratch.attended`.
+    fn attend(
+        head: &Head<'_, Self::Element>,
+        factors: &mut <Self::Element as KvElement>::Factors,
+        scratch: &mut Scratch,
+    );
+}
+
+/// Attends with all rows of a head; the results are `scratch.attended`.
 #[inline(always)]
-fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scratch) {
+pub(super) fn attend_body<L: Lanes, E: KvElement>(
+    head: &Head<'_, E>,
+    factors: &mut E::Factors,
+    scratch: &mut Scratch,
+) {
     let row = padded_head_size(head.size);
     scratch.softmax.clear();
     scratch.softmax.resize(head.rows, Softmax::default());
     scratch.attended.clear();
     scratch.attended.resize(head.rows * row, 0.0);
     for segment in head.segments.iter().filter(|segment| segment.mask.length > 0) {
-        attend_segment::<L, E>(head, segment, scratch);
+        attend_segment::<L, E>(head, segment, factors, scratch);
     }
     for (attended, softmax) in scratch.attended.chunks_exact_mut(row).zip(&scratch.softmax) {
         let inv_sum = softmax.inv_sum();
@@ -209,38 +277,20 @@ fn attend_body<L: Lanes, E: FloatElement>(head: &Head<'_, E>, scratch: &mut Scra
 
 /// Adds the values of a segment, weighted with probabilities before normalization, to the result.
 #[inline(always)]
-fn attend_segment<L: Lanes, E: FloatElement>(
+fn attend_segment<L: Lanes, E: KvElement>(
     head: &Head<'_, E>,
     segment: &Segment<'_, E>,
+    factors: &mut E::Factors,
     scratch: &mut Scratch,
 ) {
-    let (length, stride) = (segment.mask.length, segment.stride());
-    let row = padded_head_size(head.size);
+    let stride = segment.stride();
     let Scratch { probs, softmax, attended } = scratch;
     if probs.len() < head.rows * stride {
         probs.resize(head.rows * stride, 0.0);
     }
     let probs = &mut probs[..head.rows * stride];
-    // Some blocks at a time, so that their keys stay in the first-level cache for all rows.
-    let blocks = stride / LANES;
-    for first in (0..blocks).step_by(BLOCKS) {
-        for rows in tiles(head.rows) {
-            let probs = &mut probs[rows.start * stride..];
-            let mut block = first;
-            while block < (first + BLOCKS).min(blocks) {
-                let tile = Scores {
-                    head,
-                    keys: segment.keys,
-                    first: rows.start,
-                    first_block: block,
-                    probs,
-                    stride,
-                };
-                block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
-            }
-        }
-    }
-    let results = attended.chunks_exact_mut(row).zip(softmax);
+    E::scores::<L>(head, segment, factors, probs);
+    let results = attended.chunks_exact_mut(padded_head_size(head.size)).zip(softmax);
     for (index, (probs, (attended, softmax))) in
         probs.chunks_exact_mut(stride).zip(results).enumerate()
     {
@@ -248,36 +298,87 @@ fn attend_segment<L: Lanes, E: FloatElement>(
             cap(probs, softcap);
         }
         segment.apply(index, probs);
-        let factor = softmax.add(probs);
+        let factor = E::probabilities(softmax, probs, index, factors);
         if factor != 1.0 {
             for value in attended {
                 *value *= factor;
             }
         }
     }
-    for first in (0..length).step_by(POSITIONS) {
-        let positions = first..(first + POSITIONS).min(length);
-        for rows in tiles(head.rows) {
-            let probs = &probs[rows.start * stride..];
-            let mut column = 0;
-            while column < row {
-                let tile = WeightedSum {
-                    prefetch: head.prefetch,
-                    probs,
-                    values: &segment.values[column..],
-                    attended: &mut attended[rows.start * row + column..],
-                    positions: positions.clone(),
-                    stride,
-                    row,
-                };
-                column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
+    E::add_weighted::<L>(head, segment, factors, probs, attended);
+}
+
+impl<E: FloatElement> KvElement for E {
+    type Factors = ();
+
+    #[inline(always)]
+    fn scores<L: Lanes>(
+        head: &Head<'_, Self>,
+        segment: &Segment<'_, Self>,
+        (): &mut (),
+        scores: &mut [f32],
+    ) {
+        let stride = segment.stride();
+        // Some blocks at a time, so that their keys stay in the first-level cache for all rows.
+        let blocks = stride / LANES;
+        for first in (0..blocks).step_by(BLOCKS) {
+            for rows in tiles(head.rows) {
+                let scores = &mut scores[rows.start * stride..];
+                let mut block = first;
+                while block < (first + BLOCKS).min(blocks) {
+                    let tile = Scores {
+                        head,
+                        keys: segment.keys,
+                        first: rows.start,
+                        first_block: block,
+                        scores,
+                        stride,
+                    };
+                    block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn probabilities(softmax: &mut Softmax, scores: &mut [f32], _: usize, (): &mut ()) -> f32 {
+        softmax.add(scores)
+    }
+
+    #[inline(always)]
+    fn add_weighted<L: Lanes>(
+        head: &Head<'_, Self>,
+        segment: &Segment<'_, Self>,
+        (): &mut (),
+        probs: &[f32],
+        attended: &mut [f32],
+    ) {
+        let (length, stride) = (segment.mask.length, segment.stride());
+        let row = padded_head_size(head.size);
+        for first in (0..length).step_by(POSITIONS) {
+            let positions = first..(first + POSITIONS).min(length);
+            for rows in tiles(head.rows) {
+                let probs = &probs[rows.start * stride..];
+                let mut column = 0;
+                while column < row {
+                    let tile = WeightedSum {
+                        prefetch: head.prefetch,
+                        probs,
+                        values: &segment.values[column..],
+                        attended: &mut attended[rows.start * row + column..],
+                        positions: positions.clone(),
+                        stride,
+                        row,
+                    };
+                    column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
+                }
             }
         }
     }
 }
 
 /// Cuts rows into tiles of [`MAX_ROWS`] at most.
-fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
     let tile = rows.div_ceil(rows.div_ceil(MAX_ROWS).max(1)).max(1);
     (0..rows).step_by(tile).map(move |first| first..(first + tile).min(rows))
 }
@@ -290,7 +391,7 @@ struct Scores<'a, E> {
     first: usize,
     first_block: usize,
     /// The scores of these queries with all keys: one row every `stride`.
-    probs: &'a mut [f32],
+    scores: &'a mut [f32],
     stride: usize,
 }
 
@@ -327,8 +428,8 @@ impl<E: FloatElement> Microkernel for Scores<'_, E> {
         for (row, sums) in sums.iter().enumerate() {
             for (block, sums) in sums.iter().enumerate() {
                 let first = row * stride + (self.first_block + block) * LANES;
-                let probs = self.probs[first..].first_chunk_mut();
-                sums.times(L::splat(head.scale)).store(probs.expect("whole blocks"));
+                let scores = self.scores[first..].first_chunk_mut();
+                sums.times(L::splat(head.scale)).store(scores.expect("whole blocks"));
             }
         }
     }
@@ -344,6 +445,13 @@ pub(super) fn softmax(scores: &mut [f32]) -> Softmax {
         *prob *= inv_sum;
     }
     softmax
+}
+
+/// What is subtracted from scores of which `max` is the largest. Where nothing is visible yet, all
+/// of them are minus infinity.
+#[inline(always)]
+pub(super) fn shift(max: f32) -> f32 {
+    if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 
 /// The softmax of a row of scores, of which some come after others: an online softmax. (Milakov and
@@ -375,8 +483,7 @@ impl Softmax {
             }
         }
         let max = max.into_iter().fold(self.max, f32::max);
-        // Where nothing is visible yet, all scores are minus infinity.
-        let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
+        let shift = shift(max);
         let mut sums = [0.0f32; LANES];
         for chunk in chunks {
             for (sum, prob) in sums.iter_mut().zip(chunk) {
@@ -384,9 +491,16 @@ impl Softmax {
                 *sum += *prob;
             }
         }
-        let factor = exp(self.max - shift);
+        self.join(max, sums.iter().sum::<f32>())
+    }
+
+    /// Adds scores of which the largest, or the largest yet, is `max`, and `sum` the sum of their
+    /// probabilities. Gives what the probabilities before them are to be multiplied with.
+    #[inline(always)]
+    pub(super) fn join(&mut self, max: f32, sum: f32) -> f32 {
+        let factor = exp(self.max - shift(max));
         self.max = max;
-        self.sum = self.sum * factor + sums.iter().sum::<f32>();
+        self.sum = self.sum * factor + sum;
         factor
     }
 
@@ -466,24 +580,26 @@ pub trait StoredKv: FloatElement {
 
 impl StoredKv for f32 {
     fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
-        attend_f32(head, scratch);
+        attend_f32(head, &mut (), scratch);
     }
 }
 
 impl StoredKv for f16 {
     fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
-        attend_f16(head, scratch);
+        attend_f16(head, &mut (), scratch);
     }
 }
 
 dispatch_lanes! {
     /// [`StoredKv::attend`] over float32.
-    fn attend_f32(head: &Head<'_, f32>, scratch: &mut Scratch) = attend_body of f32;
+    fn attend_f32(head: &Head<'_, f32>, factors: &mut (), scratch: &mut Scratch) =
+        attend_body of f32;
 }
 
 dispatch_lanes! {
     /// [`StoredKv::attend`] over float16.
-    fn attend_f16(head: &Head<'_, f16>, scratch: &mut Scratch) = attend_body of f16;
+    fn attend_f16(head: &Head<'_, f16>, factors: &mut (), scratch: &mut Scratch) =
+        attend_body of f16;
 }
 
 /// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
@@ -615,6 +731,7 @@ pub(super) mod tests {
             let segment = Segment {
                 keys: &keys[..],
                 values: &values,
+                scales: [&[]; 2],
                 mask,
                 rows: &rows_of(first),
                 bias: Some(&example.bias),

@@ -13,6 +13,8 @@ pub mod cross_attention;
 mod kernel;
 mod pattern;
 mod relative_bias;
+#[cfg(target_arch = "x86_64")]
+mod rounded;
 pub mod self_attention;
 mod self_attention_head;
 

@@ -10,11 +10,14 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::kernel::{
-    Head, KeyMask, Scratch, Segment, SegmentRow, StoredKv, pack_keys, pack_values, padded_head_size,
+    Head, KeyMask, KvElement, PackedKv, Scratch, Segment, SegmentRow, StoredKv, pack_keys,
+    pack_values, padded_head_size,
 };
 pub use super::pattern::Pattern;
 use super::pattern::RANGES;
 pub use super::relative_bias::RelativeBias;
+#[cfg(target_arch = "x86_64")]
+use super::rounded;
 use super::self_attention_head::{HeadGlobals, SelfAttentionHead};
 use super::{kv_head, padded_positions};
 use crate::parallel::{Columns, Disjoint, ThreadPool, share};
@@ -64,6 +67,9 @@ pub struct SelfAttention<'a> {
     /// Whether a processor with AMX may split factors into two bfloat16 each, whose products are
     /// within 2^-16; otherwise everything is float32.
     pub split: bool,
+    /// Whether a processor with AVX-512 VNNI, and without the use of AMX here, may round factors to
+    /// integers of 12 bits and more; otherwise everything is float32.
+    pub round: bool,
 }
 
 /// Keys and values that all queries of a document see besides its tokens.
@@ -123,7 +129,12 @@ impl SelfAttention<'_> {
                     amx::attend(&head, put);
                     continue;
                 }
-                attend(&head, put);
+                #[cfg(target_arch = "x86_64")]
+                if self.round && rounded::is_available() {
+                    ROUNDED.with_borrow_mut(|scratch| attend(&head, scratch, put));
+                    continue;
+                }
+                FLOATS.with_borrow_mut(|scratch| attend(&head, scratch, put));
             }
         })
     }
@@ -174,16 +185,25 @@ impl SelfAttention<'_> {
     }
 }
 
-/// Packed keys and values of successive positions.
+thread_local! {
+    /// Scratch memory that each thread keeps.
+    static FLOATS: RefCell<AttentionScratch<FloatKv>> = RefCell::default();
+    /// The same, for what is rounded.
+    #[cfg(target_arch = "x86_64")]
+    static ROUNDED: RefCell<AttentionScratch<rounded::RoundedKv>> = RefCell::default();
+}
+
+/// Keys and values in float32.
 #[derive(Default)]
-struct PackedKv {
+struct FloatKv {
     keys: Vec<f32>,
     values: Vec<f32>,
     size: usize,
 }
 
-impl PackedKv {
-    /// Packs the first `count` rows of a head.
+impl PackedKv for FloatKv {
+    type Element = f32;
+
     fn pack(&mut self, [keys, values]: [&[f32]; 2], count: usize, [stride, size]: [usize; 2]) {
         self.keys.resize(padded_positions(count) * size, 0.0);
         self.values.resize(count * padded_head_size(size), 0.0);
@@ -192,7 +212,6 @@ impl PackedKv {
         pack_values(values, stride, size, &mut self.values);
     }
 
-    /// Those of some positions, the first of which is a multiple of [`LANES`].
     fn segment<'a>(
         &'a self,
         positions: &Range<usize>,
@@ -203,18 +222,25 @@ impl PackedKv {
         Segment {
             keys: &self.keys[positions.start * self.size..],
             values: &self.values[positions.start * padded_head_size(self.size)..],
+            scales: [&[]; 2],
             mask,
             rows,
             bias,
         }
     }
+
+    fn attend(head: &Head<'_, f32>, (): &mut (), scratch: &mut Scratch) {
+        f32::attend(head, scratch);
+    }
 }
 
-/// Scratch memory that each thread keeps.
+/// Scratch memory of [`attend`].
 #[derive(Default)]
-struct AttentionScratch {
-    tokens: PackedKv,
-    globals: PackedKv,
+struct AttentionScratch<P: PackedKv> {
+    tokens: P,
+    globals: P,
+    /// The left factors of a segment.
+    factors: <P::Element as KvElement>::Factors,
     /// Biases by distance.
     bias: Vec<f32>,
     /// Those of global keys.
@@ -243,115 +269,123 @@ enum PartKind {
 }
 
 /// Attends with all queries; `put` gets the number of each, from 0 on, and its result.
-fn attend(head: &SelfAttentionHead<'_>, mut put: impl FnMut(usize, &[f32])) {
-    thread_local! {
-        static SCRATCH: RefCell<AttentionScratch> = RefCell::default();
-    }
+fn attend<P: PackedKv>(
+    head: &SelfAttentionHead<'_>,
+    scratch: &mut AttentionScratch<P>,
+    mut put: impl FnMut(usize, &[f32]),
+) {
     let &SelfAttentionHead { stride, kv_stride, size, source, pattern, .. } = head;
     let positions = head.positions.clone();
-    SCRATCH.with_borrow_mut(|scratch| {
-        let AttentionScratch { tokens, globals, bias, global_bias, added, parts, rows, scratch } =
-            scratch;
-        // What all queries see, packed from a whole block of keys on.
-        let seen = pattern.seen_by(&positions, source);
-        let first = seen.start / LANES * LANES;
-        let end = seen.end.min(head.mask.length).max(first);
-        let from_first = [head.keys, head.values].map(|rows| &rows[first * kv_stride..]);
-        tokens.pack(from_first, end - first, [kv_stride, size]);
-        if let Some(of_head) = head.bias {
-            // The distance of the first key from the last query, and all that are larger.
-            let farthest = first as isize - (positions.end - 1) as isize;
-            of_head.lay_out(farthest, end - first + positions.len(), bias);
+    let AttentionScratch {
+        tokens,
+        globals,
+        factors,
+        bias,
+        global_bias,
+        added,
+        parts,
+        rows,
+        scratch,
+    } = scratch;
+    // What all queries see, packed from a whole block of keys on.
+    let seen = pattern.seen_by(&positions, source);
+    let first = seen.start / LANES * LANES;
+    let end = seen.end.min(head.mask.length).max(first);
+    let from_first = [head.keys, head.values].map(|rows| &rows[first * kv_stride..]);
+    tokens.pack(from_first, end - first, [kv_stride, size]);
+    if let Some(of_head) = head.bias {
+        // The distance of the first key from the last query, and all that are larger.
+        let farthest = first as isize - (positions.end - 1) as isize;
+        of_head.lay_out(farthest, end - first + positions.len(), bias);
+    }
+    if let Some(of_head) = &head.globals {
+        globals.pack([of_head.keys, of_head.values], of_head.count, [kv_stride, size]);
+        if let Some((by_distance, _)) = of_head.bias {
+            let count = of_head.count;
+            by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
+        }
+    }
+    let mut start = positions.start;
+    while start < positions.end {
+        let queries = start..(start + QUERIES).min(pattern.group_end(start)).min(positions.end);
+        parts.clear();
+        rows.clear();
+        if let Some(score) = pattern.added_to_first(start, source) {
+            added.clear();
+            added.resize(KEYS, score);
+        }
+        let (of_first, of_last) =
+            (pattern.seen(queries.start, source), pattern.seen(queries.end - 1, source));
+        for range in 0..RANGES {
+            let keys = of_first[range].start / LANES * LANES..of_last[range].end.min(end);
+            let repeated = range == 0 && pattern.added_to_first(start, source).is_some();
+            let kind = if repeated { PartKind::Repeated } else { PartKind::Tokens };
+            for keys in cut(keys) {
+                rows.extend(queries.clone().map(|query| {
+                    let seen = &pattern.seen(query, source)[range];
+                    let within =
+                        |position: usize| position.clamp(keys.start, keys.end) - keys.start;
+                    SegmentRow {
+                        seen: within(seen.start)..within(seen.end),
+                        bias: match kind {
+                            PartKind::Repeated => 0,
+                            _ => keys.start - first + (positions.end - 1 - query),
+                        },
+                    }
+                }));
+                parts.push(Part { keys, kind });
+            }
         }
         if let Some(of_head) = &head.globals {
-            globals.pack([of_head.keys, of_head.values], of_head.count, [kv_stride, size]);
-            if let Some((by_distance, _)) = of_head.bias {
-                let count = of_head.count;
-                by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
+            for keys in cut(0..of_head.mask.length) {
+                rows.extend(queries.clone().map(|query| {
+                    let bias = of_head.bias.map_or(0, |(_, blocks)| {
+                        let count = of_head.count as isize;
+                        let block = (blocks[query] as isize).clamp(-1, count);
+                        (keys.start as isize + count - block) as usize
+                    });
+                    SegmentRow { seen: 0..keys.len(), bias }
+                }));
+                parts.push(Part { keys, kind: PartKind::Globals });
             }
         }
-        let mut start = positions.start;
-        while start < positions.end {
-            let queries = start..(start + QUERIES).min(pattern.group_end(start)).min(positions.end);
-            parts.clear();
-            rows.clear();
-            if let Some(score) = pattern.added_to_first(start, source) {
-                added.clear();
-                added.resize(KEYS, score);
-            }
-            let (of_first, of_last) =
-                (pattern.seen(queries.start, source), pattern.seen(queries.end - 1, source));
-            for range in 0..RANGES {
-                let keys = of_first[range].start / LANES * LANES..of_last[range].end.min(end);
-                let repeated = range == 0 && pattern.added_to_first(start, source).is_some();
-                let kind = if repeated { PartKind::Repeated } else { PartKind::Tokens };
-                for keys in cut(keys) {
-                    rows.extend(queries.clone().map(|query| {
-                        let seen = &pattern.seen(query, source)[range];
-                        let within =
-                            |position: usize| position.clamp(keys.start, keys.end) - keys.start;
-                        SegmentRow {
-                            seen: within(seen.start)..within(seen.end),
-                            bias: match kind {
-                                PartKind::Repeated => 0,
-                                _ => keys.start - first + (positions.end - 1 - query),
-                            },
-                        }
-                    }));
-                    parts.push(Part { keys, kind });
+        let rows_of_parts = rows.chunks_exact(queries.len());
+        let segments: Vec<_> = parts
+            .iter()
+            .zip(rows_of_parts)
+            .map(|(Part { keys, kind }, rows)| match (kind, &head.globals) {
+                (PartKind::Globals, Some(of_head)) => {
+                    let bias = of_head.bias.map(|_| &global_bias[..]);
+                    globals.segment(keys, of_head.mask.part(keys.clone()), rows, bias)
                 }
-            }
-            if let Some(of_head) = &head.globals {
-                for keys in cut(0..of_head.mask.length) {
-                    rows.extend(queries.clone().map(|query| {
-                        let bias = of_head.bias.map_or(0, |(_, blocks)| {
-                            let count = of_head.count as isize;
-                            let block = (blocks[query] as isize).clamp(-1, count);
-                            (keys.start as isize + count - block) as usize
-                        });
-                        SegmentRow { seen: 0..keys.len(), bias }
-                    }));
-                    parts.push(Part { keys, kind: PartKind::Globals });
+                _ => {
+                    let bias = match kind {
+                        PartKind::Repeated => Some(&added[..]),
+                        _ => head.bias.map(|_| &bias[..]),
+                    };
+                    let packed = keys.start - first..keys.end - first;
+                    tokens.segment(&packed, head.mask.part(keys.clone()), rows, bias)
                 }
-            }
-            let rows_of_parts = rows.chunks_exact(queries.len());
-            let segments: Vec<_> = parts
-                .iter()
-                .zip(rows_of_parts)
-                .map(|(Part { keys, kind }, rows)| match (kind, &head.globals) {
-                    (PartKind::Globals, Some(of_head)) => {
-                        let bias = of_head.bias.map(|_| &global_bias[..]);
-                        globals.segment(keys, of_head.mask.part(keys.clone()), rows, bias)
-                    }
-                    _ => {
-                        let bias = match kind {
-                            PartKind::Repeated => Some(&added[..]),
-                            _ => head.bias.map(|_| &bias[..]),
-                        };
-                        let packed = keys.start - first..keys.end - first;
-                        tokens.segment(&packed, head.mask.part(keys.clone()), rows, bias)
-                    }
-                })
-                .collect();
-            let skipped = queries.start - positions.start;
-            let tile = Head {
-                queries: &head.queries[skipped * stride..],
-                rows: queries.len(),
-                stride,
-                size,
-                segments: &segments,
-                prefetch: false,
-                scale: head.scale,
-                softcap: head.softcap,
-            };
-            f32::attend(&tile, scratch);
-            let results = scratch.attended.chunks(padded_head_size(size));
-            for (row, result) in results.take(queries.len()).enumerate() {
-                put(skipped + row, result);
-            }
-            start = queries.end;
+            })
+            .collect();
+        let skipped = queries.start - positions.start;
+        let tile = Head {
+            queries: &head.queries[skipped * stride..],
+            rows: queries.len(),
+            stride,
+            size,
+            segments: &segments,
+            prefetch: false,
+            scale: head.scale,
+            softcap: head.softcap,
+        };
+        P::attend(&tile, factors, scratch);
+        let results = scratch.attended.chunks(padded_head_size(size));
+        for (row, result) in results.take(queries.len()).enumerate() {
+            put(skipped + row, result);
         }
-    });
+        start = queries.end;
+    }
 }
 
 /// Cuts keys, the first of which is a multiple of [`LANES`], into as few segments of [`KEYS`] at
@@ -424,7 +458,7 @@ mod tests {
             self.size.is_multiple_of(2).then_some(3.0)
         }
 
-        fn attend<P: ThreadPool>(&self, pool: &P, split: bool) -> Vec<f32> {
+        fn attend<P: ThreadPool>(&self, pool: &P, [split, round]: [bool; 2]) -> Vec<f32> {
             let [queries, keys, values] = &self.matrices;
             let attention = SelfAttention {
                 queries,
@@ -451,6 +485,7 @@ mod tests {
                 scale: 0.5,
                 softcap: self.softcap(),
                 split,
+                round,
             };
             let mut attended = vec![f32::NAN; queries.len()];
             assert!(attention.attend(pool, &mut attended).is_ok());
@@ -538,15 +573,19 @@ mod tests {
 
         fn check(&self, queries: impl Iterator<Item = usize>) -> Result<(), TestCaseError> {
             let hidden = self.hidden();
-            let attended = self.attend(&SingleThread, false);
-            let split = self.attend(&SingleThread, true);
+            let attended = self.attend(&SingleThread, [false, false]);
+            let split = self.attend(&SingleThread, [true, false]);
+            let rounded = self.attend(&SingleThread, [false, true]);
             prop_assert!(attended.iter().all(|value| value.is_finite()));
-            prop_assert_eq!(&attended, &self.attend(&Threads, false));
+            prop_assert_eq!(&attended, &self.attend(&Threads, [false, false]));
+            prop_assert_eq!(&rounded, &self.attend(&Threads, [false, true]));
             for query in queries {
                 for head in 0..self.heads {
                     let columns = query * hidden + head * self.size;
                     for (column, exact) in self.exact(query, head).into_iter().enumerate() {
-                        for (result, tolerance) in [(&attended, 1e-4), (&split, 1e-3)] {
+                        for (result, tolerance) in
+                            [(&attended, 1e-4), (&split, 1e-3), (&rounded, 1e-2)]
+                        {
                             let value = f64::from(result[columns + column]);
                             let error = (value - exact).abs();
                             prop_assert!(error < tolerance, "{value} and not {exact}");
@@ -567,7 +606,9 @@ mod tests {
             if let Some((_, _, Some((_, blocks)))) = &mut padded.globals {
                 blocks.extend([-1; 40]);
             }
-            prop_assert_eq!(&attended, &padded.attend(&SingleThread, false)[..attended.len()]);
+            for (alone, arithmetic) in [(attended, [false, false]), (rounded, [false, true])] {
+                prop_assert_eq!(&alone, &padded.attend(&SingleThread, arithmetic)[..alone.len()]);
+            }
             Ok(())
         }
     }
@@ -688,6 +729,7 @@ mod tests {
                 scale: 0.5,
                 softcap: None,
                 split: false,
+                round: false,
             };
             let mut attended = vec![f32::NAN; queries.len()];
             let Ok(()) = attention.attend(&SingleThread, &mut attended);

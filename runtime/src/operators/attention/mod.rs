@@ -26,8 +26,8 @@ pub(super) use self::pack_cross_kv::PackCrossKv;
 pub use self::pack_cross_kv::{KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PART, VALUES};
 pub(super) use self::self_attention::SelfAttention;
 pub use self::self_attention::{
-    BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, REACH_AFTER, SELF_ATTENTION,
-    SPLIT, WINDOW,
+    BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, REACH_AFTER, ROUND,
+    SELF_ATTENTION, SPLIT, WINDOW,
 };
 use super::tensors::{float, input, integer, integer_or};
 

@@ -17,6 +17,9 @@ pub const SELF_ATTENTION: &str = "SelfAttention";
 /// Attribute, integer: 1 where a processor with AMX may split factors into two bfloat16 each, whose
 /// products are within 2^-16; otherwise everything is float32.
 pub const SPLIT: &str = "split";
+/// Attribute, integer: 1 where a processor with AVX-512 VNNI may round factors to integers of 12
+/// bits and more, whose sums are exact; [`SPLIT`] goes before it where a processor has both.
+pub const ROUND: &str = "round";
 /// Attribute, string: which tokens a token sees, [`WINDOW`], [`BLOCKS`] or [`BIG_BIRD`]; all of
 /// them without it.
 pub const PATTERN: &str = "pattern";
@@ -82,6 +85,7 @@ impl Operator for SelfAttention {
         Ok(SelfAttentionKernel {
             attributes: Attributes::read(context)?,
             split: context.get::<i64>(SPLIT) == Some(1),
+            round: context.get::<i64>(ROUND) == Some(1),
             pattern: pattern(context)?,
         })
     }
@@ -119,6 +123,7 @@ fn pattern(context: &KernelContext<'_>) -> ort::Result<Pattern> {
 pub(in crate::operators) struct SelfAttentionKernel {
     attributes: Attributes,
     split: bool,
+    round: bool,
     pattern: Pattern,
 }
 
@@ -158,6 +163,7 @@ impl Kernel for SelfAttentionKernel {
             scale,
             softcap,
             split: self.split,
+            round: self.round,
         };
         let shape = [sizes.rows, sizes.hidden()];
         attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
