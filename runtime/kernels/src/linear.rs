@@ -84,6 +84,50 @@ const fn panels_per_part(panels: usize) -> usize {
     }
 }
 
+/// [`Layer::multiply`] with layers of one input and of the same sizes, each into its `y`: the input
+/// is prepared once.
+///
+/// # Panics
+///
+/// When a slice is shorter than the sizes say, or the sizes differ.
+pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
+    pool: &P,
+    layers: &[Layer<'_, F>],
+    activations: &mut F::Activations,
+    ys: &mut [&mut [f32]],
+) -> Result<(), P::Error> {
+    let Some(&Layer { format, x, rows, size_in, size_out, .. }) = layers.first() else {
+        return Ok(());
+    };
+    let fits = |layer: &Layer<'_, F>| {
+        std::ptr::eq(layer.x, x)
+            && (layer.rows, layer.size_in, layer.size_out) == (rows, size_in, size_out)
+    };
+    assert!(layers.len() == ys.len() && layers.iter().all(fits), "layers of one input");
+    if rows * size_in * size_out == 0 {
+        ys.iter_mut().for_each(|y| y.fill(0.0));
+        return Ok(());
+    }
+    format.prepare(pool, x, size_in, activations)?;
+    let activations = &*activations;
+    let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
+    let panels = panels(size_out);
+    let per_part = panels_per_part(panels);
+    let parts = panels.div_ceil(per_part);
+    let multiplications = layers.len() * rows * size_in * size_out;
+    share(pool, layers.len() * parts, 1, multiplications, |range| {
+        for (index, (layer, y)) in layers.iter().zip(&ys).enumerate() {
+            let own = |part: usize| part.clamp(index * parts, (index + 1) * parts) - index * parts;
+            let first = own(range.start) * per_part;
+            let end = (own(range.end) * per_part).min(panels);
+            if first < end {
+                // SAFETY: the one thread that has a panel writes its columns.
+                unsafe { F::apply(layer, activations, first..end, y) };
+            }
+        }
+    })
+}
+
 impl<F: WeightFormat> Layer<'_, F> {
     /// `activation(x · weightsᵀ + bias)`, written to `y`, `[rows, size_out]`. `activations` is
     /// memory that layers which run one after another can share.
@@ -97,19 +141,7 @@ impl<F: WeightFormat> Layer<'_, F> {
         activations: &mut F::Activations,
         y: &mut [f32],
     ) -> Result<(), P::Error> {
-        if y.is_empty() || self.size_in == 0 {
-            y.fill(0.0);
-            return Ok(());
-        }
-        self.format.prepare(pool, self.x, self.size_in, activations)?;
-        let activations = &*activations;
-        let y = Disjoint::new(y);
-        let multiplications = self.rows * self.size_in * self.size_out;
-        let panels = panels(self.size_out);
-        share(pool, panels, panels_per_part(panels), multiplications, |panels| {
-            // SAFETY: the one thread that has a panel writes its columns.
-            unsafe { F::apply(self, activations, panels, &y) };
-        })
+        multiply_all(pool, std::slice::from_ref(self), activations, &mut [y])
     }
 
     /// Outputs of a panel that are no padding, and the bias of all.
@@ -121,5 +153,45 @@ impl<F: WeightFormat> Layer<'_, F> {
             bias[..count].copy_from_slice(&values[first..first + count]);
         }
         (count, bias)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::int8::Int8;
+    use crate::parallel::SingleThread;
+
+    #[test]
+    fn layers_together_are_as_each_alone() {
+        for (rows, size_in, size_out) in [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4)] {
+            let x: Vec<f32> = (0..rows * size_in).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
+            let weights = |salt: usize| -> Vec<i8> {
+                let count = Int8::packed_shape(size_out, size_in).into_iter().product();
+                (0..count).map(|i: usize| ((i * 7 + salt) % 11) as i8 - 5).collect()
+            };
+            let packed = [1, 2, 3].map(weights);
+            let columns = vec![0.01; 2 * panels(size_out) * PANEL];
+            let layers = packed.each_ref().map(|packed| Layer {
+                format: Int8::new(7),
+                x: &x,
+                rows,
+                packed,
+                columns: &columns,
+                bias: None,
+                size_in,
+                size_out,
+                activation: Activation::Identity,
+            });
+            let mut activations = Default::default();
+            let mut together = vec![vec![f32::NAN; rows * size_out]; 3];
+            let mut ys: Vec<_> = together.iter_mut().map(|y| &mut y[..]).collect();
+            let Ok(()) = multiply_all(&SingleThread, &layers, &mut activations, &mut ys);
+            for (layer, together) in layers.iter().zip(&together) {
+                let mut alone = vec![f32::NAN; rows * size_out];
+                let Ok(()) = layer.multiply(&SingleThread, &mut activations, &mut alone);
+                assert_eq!(together, &alone);
+            }
+        }
     }
 }

@@ -86,6 +86,12 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![Float32],
     };
+    let three_layers = |mut one: Case| {
+        let layer = one.inputs[1..].to_vec();
+        one.inputs.extend([layer.clone(), layer].concat());
+        one.outputs = vec![Float32; 3];
+        one
+    };
     let layer = |size_out: usize, size_in: usize| {
         [
             tensor(Int8, &int8::Int8::packed_shape(size_out, size_in)),
@@ -191,7 +197,12 @@ fn valid_cases() -> Vec<Case> {
     streams.inputs.extend([floats(&[3, kv_hidden]), floats(&[3, kv_hidden])]);
     let self_attention = |pattern: Vec<_>, bias, globals: Vec<_>| Case {
         operator: SELF_ATTENTION,
-        attributes: [scoring.clone(), vec![(SPLIT, Attribute::Int(1))], pattern].concat(),
+        attributes: [
+            scoring.clone(),
+            vec![(SPLIT, Attribute::Int(1)), (ROUND, Attribute::Int(1))],
+            pattern,
+        ]
+        .concat(),
         inputs: [
             vec![
                 floats(&[batch * source, hidden]),
@@ -210,6 +221,8 @@ fn valid_cases() -> Vec<Case> {
         linear(FP16.linear, Float16, packed_fp.clone(), 0, false),
         linear(INT8.linear, Int8, packed_int8.clone(), 2, true),
         linear(INT4.linear, Uint8, packed_int4, 1, true),
+        three_layers(linear(FP16.linear, Float16, packed_fp.clone(), 0, false)),
+        three_layers(linear(INT8.linear, Int8, packed_int8.clone(), 2, true)),
         feed_forward(false),
         feed_forward(true),
         experts,

@@ -6,7 +6,7 @@ use epitome_kernels::activation::Activation;
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
 use epitome_kernels::int8::Int8;
-use epitome_kernels::linear::{Layer, WeightFormat};
+use epitome_kernels::linear::{Layer, WeightFormat, multiply_all};
 use epitome_kernels::panels::{PANEL, panels};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -92,9 +92,13 @@ fn activation_bits(context: &KernelContext<'_>) -> ort::Result<u32> {
     Ok(integer(context, ACTIVATION_BITS, 1..9)? as u32)
 }
 
+/// Layers of a node, at most.
+const MAX_LAYERS: usize = 3;
+
 /// The operator: float32 `x` of `[.., size_in]`, weights and float32 `columns` of `[_, padded
 /// size_out]` as the format has them, and an optional float32 bias of `[size_out]`, to float32
-/// `[.., size_out]`.
+/// `[.., size_out]`. Weights, columns and bias of further layers of `x` may follow, such as those
+/// of keys and values behind those of queries; each has an output of its own.
 pub(super) struct Linear<F: WeightFormat> {
     activations: Activations<F>,
 }
@@ -119,16 +123,21 @@ impl<F: LinearFormat> Operator for Linear<F> {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [
-            OperatorInput::required(TensorElementType::Float32),
-            OperatorInput::required(F::Element::into_tensor_element_type()),
-            OperatorInput::optional(TensorElementType::Float32),
-            OperatorInput::optional(TensorElementType::Float32),
-        ]
+        let float = TensorElementType::Float32;
+        let weights = F::Element::into_tensor_element_type();
+        let layer = move |weights| {
+            [weights, OperatorInput::optional(float), OperatorInput::optional(float)]
+        };
+        let further = (1..MAX_LAYERS).flat_map(move |_| layer(OperatorInput::optional(weights)));
+        std::iter::once(OperatorInput::required(float))
+            .chain(layer(OperatorInput::required(weights)))
+            .chain(further)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
+        let float = TensorElementType::Float32;
+        let further = (1..MAX_LAYERS).map(move |_| OperatorOutput::optional(float));
+        std::iter::once(OperatorOutput::required(float)).chain(further)
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<LinearKernel<F>> {
@@ -217,16 +226,22 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
         };
         let size_in = std::mem::replace(last, self.size_out);
         let sizes = [size_in, self.size_out];
-        let layer =
-            layer(context, LayerInputs::starting(1), (self.format, self.activation), sizes)?;
-        let y = output::<f32>(context, 0, &shape)?;
+        let rows = x.len().checked_div(size_in).unwrap_or(0);
+        let inputs = context.num_inputs()?;
+        let (mut layers, mut ys) = (Vec::new(), Vec::new());
+        for first in (1..inputs).step_by(LayerInputs::COUNT) {
+            let layer = layer(
+                context,
+                LayerInputs::starting(first),
+                (self.format, self.activation),
+                sizes,
+            )?;
+            ys.push(output::<f32>(context, layers.len(), &shape)?);
+            layers.push(Layer { x, rows, ..layer });
+        }
         // The activations are made anew, whatever a run that failed left of them.
         let activations = &self.activations;
         let mut activations = activations.lock().unwrap_or_else(PoisonError::into_inner);
-        Layer { x, rows: x.len().checked_div(size_in).unwrap_or(0), ..layer }.multiply(
-            &SessionThreads(context),
-            &mut activations,
-            y,
-        )
+        multiply_all(&SessionThreads(context), &layers, &mut activations, &mut ys)
     }
 }

@@ -5,7 +5,7 @@ use epitome_runtime::operators::attention;
 use super::fused_self_attention::{Globals, Pattern, Seen, fused};
 use super::heads::{Heads, flatten, join_heads, split_heads};
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Tokens, Window};
-use super::linear::linear;
+use super::linear::{linear, linears};
 use super::norm::Norm;
 use super::plain_attention::{self, attend_to_both, softcapped, unseen};
 use super::prompt::LayerPrompt;
@@ -178,9 +178,9 @@ impl Attention {
         shape: &Value,
     ) -> Result<(Value, Value)> {
         let (names, heads) = (self.names, self.kv());
-        let mut project = |part: &str, packed: &str, norm: Option<usize>| -> Result<Value> {
-            let sizes = (size, heads.hidden());
-            let rows = linear(b, &format!("{name}.{part}"), hidden_states, sizes)?;
+        let both = [names.key, names.value].map(|part| format!("{name}.{part}"));
+        let [keys, values] = linears(b, both, hidden_states, (size, heads.hidden()))?;
+        let mut finish = |rows: Value, packed: &str, norm: Option<usize>| -> Result<Value> {
             let rows = match norm {
                 Some(which) => self.normalize_heads(b, name, which, &rows, heads)?,
                 None => rows,
@@ -205,8 +205,8 @@ impl Attention {
                 .string(attention::PART, packed)
                 .output())
         };
-        let keys = project(names.key, attention::KEYS, Some(1))?;
-        Ok((keys, project(names.value, attention::VALUES, None)?))
+        let keys = finish(keys, attention::KEYS, Some(1))?;
+        Ok((keys, finish(values, attention::VALUES, None)?))
     }
 
     /// Causal self-attention of the new tokens over the cache and themselves, and over the source
@@ -418,8 +418,19 @@ impl Attention {
         x: &Value,
         tokens: Tokens<'_>,
     ) -> Result<[Value; 3]> {
-        let mut project = |part: &str, heads: Heads, norm: Option<usize>| -> Result<Value> {
-            let mut rows = linear(b, &format!("{name}.{part}"), x, (self.hidden, heads.hidden()))?;
+        let names = self.names;
+        let full = |part: &str| format!("{name}.{part}");
+        let size = |heads: Heads| (self.hidden, heads.hidden());
+        let keys_and_values = [full(names.key), full(names.value)];
+        let [query, key, value] = if self.heads.hidden() == self.kv().hidden() {
+            let [key, value] = keys_and_values;
+            linears(b, [full(names.query), key, value], x, size(self.heads))?
+        } else {
+            let query = linear(b, &full(names.query), x, size(self.heads))?;
+            let [key, value] = linears(b, keys_and_values, x, size(self.kv()))?;
+            [query, key, value]
+        };
+        let mut finish = |mut rows: Value, heads: Heads, norm: Option<usize>| -> Result<Value> {
             if let Some(which) = norm {
                 rows = self.normalize_heads(b, name, which, &rows, heads)?;
             }
@@ -431,11 +442,10 @@ impl Attention {
                 None => Ok(rows),
             }
         };
-        let names = self.names;
         Ok([
-            project(names.query, self.heads, Some(0))?,
-            project(names.key, self.kv(), Some(1))?,
-            project(names.value, self.kv(), None)?,
+            finish(query, self.heads, Some(0))?,
+            finish(key, self.kv(), Some(1))?,
+            finish(value, self.kv(), None)?,
         ])
     }
 

@@ -29,6 +29,24 @@ pub(crate) fn activated(
     Ok(weight.product(b, x, bias.as_ref(), activation))
 }
 
+/// [`linear`] of several layers that read the same `x`.
+pub(crate) fn linears<const N: usize>(
+    b: &mut Builder<'_, '_>,
+    names: [String; N],
+    x: &Value,
+    sizes: (usize, usize),
+) -> Result<[Value; N]> {
+    let mut layers = Vec::with_capacity(N);
+    for name in &names {
+        layers.push(parameters(b, name, sizes)?);
+    }
+    let layers = std::array::from_fn(|index| {
+        let (matrix, bias) = &layers[index];
+        (matrix, bias.as_ref())
+    });
+    Ok(Matrix::products(b, x, layers, Activation::Identity))
+}
+
 /// Weight and bias of the checkpoint prefix `name`, the bias where the checkpoint has one.
 pub(crate) fn parameters(
     b: &mut Builder<'_, '_>,

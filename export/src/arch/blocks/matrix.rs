@@ -105,36 +105,55 @@ impl Matrix {
         bias: Option<&Value>,
         activation: Activation,
     ) -> Value {
-        match &self.form {
-            Form::Plain(weight) => {
+        let [y] = Self::products(b, x, [(self, bias)], activation);
+        y
+    }
+
+    /// [`product`](Self::product) with matrices of the same sizes, in one operator where they are
+    /// packed.
+    pub(crate) fn products<const N: usize>(
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        layers: [(&Self, Option<&Value>); N],
+        activation: Activation,
+    ) -> [Value; N] {
+        let fused = activation.fused();
+        let mut packed_layers = layers.iter().filter_map(|(matrix, bias)| match &matrix.form {
+            Form::Plain(_) => None,
+            Form::Packed(packed) => Some((packed, matrix.size_out, bias)),
+        });
+        let ys = match packed_layers.next() {
+            None => layers.map(|(matrix, bias)| {
+                let Form::Plain(weight) = &matrix.form else {
+                    unreachable!("no matrix is packed");
+                };
                 let node = b.graph.node("Gemm").inputs([x, weight]).int("transB", 1);
-                let y = match bias {
+                match bias {
                     Some(bias) => node.input(bias).output(),
                     None => node.output(),
-                };
-                activation.apply(b, &y)
-            }
-            Form::Packed(packed) => {
-                let fused = activation.fused();
-                let node = b
-                    .graph
-                    .custom(packed.operators.linear)
-                    .inputs([x, &packed.weights])
-                    .optional(packed.columns.as_ref())
-                    .int(linear::SIZE_OUT, self.size_out as i64)
+                }
+            }),
+            Some(first) => {
+                let (packed, size_out, _) = first;
+                let node = b.graph.custom(packed.operators.linear).input(x);
+                let layers = std::iter::once(first).chain(packed_layers);
+                let node = layers.fold(node, |node, (packed, _, bias)| {
+                    let columns = packed.columns.as_ref();
+                    node.input(&packed.weights).optional(columns).optional(*bias)
+                });
+                let node = node
+                    .int(linear::SIZE_OUT, size_out as i64)
                     .string(linear::ACTIVATION, fused.unwrap_or_default().name());
                 let attributes = packed.attributes.iter();
                 let node = attributes.fold(node, |node, &(name, value)| node.int(name, value));
-                let y = match bias {
-                    Some(bias) => node.input(bias).output(),
-                    None => node.output(),
-                };
-                match fused {
-                    Some(_) => y,
-                    None => activation.apply(b, &y),
+                let ys = node.outputs();
+                if fused.is_some() {
+                    return ys;
                 }
+                ys
             }
-        }
+        };
+        ys.map(|y| activation.apply(b, &y))
     }
 
     /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
