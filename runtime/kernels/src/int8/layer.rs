@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Instructions, MAX_SUMS, Sums, Tile, TileShape};
+use super::{Instructions, MAX_PANELS, MAX_SUMS, Sums, Tile, TileShape};
 use crate::activation::Activation;
 use crate::dispatch;
 use crate::linear::{Layer, TableFormat, WeightFormat};
@@ -126,6 +126,12 @@ impl Int8Layer<'_> {
                     L1::fetch(self.sums.as_ptr().wrapping_add(next));
                 }
                 let panels_size = count * PANEL * stride;
+                let mut columns = [PanelColumns::default(); MAX_PANELS];
+                for (index, columns) in columns[..count].iter_mut().enumerate() {
+                    *columns = self.columns(panel + index);
+                }
+                let columns = &columns[..count];
+                let width = columns.iter().map(|columns| columns.count).sum();
                 let next = packed.as_ptr().wrapping_add((panel + count) * PANEL * stride);
                 for (index, tile) in tiles.clone().enumerate() {
                     if tiles.len() > 1 {
@@ -149,90 +155,87 @@ impl Int8Layer<'_> {
                     };
                     multiplier.multiply(&tile, &mut sums);
                     let scales = &activations.scales()[rows.clone()];
-                    for index in 0..count {
-                        let columns = self.columns(panel + index);
-                        let first = rows.start * size_out + (panel + index) * PANEL;
-                        // SAFETY: the panel's columns, as the caller promises.
-                        let outputs = unsafe { Columns::new(y, first, columns.count, size_out) };
-                        finish(&sums[index..], count, scales, &columns, outputs);
-                    }
+                    let first = rows.start * size_out + panel * PANEL;
+                    // SAFETY: the panels' columns, as the caller promises.
+                    let outputs = unsafe { Columns::new(y, first, width, size_out) };
+                    finish(&sums, scales, columns, self.layer.activation, outputs);
                 }
                 panel += count;
             }
         }
     }
 
-    fn columns(&self, panel: usize) -> PanelColumns<'_> {
+    fn columns(&self, panel: usize) -> PanelColumns {
         let (count, bias) = self.layer.biases(panel);
-        PanelColumns {
-            scales: &self.scales[panel],
-            sums: &self.sums[panel],
-            bias,
-            count,
-            activation: self.layer.activation,
-        }
+        PanelColumns { scales: self.scales[panel], sums: self.sums[panel], bias, count }
     }
 }
 
 /// What turns the sums of a panel into outputs.
-struct PanelColumns<'a> {
-    scales: &'a [f32; PANEL],
-    sums: &'a [f32; PANEL],
+#[derive(Clone, Copy, Default)]
+struct PanelColumns {
+    scales: [f32; PANEL],
+    sums: [f32; PANEL],
     bias: [f32; PANEL],
     /// Columns that are no padding.
     count: usize,
-    activation: Activation,
 }
 
 #[inline(always)]
 fn finish_body(
     sums: &[[i32; PANEL]],
-    panels: usize,
     rows: &[RowScale],
-    columns: &PanelColumns<'_>,
+    panels: &[PanelColumns],
+    activation: Activation,
     outputs: Columns<'_, f32>,
 ) {
-    // Two loops: in one loop with both ways to write, every copy would be of an unknown length.
-    if columns.count == PANEL {
-        finish_rows::<true>(sums, panels, rows, columns, outputs);
-    } else {
-        finish_rows::<false>(sums, panels, rows, columns, outputs);
+    // Several loops: in one loop with both ways to write, every copy would be of an unknown length,
+    // and each call would load the constants of all functions.
+    let is_whole = panels.iter().all(|columns| columns.count == PANEL);
+    match (is_whole, activation) {
+        (true, Activation::Identity) => {
+            finish_rows::<true>(sums, rows, panels, Activation::Identity, outputs);
+        }
+        (true, activation) => finish_rows::<true>(sums, rows, panels, activation, outputs),
+        (false, activation) => finish_rows::<false>(sums, rows, panels, activation, outputs),
     }
 }
 
 #[inline(always)]
 fn finish_rows<const WHOLE: bool>(
     sums: &[[i32; PANEL]],
-    panels: usize,
     rows: &[RowScale],
-    columns: &PanelColumns<'_>,
+    panels: &[PanelColumns],
+    activation: Activation,
     mut outputs: Columns<'_, f32>,
 ) {
     for (index, row) in rows.iter().enumerate() {
-        let sums = &sums[index * panels];
-        let mut finished = [0.0; PANEL];
-        for column in 0..PANEL {
-            let sum = row.scale * sums[column] as f32 + row.min * columns.sums[column];
-            finished[column] = sum * columns.scales[column] + columns.bias[column];
-        }
-        columns.activation.apply(&mut finished);
-        let output = outputs.row(index);
-        if WHOLE {
-            output.as_chunks_mut().0[0] = finished;
-        } else {
-            output.copy_from_slice(&finished[..output.len()]);
+        let sums = &sums[index * panels.len()..][..panels.len()];
+        let outputs = outputs.row(index).chunks_mut(PANEL);
+        for ((sums, columns), output) in sums.iter().zip(panels).zip(outputs) {
+            let mut finished = [0.0; PANEL];
+            for column in 0..PANEL {
+                let sum = row.scale * sums[column] as f32 + row.min * columns.sums[column];
+                finished[column] = sum * columns.scales[column] + columns.bias[column];
+            }
+            activation.apply(&mut finished);
+            if WHOLE {
+                output.as_chunks_mut().0[0] = finished;
+            } else {
+                output.copy_from_slice(&finished[..output.len()]);
+            }
         }
     }
 }
 
 dispatch! {
-    /// Turns the integer sums of a panel, one row every `panels`, into the outputs of each row,
-    /// with the same operations on every processor.
+    /// Turns the integer sums of some panels, row after row, into the outputs of each row, with the
+    /// same operations on every processor.
     fn finish(
         sums: &[[i32; PANEL]],
-        panels: usize,
         rows: &[RowScale],
-        columns: &PanelColumns<'_>,
+        panels: &[PanelColumns],
+        activation: Activation,
         outputs: Columns<'_, f32>,
     ) = finish_body;
 }
