@@ -18,7 +18,7 @@ const LOW_PANELS: usize = 4;
 pub(super) const HIGH_ROWS: usize = 8;
 const HIGH_PANELS: usize = 3;
 /// Inputs whose weights stay in the first-level cache while tiles pass.
-pub(super) const KC: usize = 64;
+pub(super) const KC: usize = 128;
 /// Inputs that weights are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 32;
 
