@@ -73,28 +73,42 @@ impl Cut {
 pub struct Rows(Vec<f32>);
 
 #[inline(always)]
-fn transpose_body(x: &[f32], stride: usize, [rows, inputs]: [usize; 2], packed: &mut [f32]) {
-    const SIDE: usize = HIGH_ROWS;
-    let mut done = 0;
-    if rows == SIDE {
-        // Squares of a known size stay in registers.
-        let packed = packed.as_chunks_mut::<SIDE>().0.as_chunks_mut::<SIDE>().0;
-        for (square, packed) in packed.iter_mut().enumerate() {
-            let mut from = [[0.0; SIDE]; SIDE];
-            for (row, from) in from.iter_mut().enumerate() {
-                *from = x[row * stride + square * SIDE..].as_chunks().0[0];
-            }
-            for (input, to) in packed.iter_mut().enumerate() {
-                for (row, to) in to.iter_mut().enumerate() {
-                    *to = from[row][input];
-                }
+fn transpose_body(x: &[f32], stride: usize, rows: usize, packed: &mut [f32]) {
+    const { assert!(HIGH_ROWS == 8) };
+    match rows {
+        1 => transpose_rows::<1>(x, stride, packed),
+        2 => transpose_rows::<2>(x, stride, packed),
+        3 => transpose_rows::<3>(x, stride, packed),
+        4 => transpose_rows::<4>(x, stride, packed),
+        5 => transpose_rows::<5>(x, stride, packed),
+        6 => transpose_rows::<6>(x, stride, packed),
+        7 => transpose_rows::<7>(x, stride, packed),
+        8 => transpose_rows::<8>(x, stride, packed),
+        _ => unreachable!("a tile of {rows} rows"),
+    }
+}
+
+#[inline(always)]
+fn transpose_rows<const ROWS: usize>(x: &[f32], stride: usize, packed: &mut [f32]) {
+    /// Inputs at a time: arrays of a known size stay in registers.
+    const INPUTS: usize = 8;
+    let inputs = packed.as_chunks_mut::<ROWS>().0;
+    let (blocks, rest) = inputs.as_chunks_mut::<INPUTS>();
+    let done = blocks.len() * INPUTS;
+    for (block, inputs) in blocks.iter_mut().enumerate() {
+        let mut from = [[0.0; INPUTS]; ROWS];
+        for (row, from) in from.iter_mut().enumerate() {
+            *from = x[row * stride + block * INPUTS..].as_chunks().0[0];
+        }
+        for (input, to) in inputs.iter_mut().enumerate() {
+            for (row, to) in to.iter_mut().enumerate() {
+                *to = from[row][input];
             }
         }
-        done = packed.len() * SIDE;
     }
-    for (input, to) in packed.chunks_exact_mut(rows).enumerate().take(inputs).skip(done) {
+    for (input, to) in rest.iter_mut().enumerate() {
         for (row, to) in to.iter_mut().enumerate() {
-            *to = x[row * stride + input];
+            *to = x[row * stride + done + input];
         }
     }
 }
@@ -104,7 +118,7 @@ dispatch! {
     fn transpose(
         x: &[f32],
         stride: usize,
-        sizes: [usize; 2],
+        rows: usize,
         packed: &mut [f32],
     ) = transpose_body;
 }
@@ -140,7 +154,7 @@ impl Rows {
                     // SAFETY: a tile is written by the one thread that has it.
                     let packed = unsafe { packed.part(start..start + tile.len() * inputs.len()) };
                     let x = &x[tile.start * size_in + inputs.start..];
-                    transpose(x, size_in, [tile.len(), inputs.len()], packed);
+                    transpose(x, size_in, tile.len(), packed);
                 }
             }
         })
