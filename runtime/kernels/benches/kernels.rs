@@ -72,7 +72,9 @@ fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), patter
     let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
     let mask = vec![1; source];
     let mut attended = vec![0.0; numbers.len()];
-    for split in [false, true] {
+    for (arithmetic, [split, round]) in
+        [("fp32", [false, false]), ("split", [true, false]), ("rounded", [false, true])]
+    {
         let attention = SelfAttention {
             queries: &numbers,
             keys: &numbers,
@@ -90,8 +92,9 @@ fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), patter
             scale: 0.125,
             softcap: None,
             split,
+            round,
         };
-        let id = format!("{name}/{}", if split { "split" } else { "fp32" });
+        let id = format!("{name}/{arithmetic}");
         criterion.bench_function(&id, |bencher| {
             bencher.iter(|| {
                 let Ok(()) = attention.attend(&SingleThread, black_box(&mut attended));
