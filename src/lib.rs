@@ -6,6 +6,7 @@ mod account_endpoints;
 #[cfg(feature = "aws")]
 mod aws;
 mod browser;
+mod calibrating;
 mod column_flags;
 mod commands;
 mod configuration;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "hub")]
 use anyhow::Context as _;
-use epitome_export::ExportOptions;
 #[cfg(feature = "hub")]
 use epitome_export::hub_cache::ModelId;
+use epitome_export::{Calibration, ExportOptions};
 use epitome_runtime::bundle::Manifest;
 #[cfg(feature = "hub")]
 use epitome_runtime::bundle::Precision;
@@ -17,7 +17,7 @@ use epitome_runtime::{LongDocument, Progress};
 use crate::commands::pull::{self, Wanted};
 use crate::failure::{self, Usage};
 use crate::inputs::{Found, Input, Reader};
-use crate::{exporting, model_choice};
+use crate::{calibrating, exporting, model_choice};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,15 @@ pub fn read_document(path: &Path) -> Result<LongDocument<'static>, Failure> {
         }
     };
     Ok(read()?)
+}
+
+/// The documents of a file to calibrate an export with, as `epitome export --calibrate` reads them.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn read_calibration(path: &Path) -> Result<Calibration, Failure> {
+    Ok(calibrating::read(path, None, calibrating::LIMIT)?)
 }
 
 /// Exports as `epitome export` does, from and to paths and addresses.

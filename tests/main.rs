@@ -4,6 +4,7 @@
 mod aws;
 mod batch;
 mod bench;
+mod calibration;
 mod cases;
 mod cli;
 mod common;

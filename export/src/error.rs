@@ -340,6 +340,21 @@ pub enum Error {
         /// What was asked for.
         precision: Precision,
     },
+    /// Documents show nothing that this precision could use.
+    #[error(
+        "documents to calibrate with serve int4 weights only, not {precision}: choose int4, or leave \
+         them out"
+    )]
+    CalibratedPrecision {
+        /// What was asked for.
+        precision: Precision,
+    },
+    /// There is nothing to calibrate with.
+    #[error("{name} has no text to calibrate with: give a file of documents")]
+    NoCalibrationText {
+        /// What the documents are called.
+        name: String,
+    },
     /// What was written does not compute what it should.
     #[error("the exported model is unsound: {problem}")]
     Unsound {
@@ -372,7 +387,8 @@ impl Error {
             | Self::DatasetColumn { .. }
             | Self::OutputExists { .. }
             | Self::NoGlobalAttention { .. }
-            | Self::PortablePrecision { .. } => true,
+            | Self::PortablePrecision { .. }
+            | Self::CalibratedPrecision { .. } => true,
             Self::Runtime(error) => error.is_usage(),
             _ => false,
         }

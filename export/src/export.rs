@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arch::{self, ModelConfig, ModelWeights};
+use crate::calibration::{Calibration, Hessians, Readers, Stage};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::generation_defaults::GenerationDefaults;
@@ -32,6 +33,8 @@ pub struct ExportOptions<'a> {
     pub verify: bool,
     /// How precisely weights are kept.
     pub precision: Precision,
+    /// Documents that show how int4 weights are best rounded.
+    pub calibration: Option<&'a Calibration>,
     /// What an adapter was trained on, where it does not lie beside it.
     pub base: Option<&'a dyn Origin>,
     /// Which tokens have global attention where nobody says it, in place of the first (LED).
@@ -47,6 +50,7 @@ impl Default for ExportOptions<'_> {
             layout: Layout::Bundle,
             precision: Precision::Fp32,
             verify: true,
+            calibration: None,
             base: None,
             global_attention_mask: None,
             progress: &(),
@@ -73,12 +77,23 @@ pub fn export(
     if options.layout == Layout::Optimum && options.precision != Precision::Fp32 {
         return Err(Error::PortablePrecision { precision: options.precision });
     }
+    if let Some(calibration) = options.calibration {
+        check_calibration(calibration, options.precision)?;
+    }
     let staging = Staging::create(output, MANIFEST)?;
     let scratch = output.parent();
     let source = source.open(scratch, progress)?;
     let source = source.with_base(options.base, scratch, progress)?;
     let checkpoint = source.checkpoint()?;
-    let mut manifest = write(&source, &checkpoint, staging.folder(), options)?;
+    let hessians = match options.calibration {
+        Some(calibration) => {
+            Some(calibrate(&source, &checkpoint, staging.folder(), options, calibration)?)
+        }
+        None => None,
+    };
+    let stage = hessians.as_ref().map_or(Stage::None, Stage::Known);
+    let (mut manifest, _) = write(&source, &checkpoint, staging.folder(), options, stage)?;
+    drop(hessians);
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
         progress.start("Verifying", Total::Unknown);
@@ -96,13 +111,43 @@ pub fn export(
     Ok(manifest)
 }
 
-/// Writes every file but the manifest, which is returned.
+/// Whether such documents can be calibrated with.
+fn check_calibration(calibration: &Calibration, precision: Precision) -> Result<()> {
+    if precision != Precision::Int4 {
+        return Err(Error::CalibratedPrecision { precision });
+    }
+    match calibration.texts().next() {
+        Some(_) => Ok(()),
+        None => Err(Error::NoCalibrationText { name: calibration.name.clone() }),
+    }
+}
+
+/// Writes the model in float32, in a folder of `staging` that vanishes, and watches it summarize.
+fn calibrate(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    staging: &Path,
+    options: &ExportOptions<'_>,
+    calibration: &Calibration,
+) -> Result<Hessians> {
+    let folder = tempfile::tempdir_in(staging).map_err(|source| Error::io(staging, source))?;
+    let full = ExportOptions { precision: Precision::Fp32, calibration: None, ..*options };
+    let stage = Stage::Observing(Readers::default());
+    let (manifest, readers) = write(source, checkpoint, folder.path(), &full, stage)?;
+    write_json(&folder.path().join(MANIFEST), &manifest)?;
+    let readers = readers.expect("they were asked for");
+    Hessians::of(folder.path(), readers, calibration, options.progress)
+}
+
+/// Writes every file but the manifest, which is returned; and which tensors matrices read, where
+/// the stage asks for it.
 fn write(
     source: &Source,
     checkpoint: &Checkpoint,
     folder: &Path,
     options: &ExportOptions<'_>,
-) -> Result<Manifest> {
+    stage: Stage<'_>,
+) -> Result<(Manifest, Option<Readers>)> {
     let ExportOptions { precision, progress, .. } = *options;
     let config = ModelConfig::new(checkpoint.config().clone(), checkpoint.names().count());
     let family = arch::of(&config)?;
@@ -116,10 +161,16 @@ fn write(
     };
     let file = WeightFile::create(folder, weights_name)?;
     let mut weights = ModelWeights::new(checkpoint, family.base_prefix, file, precision, progress);
-    progress.start("Writing weights", Total::Bytes(weights.total_bytes()));
+    let what = match stage {
+        Stage::None => "Writing weights",
+        Stage::Observing(_) => "Preparing to calibrate",
+        Stage::Known(_) => "Rounding weights",
+    };
+    weights.set_stage(stage);
+    progress.start(what, Total::Bytes(weights.total_bytes()));
     let graphs = model.graphs(options.layout, &mut weights)?;
     let left_out = weights.left_out()?;
-    let (bytes, sha256) = weights.finish()?;
+    let ((bytes, sha256), readers) = weights.finish()?;
     let mut files = BTreeMap::from([(weights_name.to_owned(), FileRecord { bytes, sha256 })]);
     let mut written = vec![TOKENIZER, GENERATION_CONFIG];
     for (name, graph) in graphs.files {
@@ -163,13 +214,14 @@ fn write(
     let positions = graphs.shape.max_source_positions;
     let transformers_version = checkpoint.config().get("transformers_version");
     let transformers_version = transformers_version.and_then(Value::as_str);
-    Ok(Manifest {
+    let manifest = Manifest {
         format: FORMAT,
         layout: options.layout,
         architecture: family.model_type.into(),
         precision,
         tool: Tool { name: "epitome".into(), version: env!("CARGO_PKG_VERSION").into() },
         onnxruntime: None,
+        calibration: options.calibration.map(Calibration::record),
         source: SourceRecord {
             name: source.describe().name.clone(),
             digest: source.digest().into(),
@@ -184,7 +236,8 @@ fn write(
         target_language_token: tokenizer_notes.target_language,
         generation_defaults: defaults.origins,
         files,
-    })
+    };
+    Ok((manifest, readers))
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod arch;
+mod calibration;
 pub mod checkpoint;
 pub mod dataset;
 mod error;
@@ -21,5 +22,6 @@ mod verify;
 mod version;
 
 pub use arch::check_supported;
+pub use calibration::Calibration;
 pub use error::{Error, Result};
 pub use export::{ExportOptions, export};

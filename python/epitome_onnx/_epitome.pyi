@@ -19,6 +19,7 @@ def export(
     base: str | None,
     layout: str,
     verify: bool,
+    calibrate: str | list[str] | None,
 ) -> None: ...
 
 class Model:

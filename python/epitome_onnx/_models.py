@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import warnings
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import _epitome
@@ -26,6 +27,7 @@ def export(
     base: StrPath | None = None,
     layout: str = "bundle",
     verify: bool = True,
+    calibrate: StrPath | Iterable[str] | None = None,
 ) -> Path:
     """Writes a fine-tuned checkpoint as a bundle, and returns its folder.
 
@@ -36,12 +38,20 @@ def export(
         base: What the source's adapter was trained on, where it does not lie beside it.
         layout: `bundle`, or `optimum` for standard ONNX as optimum writes it.
         verify: Whether to load what was written and prove it sound.
+        calibrate: With int4, documents like those that the model will read, to round the weights
+            by what it computes on them: a file of up to 256 documents, or their texts.
 
     Raises:
         ExportError: What is wrong with the source, or cannot be written. Nothing is left behind.
     """
     base = None if base is None else os.fspath(base)
-    _epitome.export(os.fspath(source), os.fspath(output), precision, base, layout, verify)
+    if isinstance(calibrate, (str, os.PathLike)):
+        documents = os.fspath(calibrate)
+    else:
+        documents = None if calibrate is None else list(calibrate)
+    _epitome.export(
+        os.fspath(source), os.fspath(output), precision, base, layout, verify, documents
+    )
     return Path(output)
 
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use epitome::operations::{self, Failure};
-use epitome_export::ExportOptions;
+use epitome_export::{Calibration, ExportOptions};
 use epitome_runtime::bundle::{Layout, Precision};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -11,8 +11,27 @@ use pyo3::prelude::*;
 use crate::errors::{Class, exception};
 use crate::signals::Signals;
 
+/// Documents to calibrate with.
+#[derive(FromPyObject)]
+pub(crate) enum Documents {
+    /// A file of them.
+    File(PathBuf),
+    /// Their texts.
+    Texts(Vec<String>),
+}
+
+impl Documents {
+    fn read(self) -> Result<Calibration, Failure> {
+        match self {
+            Self::File(path) => operations::read_calibration(&path),
+            Self::Texts(texts) => Ok(Calibration { name: "a list".into(), texts }),
+        }
+    }
+}
+
 /// Exports the checkpoint at `source` to the folder `output`.
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "those of the Python function")]
 pub(crate) fn export(
     py: Python<'_>,
     source: PathBuf,
@@ -21,6 +40,7 @@ pub(crate) fn export(
     base: Option<PathBuf>,
     layout: &str,
     verify: bool,
+    calibrate: Option<Documents>,
 ) -> PyResult<()> {
     let precision = parse_precision(py, precision)?;
     let layout = match layout {
@@ -33,9 +53,15 @@ pub(crate) fn export(
     };
     let signals = Signals::new(py)?;
     let result = py.detach(|| {
-        let progress = &signals;
-        let options =
-            ExportOptions { layout, verify, precision, progress, ..ExportOptions::default() };
+        let calibration = calibrate.map(Documents::read).transpose()?;
+        let options = ExportOptions {
+            layout,
+            verify,
+            precision,
+            calibration: calibration.as_ref(),
+            progress: &signals,
+            ..ExportOptions::default()
+        };
         operations::export(&source, base.as_deref(), &output, options)
     });
     signals.or(())?;

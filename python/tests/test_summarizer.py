@@ -116,6 +116,20 @@ def test_a_checkpoint_is_exported_for_this_process() -> None:
     assert not folder.exists()
 
 
+def test_an_export_is_calibrated_with_a_file_or_with_texts(tmp_path: Path) -> None:
+    source, documents = FIXTURES / "tiny" / "bart-gelu", tmp_path / "documents.csv"
+    documents.write_text("text\n" + "\n".join(f'"{text}"' for text in TEXTS[:2]))
+    for name, calibrate in (("file", documents), ("texts", iter(TEXTS[:2]))):
+        bundle = epitome_onnx.export(
+            source, tmp_path / name, precision="int4", calibrate=calibrate
+        )
+        record = Summarizer(bundle).manifest["calibration"]
+        assert record["documents"] == 2
+        assert record["name"] == {"file": "documents.csv", "texts": "a list"}[name]
+    weights = [(tmp_path / name / "weights.bin").read_bytes() for name in ("file", "texts")]
+    assert weights[0] == weights[1]
+
+
 def test_the_manifest_tells_what_it_is(summarizer: Summarizer) -> None:
     assert summarizer.manifest["architecture"] == "pegasus"
     assert "threads=1" in repr(summarizer)
@@ -145,6 +159,11 @@ def test_errors_are_classes_with_sentences(
             errors.ParameterError,
             "'bundle' or 'optimum'",
             lambda: epitome_onnx.export("nowhere", tmp_path, layout="other"),
+        ),
+        (
+            errors.ExportError,
+            "serve int4 weights only, not int8",
+            lambda: epitome_onnx.export("nowhere", tmp_path, precision="int8", calibrate=["a"]),
         ),
         (errors.ModelError, "name", lambda: epitome_onnx.pull("not a name")),
     ]

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use epitome_evaluation::data::Dataset;
-use epitome_export::ExportOptions;
+use epitome_export::{Calibration, ExportOptions};
 use epitome_runtime::bundle::{self, Precision};
 use epitome_runtime::generation::GlobalAttentionMask;
 use epitome_runtime::{GenerationParameters, SessionOptions};
 
 use super::compare;
+use crate::calibrating;
 use crate::exporting::export;
 use crate::failure::Usage;
 use crate::locations::Location;
@@ -46,6 +47,21 @@ pub(crate) struct Arguments {
     /// takes a quarter and int4 less, and both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
+    /// With int4: documents like those that the model will read, to round the weights by what it
+    /// computes on them. They need no summaries, and are read as `epitome summarize` reads them
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
+    /// Calibrate with at most this many documents of it
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = NonZeroUsize::new(calibrating::LIMIT).expect("not zero"),
+        requires = "calibrate"
+    )]
+    calibrate_limit: NonZeroUsize,
+    /// Column of the texts, where the documents to calibrate with are a table
+    #[arg(long, value_name = "NAME", requires = "calibrate")]
+    text_column: Option<String>,
     /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token. A
     /// summary's own parameter overrides it [default: first]
     #[arg(long, value_name = "MASK")]
@@ -119,11 +135,13 @@ impl From<Layout> for bundle::Layout {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let data = verify_data(arguments)?;
+    let calibration = calibration(arguments)?;
     let start = Instant::now();
     let options = ExportOptions {
         layout: arguments.layout.into(),
         precision: arguments.precision,
         verify: !arguments.no_verify,
+        calibration: calibration.as_ref(),
         global_attention_mask: arguments.global_attention_mask.as_ref(),
         ..ExportOptions::default()
     };
@@ -140,6 +158,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.output.display(),
         start.elapsed().as_secs_f64()
     );
+    if let Some(calibration) = &manifest.calibration {
+        eprintln!("Calibrated with {} documents of {}", calibration.documents, calibration.name);
+    }
     if manifest.shape.global_attention && arguments.global_attention_mask.is_none() {
         eprintln!(
             "The first token has global attention. If the model was trained without, as by \
@@ -157,6 +178,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(data) => measure_loss(arguments, &source, &data),
         None => Ok(()),
     }
+}
+
+/// The documents to calibrate with; read first, so that a mistake costs no export.
+fn calibration(arguments: &Arguments) -> Result<Option<Calibration>> {
+    let Some(path) = &arguments.calibrate else {
+        return Ok(None);
+    };
+    if arguments.precision != Precision::Int4 {
+        bail!(Usage(format!(
+            "--calibrate serves int4 weights only, not {}: give --precision int4, or leave it out",
+            arguments.precision
+        )));
+    }
+    let text_column = arguments.text_column.as_deref();
+    calibrating::read(path, text_column, arguments.calibrate_limit.get()).map(Some)
 }
 
 /// The documents to measure on; read first, so that a mistake costs no export.

@@ -70,6 +70,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(version) => row("verified with", format!("ONNX Runtime {version}"))?,
         None => row("verified with", "nothing (verification was left out)".into())?,
     }
+    if let Some(calibration) = &manifest.calibration {
+        row(
+            "calibrated",
+            format!("with {} documents of {}", calibration.documents, calibration.name),
+        )?;
+        row("", calibration.digest.clone())?;
+    }
     let total: u64 = manifest.files.values().map(|file| file.bytes).sum();
     row("size", format!("{:.1} MB", total as f64 / 1e6))?;
     for (name, file) in &manifest.files {

@@ -19,17 +19,17 @@ pub(crate) enum Side {
 
 impl Side {
     /// The graph's name.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Encoder => "encoder",
             Self::Decoder => "decoder",
         }
     }
 
-    /// Bits that activations are rounded to where weights are integers. Seven multiply faster on
-    /// processors without dot products of bytes; where weights are what takes the time, eight are
-    /// free.
-    pub(crate) fn activation_bits(self) -> i64 {
+    /// Bits that activations are rounded to where weights are integers of eight bits. Seven multiply
+    /// faster on processors without dot products of bytes; where weights are what takes the time,
+    /// eight are free.
+    fn activation_bits(self) -> i64 {
         match self {
             Self::Encoder => 7,
             Self::Decoder => 8,
@@ -74,6 +74,15 @@ impl<'a, 'c> Builder<'a, 'c> {
     /// Whether the graph may have operators of the ONNX standard only.
     pub(crate) fn is_portable(&self) -> bool {
         self.layout == Layout::Optimum
+    }
+
+    /// Bits that activations are rounded to where weights are integers.
+    pub(crate) fn activation_bits(&self) -> i64 {
+        match self.weights.is_calibrated() {
+            // Weights are integers of four bits, and eight are free.
+            true => 8,
+            false => self.side.activation_bits(),
+        }
     }
 
     /// How keys and values of the decoder's cross-attention are kept, in bundles.

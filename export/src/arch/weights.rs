@@ -8,10 +8,11 @@ use epitome_runtime::Progress;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels::panels::PANEL;
 
+use crate::calibration::{Readers, Stage};
 use crate::checkpoint::{Checkpoint, TensorView};
 use crate::error::{Error, Result};
 use crate::onnx::weights::{StoredTensor, WeightFile};
-use crate::quantize::{Packer, Packing};
+use crate::quantize::{Packer, Packing, Role, packing};
 
 /// A packed matrix in the weight file: its weights, and what belongs to its columns.
 pub(crate) struct PackedTensors {
@@ -98,6 +99,7 @@ pub(crate) struct ModelWeights<'a> {
     base_prefix: &'static str,
     file: WeightFile,
     precision: Precision,
+    stage: Stage<'a>,
     progress: &'a dyn Progress,
     /// Names in the checkpoint.
     used: BTreeSet<String>,
@@ -120,6 +122,7 @@ impl<'a> ModelWeights<'a> {
             base_prefix,
             file,
             precision,
+            stage: Stage::None,
             progress,
             used: BTreeSet::new(),
             aliases: BTreeMap::new(),
@@ -156,6 +159,38 @@ impl<'a> ModelWeights<'a> {
 
     fn without_base<'n>(&self, name: &'n str) -> &'n str {
         name.strip_prefix(self.base_prefix).unwrap_or(name)
+    }
+
+    /// From here on knows of documents.
+    pub(crate) fn set_stage(&mut self, stage: Stage<'a>) {
+        self.stage = stage;
+    }
+
+    /// Whether matrices are rounded by what they are multiplied with.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        matches!(self.stage, Stage::Known(_))
+    }
+
+    /// Which tensors matrices read, where the graphs are written to be watched.
+    pub(crate) fn readers(&mut self) -> Option<&mut Readers> {
+        match &mut self.stage {
+            Stage::Observing(readers) => Some(readers),
+            Stage::None | Stage::Known(_) => None,
+        }
+    }
+
+    /// How the matrix `name` is packed, which has `size_in` inputs.
+    pub(crate) fn packing(
+        &self,
+        name: &str,
+        size_in: usize,
+        (precision, role): (Precision, Role),
+    ) -> Box<dyn Packing> {
+        let hessian = match &self.stage {
+            Stage::Known(hessians) => hessians.of_matrix(name, size_in),
+            Stage::None | Stage::Observing(_) => None,
+        };
+        packing(precision, role, hessian.map(|hessian| (hessian, size_in)))
     }
 
     /// The precision of the matrices.
@@ -363,8 +398,13 @@ impl<'a> ModelWeights<'a> {
             })
     }
 
-    /// Ends the weight file: `(bytes, sha256)`.
-    pub(crate) fn finish(self) -> Result<(u64, String)> {
-        self.file.finish()
+    /// Ends the weight file: `(bytes, sha256)`, and which tensors matrices read, where the graphs
+    /// were written to be watched.
+    pub(crate) fn finish(self) -> Result<((u64, String), Option<Readers>)> {
+        let readers = match self.stage {
+            Stage::Observing(readers) => Some(readers),
+            Stage::None | Stage::Known(_) => None,
+        };
+        Ok((self.file.finish()?, readers))
     }
 }

@@ -49,8 +49,9 @@ fn write(folder: &Path, mut manifest: Value, changed: Option<(&str, Vec<u8>)>) {
 
 /// Opens the bundle, and summarizes with beams and with drafts.
 fn summarize(folder: &Path) -> End {
+    let threads = std::num::NonZeroUsize::MIN;
     let options =
-        SessionOptions { threads: std::num::NonZeroUsize::MIN, prepack: false, spin: false };
+        SessionOptions { threads, prepack: false, spin: false, ..SessionOptions::default() };
     let Ok(mut summarizer) = Summarizer::open_with(folder, &options) else {
         return End::Refusal;
     };

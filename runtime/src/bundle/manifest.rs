@@ -43,6 +43,9 @@ pub struct Manifest {
     /// Version of ONNX Runtime it was verified with; absent when verification was turned off.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub onnxruntime: Option<String>,
+    /// What weights were rounded by; absent where they were rounded by themselves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calibration: Option<CalibrationRecord>,
     /// Where the model came from.
     pub source: SourceRecord,
     /// Sizes of the model.
@@ -109,6 +112,17 @@ pub struct SourceRecord {
     /// Tensors that the model has no use for.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub left_out: Vec<String>,
+}
+
+/// The documents that a bundle's weights were rounded by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationRecord {
+    /// What they were called: the name of a file, without its path.
+    pub name: String,
+    /// How many.
+    pub documents: usize,
+    /// Digest of their texts.
+    pub digest: String,
 }
 
 /// What a file of the bundle must hold.

@@ -20,7 +20,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use manifest::{FORMAT, FileRecord, Layout, Manifest, ModelShape, SourceRecord, Surplus, Tool};
+pub use manifest::{
+    CalibrationRecord, FORMAT, FileRecord, Layout, Manifest, ModelShape, SourceRecord, Surplus,
+    Tool,
+};
 pub use precision::Precision;
 
 use crate::error::{Error, Result};

@@ -380,7 +380,7 @@ impl Case {
         let mut session = Session::builder(runtime.environment())?
             .with_optimization_level(GraphOptimizationLevel::Disable)?
             .with_intra_threads(NonZeroUsize::MIN.get())?
-            .with_operators(domain()?)?
+            .with_operators(domain(None)?)?
             .commit_from_memory(&self.model())?;
         let inputs = self.inputs.iter().enumerate();
         let inputs = inputs.filter_map(|(index, input)| Some((index, input.as_ref()?)));

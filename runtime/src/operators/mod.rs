@@ -16,6 +16,7 @@
 //! | [`BlockSums`](block_sums) | sums of the tokens of each block |
 //! | [`SinusoidalPositions`](positions) | positions that are computed and have no end |
 //! | [`RotaryEmbedding`](rotary) | queries and keys turned by their position |
+//! | [`Observe`](observe) | nothing: it shows a tensor to an export |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
 //! An operator declares its inputs, checks what it is given, and calls [`epitome_kernels`]. A new
@@ -32,6 +33,7 @@ mod hostile;
 pub mod linear;
 mod no_unwind;
 pub mod norm;
+pub mod observe;
 pub mod positions;
 pub mod registration;
 pub mod rotary;
@@ -54,6 +56,7 @@ use self::experts::Experts;
 use self::feed_forward::FeedForward;
 use self::linear::{Activations, Linear, LinearFormat};
 use self::no_unwind::NoUnwind;
+use self::observe::{Observe, Observer};
 
 /// The domain of the operators.
 pub const DOMAIN: &str = "epitome";
@@ -70,14 +73,18 @@ fn add_layers<F: LinearFormat>(
         .add(NoUnwind(Experts::<F>::new(&activations, inner, gathered)))
 }
 
-/// Every operator, to be registered with a session.
-pub(crate) fn domain() -> ort::Result<OperatorDomain> {
+/// Every operator, to be registered with a session: [`observe`] among them where somebody watches.
+pub(crate) fn domain(observer: Option<&Arc<dyn Observer>>) -> ort::Result<OperatorDomain> {
     let memory = (&Arc::default(), &Arc::default());
     let domain = OperatorDomain::new(DOMAIN)?;
     let domain = add_layers::<Fp32>(domain, memory)?;
     let domain = add_layers::<Fp16>(domain, memory)?;
     let domain = add_layers::<Int8>(domain, memory)?;
     let domain = add_layers::<Int4>(domain, memory)?;
+    let domain = match observer {
+        Some(observer) => domain.add(NoUnwind(Observe(observer.clone())))?,
+        None => domain,
+    };
     domain
         .add(NoUnwind(Embedding::<Fp32>::default()))?
         .add(NoUnwind(Embedding::<Fp16>::default()))?

@@ -35,7 +35,7 @@ pub fn register(environment: &Environment) -> ort::Result<()> {
     let mut registered = REGISTERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if !*registered {
         Session::builder(environment)?
-            .with_operators(super::domain()?)?
+            .with_operators(super::domain(None)?)?
             .commit_from_memory(SMALLEST_MODEL)?;
         *registered = true;
     }

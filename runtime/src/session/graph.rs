@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -9,6 +10,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 use crate::operators;
+use crate::operators::observe::Observer;
 
 /// How sessions use the machine.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct SessionOptions {
     /// Whether threads that wait for each other keep their processors: quicker where they have them
     /// to themselves, and slower where they do not. One thread never waits.
     pub spin: bool,
+    /// Who watches tensors, in graphs that were written for it.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for SessionOptions {
@@ -28,7 +32,7 @@ impl Default for SessionOptions {
     /// scheduler affinity, which ONNX Runtime by itself does not.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { threads, prepack: true, spin: true }
+        Self { threads, prepack: true, spin: true, observer: None }
     }
 }
 
@@ -44,7 +48,7 @@ pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Res
             // Lengths differ from document to document: a plan made for one would not fit the next.
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
-            .with_operators(operators::domain()?)?
+            .with_operators(operators::domain(options.observer.as_ref())?)?
             .commit_from_file(path)
     };
     session().map_err(|error| Error::onnx_runtime(during, error))

@@ -14,6 +14,7 @@ use super::streams::{STREAMS, of_tokens};
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
+use crate::quantize::Role;
 
 /// Checkpoint names of the four linear layers of an attention, below the name of the attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +180,9 @@ impl Attention {
     ) -> Result<(Value, Value)> {
         let (names, heads) = (self.names, self.kv());
         let both = [names.key, names.value].map(|part| format!("{name}.{part}"));
-        let [keys, values] = linears(b, both, hidden_states, (size, heads.hidden()))?;
+        // What is merged has the weights of self-attention.
+        let role = if self.merged { Role::Layer } else { Role::CrossLayer };
+        let [keys, values] = linears(b, both, hidden_states, (size, heads.hidden()), role)?;
         let mut finish = |rows: Value, packed: &str, norm: Option<usize>| -> Result<Value> {
             let rows = match norm {
                 Some(which) => self.normalize_heads(b, name, which, &rows, heads)?,
@@ -360,7 +363,10 @@ impl Attention {
             }
             _ => self.fused_cross_attention(b, &query, inputs, cache).output(),
         };
-        self.project_back(b, name, &attended)
+        let sizes = (self.heads.hidden(), self.hidden);
+        let name = format!("{name}.{}", self.names.output);
+        let [rows] = linears(b, [name], &attended, sizes, Role::CrossLayer)?;
+        Ok(rows)
     }
 
     /// The operator that attends to the packed keys and values of the source.
@@ -424,10 +430,10 @@ impl Attention {
         let keys_and_values = [full(names.key), full(names.value)];
         let [query, key, value] = if self.heads.hidden() == self.kv().hidden() {
             let [key, value] = keys_and_values;
-            linears(b, [full(names.query), key, value], x, size(self.heads))?
+            linears(b, [full(names.query), key, value], x, size(self.heads), Role::Layer)?
         } else {
             let query = linear(b, &full(names.query), x, size(self.heads))?;
-            let [key, value] = linears(b, keys_and_values, x, size(self.kv()))?;
+            let [key, value] = linears(b, keys_and_values, x, size(self.kv()), Role::Layer)?;
             [query, key, value]
         };
         let mut finish = |mut rows: Value, heads: Heads, norm: Option<usize>| -> Result<Value> {

@@ -5,6 +5,7 @@ use super::matrix::Matrix;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
+use crate::quantize::Role;
 
 /// `torch.nn.Linear` of the checkpoint prefix `name`: `[rows, size_in]` to `[rows, size_out]`.
 /// The bias is used where the checkpoint has one.
@@ -29,16 +30,17 @@ pub(crate) fn activated(
     Ok(weight.product(b, x, bias.as_ref(), activation))
 }
 
-/// [`linear`] of several layers that read the same `x`.
+/// [`linear`] of several layers of a role that read the same `x`.
 pub(crate) fn linears<const N: usize>(
     b: &mut Builder<'_, '_>,
     names: [String; N],
     x: &Value,
     sizes: (usize, usize),
+    role: Role,
 ) -> Result<[Value; N]> {
     let mut layers = Vec::with_capacity(N);
     for name in &names {
-        layers.push(parameters(b, name, sizes)?);
+        layers.push(parameters_for(b, name, sizes, role)?);
     }
     let layers = std::array::from_fn(|index| {
         let (matrix, bias) = &layers[index];
@@ -51,9 +53,18 @@ pub(crate) fn linears<const N: usize>(
 pub(crate) fn parameters(
     b: &mut Builder<'_, '_>,
     name: &str,
-    (size_in, size_out): (usize, usize),
+    sizes: (usize, usize),
 ) -> Result<(Matrix, Option<Value>)> {
-    let weight = Matrix::of(b, &format!("{name}.weight"), (size_out, size_in))?;
+    parameters_for(b, name, sizes, Role::Layer)
+}
+
+fn parameters_for(
+    b: &mut Builder<'_, '_>,
+    name: &str,
+    (size_in, size_out): (usize, usize),
+    role: Role,
+) -> Result<(Matrix, Option<Value>)> {
+    let weight = Matrix::of(b, &format!("{name}.weight"), (size_out, size_in), role)?;
     let bias_name = format!("{name}.bias");
     let bias = match b.weights.has(&bias_name) {
         true => Some(b.weight(&bias_name, &[size_out])?),

@@ -6,13 +6,13 @@
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels;
 use epitome_runtime::operators::linear::Operators;
-use epitome_runtime::operators::{embedding, feed_forward, linear};
+use epitome_runtime::operators::{embedding, feed_forward, linear, observe};
 
 use super::activation::Activation;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
-use crate::quantize::{Packing, Role, packing};
+use crate::quantize::{Packing, Role};
 
 /// A matrix of the checkpoint, `[size_out, size_in]`.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ enum Form {
 /// A packed matrix, and the operators that read it.
 #[derive(Clone, Debug)]
 struct Packed {
+    /// Its name in the checkpoint.
+    name: String,
     weights: Value,
     /// What belongs to its columns.
     columns: Option<Value>,
@@ -52,20 +54,47 @@ impl Packed {
         let stored = b.weights.store_packed(name, dims, packing)?;
         let columns = stored.columns.as_ref();
         Ok(Self {
+            name: name.into(),
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
             operators: packing.operators(),
-            attributes: packing.attributes(b.side.activation_bits()),
+            attributes: packing.attributes(b.activation_bits()),
             embedding: packing.embedding(),
         })
     }
 }
 
+impl Packed {
+    /// What these matrices multiply with, shown to those who watch.
+    fn observed<'m>(
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        matrices: impl Iterator<Item = &'m Self>,
+    ) -> Value {
+        let tensor = format!("{}/{}", b.side.name(), x.name());
+        let Some(readers) = b.weights.readers() else {
+            return x.clone();
+        };
+        let is_new = matrices.fold(false, |is_new, one| readers.add(&one.name, &tensor) | is_new);
+        match is_new {
+            true => {
+                b.graph.custom(observe::NAME).input(x).string(observe::TENSOR, &tensor).output()
+            }
+            false => x.clone(),
+        }
+    }
+}
+
 impl Matrix {
-    /// The weight of this name in the checkpoint, of a linear layer, which must have this shape.
-    pub(crate) fn of(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
+    /// The matrix of this name in the checkpoint, which must have this shape.
+    pub(crate) fn of(
+        b: &mut Builder<'_, '_>,
+        name: &str,
+        dims: (usize, usize),
+        role: Role,
+    ) -> Result<Self> {
         let precision = b.weights.precision();
-        Self::new(b, name, dims, (precision, Role::Layer))
+        Self::new(b, name, dims, (precision, role))
     }
 
     /// The same, kept in float32 whatever the precision of the bundle.
@@ -76,8 +105,7 @@ impl Matrix {
     /// The table of this name in the checkpoint, which must have this shape: of an embedding, of
     /// the output layer, or of both.
     pub(crate) fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
-        let precision = b.weights.precision();
-        Self::new(b, name, dims, (precision, Role::Table))
+        Self::of(b, name, dims, Role::Table)
     }
 
     fn new(
@@ -90,7 +118,7 @@ impl Matrix {
         let form = match b.is_portable() {
             true => Form::Plain(b.weight(name, &dims)?),
             false => {
-                let mut packing = packing(precision, role);
+                let mut packing = b.weights.packing(name, size_in, (precision, role));
                 Form::Packed(Packed::of(b, name, dims, &mut *packing)?)
             }
         };
@@ -122,6 +150,7 @@ impl Matrix {
             Form::Plain(_) => None,
             Form::Packed(packed) => Some((packed, matrix.size_out, bias)),
         });
+        let x = &Packed::observed(b, x, packed_layers.clone().map(|(packed, ..)| packed));
         let ys = match packed_layers.next() {
             None => layers.map(|(matrix, bias)| {
                 let Form::Plain(weight) = &matrix.form else {
@@ -166,6 +195,10 @@ impl Matrix {
         layers: &[(Self, Option<Value>)],
         activation: kernels::activation::Activation,
     ) -> Option<Value> {
+        if b.weights.readers().is_some() {
+            // What lies between the layers is to be seen.
+            return None;
+        }
         let mut inputs = Vec::new();
         for (matrix, bias) in layers {
             let Form::Packed(packed) = &matrix.form else {

@@ -1,75 +1,11 @@
-//! int4: blocks of inputs, each output with a scale and a least value in every block.
+//! The integers of a block, and the values that they stand for.
 //!
 //! Rounding between a block's least and greatest weight would waste the few steps there are on what
 //! is far out. Narrower ranges are tried as well, and each is refined to the scale and the least
 //! value that fit its integers best (least squares); what leaves the least squared error is kept.
 
-use epitome_runtime::kernels::int4::{
-    BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, blocks, packed_shape, position,
-};
-use epitome_runtime::kernels::panels::PANEL;
-use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT4, Operators};
+use epitome_runtime::kernels::int4::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, position};
 use half::f16;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSlice;
-
-use super::packing::Packing;
-use crate::onnx::proto::ElementType;
-
-/// Packs int4 weights, and keeps the sum of each output's weights as they are after rounding.
-#[derive(Debug, Default)]
-pub(super) struct Int4 {
-    sums: Vec<f32>,
-}
-
-impl Packing for Int4 {
-    fn operators(&self) -> Operators {
-        INT4
-    }
-
-    fn embedding(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
-        vec![(ACTIVATION_BITS, activation_bits)]
-    }
-
-    fn limit(&self) -> f32 {
-        f16::MAX.to_f32()
-    }
-
-    fn element_type(&self) -> ElementType {
-        ElementType::Uint8
-    }
-
-    fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
-        packed_shape(size_out, size_in).to_vec()
-    }
-
-    fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>) {
-        let rounded: Vec<Vec<Rounded>> = rows
-            .par_chunks_exact(size_in)
-            .with_min_len(PANEL / 4)
-            .map(|row| row.chunks(BLOCK).map(Rounded::of).collect())
-            .collect();
-        let start = packed.len();
-        packed.resize(start + blocks(size_in) * BLOCK_BYTES, 0);
-        let packed = packed[start..].as_chunks_mut::<BLOCK_BYTES>().0;
-        for (output, of_output) in rounded.iter().enumerate() {
-            let mut sum = 0.0;
-            for (block, rounded) in packed.iter_mut().zip(of_output) {
-                rounded.store(output, block);
-                sum += rounded.values().sum::<f32>();
-            }
-            self.sums.push(sum);
-        }
-    }
-
-    fn columns(&self) -> Vec<f32> {
-        self.sums.clone()
-    }
-}
 
 /// Shares of a block's range that are tried. (More of them take longer and lower the error by less
 /// than a hundredth.)
@@ -79,17 +15,16 @@ const REFINEMENTS: usize = 2;
 
 /// An output's weights of a block, rounded: `weight = scale * integer + least`.
 #[derive(Clone, Copy, Debug)]
-struct Rounded {
-    scale: f16,
-    least: f16,
-    integers: [u8; BLOCK],
+pub(super) struct Rounded {
+    pub(super) grid: Grid,
+    pub(super) integers: [u8; BLOCK],
     /// Weights of the block; there may be less at a row's end.
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Rounded {
     /// The best that is found for up to [`BLOCK`] weights.
-    fn of(weights: &[f32]) -> Self {
+    pub(super) fn of(weights: &[f32]) -> Self {
         let fold = |start, pick: fn(f32, f32) -> f32| weights.iter().copied().fold(start, pick);
         let (low, high) = (fold(f32::INFINITY, f32::min), fold(f32::NEG_INFINITY, f32::max));
         // Room behind the last weight is filled with one that is there, which no range minds.
@@ -112,26 +47,33 @@ impl Rounded {
             }
         }
         let (_, grid) = best;
-        let integers = grid.integers(&padded);
-        Self {
-            scale: grid.scale,
-            least: grid.least,
-            integers: integers.map(|integer| integer as u8),
-            count: weights.len(),
-        }
+        Self::new(grid, &grid.integers(&padded), weights.len())
+    }
+
+    /// Of integers, of which the first `count` are weights.
+    pub(super) fn new(grid: Grid, integers: &[f32; BLOCK], count: usize) -> Self {
+        Self { grid, integers: integers.map(|integer| integer as u8), count }
+    }
+
+    /// What the weights became, and zeros behind them.
+    #[inline(always)]
+    pub(super) fn padded_values(&self) -> [f32; BLOCK] {
+        let (scale, least) = (self.grid.scale.to_f32(), self.grid.least.to_f32());
+        std::array::from_fn(|at| match at < self.count {
+            true => f32::from(self.integers[at]) * scale + least,
+            false => 0.0,
+        })
     }
 
     /// What the weights became.
-    fn values(&self) -> impl Iterator<Item = f32> {
-        let (scale, least) = (self.scale.to_f32(), self.least.to_f32());
-        let integers = self.integers[..self.count].iter();
-        integers.map(move |&integer| f32::from(integer) * scale + least)
+    pub(super) fn values(&self) -> impl Iterator<Item = f32> {
+        self.padded_values().into_iter().take(self.count)
     }
 
     /// Writes them as those of an output.
-    fn store(&self, output: usize, block: &mut [u8; BLOCK_BYTES]) {
-        block[2 * output..][..2].copy_from_slice(&self.scale.to_le_bytes());
-        block[MINIMA + 2 * output..][..2].copy_from_slice(&self.least.to_le_bytes());
+    pub(super) fn store(&self, output: usize, block: &mut [u8; BLOCK_BYTES]) {
+        block[2 * output..][..2].copy_from_slice(&self.grid.scale.to_le_bytes());
+        block[MINIMA + 2 * output..][..2].copy_from_slice(&self.grid.least.to_le_bytes());
         for (input, integer) in self.integers[..self.count].iter().enumerate() {
             let (byte, shift) = position(output, input);
             block[byte] |= integer << shift;
@@ -141,9 +83,9 @@ impl Rounded {
 
 /// A scale and a least value, in half precision as they are stored.
 #[derive(Clone, Copy, Debug)]
-struct Grid {
-    scale: f16,
-    least: f16,
+pub(super) struct Grid {
+    pub(super) scale: f16,
+    pub(super) least: f16,
 }
 
 impl Grid {
@@ -151,17 +93,31 @@ impl Grid {
         Self { scale: f16::from_f32(scale), least: f16::from_f32(least) }
     }
 
+    /// The same, where half precision can hold both.
+    pub(super) fn finite(scale: f32, least: f32) -> Option<Self> {
+        let grid = Self::new(scale, least);
+        (grid.scale >= f16::ZERO && grid.scale.is_finite() && grid.least.is_finite())
+            .then_some(grid)
+    }
+
+    /// What turns distances from the least value into integers; 0 where all weights are alike, or
+    /// next to it.
+    pub(super) fn inverse(self) -> f32 {
+        let inverse = self.scale.to_f32().recip();
+        if inverse.is_finite() { inverse } else { 0.0 }
+    }
+
+    /// The nearest integer. Adding 1.5 * 2^23 leaves no bits behind the point.
+    #[inline(always)]
+    pub(super) fn round(value: f32) -> f32 {
+        const ROUND: f32 = (3u32 << 22) as f32;
+        value.clamp(0.0, f32::from(MAX_INTEGER)) + ROUND - ROUND
+    }
+
     /// The nearest integers.
     fn integers(self, weights: &[f32; BLOCK]) -> [f32; BLOCK] {
-        /// Adding 1.5 * 2^23 leaves no bits behind the point.
-        const ROUND: f32 = (3u32 << 22) as f32;
-        let least = self.least.to_f32();
-        let inverse = self.scale.to_f32().recip();
-        // All weights alike, or next to it.
-        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-        weights.map(|weight| {
-            ((weight - least) * inverse).clamp(0.0, f32::from(MAX_INTEGER)) + ROUND - ROUND
-        })
+        let (least, inverse) = (self.least.to_f32(), self.inverse());
+        weights.map(|weight| Self::round((weight - least) * inverse))
     }
 
     fn error(self, weights: &[f32; BLOCK], integers: &[f32; BLOCK]) -> f32 {
@@ -200,21 +156,12 @@ fn sum(term: impl Fn(usize) -> f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::weights;
     use super::*;
 
     fn error(weights: &[f32], values: impl Iterator<Item = f32>) -> f32 {
         let pairs = weights.iter().zip(values);
         pairs.map(|(weight, value)| (weight - value) * (weight - value)).sum()
-    }
-
-    /// Weights that are about normal, from a fixed sequence.
-    fn weights(count: usize) -> Vec<f32> {
-        let mut state = 1u64;
-        let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 40) as f32 / (1 << 24) as f32
-        };
-        (0..count).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
     }
 
     #[test]
@@ -230,32 +177,6 @@ mod tests {
             found += error(block, Rounded::of(block).values());
         }
         assert!(found < 0.9 * plain, "{found} and {plain}");
-    }
-
-    #[test]
-    fn panels_hold_what_was_rounded() {
-        let size_in = BLOCK + 5;
-        let rows = weights(PANEL * size_in);
-        let (mut packing, mut packed) = (Int4::default(), Vec::new());
-        packing.panel(&rows, size_in, &mut packed);
-        assert_eq!(packed.len(), packed_shape(PANEL, size_in).iter().product::<usize>());
-        let packed = packed.as_chunks::<BLOCK_BYTES>().0;
-        for (output, row) in rows.chunks(size_in).enumerate() {
-            let mut sum = 0.0;
-            for (weights, block) in row.chunks(BLOCK).zip(packed) {
-                let rounded = Rounded::of(weights);
-                let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]);
-                assert_eq!(number(2 * output), rounded.scale);
-                assert_eq!(number(MINIMA + 2 * output), rounded.least);
-                for input in 0..BLOCK {
-                    let (byte, shift) = position(output, input);
-                    let expected = if input < weights.len() { rounded.integers[input] } else { 0 };
-                    assert_eq!(block[byte] >> shift & MAX_INTEGER, expected, "input {input}");
-                }
-                sum += rounded.values().sum::<f32>();
-            }
-            assert_eq!(packing.sums[output], sum);
-        }
     }
 
     #[test]

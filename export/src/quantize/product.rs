@@ -1,0 +1,44 @@
+//! Products of float32 matrices, with the kernels of the runtime.
+
+use epitome_runtime::kernels::activation::Activation;
+use epitome_runtime::kernels::float::Fp32;
+use epitome_runtime::kernels::linear::Layer;
+use epitome_runtime::kernels::panels::PANEL;
+use epitome_runtime::kernels::parallel::SingleThread;
+
+/// `x · matrix` of `[rows, size_in]` and `[size_in, size_out]`, on this thread. Each row is summed
+/// in the same order whatever rows are beside it.
+pub(crate) fn multiply(
+    x: &[f32],
+    matrix: &[f32],
+    [rows, size_in, size_out]: [usize; 3],
+) -> Vec<f32> {
+    let mut products = vec![0.0; rows * size_out];
+    let layer = Layer {
+        format: Fp32::default(),
+        x,
+        rows,
+        packed: matrix,
+        columns: &[],
+        bias: None,
+        size_in,
+        size_out,
+        activation: Activation::Identity,
+    };
+    let Ok(()) = layer.multiply(&SingleThread, &mut (), &mut products);
+    products
+}
+
+/// A matrix of `[size_in, size_out]` as [`multiply`] reads it: column by column in panels.
+pub(crate) fn pack(
+    [size_in, size_out]: [usize; 2],
+    value: impl Fn(usize, usize) -> f32,
+) -> Vec<f32> {
+    let mut packed = vec![0.0; size_in * size_out.next_multiple_of(PANEL)];
+    for row in 0..size_in {
+        for column in 0..size_out {
+            packed[(column / PANEL * size_in + row) * PANEL + column % PANEL] = value(row, column);
+        }
+    }
+    packed
+}
