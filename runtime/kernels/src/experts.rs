@@ -1,18 +1,19 @@
-//! Feed-forward layers of which each row has a few.
+//! A mixture of experts: feed-forward layers, of which each row uses a few.
 
 use crate::feed_forward::{FeedForward, Inner, grow, rows_at_a_time};
 use crate::linear::WeightFormat;
 use crate::parallel::ThreadPool;
 
-/// Some rows, and which experts each has: the sum of `gate * expert(row)` over the experts in their
-/// order. An expert that no row has is left alone: its weights are not read.
+/// Some rows and their routing weights. The result of a row is the sum of
+/// `routing_weight * expert(row)` over its experts, in the experts' order. The weights of an expert
+/// that no row has are not read.
 #[derive(Clone, Copy)]
 pub struct Experts<'a> {
     /// `[rows, size_in]`
     pub x: &'a [f32],
-    /// What each expert's result is multiplied with, `[rows, experts]`. It is greater than 0 for
-    /// those that the row has.
-    pub gates: &'a [f32],
+    /// What each expert's result is multiplied with, `[rows, experts]`: 0 or less for the experts
+    /// that the row does not have. NaN is passed on to the result.
+    pub routing_weights: &'a [f32],
     /// How many experts there are.
     pub count: usize,
     /// Columns of `x`.
@@ -30,9 +31,9 @@ pub struct Gathered {
 }
 
 impl Experts<'_> {
-    /// Writes the result to `y`, `[rows, size_out]`. `expert` gives the layers of an expert, without
-    /// their `x`. `activations`, `inner` and `gathered` are memory that layers which run one after
-    /// another can share.
+    /// Writes the result to `y`, `[rows, size_out]`. `expert` gives the layers of an expert,
+    /// without their `x`. `activations`, `inner` and `gathered` are memory that layers which run
+    /// one after another can share.
     ///
     /// # Panics
     ///
@@ -44,16 +45,17 @@ impl Experts<'_> {
         (activations, inner, gathered): (&mut F::Activations, &mut Inner, &mut Gathered),
         y: &mut [f32],
     ) -> Result<(), P::Error> {
-        let &Self { x, gates, count, size_in, size_out } = self;
+        let &Self { x, routing_weights, count, size_in, size_out } = self;
         y.fill(0.0);
         if size_in == 0 || size_out == 0 || count == 0 {
             return Ok(());
         }
         let Gathered { rows, x: of_expert, y: results } = gathered;
         for number in 0..count {
-            let gate = |row: usize| gates[row * count + number];
+            let weight = |row: usize| routing_weights[row * count + number];
+            let has = |row: &usize| weight(*row) > 0.0 || weight(*row).is_nan();
             rows.clear();
-            rows.extend((0..x.len() / size_in).filter(|&row| gate(row) > 0.0));
+            rows.extend((0..x.len() / size_in).filter(has));
             if rows.is_empty() {
                 continue;
             }
@@ -68,7 +70,7 @@ impl Experts<'_> {
                 for (&row, result) in rows.iter().zip(results.chunks(size_out)) {
                     let y = &mut y[row * size_out..][..size_out];
                     for (y, result) in y.iter_mut().zip(result) {
-                        *y += result * gate(row);
+                        *y += result * weight(row);
                     }
                 }
             }
@@ -122,10 +124,11 @@ mod tests {
             y
         };
         // Nobody has the expert 2, most rows have two of the others, and every fifth has none.
-        let gates: Vec<f32> = (0..rows * count)
+        let routing_weights: Vec<f32> = (0..rows * count)
             .map(|index| match (index / count, index % count) {
                 (_, 2) => 0.0,
-                (row, _) if row % 5 == 0 => 0.0,
+                (5, 1) => f32::NAN,
+                (row, _) if row % 5 == 0 => -0.5,
                 (row, expert) if row % 3 == expert % 3 => 0.0,
                 (row, expert) => 0.1 + ((row + expert) % 7) as f32 / 10.0,
             })
@@ -134,21 +137,31 @@ mod tests {
         for expert in [0, 1, 3] {
             let results = run(layers(expert), &x);
             for (index, result) in results.iter().enumerate() {
-                expected[index] += result * gates[index / size_out * count + expert];
+                let (row, weight) = (index / size_out, index / size_out * count + expert);
+                if row % 5 != 0 || row == 5 && expert == 1 {
+                    expected[index] += result * routing_weights[weight];
+                }
             }
         }
         let mut y = vec![f32::NAN; rows * size_out];
         let (mut activations, mut inner, mut gathered) = Default::default();
-        let done = Experts { x: &x, gates: &gates, count, size_in, size_out }.apply(
-            &SingleThread,
-            |expert| {
-                assert_ne!(expert, 2, "nobody has it");
-                Ok(layers(expert))
-            },
-            (&mut activations, &mut inner, &mut gathered),
-            &mut y,
-        );
+        let done = Experts { x: &x, routing_weights: &routing_weights, count, size_in, size_out }
+            .apply(
+                &SingleThread,
+                |expert| {
+                    assert_ne!(expert, 2, "nobody has it");
+                    Ok(layers(expert))
+                },
+                (&mut activations, &mut inner, &mut gathered),
+                &mut y,
+            );
         assert!(done.is_ok());
-        assert_eq!(y, expected);
+        let rows = y.chunks(size_out).zip(expected.chunks(size_out)).enumerate();
+        for (row, (y, expected)) in rows {
+            match row {
+                5 => assert!(y.iter().all(|value| value.is_nan())),
+                _ => assert_eq!(y, expected),
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::parallel::{Disjoint, ThreadPool, share};
 
 /// A way to pack the weights of a matrix of `[size_out, size_in]` in panels of outputs, and to
 /// multiply with them. Its value holds what varies among layers of the format.
-pub trait WeightFormat: Copy + Debug + Send + Sync + 'static {
+pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// float32 values that each output has beside its weights, in [`Layer::columns`].
     const COLUMNS: usize;
     /// An element of the packed tensor.
@@ -89,7 +89,7 @@ const fn panels_per_part(panels: usize) -> usize {
 ///
 /// # Panics
 ///
-/// When a slice is shorter than the sizes say, or the sizes differ.
+/// When a slice is shorter than the sizes say, or the sizes or formats differ.
 pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     pool: &P,
     layers: &[Layer<'_, F>],
@@ -101,6 +101,7 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     };
     let fits = |layer: &Layer<'_, F>| {
         std::ptr::eq(layer.x, x)
+            && layer.format == format
             && (layer.rows, layer.size_in, layer.size_out) == (rows, size_in, size_out)
     };
     assert!(layers.len() == ys.len() && layers.iter().all(fits), "layers of one input");
@@ -115,13 +116,16 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     let per_part = panels_per_part(panels);
     let parts = panels.div_ceil(per_part);
     let multiplications = layers.len() * rows * size_in * size_out;
+    // The parts of a layer follow those of the layer before.
     share(pool, layers.len() * parts, 1, multiplications, |range| {
         for (index, (layer, y)) in layers.iter().zip(&ys).enumerate() {
-            let own = |part: usize| part.clamp(index * parts, (index + 1) * parts) - index * parts;
-            let first = own(range.start) * per_part;
-            let end = (own(range.end) * per_part).min(panels);
+            // Where the range stands among the parts of this layer, from 0 to `parts`.
+            let in_layer = |part: usize| part.saturating_sub(index * parts).min(parts);
+            let first = in_layer(range.start) * per_part;
+            let end = (in_layer(range.end) * per_part).min(panels);
             if first < end {
-                // SAFETY: the one thread that has a panel writes its columns.
+                // SAFETY: the ranges of two calls have no part in common, so within a layer they
+                // have no panel in common, and each layer has a `y` of its own.
                 unsafe { F::apply(layer, activations, first..end, y) };
             }
         }

@@ -6,6 +6,7 @@ use std::ops::{Deref, Range};
 use crate::dispatch;
 use crate::panels::{GROUP, MATRIX_GROUP};
 use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::simd::ROUND;
 
 /// Rows that one thread rounds at a time.
 const ROWS_PER_PART: usize = 16;
@@ -190,8 +191,6 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
     let scale = (max - min) / steps;
     // A row of one value: every integer is 0.
     let inverse = if scale > 0.0 { steps / (max - min) } else { 0.0 };
-    // Adding this leaves no bits behind the point, so the lowest byte is the value rounded to even.
-    const ROUND: f32 = (3u32 << 22) as f32;
     let round = |value: f32| (((value - min) * inverse + ROUND).to_bits() & 0xff) as u8;
     match position.group {
         GROUP => store::<GROUP>(row, round, bytes, position),

@@ -1,5 +1,5 @@
-//! `Experts`: feed-forward layers of which each row has a few, an operator for each weight format.
-//! The rows of an expert are computed together, and the weights of one that no row has are not read.
+//! `Experts`: a mixture of experts, an operator for each weight format. The rows of an expert are
+//! computed together. The weights of an expert that no row has are not read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,11 +19,11 @@ use super::threads::SessionThreads;
 /// The first input of the first expert.
 const FIRST: usize = 2;
 
-/// The operator: float32 `x` of `[rows, size_in]` and `gates` of `[rows, experts]` to float32
-/// `[rows, size_out]`. Behind them stand packed weights, columns and bias of the layer `up` and
-/// then of `down`, expert after expert: columns where the format has any, and a bias in all layers
-/// or in none. A gate multiplies what its expert makes of the row; where it is not greater than 0,
-/// the row does not have the expert.
+/// The operator: float32 `x` of `[rows, size_in]` and routing weights of `[rows, experts]` to
+/// float32 `[rows, size_out]`. Behind them stand packed weights, columns and bias of the layer `up`
+/// and then of `down`, expert after expert: columns where the format has any, and a bias in all
+/// layers or in none. A routing weight multiplies what its expert makes of the row. Where it is 0
+/// or less, the row does not have the expert.
 pub(super) struct Experts<F: WeightFormat> {
     activations: Activations<F>,
     inner: Arc<Mutex<Inner>>,
@@ -81,15 +81,17 @@ pub(super) struct ExpertsKernel<F: WeightFormat> {
 impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (shape, x) = input::<f32>(context, 0)?;
-        let (of_gates, gates) = input::<f32>(context, 1)?;
-        let (&[rows, size_in], &[gated, count]) = (&shape[..], &of_gates[..]) else {
+        let (routed_shape, routing_weights) = input::<f32>(context, 1)?;
+        let (&[rows, size_in], &[routed, count]) = (&shape[..], &routed_shape[..]) else {
             return Err(ort::Error::new(format!(
-                "x and gates have the shapes {shape:?} and {of_gates:?}, not two dimensions each"
+                "x and routing weights have the shapes {shape:?} and {routed_shape:?}, not two \
+                 dimensions each"
             )));
         };
-        if size_in == 0 || gated != rows {
+        if size_in == 0 || routed != rows {
             return Err(ort::Error::new(format!(
-                "x of {rows} rows and {size_in} columns does not fit gates of {gated} rows"
+                "x of {rows} rows and {size_in} columns does not fit routing weights of {routed} \
+                 rows"
             )));
         }
         let weights = context.num_inputs()?.saturating_sub(FIRST);
@@ -108,7 +110,7 @@ impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
         let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        Rows { x, gates, count, size_in, size_out }.apply(
+        Rows { x, routing_weights, count, size_in, size_out }.apply(
             &SessionThreads(context),
             |expert| {
                 let first = FIRST + 2 * expert * of_layer;

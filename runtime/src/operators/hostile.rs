@@ -50,10 +50,12 @@ struct Input {
     /// Elements of an integer input that says sizes or positions, as long as its dimensions say;
     /// others are filled.
     integers: Vec<i64>,
+    /// Whether floats are NaN.
+    not_a_number: bool,
 }
 
 fn tensor(element_type: TensorElementType, dims: &[usize]) -> Option<Input> {
-    Some(Input { element_type, dims: dims.to_vec(), integers: Vec::new() })
+    integers(element_type, dims, &[])
 }
 
 fn floats(dims: &[usize]) -> Option<Input> {
@@ -61,7 +63,8 @@ fn floats(dims: &[usize]) -> Option<Input> {
 }
 
 fn integers(element_type: TensorElementType, dims: &[usize], integers: &[i64]) -> Option<Input> {
-    Some(Input { element_type, dims: dims.to_vec(), integers: integers.to_vec() })
+    let (dims, integers) = (dims.to_vec(), integers.to_vec());
+    Some(Input { element_type, dims, integers, not_a_number: false })
 }
 
 /// A valid node of each operator.
@@ -117,6 +120,20 @@ fn valid_cases() -> Vec<Case> {
         operator: INT8.experts,
         attributes: of_layers.clone(),
         inputs: [&[floats(&[rows, size_in]), floats(&[rows, 2])][..], &up, &down, &up, &down]
+            .concat(),
+        outputs: vec![Float32],
+    };
+    let float_layer = |size_out: usize, size_in: usize| {
+        [floats(&float::packed_shape(size_out, size_in)), floats(&[size_out])]
+    };
+    let (float_up, float_down) = (float_layer(size_out, size_in), float_layer(size_in, size_out));
+    let float_experts = Case {
+        operator: FP32.experts,
+        attributes: of_layers[..3].to_vec(),
+        inputs: [&[floats(&[rows, size_in]), floats(&[rows, 2])][..], &float_up, &float_down]
+            .into_iter()
+            .chain([&float_up[..], &float_down])
+            .collect::<Vec<_>>()
             .concat(),
         outputs: vec![Float32],
     };
@@ -226,6 +243,7 @@ fn valid_cases() -> Vec<Case> {
         feed_forward(false),
         feed_forward(true),
         experts,
+        float_experts,
         embedding(EMBEDDING_FP32, Float32, packed_fp.clone(), 0),
         embedding(EMBEDDING_FP16, Float16, packed_fp, 0),
         embedding(EMBEDDING_INT8, Int8, packed_int8, 2),
@@ -312,12 +330,12 @@ fn valid_cases() -> Vec<Case> {
 
 impl Case {
     /// Changes something: a dimension of one input, one size wherever it stands, an attribute, an
-    /// integer, or an optional input.
+    /// integer, floats, an optional input, or the number of outputs.
     fn edit(&mut self, random: &mut fastrand::Rng) {
         let sizes = [0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 40, 48, 64];
         let count = self.inputs.len();
         let input = self.inputs[random.usize(..count)].as_mut();
-        match (random.u8(..8), input) {
+        match (random.u8(..9), input) {
             (0..=2, Some(input)) if !input.dims.is_empty() => {
                 let dim = random.usize(..input.dims.len());
                 input.dims[dim] = match random.u8(..4) {
@@ -336,6 +354,11 @@ impl Case {
                 let index = random.usize(..input.integers.len());
                 input.integers[index] = integers[random.usize(..integers.len())];
             }
+            (4, Some(input)) => input.not_a_number = true,
+            (8, _) => match random.bool() {
+                true => self.outputs.push(TensorElementType::Float32),
+                false => drop(self.outputs.pop()),
+            },
             (5, _) => {
                 let ints = self.attributes.iter_mut().filter_map(|(_, value)| match value {
                     Attribute::Int(value) => Some(value),
@@ -488,7 +511,10 @@ impl Input {
     /// The tensor, in memory of its own that is as long as it says.
     fn value(&self) -> ort::Result<SessionInputValue<'static>> {
         Ok(match self.element_type {
-            TensorElementType::Float32 => self.filled(|index| (index % 7) as f32 - 3.0)?,
+            TensorElementType::Float32 => match self.not_a_number {
+                true => self.filled(|_| f32::NAN)?,
+                false => self.filled(|index| (index % 7) as f32 - 3.0)?,
+            },
             TensorElementType::Float16 => self.filled(|index| f16::from_f32((index % 5) as f32))?,
             TensorElementType::Int8 => self.filled(|index| (index % 251) as i8)?,
             TensorElementType::Uint8 => self.filled(|index| (index % 253) as u8)?,
@@ -535,6 +561,19 @@ fn queries_without_a_source_are_an_error() {
         }
         let error = case.run(&runtime).expect_err("no key to look at").to_string();
         assert!(error.contains("do not fit each other"), "{error}");
+    }
+}
+
+#[test]
+fn a_linear_node_has_an_output_for_each_layer() {
+    let runtime = runtime();
+    let linears = [FP32, FP16, INT8, INT4].map(|operators| operators.linear);
+    for case in valid_cases().into_iter().filter(|case| linears.contains(&case.operator)) {
+        for outputs in (1..4).filter(|&count| count != case.outputs.len()) {
+            let outputs = vec![TensorElementType::Float32; outputs];
+            let error = Case { outputs, ..case.clone() }.run(&runtime).expect_err("other outputs");
+            assert!(error.to_string().contains("need"), "{error}");
+        }
     }
 }
 

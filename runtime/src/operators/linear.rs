@@ -23,7 +23,7 @@ pub struct Operators {
     pub linear: &'static str,
     /// The layers between the attentions.
     pub feed_forward: &'static str,
-    /// Several of those, of which each row has a few.
+    /// A mixture of several of those.
     pub experts: &'static str,
 }
 
@@ -227,7 +227,14 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
         let size_in = std::mem::replace(last, self.size_out);
         let sizes = [size_in, self.size_out];
         let rows = x.len().checked_div(size_in).unwrap_or(0);
-        let inputs = context.num_inputs()?;
+        let (inputs, outputs) = (context.num_inputs()?, context.num_outputs()?);
+        // An output that no layer writes would hold whatever its memory held before.
+        let count = inputs.saturating_sub(1).div_ceil(LayerInputs::COUNT);
+        if outputs != count {
+            return Err(ort::Error::new(format!(
+                "{count} layers need {count} outputs, not {outputs}"
+            )));
+        }
         let (mut layers, mut ys) = (Vec::new(), Vec::new());
         for first in (1..inputs).step_by(LayerInputs::COUNT) {
             let layer = layer(

@@ -46,6 +46,10 @@ pub(super) struct Segment<'a, E> {
     /// Packed values: of floats `[positions, padded head size]`.
     pub(super) values: &'a [E],
     /// Scales of the keys, and of the columns of the values, where they have scales.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "floats have no scales, and only x86-64 rounds")
+    )]
     pub(super) scales: [&'a [f32]; 2],
     pub(super) mask: KeyMask<'a>,
     /// What each query sees; everything where there are none.
@@ -109,10 +113,17 @@ impl<'a> KeyMask<'a> {
         Self { length, hidden: mask.contains(&0).then_some(mask) }
     }
 
-    /// The mask of some of the positions.
+    /// The mask of some of the positions, of which none is behind the last visible one.
     pub(super) fn part(&self, positions: Range<usize>) -> Self {
         let length = positions.len();
-        Self { length, hidden: self.hidden.map(|mask| &mask[positions]) }
+        let hidden = self.hidden.filter(|_| length > 0);
+        Self { length, hidden: hidden.map(|mask| &mask[positions]) }
+    }
+
+    /// Whether this position may be attended to.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_visible(&self, position: usize) -> bool {
+        position < self.length && self.hidden.is_none_or(|mask| mask[position] != 0)
     }
 
     /// That of a document without padding.
@@ -231,9 +242,9 @@ pub(super) trait PackedKv: Default {
     /// How they are stored.
     type Element: KvElement<Factors: Default>;
 
-    /// Packs the first `count` rows of a head, `sizes` being the distance of two rows and the size
-    /// of the head.
-    fn pack(&mut self, keys_and_values: [&[f32]; 2], count: usize, sizes: [usize; 2]);
+    /// Packs the rows of a head up to the last visible one, `sizes` being the distance of two rows
+    /// and the size of the head.
+    fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]);
 
     /// Those of some positions, the first of which is a multiple of [`LANES`].
     fn segment<'a>(

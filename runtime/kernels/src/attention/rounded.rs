@@ -1,10 +1,11 @@
 //! Keys and values rounded to 16-bit integers, whose products x86-64's AVX-512 VNNI adds two at a
 //! time, twice as many as float32 in an instruction.
 //!
-//! Each query and each key has a scale of its own, and so has each column of the values. Integers
-//! are as large as sums of 32 bits allow: those of a head of 64 columns are within 2^-13 of the
-//! largest of their row. The sums themselves are exact. (Intel 64 and IA-32 Architectures Software
-//! Developer's Manual, `VPDPWSSD`.)
+//! Each query and each key has a scale of its own, and so has each column of the values. The
+//! probabilities of a query have a scale for each block of 64 positions, so a long tail of small
+//! ones counts. Integers are as large as sums of 32 bits allow: those of a head of 64 columns are
+//! within 2^-13 of the largest of their row. The sums themselves are exact. (Intel 64 and IA-32
+//! Architectures Software Developer's Manual, `VPDPWSSD`.)
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -15,7 +16,11 @@ use super::kernel::{
 };
 use super::{padded_head_size, padded_positions};
 use crate::cpu::features;
+use crate::simd::ROUND;
 use crate::simd::lanes::{Avx512, LANES, Lanes};
+
+/// The largest head whose factors have 12 bits.
+const MAX_SIZE: usize = 512;
 
 /// Two integers that an instruction multiplies and adds at once: of a key or query two columns that
 /// lie side by side, of a column of values two positions.
@@ -27,7 +32,7 @@ pub(super) struct Pair([i16; 2]);
 const PAIRS: usize = 32;
 /// Bits of the integer of a probability.
 const PROB_BITS: f32 = 14.0;
-/// The integer of the probability 1.
+/// The largest integer of a probability, 2 to the power of [`PROB_BITS`].
 const MAX_PROB: f32 = 16384.0;
 /// The largest integer of a value: `2 * PAIRS` products fit 32 bits.
 const MAX_VALUE: f32 = 2047.0;
@@ -41,19 +46,41 @@ fn max_factor(size: usize) -> f32 {
 }
 
 /// Whether the processor has the instructions.
-pub(super) fn is_available() -> bool {
+fn is_available() -> bool {
     features().avx512_vnni
+}
+
+/// Whether attention with heads of this size can be rounded here.
+pub(super) fn can_attend(size: usize) -> bool {
+    is_available() && size <= MAX_SIZE
+}
+
+/// The proof that the processor has the instructions: the only way to make one checks.
+#[derive(Clone, Copy, Debug)]
+struct Vnni(());
+
+impl Default for Vnni {
+    /// # Panics
+    ///
+    /// When the processor does not have the instructions.
+    fn default() -> Self {
+        assert!(is_available(), "a processor with AVX-512 VNNI");
+        Self(())
+    }
 }
 
 /// Memory for the rounded left factors of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
+    _vnni: Vnni,
     /// `[rows, pairs of columns]`
     queries: Vec<Pair>,
     /// Of each query.
     scales: Vec<f32>,
     /// `[rows, pairs of positions]`
     probs: Vec<Pair>,
+    /// `[rows, blocks of PAIRS]`: a power of 2 for the probabilities of each block.
+    prob_scales: Vec<f32>,
 }
 
 impl KvElement for Pair {
@@ -93,7 +120,7 @@ impl KvElement for Pair {
                     scores: &mut probs[rows.start * stride + block * LANES..],
                     stride,
                 };
-                // SAFETY: `attend` checked for the instructions.
+                // SAFETY: `rounded` has the proof.
                 unsafe { tile.compute(rows.len(), columns) };
             }
             block += columns;
@@ -108,11 +135,18 @@ impl KvElement for Pair {
         rounded: &mut Rounded,
     ) -> f32 {
         let pairs = scores.len() / 2;
-        if rounded.probs.len() < (query + 1) * pairs {
-            rounded.probs.resize((query + 1) * pairs, Self::default());
+        let blocks = pairs.div_ceil(PAIRS);
+        let Rounded { probs, prob_scales, .. } = rounded;
+        if probs.len() < (query + 1) * pairs {
+            probs.resize((query + 1) * pairs, Self::default());
         }
-        // SAFETY: `attend` checked for the instructions.
-        unsafe { exponentials(softmax, scores, &mut rounded.probs[query * pairs..][..pairs]) }
+        if prob_scales.len() < (query + 1) * blocks {
+            prob_scales.resize((query + 1) * blocks, 0.0);
+        }
+        let probs = &mut probs[query * pairs..][..pairs];
+        let scales = &mut prob_scales[query * blocks..][..blocks];
+        // SAFETY: `rounded` has the proof.
+        unsafe { exponentials(softmax, scores, probs, scales) }
     }
 
     #[inline(always)]
@@ -126,6 +160,7 @@ impl KvElement for Pair {
         let [_, value_scales] = segment.scales;
         let row = padded_head_size(head.size);
         let pairs_of_row = segment.stride() / 2;
+        let blocks_of_row = pairs_of_row.div_ceil(PAIRS);
         let pairs = segment.mask.length.div_ceil(2);
         for first in (0..pairs).step_by(PAIRS) {
             let count = PAIRS.min(pairs - first);
@@ -136,13 +171,16 @@ impl KvElement for Pair {
                     let tile = WeightedSum {
                         probs: &rounded.probs[rows.start * pairs_of_row + first..],
                         pairs_of_row,
+                        prob_scales: &rounded.prob_scales
+                            [rows.start * blocks_of_row + first / PAIRS..],
+                        blocks_of_row,
                         values: &segment.values[first * row + column * LANES..],
-                        scales: &value_scales[column * LANES..][..columns * LANES],
+                        value_scales: &value_scales[column * LANES..][..columns * LANES],
                         pairs: count,
                         attended: &mut attended[rows.start * row + column * LANES..],
                         row,
                     };
-                    // SAFETY: `attend` checked for the instructions.
+                    // SAFETY: `rounded` has the proof.
                     unsafe { tile.compute(rows.len(), columns) };
                     column += columns;
                 }
@@ -152,11 +190,9 @@ impl KvElement for Pair {
 }
 
 impl Pair {
-    /// The nearest integers of `values` times `inverse`, which are less than 2^15 then.
+    /// The integers nearest to `values` times `inverse`, whose magnitudes must be below 2^15.
     #[inline(always)]
     fn round(values: [f32; 2], inverse: f32) -> Self {
-        // Adding this leaves no bits behind the point, so the lowest bits are the integer.
-        const ROUND: f32 = (3u32 << 22) as f32;
         let [first, second] = values;
         let integer = |value: f32| (value * inverse + ROUND).to_bits() as u16 as i16;
         Self([integer(first), integer(second)])
@@ -180,17 +216,19 @@ fn scale(magnitude: f32, limit: f32) -> (f32, f32) {
 #[inline(always)]
 fn max_magnitude(values: &[f32]) -> f32 {
     let mut largest = [0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (largest, value) in largest.iter_mut().zip(chunk) {
-            *largest = value.abs().to_bits().max(*largest);
-        }
+    for chunk in values.chunks(LANES) {
+        raise(&mut largest, chunk);
     }
-    for (largest, value) in largest.iter_mut().zip(rest) {
+    f32::from_bits(largest.into_iter().fold(0, u32::max))
+}
+
+/// Raises the bits of magnitudes to those of `values`. Magnitudes are in the order of their bits,
+/// and NaN is the largest.
+#[inline(always)]
+fn raise(largest: &mut [u32], values: &[f32]) {
+    for (largest, value) in largest.iter_mut().zip(values) {
         *largest = value.abs().to_bits().max(*largest);
     }
-    // Magnitudes are in the order of their bits, and NaN is the largest.
-    f32::from_bits(largest.into_iter().fold(0, u32::max))
 }
 
 /// Registers side by side of the next tile, where so many are left.
@@ -202,9 +240,10 @@ fn columns_of_tile(left: usize) -> usize {
     }
 }
 
-/// Rounded keys and values of successive positions.
+/// Rounded keys and values of successive positions; zeros for those that nobody sees.
 #[derive(Debug, Default)]
 pub(super) struct RoundedKv {
+    _vnni: Vnni,
     /// `[blocks, pairs of columns, LANES]`
     keys: Vec<Pair>,
     /// Of each key; 0 behind the last.
@@ -219,14 +258,13 @@ pub(super) struct RoundedKv {
 impl PackedKv for RoundedKv {
     type Element = Pair;
 
-    fn pack(&mut self, keys_and_values: [&[f32]; 2], count: usize, sizes: [usize; 2]) {
+    fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn pack(to: &mut RoundedKv, rows: [&[f32]; 2], count: usize, sizes: [usize; 2]) {
-            to.pack_body(rows, count, sizes);
+        fn pack(to: &mut RoundedKv, rows: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
+            to.pack_body(rows, mask, sizes);
         }
-        assert!(is_available(), "AVX-512 VNNI");
-        // SAFETY: the processor has the instructions.
-        unsafe { pack(self, keys_and_values, count, sizes) }
+        // SAFETY: `self` has the proof.
+        unsafe { pack(self, keys_and_values, mask, sizes) }
     }
 
     fn segment<'a>(
@@ -251,18 +289,17 @@ impl PackedKv for RoundedKv {
         fn attend(head: &Head<'_, Pair>, factors: &mut Rounded, scratch: &mut Scratch) {
             attend_body::<Avx512, Pair>(head, factors, scratch);
         }
-        assert!(is_available(), "AVX-512 VNNI");
-        // SAFETY: the processor has the instructions.
+        // SAFETY: `factors` has the proof.
         unsafe { attend(head, factors, scratch) }
     }
 }
 
 impl RoundedKv {
     #[inline(always)]
-    fn pack_body(&mut self, [keys, values]: [&[f32]; 2], count: usize, sizes: [usize; 2]) {
+    fn pack_body(&mut self, [keys, values]: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
         let [stride, size] = sizes;
         let (pairs, row, positions) =
-            (size.div_ceil(2), padded_head_size(size), padded_positions(count));
+            (size.div_ceil(2), padded_head_size(size), padded_positions(mask.length));
         self.size = size;
         self.keys.resize(positions * pairs, Pair::default());
         self.key_scales.clear();
@@ -270,7 +307,7 @@ impl RoundedKv {
         for (block, packed) in self.keys.chunks_exact_mut(pairs * LANES).enumerate() {
             for lane in 0..LANES {
                 let position = block * LANES + lane;
-                if position >= count {
+                if !mask.is_visible(position) {
                     for pair in packed[lane..].iter_mut().step_by(LANES) {
                         *pair = Pair::default();
                     }
@@ -285,13 +322,10 @@ impl RoundedKv {
                 }
             }
         }
-        // The largest magnitude of each column, as bits: in their order, NaN the largest.
+        // The bits of the largest magnitude of each column.
         let mut largest = vec![0; row];
-        for position in 0..count {
-            let value = &values[position * stride..][..size];
-            for (largest, value) in largest.iter_mut().zip(value) {
-                *largest = value.abs().to_bits().max(*largest);
-            }
+        for position in (0..mask.length).filter(|&position| mask.is_visible(position)) {
+            raise(&mut largest, &values[position * stride..][..size]);
         }
         let mut inverses = vec![0.0; row];
         self.value_scales.clear();
@@ -303,7 +337,7 @@ impl RoundedKv {
         self.values.resize(positions / 2 * row, Pair::default());
         let nothing = vec![0.0; size];
         for (pair, packed) in self.values.chunks_exact_mut(row).enumerate() {
-            let value = |position: usize| match position < count {
+            let value = |position: usize| match mask.is_visible(position) {
                 true => &values[position * stride..][..size],
                 false => &nothing[..],
             };
@@ -321,52 +355,72 @@ impl RoundedKv {
 /// Coefficients of 2 to the power of x from -0.5 to 0.5, within 3e-6: that of the highest power
 /// first, down to that of x.
 const POWERS_OF_2: [f32; 4] = [9.681_91e-3, 5.591_969e-2, 0.240_220_2, 0.693_121_5];
-/// Powers of 2 from here on are the least.
-const LEAST_POWER: f32 = -126.0;
+/// The power of 2 of the least scale of a block, whose probabilities count as nothing.
+const LEAST_SCALE: f32 = -126.0;
+/// The least power of 2 of a probability in its block: its integer is 0.
+const LEAST_POWER: f32 = -32.0;
 
 /// Turns scores, a multiple of [`LANES`] of them, into the integers of their probabilities before
-/// normalization, as [`Softmax::add`] turns them into floats.
+/// normalization, as [`Softmax::add`] turns them into floats. The largest of a block of [`PAIRS`]
+/// is more than half of [`MAX_PROB`], and `scales` gets the power of 2 that the block is to be
+/// multiplied with. The sum of the probabilities is that of the integers, so that the weights of
+/// all values have the sum 1.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn exponentials(softmax: &mut Softmax, scores: &[f32], probs: &mut [Pair]) -> f32 {
-    assert_eq!(scores.len(), 2 * probs.len(), "a probability for each score");
-    let (fours, rest) = scores.as_chunks::<{ 4 * LANES }>();
-    let mut largest = [_mm512_set1_ps(f32::NEG_INFINITY); 4];
+fn exponentials(
+    softmax: &mut Softmax,
+    scores: &[f32],
+    probs: &mut [Pair],
+    scales: &mut [f32],
+) -> f32 {
+    assert!(
+        scores.len() == 2 * probs.len() && scales.len() == probs.len().div_ceil(PAIRS),
+        "a probability for each score, and a scale for each block"
+    );
     let load = |scores: &[f32; LANES]| {
         // SAFETY: an array of a register's size.
         unsafe { _mm512_loadu_ps(scores.as_ptr()) }
     };
-    for four in fours {
-        for (largest, scores) in largest.iter_mut().zip(four.as_chunks().0) {
-            *largest = _mm512_max_ps(*largest, load(scores));
+    // The largest score of each block.
+    for (scores, largest) in scores.chunks(2 * PAIRS).zip(&mut *scales) {
+        let mut max = _mm512_set1_ps(f32::NEG_INFINITY);
+        for scores in scores.as_chunks().0 {
+            max = _mm512_max_ps(max, load(scores));
         }
+        *largest = _mm512_reduce_max_ps(max);
     }
-    for scores in rest.as_chunks().0 {
-        largest[0] = _mm512_max_ps(largest[0], load(scores));
-    }
-    let largest = [[largest[0], largest[1]], [largest[2], largest[3]]]
-        .map(|[first, second]| _mm512_max_ps(first, second));
-    let max = _mm512_reduce_max_ps(_mm512_max_ps(largest[0], largest[1])).max(softmax.max);
-    let shift = _mm512_set1_ps(shift(max));
+    let max = scales.iter().copied().fold(softmax.max, f32::max);
+    let shift = shift(max);
     let [highest, third, second, first] = POWERS_OF_2.map(|value| _mm512_set1_ps(value));
-    let one = _mm512_set1_ps(1.0);
+    let [one, least, round] = [1.0, LEAST_POWER, ROUND].map(|value| _mm512_set1_ps(value));
     let mut sums = _mm512_setzero_ps();
-    for (scores, probs) in scores.as_chunks().0.iter().zip(probs.as_chunks_mut::<{ LANES / 2 }>().0)
-    {
-        let power = _mm512_sub_ps(load(scores), shift);
-        let power = _mm512_mul_ps(power, _mm512_set1_ps(std::f32::consts::LOG2_E));
-        // The second where one is NaN.
-        let power = _mm512_max_ps(_mm512_set1_ps(LEAST_POWER), power);
-        let whole = _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(power);
-        let part = _mm512_sub_ps(power, whole);
-        let series = _mm512_fmadd_ps(highest, part, third);
-        let series = _mm512_fmadd_ps(series, part, second);
-        let series = _mm512_fmadd_ps(series, part, first);
-        let series = _mm512_fmadd_ps(series, part, one);
-        let prob = _mm512_scalef_ps(series, _mm512_add_ps(whole, _mm512_set1_ps(PROB_BITS)));
-        sums = _mm512_add_ps(sums, prob);
-        let integers = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(prob));
-        // SAFETY: eight pairs of 16 bits are 256 bits.
-        unsafe { _mm256_storeu_si256(probs.as_mut_ptr().cast(), integers) };
+    let blocks = scores.chunks(2 * PAIRS).zip(probs.chunks_mut(PAIRS));
+    for ((scores, probs), scale) in blocks.zip(scales) {
+        // Computed as the powers below, so none of them is larger.
+        let of_block = ((*scale - shift) * std::f32::consts::LOG2_E).ceil().max(LEAST_SCALE);
+        let mut of_integers = _mm512_setzero_ps();
+        for (scores, probs) in
+            scores.as_chunks().0.iter().zip(probs.as_chunks_mut::<{ LANES / 2 }>().0)
+        {
+            let power = _mm512_sub_ps(load(scores), _mm512_set1_ps(shift));
+            let power = _mm512_mul_ps(power, _mm512_set1_ps(std::f32::consts::LOG2_E));
+            let power = _mm512_sub_ps(power, _mm512_set1_ps(of_block));
+            // Where the power is NaN, the result is NaN too: it is the second operand.
+            let power = _mm512_max_ps(least, power);
+            let whole = _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(power);
+            let part = _mm512_sub_ps(power, whole);
+            let series = _mm512_fmadd_ps(highest, part, third);
+            let series = _mm512_fmadd_ps(series, part, second);
+            let series = _mm512_fmadd_ps(series, part, first);
+            let series = _mm512_fmadd_ps(series, part, one);
+            let prob = _mm512_scalef_ps(series, _mm512_add_ps(whole, _mm512_set1_ps(PROB_BITS)));
+            let rounded = _mm512_add_ps(prob, round);
+            of_integers = _mm512_add_ps(of_integers, _mm512_sub_ps(rounded, round));
+            let integers = _mm512_cvtepi32_epi16(_mm512_castps_si512(rounded));
+            // SAFETY: eight pairs of 16 bits are 256 bits.
+            unsafe { _mm256_storeu_si256(probs.as_mut_ptr().cast(), integers) };
+        }
+        *scale = f32::from_bits(((of_block as i32 + 127) as u32) << 23);
+        sums = _mm512_fmadd_ps(of_integers, _mm512_set1_ps(*scale), sums);
     }
     softmax.join(max, _mm512_reduce_add_ps(sums) / MAX_PROB)
 }
@@ -464,12 +518,14 @@ impl Scores<'_> {
 /// Adds the values of some positions, weighted with each row's probabilities, to columns of the
 /// result.
 struct WeightedSum<'a> {
-    /// One row every `pairs_of_row`.
+    /// One row every `pairs_of_row`, and one scale every `blocks_of_row`.
     probs: &'a [Pair],
     pairs_of_row: usize,
+    prob_scales: &'a [f32],
+    blocks_of_row: usize,
     /// One pair of positions every `row`, and the scale of each column.
     values: &'a [Pair],
-    scales: &'a [f32],
+    value_scales: &'a [f32],
     /// Pairs of positions, [`PAIRS`] at most.
     pairs: usize,
     /// One row every `row`.
@@ -495,8 +551,9 @@ impl WeightedSum<'_> {
         assert!(
             (1..=PAIRS).contains(&pairs)
                 && self.probs.len() >= (MR - 1) * pairs_of_row + pairs
+                && self.prob_scales.len() > (MR - 1) * self.blocks_of_row
                 && self.values.len() >= (pairs - 1) * row + NR * LANES
-                && self.scales.len() == NR * LANES
+                && self.value_scales.len() == NR * LANES
                 && self.attended.len() >= (MR - 1) * row + NR * LANES,
             "rows and values as long as their pairs"
         );
@@ -520,13 +577,15 @@ impl WeightedSum<'_> {
             }
         }
         for (index, sums) in sums.iter().enumerate() {
+            let prob_scale = _mm512_set1_ps(self.prob_scales[index * self.blocks_of_row]);
             for (column, &sum) in sums.iter().enumerate() {
                 // SAFETY: the scales and the rows of the result reach as far as just checked.
                 unsafe {
-                    let scales = _mm512_loadu_ps(self.scales.as_ptr().add(column * LANES));
+                    let scales = _mm512_loadu_ps(self.value_scales.as_ptr().add(column * LANES));
                     let to = self.attended.as_mut_ptr().add(index * row + column * LANES);
                     let attended = _mm512_loadu_ps(to);
-                    let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, attended);
+                    let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), prob_scale);
+                    let sum = _mm512_fmadd_ps(sum, scales, attended);
                     _mm512_storeu_ps(to, sum);
                 }
             }
@@ -543,4 +602,178 @@ impl WeightedSum<'_> {
 unsafe fn broadcast(pair: *const Pair) -> __m512i {
     // SAFETY: as the caller promises.
     unsafe { _mm512_set1_epi32(pair.cast::<i32>().read()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::tests::numbers;
+    use super::super::self_attention::{Pattern, SelfAttention};
+    use super::*;
+    use crate::parallel::SingleThread;
+
+    /// One head, of which every query sees every visible key.
+    #[derive(Clone)]
+    struct Example {
+        /// Queries, keys and values: `[rows, size]`.
+        factors: [Vec<f32>; 3],
+        mask: Vec<i32>,
+        size: usize,
+        scale: f32,
+    }
+
+    impl Example {
+        fn random(size: usize) -> Self {
+            let factors = [(7, 1), (200, 2), (200, 3)];
+            let factors = factors.map(|(rows, seed)| numbers(rows * size, seed));
+            Self { factors, mask: vec![1; 200], size, scale: 1.0 / size as f32 }
+        }
+
+        fn attend(&self) -> Vec<f32> {
+            let [queries, keys, values] = &self.factors;
+            let attention = SelfAttention {
+                queries,
+                keys,
+                values,
+                mask: &self.mask,
+                batch: 1,
+                queries_of_document: queries.len() / self.size,
+                source: self.mask.len(),
+                heads: 1,
+                kv_heads: 1,
+                size: self.size,
+                pattern: Pattern::Full,
+                bias: None,
+                globals: None,
+                scale: self.scale,
+                softcap: None,
+                split: false,
+                round: true,
+            };
+            let mut attended = vec![f32::NAN; queries.len()];
+            let Ok(()) = attention.attend(&SingleThread, &mut attended);
+            attended
+        }
+
+        /// The same in double precision.
+        fn exact(&self) -> Vec<f64> {
+            let [queries, keys, values] = self.factors.each_ref().map(|rows| -> Vec<Vec<f64>> {
+                let rows = rows.chunks(self.size);
+                rows.map(|row| row.iter().map(|&value| f64::from(value)).collect()).collect()
+            });
+            let of_query = |query: &Vec<f64>| -> Vec<f64> {
+                let probs: Vec<f64> = keys
+                    .iter()
+                    .map(|key| query.iter().zip(key).map(|(a, b)| a * b).sum::<f64>())
+                    .map(|product| (product * f64::from(self.scale)).exp())
+                    .collect();
+                let sum: f64 = probs.iter().sum();
+                let column = |column: usize| -> f64 {
+                    let weighted = probs.iter().zip(&values);
+                    weighted.map(|(prob, value)| prob * value[column] / sum).sum()
+                };
+                (0..self.size).map(column).collect()
+            };
+            queries.iter().flat_map(of_query).collect()
+        }
+
+        fn check(&self, tolerance: f64) {
+            for (index, (value, exact)) in self.attend().into_iter().zip(self.exact()).enumerate() {
+                let error = (f64::from(value) - exact).abs();
+                assert!(error < tolerance, "{index} of {}: {value}, not {exact}", self.size);
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_tail_of_small_probabilities_counts() {
+        for (count, score) in [(1024, -10.5), (1024, -11.0), (5000, -12.0)] {
+            for largest in [0, 100, count - 1] {
+                let (mut keys, mut values) = (vec![score; count], vec![1.0; count]);
+                (keys[largest], values[largest]) = (0.0, 0.0);
+                let mask = vec![1; count];
+                let factors = [vec![1.0], keys, values];
+                // What stands beside the largest in its block counts from 2^-15 on.
+                Example { factors, mask, size: 1, scale: 1.0 }.check(64.0 / 32768.0);
+            }
+        }
+    }
+
+    #[test]
+    fn heads_of_any_size_have_their_bits() {
+        for size in [1, 15, 63, 64, 65, 128, 256, 512, 513] {
+            // Values up to 2 in steps of 2 / 2047, and scores that are more exact.
+            Example::random(size).check(1.5e-3);
+        }
+    }
+
+    #[test]
+    fn sums_of_the_largest_integers_fit() {
+        for size in [1, 63, 64, 65, 128, 256, 512, 513] {
+            for sign in [1.0, -1.0] {
+                let mut example = Example::random(size);
+                for factor in &mut example.factors {
+                    factor.fill(3.0 * sign);
+                }
+                example.check(1e-4);
+                // The same integers in all keys, of different scales.
+                for (position, key) in example.factors[1].chunks_mut(size).enumerate() {
+                    key.fill(3.0 * sign / (1 + position) as f32);
+                }
+                for (position, value) in example.factors[2].chunks_mut(size).enumerate() {
+                    value.fill(if position < 3 { 3.0 } else { 0.0 });
+                }
+                example.check(1e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_spoils_what_it_is_a_part_of() {
+        if !is_available() {
+            return;
+        }
+        let size = 20;
+        let fine = Example::random(size);
+        let expected = fine.attend();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (factor, spoils) in [
+                (0, (|row, _| row == 3) as fn(usize, usize) -> bool),
+                (1, |_, _| true),
+                (2, |_, column| column == 5),
+            ] {
+                let mut example = fine.clone();
+                example.factors[factor][3 * size + 5] = bad;
+                let attended = example.attend().into_iter().zip(&expected).enumerate();
+                for (index, (value, expected)) in attended {
+                    match spoils(index / size, index % size) {
+                        true => assert!(!value.is_finite(), "{bad} in {factor}: {value}"),
+                        false => assert_eq!(value, *expected, "{bad} in {factor}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hidden_positions_change_nothing() {
+        let size = 20;
+        let mut example = Example::random(size);
+        let hidden = [0, 3, 64, 65, 131, 198];
+        for position in hidden {
+            example.mask[position] = 0;
+        }
+        let expected = example.attend();
+        for bad in [1e6, f32::INFINITY, f32::NAN] {
+            let mut example = example.clone();
+            for position in hidden {
+                for factor in &mut example.factors[1..] {
+                    factor[position * size..][..size].fill(bad);
+                }
+            }
+            // Without the instructions, floats are not rounded: 0 times these is not 0.
+            if is_available() || bad.is_finite() {
+                assert_eq!(example.attend(), expected, "{bad}");
+            }
+        }
+    }
 }

@@ -67,8 +67,8 @@ pub struct SelfAttention<'a> {
     /// Whether a processor with AMX may split factors into two bfloat16 each, whose products are
     /// within 2^-16; otherwise everything is float32.
     pub split: bool,
-    /// Whether a processor with AVX-512 VNNI, and without the use of AMX here, may round factors to
-    /// integers of 12 bits and more; otherwise everything is float32.
+    /// Whether a processor with AVX-512 VNNI may round factors to integers of 12 bits and more, where
+    /// they are not split: heads of 512 columns at most. Otherwise everything is float32.
     pub round: bool,
 }
 
@@ -130,7 +130,7 @@ impl SelfAttention<'_> {
                     continue;
                 }
                 #[cfg(target_arch = "x86_64")]
-                if self.round && rounded::is_available() {
+                if self.round && rounded::can_attend(size) {
                     ROUNDED.with_borrow_mut(|scratch| attend(&head, scratch, put));
                     continue;
                 }
@@ -204,9 +204,10 @@ struct FloatKv {
 impl PackedKv for FloatKv {
     type Element = f32;
 
-    fn pack(&mut self, [keys, values]: [&[f32]; 2], count: usize, [stride, size]: [usize; 2]) {
-        self.keys.resize(padded_positions(count) * size, 0.0);
-        self.values.resize(count * padded_head_size(size), 0.0);
+    fn pack(&mut self, [keys, values]: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
+        let [stride, size] = sizes;
+        self.keys.resize(padded_positions(mask.length) * size, 0.0);
+        self.values.resize(mask.length * padded_head_size(size), 0.0);
         self.size = size;
         pack_keys(keys, stride, size, &mut self.keys);
         pack_values(values, stride, size, &mut self.values);
@@ -292,14 +293,14 @@ fn attend<P: PackedKv>(
     let first = seen.start / LANES * LANES;
     let end = seen.end.min(head.mask.length).max(first);
     let from_first = [head.keys, head.values].map(|rows| &rows[first * kv_stride..]);
-    tokens.pack(from_first, end - first, [kv_stride, size]);
+    tokens.pack(from_first, head.mask.part(first..end), [kv_stride, size]);
     if let Some(of_head) = head.bias {
         // The distance of the first key from the last query, and all that are larger.
         let farthest = first as isize - (positions.end - 1) as isize;
         of_head.lay_out(farthest, end - first + positions.len(), bias);
     }
     if let Some(of_head) = &head.globals {
-        globals.pack([of_head.keys, of_head.values], of_head.count, [kv_stride, size]);
+        globals.pack([of_head.keys, of_head.values], of_head.mask, [kv_stride, size]);
         if let Some((by_distance, _)) = of_head.bias {
             let count = of_head.count;
             by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
@@ -601,10 +602,16 @@ mod tests {
             let mut padded = self.clone();
             padded.mask.extend([0; 40]);
             for matrix in &mut padded.matrices {
-                matrix.extend(vec![7.0; 40 * hidden]);
+                matrix.extend(vec![1e6; 40 * hidden]);
             }
-            if let Some((_, _, Some((_, blocks)))) = &mut padded.globals {
-                blocks.extend([-1; 40]);
+            if let Some((rows, mask, bias)) = &mut padded.globals {
+                mask.extend([0; 40]);
+                for matrix in rows {
+                    matrix.extend(vec![1e6; 40 * hidden]);
+                }
+                if let Some((_, blocks)) = bias {
+                    blocks.extend([-1; 40]);
+                }
             }
             for (alone, arithmetic) in [(attended, [false, false]), (rounded, [false, true])] {
                 prop_assert_eq!(&alone, &padded.attend(&SingleThread, arithmetic)[..alone.len()]);

@@ -30,7 +30,7 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
 }
 
 /// The type of a weight.
-pub trait Weight: FloatElement {
+pub trait Weight: FloatElement + PartialEq {
     /// Multiplies with the best instructions that the processor has: `products` are `[rows,
     /// panels]`.
     fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]);

@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// Weights of the shape [`packed_shape`], and no columns beside them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Float<W>(PhantomData<W>);
 
 /// Weights in float32.

@@ -18,7 +18,7 @@ use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
 const ROW_BYTES: usize = 128 << 10;
 
 /// uint8 weights of the shape [`packed_shape`]. Each output has one column: the sum of its weights.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Int4 {
     activation_bits: u32,
     instructions: Instructions,

@@ -18,7 +18,7 @@ const ROW_BYTES: usize = 512 << 10;
 
 /// int8 weights in the layout of [`panels`](crate::panels). Each output has two columns: its scale,
 /// and the sum of its integers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Int8 {
     activation_bits: u32,
     instructions: Instructions,
