@@ -1,7 +1,7 @@
 //! Exports that are calibrated with documents.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::common::{epitome, fails, fixture, run, succeeds, text, tiny_checkpoints};
 use epitome_evaluation::compare::{ComparisonRecord, compare};
@@ -21,25 +21,29 @@ fn trained(output: &Path, calibration: Option<&Calibration>) {
 #[test]
 fn a_calibrated_model_is_nearer_to_full_precision() {
     let folder = tempfile::tempdir().unwrap();
-    let [full, plain, calibrated] =
-        ["full", "plain", "calibrated"].map(|name| folder.path().join(name));
+    let [full, plain, calibrated, short] =
+        ["full", "plain", "calibrated", "short"].map(|name| folder.path().join(name));
     let data = Dataset::read(&fixture("summaries/validation-1000.csv"), None).unwrap();
     let texts = data.documents[..64].iter().map(|document| document.text.clone()).collect();
     let calibration = Calibration { name: "first".into(), texts };
     export(&fixture("pegasus-debian.tar.gz"), &full, &ExportOptions::default()).unwrap();
     trained(&plain, None);
     trained(&calibrated, Some(&calibration));
+    let sentence = vec!["Snow fell on the hills, and roads were closed.".into()];
+    trained(&short, Some(&Calibration { name: "short".into(), texts: sentence }));
     let held_out = Dataset { documents: data.documents[500..540].to_vec(), ..Dataset::default() };
     let mut a = Summarizer::open(&full).unwrap();
-    let [plain, calibrated] = [plain, calibrated].map(|bundle| {
+    let [plain, calibrated, short] = [plain, calibrated, short].map(|bundle| {
         let mut b = Summarizer::open(bundle).unwrap();
         let parameters = GenerationParameters { num_beams: Some(1), ..Default::default() };
         let found = compare([&mut a, &mut b], &held_out, [&parameters; 2], &()).unwrap();
         let record = ComparisonRecord::new([a.bundle(), b.bundle()], &found);
         record.logits.expect("one vocabulary").mean
     });
-    println!("{plain:.4} by itself, {calibrated:.4} calibrated");
+    println!("{plain:.4} by itself, {calibrated:.4} calibrated, {short:.4} with one sentence");
     assert!(calibrated < 0.06 && calibrated < 0.65 * plain, "{calibrated} and {plain}");
+    // What little it shows does no harm.
+    assert!(short < plain, "{short} and {plain}");
 }
 
 /// Digest of the weights of `tiny/pegasus-relu` in int4, rounded by themselves.
@@ -71,9 +75,16 @@ fn documents_are_read_as_everywhere_and_shown_in_the_bundle() {
     assert!(told.contains("Calibrated with 3 documents of documents.csv"), "{told}");
     let first = weights_digest(&output);
     assert_ne!(first, UNCALIBRATED);
+    let mut found: Vec<String> = fs::read_dir(&output)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "manifest.json")
+        .collect();
+    found.sort();
+    let bundle = Bundle::open(&output).unwrap();
+    assert!(found.iter().eq(bundle.manifest().files.keys()), "{found:?}");
     let shown = succeeds(epitome().args(["inspect", "--check"]).arg(&output)).0;
     assert!(shown.contains("calibrated     with 3 documents of documents.csv\n"), "{shown}");
-    let bundle = Bundle::open(&output).unwrap();
     let record = bundle.manifest().calibration.clone().unwrap();
     assert!(shown.contains(&record.digest), "{shown}");
 
@@ -115,6 +126,55 @@ fn every_architecture_can_be_calibrated() {
         };
         let exported = export(&fixture("tiny").join(&name), &folder.path().join(&name), &options);
         assert!(exported.is_ok(), "{name}: {}", exported.unwrap_err());
+    }
+}
+
+/// A copy of `tiny/pegasus-relu` with another value among its generation defaults.
+fn with_default(folder: &Path, name: &str, value: serde_json::Value) -> PathBuf {
+    let copy = folder.join(name);
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(fixture("tiny/pegasus-relu")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let path = copy.join("generation_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config[name] = value;
+    fs::write(&path, config.to_string()).unwrap();
+    copy
+}
+
+#[test]
+fn a_models_own_time_limit_does_not_cut_what_is_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = vec!["A short text about a small tool.".into()];
+    let calibration = Calibration { name: "one".into(), texts };
+    let limited = with_default(folder.path(), "max_time", 1e-9.into());
+    let digests = [fixture("tiny/pegasus-relu"), limited].map(|source| {
+        let output = folder.path().join("bundle");
+        let options = ExportOptions {
+            precision: Precision::Int4,
+            calibration: Some(&calibration),
+            ..ExportOptions::default()
+        };
+        export(&source, &output, &options).unwrap();
+        weights_digest(&output)
+    });
+    assert_eq!(digests[0], digests[1]);
+}
+
+/// The checkpoint is at fault, not the call.
+#[test]
+fn defaults_that_cannot_be_used_are_told_as_by_any_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents = folder.path().join("documents.txt");
+    fs::write(&documents, "Snow fell on the hills.").unwrap();
+    let source = with_default(folder.path(), "num_return_sequences", 5.into());
+    let output = folder.path().join("bundle");
+    for more in [&[][..], &["--calibrate".as_ref(), documents.as_os_str()]] {
+        let mut command = epitome();
+        command.args(["export", "--precision", "int4"]).arg(&source).args(more);
+        fails(command.arg("--output").arg(&output), 1, &["unsound", "num_return_sequences"]);
     }
 }
 

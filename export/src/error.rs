@@ -342,19 +342,46 @@ pub enum Error {
     },
     /// Documents show nothing that this precision could use.
     #[error(
-        "documents to calibrate with serve int4 weights only, not {precision}: choose int4, or leave \
-         them out"
+        "documents to calibrate with serve int4 weights only, not {precision}: choose int4, or \
+         leave them out"
     )]
     CalibratedPrecision {
         /// What was asked for.
         precision: Precision,
     },
     /// There is nothing to calibrate with.
-    #[error("{name} has no text to calibrate with: give a file of documents")]
+    #[error("{name} has no text in it: give documents to calibrate with")]
     NoCalibrationText {
         /// What the documents are called.
         name: String,
     },
+    /// The sums that calibrating needs are too large.
+    #[error(
+        "calibrating this model takes {} GiB of memory, and {} GiB are allowed: export it without \
+         documents to calibrate with",
+        gibibytes(*needed),
+        gibibytes(*allowed)
+    )]
+    CalibrationMemory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// The most bytes that are allowed.
+        allowed: u64,
+    },
+    /// The model could not summarize a document to calibrate with.
+    #[error("calibrating failed at document {document}: {problem}")]
+    Calibrating {
+        /// Number of the document, from 1.
+        document: usize,
+        /// What the runtime said. No parameter was chosen, so it is nothing that the call had wrong.
+        problem: String,
+    },
+    /// What matrices were multiplied with helps to round none of them.
+    #[error(
+        "no matrix could be calibrated, since what the model computes on the documents is not \
+         finite: export it without them"
+    )]
+    NothingCalibrated,
     /// What was written does not compute what it should.
     #[error("the exported model is unsound: {problem}")]
     Unsound {
@@ -425,8 +452,13 @@ fn base_sentence(base: &Option<String>) -> String {
     base.as_ref().map(text).unwrap_or_default()
 }
 
+/// Gibibytes, to a tenth.
+fn gibibytes(bytes: u64) -> f64 {
+    (bytes as f64 / f64::from(1 << 30) * 10.0).ceil() / 10.0
+}
+
 /// The first few of `names`, and how many more there are.
-fn some(names: &[String]) -> String {
+pub(crate) fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {

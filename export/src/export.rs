@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use epitome_runtime::SessionOptions;
 use epitome_runtime::bundle::{
     Bundle, FORMAT, FileRecord, GENERATION_CONFIG, Layout, MANIFEST, Manifest, Precision,
     SourceRecord, TARGET_TOKENIZER, TOKENIZER, Tool, WEIGHTS, digest,
@@ -87,12 +88,15 @@ pub fn export(
     let checkpoint = source.checkpoint()?;
     let hessians = match options.calibration {
         Some(calibration) => {
-            Some(calibrate(&source, &checkpoint, staging.folder(), options, calibration)?)
+            // Its threads wait while others add up.
+            let session = SessionOptions { prepack: false, spin: false, ..Default::default() };
+            let folder = staging.folder();
+            Some(calibrate(&source, &checkpoint, folder, options, calibration, session)?)
         }
         None => None,
     };
     let stage = hessians.as_ref().map_or(Stage::None, Stage::Known);
-    let (mut manifest, _) = write(&source, &checkpoint, staging.folder(), options, stage)?;
+    let mut manifest = write(&source, &checkpoint, staging.folder(), options, stage)?;
     drop(hessians);
     write_json(&staging.folder().join(MANIFEST), &manifest)?;
     if options.verify {
@@ -129,25 +133,31 @@ fn calibrate(
     staging: &Path,
     options: &ExportOptions<'_>,
     calibration: &Calibration,
+    session: SessionOptions,
 ) -> Result<Hessians> {
-    let folder = tempfile::tempdir_in(staging).map_err(|source| Error::io(staging, source))?;
+    let io = |source| Error::io(staging, source);
+    let folder = tempfile::tempdir_in(staging).map_err(io)?;
     let full = ExportOptions { precision: Precision::Fp32, calibration: None, ..*options };
-    let stage = Stage::Observing(Readers::default());
-    let (manifest, readers) = write(source, checkpoint, folder.path(), &full, stage)?;
+    let mut readers = Readers::default();
+    let stage = Stage::Observing(&mut readers);
+    let manifest = write(source, checkpoint, folder.path(), &full, stage)?;
+    readers.check_memory()?;
     write_json(&folder.path().join(MANIFEST), &manifest)?;
-    let readers = readers.expect("they were asked for");
-    Hessians::of(folder.path(), readers, calibration, options.progress)
+    verify::check_defaults(&Bundle::open(folder.path())?)?;
+    let hessians = Hessians::of(folder.path(), readers, calibration, session, options.progress)?;
+    // What cannot be removed would become a part of the bundle.
+    folder.close().map_err(io)?;
+    Ok(hessians)
 }
 
-/// Writes every file but the manifest, which is returned; and which tensors matrices read, where
-/// the stage asks for it.
+/// Writes every file but the manifest, which is returned.
 fn write(
     source: &Source,
     checkpoint: &Checkpoint,
     folder: &Path,
     options: &ExportOptions<'_>,
     stage: Stage<'_>,
-) -> Result<(Manifest, Option<Readers>)> {
+) -> Result<Manifest> {
     let ExportOptions { precision, progress, .. } = *options;
     let config = ModelConfig::new(checkpoint.config().clone(), checkpoint.names().count());
     let family = arch::of(&config)?;
@@ -170,7 +180,8 @@ fn write(
     progress.start(what, Total::Bytes(weights.total_bytes()));
     let graphs = model.graphs(options.layout, &mut weights)?;
     let left_out = weights.left_out()?;
-    let ((bytes, sha256), readers) = weights.finish()?;
+    weights.check_calibration()?;
+    let (bytes, sha256) = weights.finish()?;
     let mut files = BTreeMap::from([(weights_name.to_owned(), FileRecord { bytes, sha256 })]);
     let mut written = vec![TOKENIZER, GENERATION_CONFIG];
     for (name, graph) in graphs.files {
@@ -237,7 +248,7 @@ fn write(
         generation_defaults: defaults.origins,
         files,
     };
-    Ok((manifest, readers))
+    Ok(manifest)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -254,4 +265,38 @@ fn record(path: &Path) -> Result<FileRecord> {
     let io = |source| Error::io(path, source);
     let bytes = fs::metadata(path).map_err(io)?.len();
     Ok(FileRecord { bytes, sha256: digest::file(path).map_err(io)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    #[test]
+    fn calibrating_learns_the_same_with_any_number_of_threads() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let source = fixtures.join("pegasus-debian.tar.gz");
+        let source = source.as_path().open(None, &()).unwrap();
+        let checkpoint = source.checkpoint().unwrap();
+        let text = "The river rose by two metres, and the roads to the north were closed. ";
+        let calibration = Calibration { name: "one".into(), texts: vec![text.repeat(8)] };
+        let options = ExportOptions { precision: Precision::Int4, ..ExportOptions::default() };
+        let [one, three] = [1, 3].map(|threads| {
+            let folder = tempfile::tempdir().unwrap();
+            let session = SessionOptions {
+                threads: NonZeroUsize::new(threads).unwrap(),
+                prepack: false,
+                spin: false,
+                observer: None,
+            };
+            let (folder, options) = (folder.path(), &options);
+            let learnt =
+                calibrate(&source, &checkpoint, folder, options, &calibration, session).unwrap();
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+            learnt
+        });
+        // Not by `assert_eq`, which would print them.
+        assert!(one == three);
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
 }
 
 /// Whether the model summarizes with its own defaults: they resolve, and the tokenizer loads.
-fn check_defaults(bundle: &Bundle) -> Result<()> {
+pub(crate) fn check_defaults(bundle: &Bundle) -> Result<()> {
     let tokenizer = Tokenizer::of(bundle)?;
     let settings = ModelSettings::of(bundle)?;
     let resolved = settings.configure(&GenerationParameters::default());

@@ -26,10 +26,10 @@ impl Side {
         }
     }
 
-    /// Bits that activations are rounded to where weights are integers of eight bits. Seven multiply
-    /// faster on processors without dot products of bytes; where weights are what takes the time,
-    /// eight are free.
-    fn activation_bits(self) -> i64 {
+    /// Bits that activations are rounded to where weights are integers, unless their packing knows
+    /// better. Seven multiply faster with weights of eight bits on processors without dot products
+    /// of bytes; where weights are what takes the time, eight are free.
+    pub(crate) fn activation_bits(self) -> i64 {
         match self {
             Self::Encoder => 7,
             Self::Decoder => 8,
@@ -74,15 +74,6 @@ impl<'a, 'c> Builder<'a, 'c> {
     /// Whether the graph may have operators of the ONNX standard only.
     pub(crate) fn is_portable(&self) -> bool {
         self.layout == Layout::Optimum
-    }
-
-    /// Bits that activations are rounded to where weights are integers.
-    pub(crate) fn activation_bits(&self) -> i64 {
-        match self.weights.is_calibrated() {
-            // Weights are integers of four bits, and eight are free.
-            true => 8,
-            false => self.side.activation_bits(),
-        }
     }
 
     /// How keys and values of the decoder's cross-attention are kept, in bundles.

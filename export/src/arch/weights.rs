@@ -10,7 +10,7 @@ use epitome_runtime::kernels::panels::PANEL;
 
 use crate::calibration::{Readers, Stage};
 use crate::checkpoint::{Checkpoint, TensorView};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, some};
 use crate::onnx::weights::{StoredTensor, WeightFile};
 use crate::quantize::{Packer, Packing, Role, packing};
 
@@ -105,6 +105,9 @@ pub(crate) struct ModelWeights<'a> {
     used: BTreeSet<String>,
     /// What is read under names that the checkpoint does not have as they are.
     aliases: BTreeMap<String, Alias>,
+    /// Matrices that were rounded by what documents show, and those for which they show too little.
+    calibrated: usize,
+    not_calibrated: Vec<String>,
 }
 
 impl<'a> ModelWeights<'a> {
@@ -126,6 +129,8 @@ impl<'a> ModelWeights<'a> {
             progress,
             used: BTreeSet::new(),
             aliases: BTreeMap::new(),
+            calibrated: 0,
+            not_calibrated: Vec::new(),
         }
     }
 
@@ -166,11 +171,6 @@ impl<'a> ModelWeights<'a> {
         self.stage = stage;
     }
 
-    /// Whether matrices are rounded by what they are multiplied with.
-    pub(crate) fn is_calibrated(&self) -> bool {
-        matches!(self.stage, Stage::Known(_))
-    }
-
     /// Which tensors matrices read, where the graphs are written to be watched.
     pub(crate) fn readers(&mut self) -> Option<&mut Readers> {
         match &mut self.stage {
@@ -180,17 +180,32 @@ impl<'a> ModelWeights<'a> {
     }
 
     /// How the matrix `name` is packed, which has `size_in` inputs.
-    pub(crate) fn packing(
-        &self,
-        name: &str,
-        size_in: usize,
-        (precision, role): (Precision, Role),
-    ) -> Box<dyn Packing> {
-        let hessian = match &self.stage {
-            Stage::Known(hessians) => hessians.of_matrix(name, size_in),
-            Stage::None | Stage::Observing(_) => None,
+    pub(crate) fn packing(&self, name: &str, size_in: usize, role: Role) -> Box<dyn Packing> {
+        let Stage::Known(hessians) = &self.stage else {
+            return packing(self.precision, role, None);
         };
-        packing(precision, role, hessian.map(|hessian| (hessian, size_in)))
+        // What is stored already is not rounded again.
+        let is_stored = self.file.get(&weights_key(name)).is_some();
+        let inputs = || if is_stored { None } else { hessians.of_matrix(name, size_in) };
+        packing(self.precision, role, Some(&inputs))
+    }
+
+    /// Notes which matrices the documents show too little for. Fails where that is so of all.
+    pub(crate) fn check_calibration(&self) -> Result<()> {
+        let (count, names) = (self.not_calibrated.len(), &self.not_calibrated);
+        match (self.calibrated, count) {
+            (_, 0) => Ok(()),
+            (0, _) => Err(Error::NothingCalibrated),
+            (calibrated, _) => {
+                self.progress.note(&format!(
+                    "The documents show too little for {count} of {} matrices, which are rounded \
+                     by themselves: {}",
+                    count + calibrated,
+                    some(names)
+                ));
+                Ok(())
+            }
+        }
     }
 
     /// The precision of the matrices.
@@ -233,7 +248,7 @@ impl<'a> ModelWeights<'a> {
         packing: &mut dyn Packing,
     ) -> Result<PackedTensors> {
         self.used.insert(self.in_checkpoint(name).into());
-        let [weights_key, columns_key] = ["packed", "columns"].map(|part| format!("{name}/{part}"));
+        let (weights_key, columns_key) = (weights_key(name), format!("{name}/columns"));
         if let Some(weights) = self.file.get(&weights_key).cloned() {
             let columns = self.file.get(&columns_key).cloned();
             return Ok(PackedTensors {
@@ -258,6 +273,11 @@ impl<'a> ModelWeights<'a> {
             })?;
             packer.finish(sink)
         })?;
+        match packing.is_calibrated() {
+            Some(true) => self.calibrated += 1,
+            Some(false) => self.not_calibrated.push(name.into()),
+            None => {}
+        }
         let columns = packing.columns();
         let columns = match columns.is_empty() {
             true => None,
@@ -398,13 +418,13 @@ impl<'a> ModelWeights<'a> {
             })
     }
 
-    /// Ends the weight file: `(bytes, sha256)`, and which tensors matrices read, where the graphs
-    /// were written to be watched.
-    pub(crate) fn finish(self) -> Result<((u64, String), Option<Readers>)> {
-        let readers = match self.stage {
-            Stage::Observing(readers) => Some(readers),
-            Stage::None | Stage::Known(_) => None,
-        };
-        Ok((self.file.finish()?, readers))
+    /// Ends the weight file: `(bytes, sha256)`.
+    pub(crate) fn finish(self) -> Result<(u64, String)> {
+        self.file.finish()
     }
+}
+
+/// Name of the weights of a packed matrix.
+fn weights_key(name: &str) -> String {
+    format!("{name}/packed")
 }

@@ -11,9 +11,11 @@ const ROWS: usize = 256;
 const PART: usize = 4 * PANEL;
 
 /// The sum for one input. Of a symmetric matrix it keeps the upper half.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Hessian {
     size: usize,
+    /// How many rows were added.
+    rows: usize,
     /// [`PART`] rows each, from their first column of the diagonal on.
     parts: Vec<Vec<f32>>,
     /// Rows that are not added yet.
@@ -24,7 +26,13 @@ impl Hessian {
     /// The sum of no rows of `size`.
     pub(crate) fn new(size: usize) -> Self {
         let parts = (0..size).step_by(PART).map(|first| vec![0.0; PART * (size - first)]);
-        Self { size, parts: parts.collect(), waiting: Vec::new() }
+        Self { size, rows: 0, parts: parts.collect(), waiting: Vec::new() }
+    }
+
+    /// Bytes of a sum for rows of `size`.
+    pub(crate) fn bytes(size: usize) -> u64 {
+        let parts: usize = (0..size).step_by(PART).map(|first| PART * (size - first)).sum();
+        ((parts + ROWS * size) * size_of::<f32>()) as u64
     }
 
     /// Columns of a row.
@@ -32,9 +40,15 @@ impl Hessian {
         self.size
     }
 
+    /// How many rows were added.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Adds rows. Which of them come together changes nothing.
     pub(crate) fn add(&mut self, mut rows: &[f32]) {
         let most = ROWS * self.size;
+        self.rows += rows.len() / self.size;
         while !rows.is_empty() {
             let (now, later) = rows.split_at(rows.len().min(most - self.waiting.len()));
             self.waiting.extend_from_slice(now);
@@ -93,6 +107,7 @@ mod tests {
                 hessian.add(part);
             }
             hessian.flush();
+            assert_eq!(hessian.rows(), rows);
             let stride = size + 3;
             let mut matrix = vec![0.0; stride * size];
             hessian.add_to(&mut matrix, stride);

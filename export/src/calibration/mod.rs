@@ -11,14 +11,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use epitome_runtime::bundle::CalibrationRecord;
-use epitome_runtime::bundle::digest;
+use epitome_runtime::bundle::digest::Digest;
 use epitome_runtime::operators::observe::Observer;
 use epitome_runtime::progress::Total;
 use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer};
 
 use self::hessian::Hessian;
 use crate::error::{Error, Result};
-use crate::quantize::padded;
+use crate::quantize::{InputProducts, padded, rounding_bytes};
 
 /// Documents to calibrate with.
 #[derive(Clone, Debug)]
@@ -37,29 +37,47 @@ impl Calibration {
 
     /// What a manifest says of it.
     pub(crate) fn record(&self) -> CalibrationRecord {
-        let mut bytes = Vec::new();
+        let mut digest = Digest::default();
         for text in self.texts() {
-            bytes.extend((text.len() as u64).to_le_bytes());
-            bytes.extend(text.as_bytes());
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
         }
         CalibrationRecord {
             name: self.name.clone(),
             documents: self.texts().count(),
-            digest: format!("sha256:{}", digest::bytes(&bytes)),
+            digest: format!("sha256:{}", digest.finish()),
         }
     }
 }
 
+/// The most memory that calibrating takes.
+const MAX_BYTES: u64 = 8 << 30;
+
 /// Which tensors of the graphs each matrix reads, by their names.
-#[derive(Debug, Default)]
-pub(crate) struct Readers(BTreeMap<String, BTreeSet<String>>);
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Readers {
+    tensors: BTreeMap<String, BTreeSet<String>>,
+    /// Columns of each tensor.
+    sizes: BTreeMap<String, usize>,
+}
 
 impl Readers {
-    /// A matrix reads the tensor. Whether it is the first that does.
-    pub(crate) fn add(&mut self, matrix: &str, tensor: &str) -> bool {
-        let is_first = !self.0.values().any(|tensors| tensors.contains(tensor));
-        self.0.entry(matrix.into()).or_default().insert(tensor.into());
-        is_first
+    /// A matrix reads the tensor, rows of `size`. Whether it is the first that does.
+    pub(crate) fn add(&mut self, matrix: &str, tensor: &str, size: usize) -> bool {
+        self.tensors.entry(matrix.into()).or_default().insert(tensor.into());
+        self.sizes.insert(tensor.into(), size).is_none()
+    }
+
+    /// Whether there is memory for the sums of all tensors, and to round by the largest of them.
+    pub(crate) fn check_memory(&self) -> Result<()> {
+        let sums: u64 = self.sizes.values().map(|&size| Hessian::bytes(size)).sum();
+        let rounding = self.sizes.values().max().map_or(0, |&size| rounding_bytes(size));
+        match sums + rounding {
+            needed if needed > MAX_BYTES => {
+                Err(Error::CalibrationMemory { needed, allowed: MAX_BYTES })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -84,7 +102,7 @@ impl Observer for Observed {
 }
 
 /// What each matrix was multiplied with.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Hessians {
     readers: Readers,
     of_tensors: BTreeMap<String, Hessian>,
@@ -96,26 +114,27 @@ impl Hessians {
         folder: &Path,
         readers: Readers,
         calibration: &Calibration,
+        options: SessionOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let observed = Arc::new(Observed::default());
-        let options = SessionOptions {
-            prepack: false,
-            // The threads of this session wait while others add up.
-            spin: false,
-            observer: Some(observed.clone()),
-            ..SessionOptions::default()
-        };
+        let options = SessionOptions { observer: Some(observed.clone()), ..options };
+        // What a clock cuts off is not the same each time.
+        let parameters =
+            GenerationParameters { cleared: BTreeSet::from(["max_time"]), ..Default::default() };
         let mut summarizer = Summarizer::open_with(folder, &options)?;
         progress.start("Calibrating", Total::Items(calibration.texts().count() as u64));
-        for text in calibration.texts() {
+        for (index, text) in calibration.texts().enumerate() {
             let mut watch = Watch(progress);
-            let parameters = GenerationParameters::default();
             // One by one: in which order rows are added is then the same each time.
-            summarizer.summarize_observed(&[text], &parameters, &mut watch)?;
+            let summarized = summarizer.summarize_observed(&[text], &parameters, &mut watch);
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
+            summarized.map_err(|error| Error::Calibrating {
+                document: index + 1,
+                problem: error.to_string(),
+            })?;
             progress.advance(1);
         }
         drop(summarizer);
@@ -125,10 +144,9 @@ impl Hessians {
         Ok(Self { readers, of_tensors })
     }
 
-    /// The sum of the products of what the matrix read: the upper half of `[padded, padded]`. None
-    /// where nobody watched it, or where it read nothing.
-    pub(crate) fn of_matrix(&self, matrix: &str, size_in: usize) -> Option<Vec<f32>> {
-        let tensors = self.readers.0.get(matrix)?;
+    /// What the matrix read. None where nobody watched it, or where it read nothing.
+    pub(crate) fn of_matrix(&self, matrix: &str, size_in: usize) -> Option<InputProducts> {
+        let tensors = self.readers.tensors.get(matrix)?;
         let mut hessians = tensors
             .iter()
             .filter_map(|tensor| self.of_tensors.get(tensor))
@@ -136,9 +154,12 @@ impl Hessians {
             .peekable();
         hessians.peek()?;
         let stride = padded(size_in);
-        let mut matrix = vec![0.0; stride * stride];
-        hessians.for_each(|hessian| hessian.add_to(&mut matrix, stride));
-        Some(matrix)
+        let (mut sums, mut rows) = (vec![0.0; stride * stride], 0);
+        for hessian in hessians {
+            hessian.add_to(&mut sums, stride);
+            rows += hessian.rows();
+        }
+        Some(InputProducts { sums, size_in, rows })
     }
 }
 
@@ -156,8 +177,30 @@ impl Progress for Watch<'_> {
 pub(crate) enum Stage<'a> {
     /// Nothing.
     None,
-    /// The graphs are written to be watched.
-    Observing(Readers),
+    /// The graphs are written to be watched, and which tensors matrices read is kept.
+    Observing(&'a mut Readers),
     /// What the matrices are multiplied with.
     Known(&'a Hessians),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_beyond_the_memory_allowed_are_refused() {
+        // t5-3b: 24 layers of attention and 24 of 16384 inputs on either side.
+        let of = |layers: usize, hidden: usize, inner: usize| {
+            let mut readers = Readers::default();
+            for layer in 0..layers {
+                assert!(readers.add(&format!("{layer}/q"), &format!("{layer}/x"), hidden));
+                assert!(!readers.add(&format!("{layer}/k"), &format!("{layer}/x"), hidden));
+                assert!(readers.add(&format!("{layer}/down"), &format!("{layer}/y"), inner));
+            }
+            readers.check_memory()
+        };
+        assert!(of(24, 1024, 4096).is_ok());
+        let error = of(48, 1024, 16384).unwrap_err().to_string();
+        assert!(error.contains("takes 27.5 GiB of memory, and 8 GiB are allowed"), "{error}");
+    }
 }

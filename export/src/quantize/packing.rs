@@ -14,9 +14,15 @@ pub(crate) trait Packing {
     /// Name of the operator that takes rows of it; none where it serves no tables.
     fn embedding(&self) -> Option<&'static str>;
 
-    /// Integer attributes of the operator that multiplies, where it rounds activations to this many
-    /// bits.
+    /// Integer attributes of the operator that multiplies, where its graph rounds activations to
+    /// this many bits.
     fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)>;
+
+    /// Whether weights are rounded by what they are multiplied with; nothing where they need not
+    /// be.
+    fn is_calibrated(&self) -> Option<bool> {
+        None
+    }
 
     /// The greatest magnitude of a weight that it can hold.
     fn limit(&self) -> f32 {

@@ -4,20 +4,36 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// The SHA-256 digest of a file, in lower-case hexadecimal.
 pub fn file(path: &Path) -> io::Result<String> {
     of(File::open(path)?)
 }
 
+/// The SHA-256 digest of bytes that come one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Digest(Sha256);
+
+impl Digest {
+    /// More bytes come.
+    pub fn update(&mut self, bytes: &[u8]) {
+        sha2::Digest::update(&mut self.0, bytes);
+    }
+
+    /// The digest in lower-case hexadecimal.
+    pub fn finish(self) -> String {
+        hex(&sha2::Digest::finalize(self.0))
+    }
+}
+
 /// The SHA-256 digest of everything that a reader gives, in lower-case hexadecimal.
 pub fn of(mut reader: impl Read) -> io::Result<String> {
-    let mut digest = Sha256::new();
+    let mut digest = Digest::default();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(hex(&digest.finalize())),
+            0 => return Ok(digest.finish()),
             count => digest.update(&buffer[..count]),
         }
     }
@@ -25,7 +41,9 @@ pub fn of(mut reader: impl Read) -> io::Result<String> {
 
 /// The SHA-256 digest of some bytes, in lower-case hexadecimal.
 pub fn bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    let mut digest = Digest::default();
+    digest.update(bytes);
+    digest.finish()
 }
 
 /// Lower-case hexadecimal.

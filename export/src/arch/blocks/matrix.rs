@@ -3,7 +3,6 @@
 //! What precision means is decided here, and nowhere in an architecture: [`Matrix::of`] stores a
 //! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
 
-use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels;
 use epitome_runtime::operators::linear::Operators;
 use epitome_runtime::operators::{embedding, feed_forward, linear, observe};
@@ -35,6 +34,7 @@ enum Form {
 struct Packed {
     /// Its name in the checkpoint.
     name: String,
+    role: Role,
     weights: Value,
     /// What belongs to its columns.
     columns: Option<Value>,
@@ -49,33 +49,37 @@ impl Packed {
         b: &mut Builder<'_, '_>,
         name: &str,
         dims: [usize; 2],
+        role: Role,
         packing: &mut dyn Packing,
     ) -> Result<Self> {
         let stored = b.weights.store_packed(name, dims, packing)?;
         let columns = stored.columns.as_ref();
         Ok(Self {
             name: name.into(),
+            role,
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
             operators: packing.operators(),
-            attributes: packing.attributes(b.activation_bits()),
+            attributes: packing.attributes(b.side.activation_bits()),
             embedding: packing.embedding(),
         })
     }
-}
 
-impl Packed {
-    /// What these matrices multiply with, shown to those who watch.
+    /// What these matrices, of `size_in` inputs, multiply with: calibration observes it for those
+    /// that it rounds.
     fn observed<'m>(
         b: &mut Builder<'_, '_>,
         x: &Value,
+        size_in: usize,
         matrices: impl Iterator<Item = &'m Self>,
     ) -> Value {
         let tensor = format!("{}/{}", b.side.name(), x.name());
         let Some(readers) = b.weights.readers() else {
             return x.clone();
         };
-        let is_new = matrices.fold(false, |is_new, one| readers.add(&one.name, &tensor) | is_new);
+        let rounded = matrices.filter(|matrix| matrix.role == Role::Layer);
+        let is_new = rounded
+            .fold(false, |is_new, matrix| readers.add(&matrix.name, &tensor, size_in) | is_new);
         match is_new {
             true => {
                 b.graph.custom(observe::NAME).input(x).string(observe::TENSOR, &tensor).output()
@@ -90,39 +94,29 @@ impl Matrix {
     pub(crate) fn of(
         b: &mut Builder<'_, '_>,
         name: &str,
-        dims: (usize, usize),
+        (size_out, size_in): (usize, usize),
         role: Role,
     ) -> Result<Self> {
-        let precision = b.weights.precision();
-        Self::new(b, name, dims, (precision, role))
+        let dims = [size_out, size_in];
+        let form = match b.is_portable() {
+            true => Form::Plain(b.weight(name, &dims)?),
+            false => {
+                let mut packing = b.weights.packing(name, size_in, role);
+                Form::Packed(Packed::of(b, name, dims, role, &mut *packing)?)
+            }
+        };
+        Ok(Self { form, size_out, size_in })
     }
 
     /// The same, kept in float32 whatever the precision of the bundle.
     pub(crate) fn exact(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
-        Self::new(b, name, dims, (Precision::Fp32, Role::Layer))
+        Self::of(b, name, dims, Role::Exact)
     }
 
     /// The table of this name in the checkpoint, which must have this shape: of an embedding, of
     /// the output layer, or of both.
     pub(crate) fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
         Self::of(b, name, dims, Role::Table)
-    }
-
-    fn new(
-        b: &mut Builder<'_, '_>,
-        name: &str,
-        (size_out, size_in): (usize, usize),
-        (precision, role): (Precision, Role),
-    ) -> Result<Self> {
-        let dims = [size_out, size_in];
-        let form = match b.is_portable() {
-            true => Form::Plain(b.weight(name, &dims)?),
-            false => {
-                let mut packing = b.weights.packing(name, size_in, (precision, role));
-                Form::Packed(Packed::of(b, name, dims, &mut *packing)?)
-            }
-        };
-        Ok(Self { form, size_out, size_in })
     }
 
     /// `activation(x · matrixᵀ + bias)`: `[rows, size_in]` to `[rows, size_out]`.
@@ -150,7 +144,8 @@ impl Matrix {
             Form::Plain(_) => None,
             Form::Packed(packed) => Some((packed, matrix.size_out, bias)),
         });
-        let x = &Packed::observed(b, x, packed_layers.clone().map(|(packed, ..)| packed));
+        let (size_in, matrices) = (layers[0].0.size_in, packed_layers.clone());
+        let x = &Packed::observed(b, x, size_in, matrices.map(|(packed, ..)| packed));
         let ys = match packed_layers.next() {
             None => layers.map(|(matrix, bias)| {
                 let Form::Plain(weight) = &matrix.form else {

@@ -11,29 +11,41 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
 use self::gptq::Gptq;
-pub(crate) use self::gptq::padded;
+pub(crate) use self::gptq::{padded, rounding_bytes};
 use self::grid::Rounded;
+use super::InputProducts;
 use super::packing::Packing;
 use crate::onnx::proto::ElementType;
 
 /// Packs int4 weights, and keeps the sum of each output's weights as they are after rounding.
 #[derive(Debug, Default)]
 pub(super) struct Int4 {
-    /// How weights are rounded where it is known what they are multiplied with.
-    gptq: Option<Gptq>,
+    rounding: Rounding,
     sums: Vec<f32>,
 }
 
+/// How weights are rounded.
+#[derive(Debug, Default)]
+enum Rounding {
+    /// By themselves.
+    #[default]
+    Nearest,
+    /// By what they are multiplied with.
+    Gptq(Box<Gptq>),
+    /// By themselves, since documents show too little of what they are multiplied with.
+    Fallback,
+}
+
 impl Int4 {
-    /// For a matrix whose rows read `size_in` inputs with this sum of their products, the upper half
-    /// of `[padded, padded]`.
-    pub(super) fn calibrated(hessian: Vec<f32>, size_in: usize) -> Self {
-        Self { gptq: Gptq::new(hessian, size_in), sums: Vec::new() }
+    /// For a matrix of which documents show that it is multiplied with this.
+    pub(super) fn calibrated(inputs: Option<InputProducts>) -> Self {
+        let gptq = inputs.and_then(Gptq::new).map(Box::new);
+        Self { rounding: gptq.map_or(Rounding::Fallback, Rounding::Gptq), sums: Vec::new() }
     }
 
     /// The blocks of each row.
     fn round(&self, rows: &[f32], size_in: usize) -> Vec<Vec<Rounded>> {
-        if let Some(gptq) = &self.gptq {
+        if let Rounding::Gptq(gptq) = &self.rounding {
             return gptq.round(rows, size_in);
         }
         rows.par_chunks_exact(size_in)
@@ -53,7 +65,20 @@ impl Packing for Int4 {
     }
 
     fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
-        vec![(ACTIVATION_BITS, activation_bits)]
+        let bits = match self.rounding {
+            Rounding::Nearest => activation_bits,
+            // Weights have lost so little that the eighth bit shows; with four bits it is free.
+            Rounding::Gptq(_) | Rounding::Fallback => 8,
+        };
+        vec![(ACTIVATION_BITS, bits)]
+    }
+
+    fn is_calibrated(&self) -> Option<bool> {
+        match self.rounding {
+            Rounding::Nearest => None,
+            Rounding::Gptq(_) => Some(true),
+            Rounding::Fallback => Some(false),
+        }
     }
 
     fn limit(&self) -> f32 {
@@ -103,6 +128,33 @@ mod tests {
             (state >> 40) as f32 / (1 << 24) as f32
         };
         (0..count).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
+    }
+
+    /// What is no sum of products, or too great for float32, is not rounded by.
+    #[test]
+    fn sums_that_are_no_use_are_left_alone() {
+        let (size_in, size) = (BLOCK + 5, padded(BLOCK + 5));
+        let sums = |diagonal: f32, beside: f32| -> Vec<f32> {
+            let value = |at| if at / size == at % size { diagonal } else { beside };
+            (0..size * size).map(value).collect()
+        };
+        let rows = weights(PANEL * size_in);
+        let packed = |mut packing: Int4| {
+            let mut packed = Vec::new();
+            packing.panel(&rows, size_in, &mut packed);
+            (packing.is_calibrated(), packing.attributes(7)[0].1, packed)
+        };
+        let (calibrated, bits, plain) = packed(Int4::default());
+        assert_eq!((calibrated, bits), (None, 7));
+        for (diagonal, beside) in
+            [(f32::INFINITY, 1.0), (f32::INFINITY, f32::NAN), (1.0, 10.0), (0.0, 0.0), (-1.0, 0.0)]
+        {
+            let inputs = InputProducts { sums: sums(diagonal, beside), size_in, rows: 100 };
+            assert_eq!(packed(Int4::calibrated(Some(inputs))), (Some(false), 8, plain.clone()));
+        }
+        assert_eq!(packed(Int4::calibrated(None)), (Some(false), 8, plain));
+        let inputs = InputProducts { sums: sums(2.0, 1.0), size_in, rows: 100 };
+        assert_eq!(packed(Int4::calibrated(Some(inputs))).0, Some(true));
     }
 
     #[test]
