@@ -4,21 +4,30 @@ use std::path::Path;
 
 use anyhow::Result;
 use epitome_export::Calibration;
+use epitome_runtime::bundle::CalibrationRecord;
 
+use crate::failure;
 use crate::inputs::{self, Found, Reader};
 
 /// Documents that are read where nobody says how many: more of them change little.
 pub(crate) const LIMIT: usize = 256;
 
-/// Reads documents as `epitome summarize` does, at most `limit`, and the text of a table in this
-/// column.
+/// Reads documents as `epitome summarize` does, the first `limit`, and the text of a table in this
+/// column. Files of a folder that cannot be read are passed over.
 pub(crate) fn read(path: &Path, text_column: Option<&str>, limit: usize) -> Result<Calibration> {
     let reader = Reader::new(text_column)?;
     let mut texts = Vec::new();
     for input in inputs::expand(&[path.to_owned()], None)? {
-        if let Found::Documents(documents) = reader.read(&input)? {
-            let found = documents.iter().map(|document| document.text.text().to_owned());
-            texts.extend(found.filter(|text| !text.trim().is_empty()));
+        match reader.read(&input) {
+            Ok(Found::Documents(documents)) => {
+                let found = documents.iter().map(|document| document.text.text().to_owned());
+                texts.extend(found.filter(|text| !text.trim().is_empty()));
+            }
+            Ok(Found::NoDocument) => {}
+            Err(error) if input.is_found => {
+                eprintln!("epitome: note: passed over a file: {}", failure::sentence(&error));
+            }
+            Err(error) => return Err(error),
         }
         if texts.len() >= limit {
             break;
@@ -27,4 +36,11 @@ pub(crate) fn read(path: &Path, text_column: Option<&str>, limit: usize) -> Resu
     texts.truncate(limit);
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok(Calibration { name: name.to_string_lossy().into_owned(), texts })
+}
+
+/// What a bundle was calibrated with, behind "calibrated".
+pub(crate) fn shown(record: &CalibrationRecord) -> String {
+    let CalibrationRecord { documents, name, .. } = record;
+    let plural = if *documents == 1 { "" } else { "s" };
+    format!("with {documents} document{plural} of {name}")
 }

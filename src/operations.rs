@@ -85,13 +85,28 @@ pub fn read_document(path: &Path) -> Result<LongDocument<'static>, Failure> {
     Ok(read()?)
 }
 
-/// The documents of a file to calibrate an export with, as `epitome export --calibrate` reads them.
+/// The first `limit` documents of a file or a folder to calibrate an export with, as `epitome export
+/// --calibrate` reads them.
 ///
 /// # Errors
 ///
-/// The file cannot be read.
-pub fn read_calibration(path: &Path) -> Result<Calibration, Failure> {
-    Ok(calibrating::read(path, None, calibrating::LIMIT)?)
+/// The file cannot be read, or is standard input.
+pub fn read_calibration(
+    path: &Path,
+    text_column: Option<&str>,
+    limit: usize,
+) -> Result<Calibration, Failure> {
+    let read = || {
+        if Input::named(path).is_standard_input() {
+            anyhow::bail!(Usage(
+                "'-' is standard input, which only commands read: give a file, a folder or a list \
+                 of texts"
+                    .into()
+            ));
+        }
+        calibrating::read(path, text_column, limit)
+    };
+    Ok(read()?)
 }
 
 /// Exports as `epitome export` does, from and to paths and addresses.

@@ -70,7 +70,7 @@ fn documents_are_read_as_everywhere_and_shown_in_the_bundle() {
     let rows: String = texts.map(|text| format!("{text},{}\n", text.len())).concat();
     let table = folder.path().join("documents.csv");
     fs::write(&table, format!("body,size\n{rows}\n")).unwrap();
-    let told = export(&table, "1", &["--text-column", "body"]);
+    let told = export(&table, "1", &["--calibrate-text-column", "body"]);
     assert!(told.contains("Calibrating ..."), "{told}");
     assert!(told.contains("Calibrated with 3 documents of documents.csv"), "{told}");
     let first = weights_digest(&output);
@@ -98,7 +98,7 @@ fn documents_are_read_as_everywhere_and_shown_in_the_bundle() {
     assert_eq!(bundle.manifest().calibration.as_ref().unwrap().digest, record.digest);
 
     let told = export(&lines, "2", &["--calibrate-limit", "1"]);
-    assert!(told.contains("Calibrated with 1 documents of documents.jsonl"), "{told}");
+    assert!(told.contains("Calibrated with 1 document of documents.jsonl"), "{told}");
     assert_ne!(weights_digest(&output), first);
 }
 
@@ -127,6 +127,30 @@ fn every_architecture_can_be_calibrated() {
         let exported = export(&fixture("tiny").join(&name), &folder.path().join(&name), &options);
         assert!(exported.is_ok(), "{name}: {}", exported.unwrap_err());
     }
+}
+
+#[test]
+fn a_bad_file_of_a_folder_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents = folder.path().join("documents");
+    fs::create_dir(&documents).unwrap();
+    fs::write(documents.join("a.pdf"), "%PDF-1.7 and nothing else").unwrap();
+    fs::write(documents.join("b.bin"), [0u8, 159, 146, 150].repeat(50)).unwrap();
+    fs::write(documents.join("c.txt"), "Snow fell on the hills.").unwrap();
+    let output = folder.path().join("bundle");
+    let export = || {
+        let mut command = epitome();
+        command.args(["export", "--precision", "int4"]).arg(fixture("tiny/pegasus-relu"));
+        command.arg("--output").arg(&output).arg("--calibrate").arg(&documents);
+        command
+    };
+    let told = succeeds(&mut export()).1;
+    assert!(told.contains("note: passed over a file: ") && told.contains("a.pdf"), "{told}");
+    assert!(told.contains("Calibrated with 1 document of documents"), "{told}");
+    fs::remove_file(documents.join("c.txt")).unwrap();
+    fs::remove_dir_all(&output).unwrap();
+    fails(&mut export(), 1, &["documents has no text in it"]);
+    assert!(!output.exists());
 }
 
 /// A copy of `tiny/pegasus-relu` with another value among its generation defaults.
@@ -194,6 +218,8 @@ fn what_cannot_be_calibrated_is_refused_in_one_sentence() {
         let words = ["--calibrate", "int4", precision];
         fails(&mut export(precision, &documents), 2, &words);
     }
+    let mut portable = export("int4", &documents);
+    fails(portable.args(["--layout", "optimum"]), 2, &["--calibrate", "--layout optimum"]);
     fails(&mut export("int4", &folder.path().join("none.csv")), 2, &["none.csv", "exist"]);
     fs::write(&documents, " \n").unwrap();
     fails(&mut export("int4", &documents), 1, &["documents.txt", "text"]);

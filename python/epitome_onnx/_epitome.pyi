@@ -20,6 +20,8 @@ def export(
     layout: str,
     verify: bool,
     calibrate: str | list[str] | None,
+    calibrate_limit: int,
+    text_column: str | None,
 ) -> None: ...
 
 class Model:

@@ -28,6 +28,8 @@ def export(
     layout: str = "bundle",
     verify: bool = True,
     calibrate: StrPath | Iterable[str] | None = None,
+    calibrate_limit: int = 256,
+    text_column: str | None = None,
 ) -> Path:
     """Writes a fine-tuned checkpoint as a bundle, and returns its folder.
 
@@ -39,7 +41,9 @@ def export(
         layout: `bundle`, or `optimum` for standard ONNX as optimum writes it.
         verify: Whether to load what was written and prove it sound.
         calibrate: With int4, documents like those that the model will read, to round the weights
-            by what it computes on them: a file of up to 256 documents, or their texts.
+            by what it computes on them: a file or a folder, or a list of their texts.
+        calibrate_limit: How many of them are taken, the first ones.
+        text_column: Column of their texts, where the file is a table.
 
     Raises:
         ExportError: What is wrong with the source, or cannot be written. Nothing is left behind.
@@ -50,7 +54,15 @@ def export(
     else:
         documents = None if calibrate is None else list(calibrate)
     _epitome.export(
-        os.fspath(source), os.fspath(output), precision, base, layout, verify, documents
+        os.fspath(source),
+        os.fspath(output),
+        precision,
+        base,
+        layout,
+        verify,
+        documents,
+        calibrate_limit,
+        text_column,
     )
     return Path(output)
 

@@ -14,17 +14,21 @@ use crate::signals::Signals;
 /// Documents to calibrate with.
 #[derive(FromPyObject)]
 pub(crate) enum Documents {
-    /// A file of them.
+    /// A file or a folder of them.
     File(PathBuf),
     /// Their texts.
     Texts(Vec<String>),
 }
 
 impl Documents {
-    fn read(self) -> Result<Calibration, Failure> {
+    /// The first `limit` of them, and those of a table in this column.
+    fn read(self, text_column: Option<&str>, limit: usize) -> Result<Calibration, Failure> {
         match self {
-            Self::File(path) => operations::read_calibration(&path),
-            Self::Texts(texts) => Ok(Calibration { name: "a list".into(), texts }),
+            Self::File(path) => operations::read_calibration(&path, text_column, limit),
+            Self::Texts(texts) => {
+                let texts = texts.into_iter().filter(|text| !text.trim().is_empty());
+                Ok(Calibration { name: "a list".into(), texts: texts.take(limit).collect() })
+            }
         }
     }
 }
@@ -41,6 +45,8 @@ pub(crate) fn export(
     layout: &str,
     verify: bool,
     calibrate: Option<Documents>,
+    calibrate_limit: usize,
+    text_column: Option<String>,
 ) -> PyResult<()> {
     let precision = parse_precision(py, precision)?;
     let layout = match layout {
@@ -51,9 +57,19 @@ pub(crate) fn export(
             return Err(exception(py, Class::Parameter, message));
         }
     };
+    if calibrate_limit == 0 {
+        let message = "calibrate_limit is 0, and must be at least 1";
+        return Err(exception(py, Class::Parameter, message));
+    }
+    if text_column.is_some() && !matches!(calibrate, Some(Documents::File(_))) {
+        let message = "text_column is that of a file to calibrate with: give calibrate a file";
+        return Err(exception(py, Class::Parameter, message));
+    }
     let signals = Signals::new(py)?;
     let result = py.detach(|| {
-        let calibration = calibrate.map(Documents::read).transpose()?;
+        let text_column = text_column.as_deref();
+        let calibration = calibrate.map(|documents| documents.read(text_column, calibrate_limit));
+        let calibration = calibration.transpose()?;
         let options = ExportOptions {
             layout,
             verify,

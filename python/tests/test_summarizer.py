@@ -118,10 +118,18 @@ def test_a_checkpoint_is_exported_for_this_process() -> None:
 
 def test_an_export_is_calibrated_with_a_file_or_with_texts(tmp_path: Path) -> None:
     source, documents = FIXTURES / "tiny" / "bart-gelu", tmp_path / "documents.csv"
-    documents.write_text("text\n" + "\n".join(f'"{text}"' for text in TEXTS[:2]))
-    for name, calibrate in (("file", documents), ("texts", iter(TEXTS[:2]))):
+    documents.write_text("body,text\n" + "\n".join(f'"{text}",none' for text in TEXTS[:3]))
+    for name, calibrate, text_column in (
+        ("file", documents, "body"),
+        ("texts", iter(TEXTS[:3]), None),
+    ):
         bundle = epitome_onnx.export(
-            source, tmp_path / name, precision="int4", calibrate=calibrate
+            source,
+            tmp_path / name,
+            precision="int4",
+            calibrate=calibrate,
+            calibrate_limit=2,
+            text_column=text_column,
         )
         record = Summarizer(bundle).manifest["calibration"]
         assert record["documents"] == 2
@@ -164,6 +172,18 @@ def test_errors_are_classes_with_sentences(
             errors.ExportError,
             "serve int4 weights only, not int8",
             lambda: epitome_onnx.export("nowhere", tmp_path, precision="int8", calibrate=["a"]),
+        ),
+        (
+            errors.ExportError,
+            "standard input",
+            lambda: epitome_onnx.export("nowhere", tmp_path, precision="int4", calibrate="-"),
+        ),
+        (
+            errors.ParameterError,
+            "text_column",
+            lambda: epitome_onnx.export(
+                "nowhere", tmp_path, precision="int4", calibrate=["a"], text_column="body"
+            ),
         ),
         (errors.ModelError, "name", lambda: epitome_onnx.pull("not a name")),
     ]

@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     /// computes on them. They need no summaries, and are read as `epitome summarize` reads them
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
-    /// Calibrate with at most this many documents of it
+    /// Calibrate with the first N of these documents
     #[arg(
         long,
         value_name = "N",
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     calibrate_limit: NonZeroUsize,
     /// Column of the texts, where the documents to calibrate with are a table
     #[arg(long, value_name = "NAME", requires = "calibrate")]
-    text_column: Option<String>,
+    calibrate_text_column: Option<String>,
     /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token. A
     /// summary's own parameter overrides it [default: first]
     #[arg(long, value_name = "MASK")]
@@ -159,7 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     if let Some(calibration) = &manifest.calibration {
-        eprintln!("Calibrated with {} documents of {}", calibration.documents, calibration.name);
+        eprintln!("Calibrated {}", calibrating::shown(calibration));
     }
     if manifest.shape.global_attention && arguments.global_attention_mask.is_none() {
         eprintln!(
@@ -185,13 +185,20 @@ fn calibration(arguments: &Arguments) -> Result<Option<Calibration>> {
     let Some(path) = &arguments.calibrate else {
         return Ok(None);
     };
+    if matches!(arguments.layout, Layout::Optimum) {
+        bail!(Usage(
+            "--calibrate serves int4 weights, and --layout optimum holds fp32 weights only: leave \
+             one of them out"
+                .into()
+        ));
+    }
     if arguments.precision != Precision::Int4 {
         bail!(Usage(format!(
             "--calibrate serves int4 weights only, not {}: give --precision int4, or leave it out",
             arguments.precision
         )));
     }
-    let text_column = arguments.text_column.as_deref();
+    let text_column = arguments.calibrate_text_column.as_deref();
     calibrating::read(path, text_column, arguments.calibrate_limit.get()).map(Some)
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use epitome_runtime::bundle::Bundle;
 use serde_json::Value;
 
-use crate::model_choice;
+use crate::{calibrating, model_choice};
 
 /// Show what a bundle is: sizes, precision, source, and each generation default with its origin
 #[derive(Args)]
@@ -71,10 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => row("verified with", "nothing (verification was left out)".into())?,
     }
     if let Some(calibration) = &manifest.calibration {
-        row(
-            "calibrated",
-            format!("with {} documents of {}", calibration.documents, calibration.name),
-        )?;
+        row("calibrated", calibrating::shown(calibration))?;
         row("", calibration.digest.clone())?;
     }
     let total: u64 = manifest.files.values().map(|file| file.bytes).sum();
