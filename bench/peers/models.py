@@ -61,15 +61,13 @@ class Shape:
         sparse = layers // self.sparse_step
         return layers * attention + (layers - sparse + sparse * choices) * expert
 
-    def step_weights(self, rows):
-        """Weights that a decoder step of so many rows reads, where each row has other experts.
-        Without the layers that compute cross-attention's keys and values: these belong to the
-        encoder."""
+    def step_weights(self):
+        """Weights that a decoder step reads at least, where all rows have the same experts. Without
+        the layers that compute cross-attention's keys and values: these belong to the encoder."""
         merged = self.model_type == "t5gemma2"  # cross-attention has no weights of its own
         cross_attention = 0 if merged else 2 * self.hidden * self.inner
-        choices = min(self.experts, rows * self.choices)
         return (
-            self.layer_weights(self.decoder_layers, choices)
+            self.layer_weights(self.decoder_layers, self.choices)
             + self.decoder_layers * cross_attention
             + self.vocab * self.hidden
         )

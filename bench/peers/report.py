@@ -63,20 +63,23 @@ def loading(group):
 
 def floors(configuration, precision, limits):
     """The shortest possible times of encoder and step: weights to read and operations to make, at
-    the machine's best. Attention counts as fp32."""
+    the machine's best. In int8 attention multiplies 16 bits at least, half as many as bytes."""
     model, threads, batch, source, beams, _ = configuration
     if threads not in limits:
         return None, None
     shape, limit = SHAPES[model], limits[threads]
     weights, attention = shape.encoder_operations(source)
-    linear = limit["int8_per_second"] if precision == "int8" else limit["fp32_per_second"]
-    if linear is None:
-        return None, None
-    encoder = batch * (weights / linear + attention / limit["fp32_per_second"])
+    linear = pairs = limit["fp32_per_second"]
+    if precision == "int8":
+        linear = limit["int8_per_second"]
+        if linear is None:
+            return None, None
+        pairs = max(pairs, linear / 2)
+    encoder = batch * (weights / linear + attention / pairs)
     # The encoder's own result is read too: keys and values of cross-attention, in fp32 or in fp16.
     kept = 4 if precision == "fp32" else 2
     cached = batch * 2 * shape.decoder_layers * shape.inner * source * kept
-    weights = shape.step_weights(batch * beams) * BYTES[precision]
+    weights = shape.step_weights() * BYTES[precision]
     step = (weights + cached) / limit["bytes_per_second"]
     return 1e3 * encoder, 1e3 * step
 

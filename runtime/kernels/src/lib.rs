@@ -13,7 +13,7 @@
 //! | [`panels`] | the layout of packed weights |
 //! | [`linear`] | a linear layer and an embedding over any [weight format](linear::WeightFormat) |
 //! | [`feed_forward`] | the linear layers between the attentions |
-//! | [`experts`] | several of them, of which each row has a few |
+//! | [`experts`] | a mixture of several of them: experts |
 //! | [`float`], [`int8`], [`int4`] | the weight formats |
 //! | [`quantized_activations`] | activations rounded to integers, for `int8` and `int4` |
 //! | [`activation`] | activation functions |

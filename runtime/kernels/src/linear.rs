@@ -163,39 +163,65 @@ impl<F: WeightFormat> Layer<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::float::Fp32;
+    use crate::int4::Int4;
     use crate::int8::Int8;
     use crate::parallel::SingleThread;
+    use crate::parallel::tests::Threads;
 
-    #[test]
-    fn layers_together_are_as_each_alone() {
-        for (rows, size_in, size_out) in [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4)] {
+    /// Three layers of one input, of distinct weights, columns and biases.
+    fn check<F: WeightFormat>(format: F, element: impl Fn(usize) -> F::Element)
+    where
+        F::Activations: Default,
+    {
+        for (rows, size_in, size_out) in
+            [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4), (2, 32, 3100)]
+        {
             let x: Vec<f32> = (0..rows * size_in).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
-            let weights = |salt: usize| -> Vec<i8> {
-                let count = Int8::packed_shape(size_out, size_in).into_iter().product();
-                (0..count).map(|i: usize| ((i * 7 + salt) % 11) as i8 - 5).collect()
+            let numbers = |count: usize, salt: usize| -> Vec<f32> {
+                (0..count).map(|i| ((i * 13 + salt * 7) % 31) as f32 / 100.0).collect()
             };
-            let packed = [1, 2, 3].map(weights);
-            let columns = vec![0.01; 2 * panels(size_out) * PANEL];
-            let layers = packed.each_ref().map(|packed| Layer {
-                format: Int8::new(7),
+            let size = F::packed_shape(size_out, size_in).into_iter().product();
+            let parts = [1, 2, 3].map(|salt| {
+                let packed: Vec<_> = (0..size).map(|index| element(index * 7 + salt)).collect();
+                let columns = numbers(F::COLUMNS * panels(size_out) * PANEL, salt);
+                (packed, columns, numbers(size_out, salt + 3))
+            });
+            let layers = parts.each_ref().map(|(packed, columns, bias)| Layer {
+                format,
                 x: &x,
                 rows,
                 packed,
-                columns: &columns,
-                bias: None,
+                columns,
+                bias: Some(bias),
                 size_in,
                 size_out,
                 activation: Activation::Identity,
             });
-            let mut activations = Default::default();
+            let mut activations = F::Activations::default();
+            let alone = layers.map(|layer| {
+                let mut alone = vec![f32::NAN; rows * size_out];
+                let Ok(()) = layer.multiply(&SingleThread, &mut activations, &mut alone);
+                alone
+            });
+            assert!(alone.iter().flatten().all(|value| value.is_finite()));
+            assert!(rows == 0 || alone[0] != alone[1] && alone[1] != alone[2]);
             let mut together = vec![vec![f32::NAN; rows * size_out]; 3];
             let mut ys: Vec<_> = together.iter_mut().map(|y| &mut y[..]).collect();
             let Ok(()) = multiply_all(&SingleThread, &layers, &mut activations, &mut ys);
-            for (layer, together) in layers.iter().zip(&together) {
-                let mut alone = vec![f32::NAN; rows * size_out];
-                let Ok(()) = layer.multiply(&SingleThread, &mut activations, &mut alone);
-                assert_eq!(together, &alone);
-            }
+            assert_eq!(together, alone);
+            together.iter_mut().for_each(|y| y.fill(f32::NAN));
+            let mut ys: Vec<_> = together.iter_mut().map(|y| &mut y[..]).collect();
+            let Ok(()) = multiply_all(&Threads, &layers, &mut activations, &mut ys);
+            assert_eq!(together, alone);
         }
+    }
+
+    #[test]
+    fn layers_together_are_as_each_alone() {
+        check(Int8::new(7), |index| (index % 11) as i8 - 5);
+        check(Fp32::default(), |index| (index % 11) as f32 - 5.0);
+        // Bytes below 0x40 are small numbers as halves of float16 scales too.
+        check(Int4::new(7), |index| (index % 0x3c) as u8);
     }
 }

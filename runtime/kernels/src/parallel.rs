@@ -116,3 +116,25 @@ impl<'a, T> Columns<'a, T> {
         unsafe { self.matrix.part(start..start + self.count) }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A thread for each task.
+    pub(crate) struct Threads;
+
+    impl ThreadPool for Threads {
+        type Error = Infallible;
+
+        fn run(&self, count: usize, task: impl Fn(usize) + Sync + Send) -> Result<(), Infallible> {
+            let task = &task;
+            std::thread::scope(|scope| {
+                for index in 0..count {
+                    scope.spawn(move || task(index));
+                }
+            });
+            Ok(())
+        }
+    }
+}

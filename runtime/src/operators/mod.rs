@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`Linear`](linear), one for each weight format | `activation(x · weightsᵀ + bias)` |
 //! | [`FeedForward`](feed_forward), one for each weight format | the linear layers between the attentions |
-//! | [`Experts`](experts), one for each weight format | several of those, of which each row has a few |
+//! | [`Experts`](experts), one for each weight format | a mixture of several of those: experts |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
 //! | [`Norm`](norm) | a residual addition and the normalization behind it |
 //! | [`BlockSums`](block_sums) | sums of the tokens of each block |

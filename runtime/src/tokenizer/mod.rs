@@ -310,7 +310,10 @@ mod tests {
 
     #[test]
     fn summaries_have_the_tokens_of_the_second_tokenizer() {
-        let words = |vocab: Value| json!({"model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab}});
+        let words = |vocab: Value| {
+            let model = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab});
+            json!({"model": model})
+        };
         let source = words(json!({"<unk>": 0, "</s>": 1, "a": 2, "b": 3}));
         let mut both = tokenizer(true, 9, &source).unwrap();
         assert_eq!(both.first_target_token("b a").unwrap(), Some(3));

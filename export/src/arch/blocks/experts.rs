@@ -87,8 +87,8 @@ impl Experts {
         hidden: usize,
         tokens: Tokens<'_>,
     ) -> Result<Value> {
-        let gates = self.gates(b, name, x, hidden, tokens)?;
-        if let Some(y) = self.together(b, name, [x, &gates], hidden)? {
+        let routing_weights = self.routing_weights(b, name, x, hidden, tokens)?;
+        if let Some(y) = self.together(b, name, [x, &routing_weights], hidden)? {
             return Ok(y);
         }
         let shape = b.graph.node("Shape").input(x).output();
@@ -97,7 +97,8 @@ impl Experts {
             let graph = &mut b.graph;
             let [number, none] = [graph.int64_scalar(expert as i64), graph.scalar(0.0)];
             let axis = graph.int64s(&[0]);
-            let gate = graph.node("Gather").inputs([&gates, &number]).int("axis", 1).output();
+            let gate =
+                graph.node("Gather").inputs([&routing_weights, &number]).int("axis", 1).output();
             let mask = graph.node("Greater").inputs([&gate, &none]).output();
             let any = graph.node("Cast").input(&mask).int("to", Int32 as i64).output();
             let any = graph.node("ReduceMax").inputs([&any, &axis]).output();
@@ -129,7 +130,7 @@ impl Experts {
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
-        [x, gates]: [&Value; 2],
+        [x, routing_weights]: [&Value; 2],
         hidden: usize,
     ) -> Result<Option<Value>> {
         let FeedForward { activation, names, .. } = self.feed_forward;
@@ -142,12 +143,12 @@ impl Experts {
         for expert in 0..self.count {
             layers.extend(self.feed_forward.layers(b, &expert_name(name, expert), hidden)?);
         }
-        Ok(Matrix::feed_forward(b, x, Some(gates), &layers, activation))
+        Ok(Matrix::feed_forward(b, x, Some(routing_weights), &layers, activation))
     }
 
     /// What each expert's result is multiplied with for each token, `[rows, experts]`: 0 for those
     /// that it is not routed to. The router is computed in float32, whatever the precision.
-    fn gates(
+    fn routing_weights(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -192,7 +193,7 @@ impl Experts {
             .collect();
         let all = graph.node("Add").inputs(&of_chosen).output();
         let all = graph.node("Max").inputs([&all, &least]).output();
-        let gates: Vec<_> = of_chosen
+        let routing_weights: Vec<_> = of_chosen
             .iter()
             .zip(&masks)
             .map(|(probs, mask)| {
@@ -201,7 +202,7 @@ impl Experts {
                 graph.node("Mul").inputs([&share, mask]).output()
             })
             .collect();
-        Ok(graph.node("Add").inputs(&gates).output())
+        Ok(graph.node("Add").inputs(&routing_weights).output())
     }
 
     /// For each choice, the likeliest first, which expert it is: bool `[rows, experts]`.

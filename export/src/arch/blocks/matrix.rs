@@ -87,6 +87,30 @@ impl Packed {
             false => x.clone(),
         }
     }
+
+    /// Whether one operator can multiply with both, where they have the same sizes.
+    fn is_as(&self, other: &Self) -> bool {
+        (self.operators.linear, &self.attributes) == (other.operators.linear, &other.attributes)
+    }
+
+    /// The products with matrices that are [alike](Self::is_as), each with its bias.
+    fn products<const N: usize>(
+        b: &mut Builder<'_, '_>,
+        x: &Value,
+        layers: &[(&Self, Option<&Value>)],
+        (size_out, function): (usize, kernels::activation::Activation),
+    ) -> [Value; N] {
+        assert_eq!(layers.len(), N, "an output for each layer");
+        let (first, _) = layers[0];
+        let node = b.graph.custom(first.operators.linear).input(x);
+        let node = layers.iter().fold(node, |node, (packed, bias)| {
+            node.input(&packed.weights).optional(packed.columns.as_ref()).optional(*bias)
+        });
+        let node =
+            node.int(linear::SIZE_OUT, size_out as i64).string(linear::ACTIVATION, function.name());
+        let attributes = first.attributes.iter();
+        attributes.fold(node, |node, &(name, value)| node.int(name, value)).outputs()
+    }
 }
 
 impl Matrix {
@@ -131,62 +155,55 @@ impl Matrix {
         y
     }
 
-    /// [`product`](Self::product) with matrices of the same sizes, in one operator where they are
-    /// packed.
+    /// [`product`](Self::product) with several matrices, in one operator where all are packed in the
+    /// same way and have the same sizes.
     pub(crate) fn products<const N: usize>(
         b: &mut Builder<'_, '_>,
         x: &Value,
         layers: [(&Self, Option<&Value>); N],
         activation: Activation,
     ) -> [Value; N] {
-        let fused = activation.fused();
-        let mut packed_layers = layers.iter().filter_map(|(matrix, bias)| match &matrix.form {
+        let packed = layers.iter().filter_map(|(matrix, bias)| match &matrix.form {
             Form::Plain(_) => None,
-            Form::Packed(packed) => Some((packed, matrix.size_out, bias)),
+            Form::Packed(packed) => Some((packed, *bias)),
         });
-        let (size_in, matrices) = (layers[0].0.size_in, packed_layers.clone());
-        let x = &Packed::observed(b, x, size_in, matrices.map(|(packed, ..)| packed));
-        let ys = match packed_layers.next() {
-            None => layers.map(|(matrix, bias)| {
-                let Form::Plain(weight) = &matrix.form else {
-                    unreachable!("no matrix is packed");
-                };
-                let node = b.graph.node("Gemm").inputs([x, weight]).int("transB", 1);
-                match bias {
-                    Some(bias) => node.input(bias).output(),
-                    None => node.output(),
+        let packed: Vec<_> = packed.collect();
+        let size_in = layers[0].0.size_in;
+        let x = &Packed::observed(b, x, size_in, packed.iter().map(|(packed, _)| *packed));
+        let fused = activation.fused().filter(|_| packed.len() == N);
+        let function = fused.unwrap_or_default();
+        let sizes = layers.map(|(matrix, _)| [matrix.size_out, matrix.size_in]);
+        let are_alike = packed.len() == N
+            && packed.iter().all(|(one, _)| one.is_as(packed[0].0))
+            && sizes.iter().all(|size| *size == sizes[0]);
+        let ys = match are_alike {
+            true => Packed::products(b, x, &packed, (sizes[0][0], function)),
+            false => layers.map(|(matrix, bias)| match &matrix.form {
+                Form::Plain(weight) => {
+                    let node = b.graph.node("Gemm").inputs([x, weight]).int("transB", 1);
+                    node.optional(bias).output()
+                }
+                Form::Packed(packed) => {
+                    let sizes = (matrix.size_out, function);
+                    let [y] = Packed::products(b, x, &[(packed, bias)], sizes);
+                    y
                 }
             }),
-            Some(first) => {
-                let (packed, size_out, _) = first;
-                let node = b.graph.custom(packed.operators.linear).input(x);
-                let layers = std::iter::once(first).chain(packed_layers);
-                let node = layers.fold(node, |node, (packed, _, bias)| {
-                    let columns = packed.columns.as_ref();
-                    node.input(&packed.weights).optional(columns).optional(*bias)
-                });
-                let node = node
-                    .int(linear::SIZE_OUT, size_out as i64)
-                    .string(linear::ACTIVATION, fused.unwrap_or_default().name());
-                let attributes = packed.attributes.iter();
-                let node = attributes.fold(node, |node, &(name, value)| node.int(name, value));
-                let ys = node.outputs();
-                if fused.is_some() {
-                    return ys;
-                }
-                ys
-            }
         };
-        ys.map(|y| activation.apply(b, &y))
+        match fused {
+            Some(_) => ys,
+            None => ys.map(|y| activation.apply(b, &y)),
+        }
     }
 
     /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
-    /// and where there is one `gate`, each with its bias. With `gates`, `[rows, experts]`, they are
-    /// the `up` and `down` of one expert behind the other. `[rows, size_in]` to `[rows, size_out]`.
+    /// and where there is one `gate`, each with its bias. With `routing_weights`, `[rows, experts]`,
+    /// they are the `up` and `down` of one expert behind the other. `[rows, size_in]` to `[rows,
+    /// size_out]`.
     pub(crate) fn feed_forward(
         b: &mut Builder<'_, '_>,
         x: &Value,
-        gates: Option<&Value>,
+        routing_weights: Option<&Value>,
         layers: &[(Self, Option<Value>)],
         activation: kernels::activation::Activation,
     ) -> Option<Value> {
@@ -205,10 +222,10 @@ impl Matrix {
         else {
             return None;
         };
-        let node = match gates {
+        let node = match routing_weights {
             // There are so many inputs that absent ones have no place.
-            Some(gates) if layers.iter().all(|(_, other)| other.is_some() == bias.is_some()) => {
-                let node = b.graph.custom(up.operators.experts).inputs([x, gates]);
+            Some(weights) if layers.iter().all(|(_, other)| other.is_some() == bias.is_some()) => {
+                let node = b.graph.custom(up.operators.experts).inputs([x, weights]);
                 node.inputs(inputs.into_iter().flatten())
             }
             Some(_) => return None,
