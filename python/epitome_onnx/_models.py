@@ -49,10 +49,11 @@ def export(
         ExportError: What is wrong with the source, or cannot be written. Nothing is left behind.
     """
     base = None if base is None else os.fspath(base)
+    documents: str | list[str] | None = None
     if isinstance(calibrate, (str, os.PathLike)):
         documents = os.fspath(calibrate)
-    else:
-        documents = None if calibrate is None else list(calibrate)
+    elif calibrate is not None:
+        documents = list(calibrate)
     _epitome.export(
         os.fspath(source),
         os.fspath(output),
