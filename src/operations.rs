@@ -85,8 +85,8 @@ pub fn read_document(path: &Path) -> Result<LongDocument<'static>, Failure> {
     Ok(read()?)
 }
 
-/// The first `limit` documents of a file or a folder to calibrate an export with, as `epitome export
-/// --calibrate` reads them.
+/// The first `limit` documents of a file or a folder to calibrate an export with, as
+/// `epitome export --calibrate` reads them.
 ///
 /// # Errors
 ///

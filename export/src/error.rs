@@ -373,7 +373,7 @@ pub enum Error {
     Calibrating {
         /// Number of the document, from 1.
         document: usize,
-        /// What the runtime said. No parameter was chosen, so it is nothing that the call had wrong.
+        /// What the runtime said. The call chose no parameter, so the checkpoint is at fault.
         problem: String,
     },
     /// What matrices were multiplied with helps to round none of them.

@@ -48,7 +48,8 @@ pub(super) static T5GEMMA: Family = Family {
     read,
 };
 
-/// Default values of `T5GemmaModuleConfig` in `transformers/models/t5gemma/configuration_t5gemma.py`.
+/// Default values of `T5GemmaModuleConfig`, in
+/// `transformers/models/t5gemma/configuration_t5gemma.py`.
 const DEFAULTS: Defaults = Defaults {
     hidden: 2304,
     vocab_size: 256_000,

@@ -23,7 +23,7 @@ use crate::quantize::{InputProducts, padded, rounding_bytes};
 /// Documents to calibrate with.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// What they are called, such as the name of their file.
+    /// The documents' name, for messages and the manifest: that of their file, for example.
     pub name: String,
     /// Their texts. What is longer than the model's window is truncated.
     pub texts: Vec<String>,

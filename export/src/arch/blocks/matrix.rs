@@ -155,8 +155,8 @@ impl Matrix {
         y
     }
 
-    /// [`product`](Self::product) with several matrices, in one operator where all are packed in the
-    /// same way and have the same sizes.
+    /// [`product`](Self::product) with several matrices, in one operator where all are packed alike
+    /// and have the same sizes.
     pub(crate) fn products<const N: usize>(
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -197,9 +197,9 @@ impl Matrix {
     }
 
     /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
-    /// and where there is one `gate`, each with its bias. With `routing_weights`, `[rows, experts]`,
-    /// they are the `up` and `down` of one expert behind the other. `[rows, size_in]` to `[rows,
-    /// size_out]`.
+    /// and where there is one `gate`, each with its bias. With `routing_weights` of
+    /// `[rows, experts]`, they are the `up` and `down` of one expert behind the other.
+    /// `[rows, size_in]` to `[rows, size_out]`.
     pub(crate) fn feed_forward(
         b: &mut Builder<'_, '_>,
         x: &Value,

@@ -7,7 +7,7 @@
 //! With `H = R · Rᵀ` and an upper triangular `R`, that is the sum of squares of `e · R`. Column `j`
 //! of it depends on the weights up to `j` alone: they are rounded in turn, each to what comes
 //! nearest to cancelling the errors before it. A block's scale and least value are those that leave
-//! the least of it. Afterwards blocks are changed one by one, integers and scales, as long as the
+//! the least of it. Afterwards some sweeps change integers and scales block by block, so that the
 //! whole sum falls (coordinate descent).
 
 use epitome_runtime::kernels::dispatch;

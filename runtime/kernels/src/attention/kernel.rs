@@ -246,7 +246,7 @@ pub(super) trait PackedKv: Default {
     /// and the size of the head.
     fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]);
 
-    /// Those of some positions, the first of which is a multiple of [`LANES`].
+    /// The packed keys and values of these positions. The first is a multiple of [`LANES`].
     fn segment<'a>(
         &'a self,
         positions: &Range<usize>,

@@ -8,8 +8,8 @@ pub(crate) mod lanes;
 pub(crate) mod prefetch;
 pub(crate) mod tanh;
 
-/// Added to a float32 of a magnitude up to 2^22, it leaves no bits behind the point: the lowest bits
-/// of the sum are the nearest integer.
+/// Added to a float32 of a magnitude up to 2^22, it leaves no bits behind the point: the lowest
+/// bits of the sum are the nearest integer.
 pub(crate) const ROUND: f32 = (3u32 << 22) as f32;
 
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks the
