@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::fixture;
+use crate::common::{fixture, text};
 use crate::serve::client::{self, Server};
 use fake::{Aws, Call};
 use serde_json::{Value, json};
@@ -41,10 +41,6 @@ fn at(aws: &Aws) -> Command {
         .env("AWS_ACCESS_KEY_ID", "AKIDTEST")
         .env("AWS_SECRET_ACCESS_KEY", "secret");
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{Exported, fixture};
+use crate::common::{Exported, fixture, text};
 use serde_json::Value;
 
 fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Output {
@@ -12,10 +12,6 @@ fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Output {
     command.arg("compare").args([a, b]).arg("--data").arg(data);
     command.args(more).stdin(Stdio::null());
     command.output().expect("the binary starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 /// What it says as JSON.

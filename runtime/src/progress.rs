@@ -69,3 +69,12 @@ pub trait Progress: Sync {
 }
 
 impl Progress for () {}
+
+/// Stops work when another one's user asks to, and shows nothing of it: one summary of many, say.
+pub struct Cancelled<'a>(pub &'a dyn Progress);
+
+impl Progress for Cancelled<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}

@@ -1,6 +1,6 @@
 //! The sweep: summarizes every document at every setting.
 
-use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::progress::{Cancelled, Progress, Total};
 use epitome_runtime::{GenerationParameters, Summarizer, Summary, Timing};
 use serde::{Deserialize, Serialize};
 
@@ -152,19 +152,11 @@ pub(crate) fn summarize(
     if progress.cancelled() {
         return Ok(None);
     }
-    let mut stop = Stop(progress);
+    // A search may take minutes: it ends in the middle.
+    let mut stop = Cancelled(progress);
     let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
     // A summary may have been cut short if it was stopped meanwhile.
     Ok(summaries.into_iter().next().filter(|_| !progress.cancelled()))
-}
-
-/// Ends a search in the middle, since one may take minutes.
-struct Stop<'a>(&'a dyn Progress);
-
-impl Progress for Stop<'_> {
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
 }
 
 impl Sample {

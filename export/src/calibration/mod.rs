@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use epitome_runtime::bundle::CalibrationRecord;
 use epitome_runtime::bundle::digest::Digest;
 use epitome_runtime::operators::observe::Observer;
-use epitome_runtime::progress::Total;
+use epitome_runtime::progress::{Cancelled, Total};
 use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer};
 
 use self::hessian::Hessian;
@@ -125,9 +125,9 @@ impl Hessians {
         let mut summarizer = Summarizer::open_with(folder, &options)?;
         progress.start("Calibrating", Total::Items(calibration.texts().count() as u64));
         for (index, text) in calibration.texts().enumerate() {
-            let mut watch = Watch(progress);
+            let mut stop = Cancelled(progress);
             // One by one: in which order rows are added is then the same each time.
-            let summarized = summarizer.summarize_observed(&[text], &parameters, &mut watch);
+            let summarized = summarizer.summarize_observed(&[text], &parameters, &mut stop);
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -160,15 +160,6 @@ impl Hessians {
             rows += hessian.rows();
         }
         Some(InputProducts { sums, size_in, rows })
-    }
-}
-
-/// Lets the user stop a summary, and shows none.
-struct Watch<'a>(&'a dyn Progress);
-
-impl Progress for Watch<'_> {
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
     }
 }
 

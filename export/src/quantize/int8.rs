@@ -2,6 +2,7 @@
 
 use epitome_runtime::kernels::int8::MAX_WEIGHT;
 use epitome_runtime::kernels::panels::{PANEL, packed_shape, padded_inputs, position};
+use epitome_runtime::kernels::simd::ROUND;
 use epitome_runtime::operators::embedding::EMBEDDING_INT8;
 use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT8, Operators};
 
@@ -106,10 +107,9 @@ fn inverse(scale: f32) -> f32 {
     if inverse.is_finite() { inverse } else { 0.0 }
 }
 
-/// The nearest integer within the limit. (Adding 1.5 * 2^23 leaves no bits behind the point: unlike
-/// the library's rounding it needs no instructions beyond the baseline.)
+/// The nearest integer within the limit. Unlike the library's rounding, adding [`ROUND`] needs no
+/// instructions beyond the baseline.
 fn round(value: f32) -> f32 {
-    const ROUND: f32 = (3u32 << 22) as f32;
     (value.clamp(-LIMIT, LIMIT) + ROUND) - ROUND
 }
 

@@ -5,6 +5,7 @@
 //! value that fit its integers best (least squares); what leaves the least squared error is kept.
 
 use epitome_runtime::kernels::int4::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, position};
+use epitome_runtime::kernels::simd::ROUND;
 use half::f16;
 
 /// Shares of a block's range that are tried. (More of them take longer and lower the error by less
@@ -107,10 +108,9 @@ impl Grid {
         if inverse.is_finite() { inverse } else { 0.0 }
     }
 
-    /// The nearest integer. Adding 1.5 * 2^23 leaves no bits behind the point.
+    /// The nearest integer.
     #[inline(always)]
     pub(super) fn round(value: f32) -> f32 {
-        const ROUND: f32 = (3u32 << 22) as f32;
         value.clamp(0.0, f32::from(MAX_INTEGER)) + ROUND - ROUND
     }
 

@@ -1,7 +1,7 @@
 //! The exponential, as a polynomial that compilers vectorize.
 
-/// 1.5 * 2^23: adding it rounds a small float to an integer, which then stands in the low bits.
-const ROUND: f32 = 12_582_912.0;
+use super::ROUND;
+
 /// Below this the result is less than the smallest normal number, and taken as 0.
 const UNDERFLOW: f32 = -87.0;
 /// Above this the result overflows.

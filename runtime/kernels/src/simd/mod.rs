@@ -10,7 +10,7 @@ pub(crate) mod tanh;
 
 /// Added to a float32 of a magnitude up to 2^22, it leaves no bits behind the point: the lowest
 /// bits of the sum are the nearest integer.
-pub(crate) const ROUND: f32 = (3u32 << 22) as f32;
+pub const ROUND: f32 = (3u32 << 22) as f32;
 
 /// Compiles `$body`, an `#[inline(always)]` function, for several instruction sets, and picks the
 /// best at run time.
