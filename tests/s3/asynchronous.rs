@@ -158,6 +158,34 @@ fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
 }
 
 #[test]
+fn rows_of_a_table_are_under_way_together() {
+    let server = Server::with(asynchronous);
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.csv");
+    fs::write(&table, "text\nOne river rose.\nTwo did.\nThree did.\nFour did.\nFive did.\n")
+        .unwrap();
+    let mut command = invoke_later(&server);
+    command.args(["--flight", "3"]).arg(&table);
+    let asking = std::thread::spawn(move || common::succeeds(&mut command));
+    let calls = || {
+        let requests = server.requests().into_iter();
+        requests.filter(|call| call.target.ends_with("/async-invocations")).count()
+    };
+    let start = Instant::now();
+    while calls() < 3 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{} calls came", calls());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Time for a fourth, which would be one too many.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(calls(), 3);
+    answer(&server);
+    let (shown, _) = asking.join().unwrap();
+    assert_eq!(shown, "A river rose.\n".repeat(5));
+    assert_eq!(calls(), 5);
+}
+
+#[test]
 fn asynchronous_summaries_are_all_written_or_an_error_is_told() {
     let server = Server::with(|request| match request.method.as_str() {
         "DELETE" => Deed::Answer(403, "", "<Error><Code>AccessDenied</Code></Error>"),

@@ -6,7 +6,7 @@ mod journal;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,6 +84,8 @@ pub(super) fn run(
         .collect();
     let skipped = inputs.len() - pending.len();
     let total = pending.len();
+    let flight = flags.flight.clamp(1, 256);
+    let workers = flight.min(total);
     let work = Work {
         flags,
         invoker,
@@ -95,6 +97,7 @@ pub(super) fn run(
         folder,
         journal,
         pending: Mutex::new(pending),
+        free: AtomicUsize::new(flight - workers),
         written: Mutex::new(Written::default()),
         is_cut_off: AtomicBool::new(false),
         untidy: Once::new(),
@@ -103,7 +106,7 @@ pub(super) fn run(
     work.bar.start("Summarizing", Total::Items(total as u64));
     interrupt::during(|| {
         thread::scope(|scope| {
-            for _ in 0..flags.flight.clamp(1, 256).min(total) {
+            for _ in 0..workers {
                 scope.spawn(|| work.run());
             }
         });
@@ -149,6 +152,8 @@ struct Work<'a> {
     folder: Option<OutputFolder>,
     journal: Journal,
     pending: Mutex<VecDeque<(usize, &'a Input)>>,
+    /// How many more documents may be under way. One of each worker is not counted.
+    free: AtomicUsize,
     written: Mutex<Written>,
     /// Whether standard output takes no more.
     is_cut_off: AtomicBool,
@@ -170,6 +175,22 @@ struct Written {
     error: Option<io::Error>,
 }
 
+/// Room for one more document under way, until it is dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that has no answer yet.
+struct UnderWay<'a> {
+    document: &'a Document,
+    id: String,
+    call: AsyncCall,
+}
+
 /// The summaries of a file, a line each.
 #[derive(Default)]
 struct Summaries {
@@ -179,8 +200,9 @@ struct Summaries {
 }
 
 impl Work<'_> {
-    /// Takes files until there are no more.
+    /// Takes files until there are no more. Then others may have its place.
     fn run(&self) {
+        let _place = Place(&self.free);
         loop {
             let next = self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((at, input)) = next.filter(|_| !self.is_over()) else { return };
@@ -202,20 +224,34 @@ impl Work<'_> {
     fn file(&self, input: &Input) -> Result<Option<Summaries>> {
         let Found::Documents(documents) = self.reader.read(input)? else { return Ok(None) };
         let mut found = Summaries::default();
+        let mut places = Vec::new();
+        let mut under_way = VecDeque::new();
         for document in &documents {
-            let answer = self.document(document).with_context(|| document.source.clone());
-            let (id, summaries) = answer?;
-            found.requests.push(id);
-            for summary in &summaries {
-                found.text.push_str(summary);
-                found.text.push('\n');
+            // One has the worker's place, each other one of its own.
+            if under_way.len() > places.len() {
+                match self.place() {
+                    Some(place) => places.push(place),
+                    None => self.next_answer(&mut under_way, &mut found)?,
+                }
             }
+            under_way.push_back(self.send(document).with_context(|| document.source.clone())?);
+        }
+        while !under_way.is_empty() {
+            self.next_answer(&mut under_way, &mut found)?;
+            places.pop();
         }
         Ok(Some(found))
     }
 
-    /// The id of a document's request, and its summaries. The request stays until they are written.
-    fn document(&self, document: &Document) -> Result<(String, Vec<String>)> {
+    /// Room for one more document, if there is any.
+    fn place(&self) -> Option<Place<'_>> {
+        let less = |free: usize| free.checked_sub(1);
+        let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok().then(|| Place(&self.free))
+    }
+
+    /// Sends the request for a document, unless it is under way.
+    fn send<'a>(&self, document: &'a Document) -> Result<UnderWay<'a>> {
         let body = json!({"inputs": document.text.text(), "parameters": self.parameters});
         let body = body.to_string();
         // Equal documents have a request each: the first that is answered is removed.
@@ -231,12 +267,30 @@ impl Work<'_> {
                 call
             }
         };
-        match self.wait(&call)?.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {
-            Ok(summaries) => Ok((id, summaries)),
+        Ok(UnderWay { document, id, call })
+    }
+
+    /// Waits for the oldest request. It stays until its summaries are written.
+    fn next_answer(
+        &self,
+        under_way: &mut VecDeque<UnderWay<'_>>,
+        found: &mut Summaries,
+    ) -> Result<()> {
+        let Some(UnderWay { document, id, call }) = under_way.pop_front() else { return Ok(()) };
+        let answer = self.wait(&call).with_context(|| document.source.clone())?;
+        match answer.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {
+            Ok(summaries) => {
+                found.requests.push(id);
+                for summary in &summaries {
+                    found.text.push_str(summary);
+                    found.text.push('\n');
+                }
+                Ok(())
+            }
             Err(error) => {
                 // The same command asks anew.
                 self.end(&id);
-                Err(error)
+                Err(error.context(document.source.clone()))
             }
         }
     }
