@@ -7,7 +7,7 @@ use std::process::Command;
 use super::server::Server;
 use super::{KEY, manifest, put_tiny, uri, works};
 use crate::aws::fake::Aws;
-use crate::common::{fails, fixture, run, text};
+use crate::common::{fails, fixture, run, succeeds, text};
 use serde_json::{Value, json};
 
 /// `epitome export --training-job`, with a control plane that knows these states of a job.
@@ -160,6 +160,22 @@ fn what_failed_of_a_job_is_told_by_whoever_follows_it() {
     let manifest = fs::read(server.object("out/nightly-again-2.manifest")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest, json!([{"prefix": uri("docs/")}, "b.jsonl"]));
+}
+
+#[test]
+fn the_container_hears_how_long_a_request_may_take() {
+    let (server, aws) = (Server::start(), Aws::start());
+    fs::write(server.object("docs/a.jsonl"), "{}").unwrap();
+    let deadline = |flags: &[&str]| {
+        let (shown, _) = succeeds(transform(&server, &aws).arg("--dry-run").args(flags));
+        let call = shown.lines().find(|line| line.contains("EPITOME_DEADLINE"));
+        call.map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(deadline(&[]), "");
+    let said = deadline(&["--timeout", "1800"]);
+    assert!(said.contains(r#""EPITOME_DEADLINE": "1790""#), "{said}");
+    let said = deadline(&["--timeout", "1800", "--env", "EPITOME_DEADLINE=60"]);
+    assert!(said.contains(r#""EPITOME_DEADLINE": "60""#), "{said}");
 }
 
 #[test]

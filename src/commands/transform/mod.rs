@@ -19,6 +19,11 @@ use super::seconds::Seconds;
 use crate::failure::Usage;
 use crate::{aws, output};
 
+/// How long a request may take, to the container.
+const DEADLINE: &str = "EPITOME_DEADLINE";
+/// Seconds that the container answers earlier than SageMaker gives up.
+const DEADLINE_MARGIN: u32 = 10;
+
 /// Summarize the files below a prefix on S3 with a SageMaker batch transform job
 ///
 /// An input a.jsonl becomes the output a.jsonl.out. Files that have an output are left alone, so
@@ -162,12 +167,17 @@ fn pending(files: &Files, arguments: &Arguments) -> Vec<String> {
 fn spec(arguments: &Arguments, container: &Container, files: &Files) -> Result<TransformSpec> {
     let job = &arguments.job;
     let (format, gzip) = job.format(files)?;
+    let mut model = container.model.clone();
+    if let Some(timeout) = job.timeout {
+        let deadline = timeout.saturating_sub(DEADLINE_MARGIN).max(1).to_string();
+        model.environment.entry(DEADLINE.into()).or_insert(deadline);
+    }
     Ok(TransformSpec {
         job_name: job
             .job_name
             .clone()
             .unwrap_or_else(|| job_name_at("transform", SystemTime::now())),
-        model: container.model.clone(),
+        model,
         input: Input::Prefix(arguments.input.join("")),
         output: arguments.output.clone(),
         format,
