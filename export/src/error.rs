@@ -25,7 +25,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The disk that is written to has no room left.
-    #[error("no room is left on the disk while writing {}: free some, or choose another folder", path.display())]
+    #[error(
+        "no room is left on the disk while writing {}: free some, or choose another folder",
+        path.display()
+    )]
     DiskFull {
         /// The file that was being written.
         path: PathBuf,
@@ -54,7 +57,11 @@ pub enum Error {
         text: String,
     },
     /// The file given is neither a tar nor a gzipped tar.
-    #[error("{} is not an archive that can be read ({found}): give a .tar.gz, a .tar or a checkpoint folder", path.display())]
+    #[error(
+        "{} is not an archive that can be read ({found}): give a .tar.gz, a .tar or a checkpoint \
+         folder",
+        path.display()
+    )]
     NotAnArchive {
         /// The file given.
         path: PathBuf,
@@ -95,7 +102,10 @@ pub enum Error {
     },
 
     /// No folder of the source holds a `config.json`.
-    #[error("{} holds no config.json: give a folder or archive that save_pretrained wrote", path.display())]
+    #[error(
+        "{} holds no config.json: give a folder or archive that save_pretrained wrote",
+        path.display()
+    )]
     MissingConfig {
         /// The folder or archive.
         path: PathBuf,
@@ -121,7 +131,11 @@ pub enum Error {
         found: Vec<String>,
     },
     /// The source holds an adapter alone.
-    #[error("{} holds an adapter and no model{}: give the model that it was trained on with --base (a folder, an archive, or its name on the hub)", path.display(), base_sentence(base))]
+    #[error(
+        "{} holds an adapter and no model{}: give the model that it was trained on with --base (a \
+         folder, an archive, or its name on the hub)",
+        path.display(), base_sentence(base)
+    )]
     AdapterWithoutBase {
         /// The folder or archive.
         path: PathBuf,
@@ -180,7 +194,8 @@ pub enum Error {
     },
     /// The checkpoint's kind of tokenizer can only be read from a `tokenizer.json`.
     #[error(
-        "the checkpoint has no tokenizer.json, and a {class} cannot be made from its {}: save the tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...)",
+        "the checkpoint has no tokenizer.json, and a {class} cannot be made from its {}: save the \
+         tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         found.join(", ")
     )]
     TokenizerClass {
@@ -190,7 +205,10 @@ pub enum Error {
         found: Vec<String>,
     },
     /// A file that the tokenizer is made from is not there.
-    #[error("the checkpoint lacks {missing}, which its {class} is made from; it has {}", found.join(", "))]
+    #[error(
+        "the checkpoint lacks {missing}, which its {class} is made from; it has {}",
+        found.join(", ")
+    )]
     TokenizerFile {
         /// The tokenizer's class.
         class: String,
@@ -218,7 +236,8 @@ pub enum Error {
     },
     /// A value of the state dictionary is something other than a tensor.
     #[error(
-        "{file} holds {kind} under '{name}' where a tensor is expected: save model.state_dict() itself"
+        "{file} holds {kind} under '{name}' where a tensor is expected: save model.state_dict() \
+         itself"
     )]
     NotATensor {
         /// The weights file's name.
@@ -248,7 +267,8 @@ pub enum Error {
     },
     /// A shard lacks a tensor that the index says it has.
     #[error(
-        "{shard} lacks the tensor '{name}' that {index} says it holds: the files are not of one checkpoint"
+        "{shard} lacks the tensor '{name}' that {index} says it holds: the files are not of one \
+         checkpoint"
     )]
     ShardLacksTensor {
         /// The index file's name.
@@ -283,7 +303,8 @@ pub enum Error {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "tensor '{tensor}' holds a NaN or an infinity: the training diverged, use an earlier checkpoint"
+        "tensor '{tensor}' holds a NaN or an infinity: the training diverged, use an earlier \
+         checkpoint"
     )]
     NotFinite {
         /// The tensor.
@@ -292,7 +313,8 @@ pub enum Error {
 
     /// A weight is greater than the precision can hold.
     #[error(
-        "tensor '{tensor}' holds {value:e}, and the precision asked for holds {limit:e} at most: choose another with --precision"
+        "tensor '{tensor}' holds {value:e}, and the precision asked for holds {limit:e} at most: \
+         choose another with --precision"
     )]
     BeyondPrecision {
         /// The tensor.

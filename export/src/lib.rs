@@ -13,7 +13,7 @@ mod generation_defaults;
 pub mod hub_cache;
 mod onnx;
 pub mod optimum;
-mod quantize;
+mod packing;
 mod reported;
 pub mod source;
 mod staging;

@@ -26,7 +26,8 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
     check_defaults(bundle)?;
     interruptible(progress)?;
     // Weights are used where they are mapped: packed copies would cost more than a few slow steps.
-    let options = SessionOptions { prepack: false, ..SessionOptions::default() };
+    // Threads that wait give up their processors: between steps there is other work.
+    let options = SessionOptions { prepack: false, spin: false, ..SessionOptions::default() };
     let (mut encoder, mut decoder) = session::load(bundle, &options)?;
     interruptible(progress)?;
     let probe = Probe { shape: &bundle.manifest().shape, progress };

@@ -155,7 +155,8 @@ fn safetensors_are_preferred_as_by_transformers() {
 fn code_in_a_pickle_is_refused_by_name() {
     let ask = |global: &str| {
         format!(
-            "pytorch_model.bin asks to run '{global}', which is refused: weights must be plain tensors"
+            "pytorch_model.bin asks to run '{global}', which is refused: weights must be plain \
+             tensors"
         )
     };
     let message = |name| refusal(open_pickle(name));

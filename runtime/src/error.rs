@@ -40,13 +40,21 @@ pub enum Error {
         problem: &'static str,
     },
     /// The path holds the portable layout, which others run.
-    #[error("'{}' holds a model in optimum's layout, which epitome writes and does not run: export the checkpoint without --layout optimum", path.display())]
+    #[error(
+        "'{}' holds a model in optimum's layout, which epitome writes and does not run: export the \
+         checkpoint without --layout optimum",
+        path.display()
+    )]
     OptimumLayout {
         /// The path.
         path: PathBuf,
     },
     /// The bundle is of a format this version does not read.
-    #[error("'{}' is of bundle format {found}, and this version reads {FORMAT}: export the model again with this version", path.display())]
+    #[error(
+        "'{}' is of bundle format {found}, and this version reads {FORMAT}: export the model again \
+         with this version",
+        path.display()
+    )]
     BundleFormat {
         /// The manifest.
         path: PathBuf,
@@ -62,7 +70,11 @@ pub enum Error {
         problem: String,
     },
     /// A file of the bundle was cut or has grown.
-    #[error("'{}' has {found} bytes where the manifest says {expected}: the bundle was damaged, export or copy it again", path.display())]
+    #[error(
+        "'{}' has {found} bytes where the manifest says {expected}: the bundle was damaged, export \
+         or copy it again",
+        path.display()
+    )]
     FileSize {
         /// The file.
         path: PathBuf,
@@ -72,7 +84,11 @@ pub enum Error {
         expected: u64,
     },
     /// A file of the bundle was changed.
-    #[error("'{}' has SHA-256 {found} where the manifest says {expected}: the bundle was changed, export or copy it again", path.display())]
+    #[error(
+        "'{}' has SHA-256 {found} where the manifest says {expected}: the bundle was changed, \
+         export or copy it again",
+        path.display()
+    )]
     FileDigest {
         /// The file.
         path: PathBuf,
@@ -82,7 +98,11 @@ pub enum Error {
         expected: String,
     },
     /// A graph does not have the inputs and outputs that the manifest describes.
-    #[error("'{}' {problem}, which manifest.json describes: the bundle was changed, export the model again", path.display())]
+    #[error(
+        "'{}' {problem}, which manifest.json describes: the bundle was changed, export the model \
+         again",
+        path.display()
+    )]
     Interface {
         /// The graph.
         path: PathBuf,

@@ -172,8 +172,8 @@ impl Summarizer {
         result.and(list.failed.map_or(Ok(()), Err))
     }
 
-    /// Summarizes texts until none waits: each joins the others as soon as it is encoded, and leaves
-    /// them when it is finished. It gets exactly what it would get alone.
+    /// Summarizes texts until none waits: each joins the others as soon as it is encoded, and
+    /// leaves them when it is finished. It gets exactly what it would get alone.
     ///
     /// # Errors
     /// Where a decoder step fails: texts that were taken and have not ended will not.

@@ -140,8 +140,8 @@ struct SchedulingFlags {
     /// Without it 65536, and 4194304 in a batch transform job
     #[arg(long, value_name = "N", env = "EPITOME_QUEUE_ROWS")]
     queue_rows: Option<NonZeroUsize>,
-    /// Most rows (documents times beams) that are decoded together; their caches take no more memory
-    /// than those of sixteen rows of the greatest length
+    /// Most rows (documents times beams) that are decoded together; their caches take no more
+    /// memory than those of sixteen rows of the greatest length
     #[arg(
         long,
         value_name = "N",

@@ -36,7 +36,8 @@ pub enum Compression {
 }
 
 impl TrainingJob {
-    /// Starts a job, with the body that [`TrainingSpec::request`](super::TrainingSpec::request) gives.
+    /// Starts a job, with the body that [`TrainingSpec::request`](super::TrainingSpec::request)
+    /// gives.
     ///
     /// # Errors
     /// Where AWS refuses the call.

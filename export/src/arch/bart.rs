@@ -63,26 +63,54 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 /// whole source takes by the square.
 const ENDLESS_SOURCE: usize = 16384;
 
+/// What families of BART's layers call what is in them.
+pub(super) struct Layers {
+    /// What stands before the side in the fields that count heads and layers.
+    pub(super) prefix: &'static str,
+    /// Linear layers of an attention.
+    pub(super) projections: Projections,
+    /// Both linear layers behind it.
+    pub(super) feed_forward: [&'static str; 2],
+}
+
+impl Layers {
+    /// Encoder and decoder, whose hidden states have this size, and the norm of both.
+    pub(super) fn read(
+        &self,
+        family: &Family,
+        config: &ModelConfig,
+        hidden: usize,
+    ) -> Result<(Norm, [Stack; 2])> {
+        let (prefix, defaults) = (self.prefix, &family.defaults);
+        let activation =
+            Activation::from_config_or(config, "activation_function", defaults.activation)?;
+        let placement = family.placement;
+        let norm = Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement };
+        let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
+            let field = format!("{prefix}{side}_attention_heads");
+            let count = config.heads_or(&field, heads, hidden)?;
+            let heads = Heads { count, size: hidden / count };
+            let layers = config.layers_or(&format!("{prefix}{side}_layers"), layers)?;
+            let feed_forward = FeedForward {
+                inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
+                activation,
+                names: FeedForwardNames::Plain(self.feed_forward),
+            };
+            let attention = Attention::new(heads, hidden, self.projections);
+            Ok(Stack::new((names, layers), attention, feed_forward, norm))
+        };
+        let encoder = stack(family.encoder, "encoder", defaults.encoder)?;
+        Ok((norm, [encoder, stack(family.decoder, "decoder", defaults.decoder)?]))
+    }
+}
+
 /// Reads a config.json with the fields of `BartConfig`.
 pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
     let hidden = config.size_or("d_model", defaults.hidden)?;
-    let activation =
-        Activation::from_config_or(config, "activation_function", defaults.activation)?;
-    let norm =
-        Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
-    let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
-        let count = config.heads_or(&format!("{side}_attention_heads"), heads, hidden)?;
-        let heads = Heads { count, size: hidden / count };
-        let layers = config.layers_or(&format!("{side}_layers"), layers)?;
-        let feed_forward = FeedForward {
-            inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
-            activation,
-            names: FeedForwardNames::Plain(["fc1", "fc2"]),
-        };
-        let attention = Attention::new(heads, hidden, Projections::BART);
-        Ok(Stack::new((names, layers), attention, feed_forward, norm))
-    };
+    let layers =
+        Layers { prefix: "", projections: Projections::BART, feed_forward: ["fc1", "fc2"] };
+    let (norm, [encoder, decoder]) = layers.read(family, config, hidden)?;
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
     let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
@@ -104,8 +132,6 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         tied: config.flag("tie_word_embeddings", true)?,
         ..Output::new(family.tables[3], vocab_size, hidden)
     };
-    let encoder = stack(family.encoder, "encoder", defaults.encoder)?;
-    let decoder = stack(family.decoder, "decoder", defaults.decoder)?;
     let encoder = (encoder, embedding(&family.encoder, false)?);
     let decoder = (decoder, embedding(&family.decoder, tokens_alone)?);
     let source_positions = if endless { positions.max(ENDLESS_SOURCE) } else { positions };

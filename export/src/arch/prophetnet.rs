@@ -7,16 +7,14 @@
 //! the relative biases of that stream where it reads several tokens at once, as it does for a given
 //! start of a summary.)
 
-use super::blocks::activation::Activation;
-use super::blocks::attention::{Attention, Projections};
+use super::bart::Layers;
+use super::blocks::attention::Projections;
 use super::blocks::embedding::{Embedding, TokenNorm};
-use super::blocks::feed_forward::{FeedForward, FeedForwardNames};
-use super::blocks::heads::Heads;
-use super::blocks::norm::{Norm, NormKind, Placement};
+use super::blocks::norm::Placement;
 use super::blocks::output::Output;
 use super::blocks::positions::{PositionKind, PositionTable};
 use super::blocks::predicting::PredictingStream;
-use super::blocks::transformer::{Stack, StackNames};
+use super::blocks::transformer::StackNames;
 use super::config::{ModelConfig, wrong};
 use super::family::{Defaults, EmbeddingNorm, Family};
 use super::model::Model;
@@ -76,8 +74,16 @@ const ENCODER: StackNames = StackNames {
     feed_forward: ["feed_forward", "feed_forward_layer_norm"],
     closing_norm: "",
 };
-const PROJECTIONS: Projections =
-    Projections { query: "query_proj", key: "key_proj", value: "value_proj", output: "out_proj" };
+const LAYERS: Layers = Layers {
+    prefix: "num_",
+    projections: Projections {
+        query: "query_proj",
+        key: "key_proj",
+        value: "value_proj",
+        output: "out_proj",
+    },
+    feed_forward: ["intermediate", "output"],
+};
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let defaults = &family.defaults;
@@ -96,22 +102,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         return Err(wrong("max_position_embeddings", problem));
     }
     let hidden = config.size_or("hidden_size", defaults.hidden)?;
-    let activation =
-        Activation::from_config_or(config, "activation_function", defaults.activation)?;
-    let norm =
-        Norm { kind: NormKind::Layer, size: hidden, epsilon: 1e-5, placement: family.placement };
-    let stack = |names, side: &str, [layers, heads, inner]: [usize; 3]| -> Result<Stack> {
-        let count = config.heads_or(&format!("num_{side}_attention_heads"), heads, hidden)?;
-        let heads = Heads { count, size: hidden / count };
-        let layers = config.layers_or(&format!("num_{side}_layers"), layers)?;
-        let feed_forward = FeedForward {
-            inner: config.size_or(&format!("{side}_ffn_dim"), inner)?,
-            activation,
-            names: FeedForwardNames::Plain(["intermediate", "output"]),
-        };
-        let attention = Attention::new(heads, hidden, PROJECTIONS);
-        Ok(Stack::new((names, layers), attention, feed_forward, norm))
-    };
+    let (norm, [encoder, decoder]) = LAYERS.read(family, config, hidden)?;
     let table = family.positions.map(|kind| PositionTable { kind, positions, hidden });
     let embedding = |names: &StackNames| Embedding {
         positions: table.map(|table| (names.below("position_embeddings"), table)),
@@ -122,14 +113,12 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         }),
         ..Embedding::new(names.below("word_embeddings.weight"), vocab_size, hidden)
     };
-    let decoder = stack(family.decoder, "decoder", defaults.decoder)?;
     let streams = "prophetnet.decoder.ngram_embeddings.weight";
     let predicting = PredictingStream::from_config(config, streams, decoder.attention.heads)?;
     let output = Output {
         tied: config.flag("tie_word_embeddings", true)?,
         ..Output::new(family.tables[3], vocab_size, hidden)
     };
-    let encoder = stack(family.encoder, "encoder", defaults.encoder)?;
     let encoder = (encoder, embedding(&family.encoder));
     let decoder = (decoder, embedding(&family.decoder));
     Ok(Model {

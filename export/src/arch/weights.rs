@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use epitome_quantize::{Packer, Packing};
 use epitome_runtime::Progress;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels::panels::PANEL;
@@ -12,7 +13,7 @@ use crate::calibration::{Readers, Stage};
 use crate::checkpoint::{Checkpoint, TensorView};
 use crate::error::{Error, Result, some};
 use crate::onnx::weights::{StoredTensor, WeightFile};
-use crate::quantize::{Packer, Packing, Role, packing};
+use crate::packing::{Role, element_type, packing};
 
 /// A packed matrix in the weight file: its weights, and what belongs to its columns.
 pub(crate) struct PackedTensors {
@@ -260,7 +261,7 @@ impl<'a> ModelWeights<'a> {
         let values = self.read(name, &dims, false)?;
         let [size_out, size_in] = dims;
         let shape = packing.shape(size_out, size_in);
-        let element_type = packing.element_type();
+        let element_type = element_type(packing.format());
         let limit = packing.limit();
         let weights = self.file.store(&weights_key, element_type, &shape, |sink| {
             let mut packer = Packer::new(packing, size_in);

@@ -3,22 +3,19 @@
 //! The model is written in float32, with [`observe`] before every linear layer, and summarizes the
 //! documents one after the other, with its own generation defaults.
 
-mod hessian;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use epitome_quantize::{Hessian, InputProducts, padded, rounding_bytes};
 use epitome_runtime::bundle::CalibrationRecord;
 use epitome_runtime::bundle::digest::Digest;
 use epitome_runtime::operators::observe::Observer;
 use epitome_runtime::progress::{Cancelled, Total};
 use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer};
 
-use self::hessian::Hessian;
 use crate::error::{Error, Result};
-use crate::quantize::{InputProducts, padded, rounding_bytes};
 
 /// Documents to calibrate with.
 #[derive(Clone, Debug)]

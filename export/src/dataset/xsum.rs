@@ -64,7 +64,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::Dataset {
             path: folder.into(),
             problem: format!(
-                "holds no file NAME.{EXTENSION}: give the folder {FOLDER} of the XSum distribution, a .csv or a .jsonl"
+                "holds no file NAME.{EXTENSION}: give the folder {FOLDER} of the XSum \
+                 distribution, a .csv or a .jsonl"
             ),
         });
     }

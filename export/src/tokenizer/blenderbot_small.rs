@@ -42,7 +42,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let added = names.to_add(settings, Vec::new(), settings.extra_tokens().unwrap_or_default());
     if let Some(token) = added.iter().find(|token| !token.special) {
         return Err(wrong(format!(
-            "has beside it the added token '{}', which is not special: no tokenizer.json can decode it",
+            "has beside it the added token '{}', which is not special: no tokenizer.json can \
+             decode it",
             token.content
         )));
     }

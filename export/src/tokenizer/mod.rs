@@ -375,7 +375,8 @@ fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
     Err(Error::Json {
         file: TOKENIZER.into(),
         problem: format!(
-            "has {pieces} pieces and config.json's vocab_size is {vocab_size}: they are not of one model"
+            "has {pieces} pieces and config.json's vocab_size is {vocab_size}: they are not of one \
+             model"
         ),
     })
 }

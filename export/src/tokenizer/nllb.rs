@@ -72,7 +72,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
             file: TOKENIZER_CONFIG.into(),
             field: "src_lang".into(),
             problem: format!(
-                "is '{language}', which is not a token: its additional_special_tokens must list the languages"
+                "is '{language}', which is not a token: its additional_special_tokens must list \
+                 the languages"
             ),
         });
     }

@@ -165,7 +165,8 @@ impl SentencePieceModel {
         if trainer.treat_whitespace_as_suffix == Some(true) {
             return Err(wrong(
                 name,
-                "puts spaces at the end of pieces (treat_whitespace_as_suffix), which no tokenizer.json can say",
+                "puts spaces at the end of pieces (treat_whitespace_as_suffix), which no \
+                 tokenizer.json can say",
             ));
         }
         if normalizer.escape_whitespaces == Some(false) {

@@ -49,7 +49,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         return Err(Error::Tokenizer {
             file: "spiece.model".into(),
             problem: format!(
-                "has {among_pieces} sentinels of its own, and tokenizer_config.json says {sentinels}"
+                "has {among_pieces} sentinels of its own, and tokenizer_config.json says \
+                 {sentinels}"
             ),
         });
     }

@@ -346,7 +346,8 @@ fn what_is_missing_is_named() {
     fs::remove_file(folder.path().join("target.spm")).unwrap();
     assert_eq!(
         refusal(folder.path()),
-        "the checkpoint lacks target.spm, which its MarianTokenizer is made from; it has source.spm, vocab.json"
+        "the checkpoint lacks target.spm, which its MarianTokenizer is made from; it has \
+         source.spm, vocab.json"
     );
     let folder = copy("pegasus");
     fs::remove_file(folder.path().join("spiece.model")).unwrap();
@@ -529,7 +530,8 @@ fn a_tokenizer_of_another_model_is_refused_but_special_tokens_may_lack_a_row() {
     let message = written(&from, config, 500, to).unwrap_err().to_string();
     assert_eq!(
         message,
-        "tokenizer.json has 547 pieces and config.json's vocab_size is 500: they are not of one model"
+        "tokenizer.json has 547 pieces and config.json's vocab_size is 500: they are not of one \
+         model"
     );
 }
 

@@ -70,7 +70,8 @@ impl Parts {
             if found != Some(*id) {
                 let found = found.map_or("none".into(), |found| found.to_string());
                 return Err(wrong(&format!(
-                    "the added token '{}' has id {id}, and with this vocabulary it would get {found}",
+                    "the added token '{}' has id {id}, and with this vocabulary it would get \
+                     {found}",
                     token.content
                 )));
             }

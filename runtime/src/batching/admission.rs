@@ -54,9 +54,9 @@ pub(super) struct Runner {
 /// Whether it is time for the next of so many waiting documents to join those that run.
 ///
 /// Documents that decode together share every reading of the weights, so that each that joins saves
-/// time for all who wait. But while it is encoded, those who run stand still. Until the next of them
-/// leaves, all who wait gain what is saved by then; it is worth that where it is more than those who
-/// leave then lose. Where only throughput counts, anything that is saved is worth it.
+/// time for all who wait. But while it is encoded, those who run stand still. Until the next of
+/// them leaves, all who wait gain what is saved by then; it is worth that where it is more than
+/// those who leave then lose. Where only throughput counts, anything that is saved is worth it.
 pub(super) fn is_time(
     goal: Goal,
     latencies: &Latencies,

@@ -1,5 +1,5 @@
-//! Continuous batching: a document joins the running steps as soon as it is encoded, and leaves when
-//! it is finished.
+//! Continuous batching: a document joins the running steps as soon as it is encoded, and leaves
+//! when it is finished.
 //!
 //! * `latencies`: how long encoders and steps take, learned while they run.
 //! * `admission`: which moment is right for the next document to join.

@@ -14,8 +14,8 @@ pub const PAST_LENGTH: &str = "past_length";
 /// int32 `[rows, room]`, decoder: the place in the cache of each token of a row's history, the new
 /// one's behind the others.
 pub const CACHE_INDIRECTION: &str = "cache_indirection";
-/// int32 `[documents, 3]`, decoder: for each document the rows that it has, which follow each other,
-/// the first place of its cross-attention keys and values, and its source tokens.
+/// int32 `[documents, 3]`, decoder: for each document the rows that it has, which follow each
+/// other, the first place of its cross-attention keys and values, and its source tokens.
 pub const SOURCES: &str = "sources";
 /// float32 `[rows, vocab]`, decoder.
 pub const LOGITS: &str = "logits";

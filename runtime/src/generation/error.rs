@@ -55,7 +55,8 @@ pub enum ParameterError {
     },
     /// The model names no token where generation needs one.
     #[error(
-        "neither the parameters nor the model's generation_config.json give `{name}`, which generation needs"
+        "neither the parameters nor the model's generation_config.json give `{name}`, which \
+         generation needs"
     )]
     Missing {
         /// The parameter.

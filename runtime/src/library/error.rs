@@ -9,7 +9,8 @@ use super::platform::MINIMUM_MINOR;
 pub enum LibraryError {
     /// No library is there, and none is fetched in this build.
     #[error(
-        "found no ONNX Runtime library beside the program or in '{}': put one there, or name it in ORT_DYLIB_PATH",
+        "found no ONNX Runtime library beside the program or in '{}': put one there, or name it in \
+         ORT_DYLIB_PATH",
         cache.display()
     )]
     Missing {
@@ -31,13 +32,19 @@ pub enum LibraryError {
         problem: &'static str,
     },
     /// `ORT_DYLIB_PATH` names no file.
-    #[error("ORT_DYLIB_PATH names '{}', which is not a file: name an ONNX Runtime library, or unset it", path.display())]
+    #[error(
+        "ORT_DYLIB_PATH names '{}', which is not a file: name an ONNX Runtime library, or unset it",
+        path.display()
+    )]
     NotAFile {
         /// What the variable says.
         path: PathBuf,
     },
     /// The file is no ONNX Runtime library, or a damaged one.
-    #[error("'{}' is not a working ONNX Runtime library ({problem}): delete or replace it", path.display())]
+    #[error(
+        "'{}' is not a working ONNX Runtime library ({problem}): delete or replace it",
+        path.display()
+    )]
     Broken {
         /// The file.
         path: PathBuf,
@@ -45,7 +52,10 @@ pub enum LibraryError {
         problem: String,
     },
     /// The library is of an old version.
-    #[error("'{}' is ONNX Runtime {found}, and 1.{MINIMUM_MINOR} or newer is needed", path.display())]
+    #[error(
+        "'{}' is ONNX Runtime {found}, and 1.{MINIMUM_MINOR} or newer is needed",
+        path.display()
+    )]
     TooOld {
         /// The file.
         path: PathBuf,
@@ -60,7 +70,8 @@ pub enum LibraryError {
     },
     /// The wheel could not be fetched.
     #[error(
-        "cannot fetch ONNX Runtime {version} ({problem}): connect once, or name an installed library in ORT_DYLIB_PATH"
+        "cannot fetch ONNX Runtime {version} ({problem}): connect once, or name an installed \
+         library in ORT_DYLIB_PATH"
     )]
     Fetch {
         /// Version of the wheel.
@@ -70,7 +81,8 @@ pub enum LibraryError {
     },
     /// The fetched wheel is not the pinned one.
     #[error(
-        "the fetched ONNX Runtime wheel has SHA-256 {found} instead of {expected}: nothing was installed"
+        "the fetched ONNX Runtime wheel has SHA-256 {found} instead of {expected}: nothing was \
+         installed"
     )]
     WheelDigest {
         /// Its digest.

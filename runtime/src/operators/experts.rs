@@ -1,10 +1,7 @@
 //! `Experts`: a mixture of experts, an operator for each weight format. The rows of an expert are
 //! computed together. The weights of an expert that no row has are not read.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use epitome_kernels::experts::{Experts as Rows, Gathered};
-use epitome_kernels::feed_forward::Inner;
+use epitome_kernels::experts::Experts as Rows;
 use epitome_kernels::linear::WeightFormat;
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -12,7 +9,8 @@ use ort::operator::{
 use ort::value::TensorElementType;
 
 use super::feed_forward::Sizes;
-use super::linear::{Activations, LayerInputs, LinearFormat};
+use super::linear::{LayerInputs, LinearFormat};
+use super::memory::Memory;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
@@ -24,22 +22,7 @@ const FIRST: usize = 2;
 /// and then of `down`, expert after expert: columns where the format has any, and a bias in all
 /// layers or in none. A routing weight multiplies what its expert makes of the row. Where it is 0
 /// or less, the row does not have the expert.
-pub(super) struct Experts<F: WeightFormat> {
-    activations: Activations<F>,
-    inner: Arc<Mutex<Inner>>,
-    gathered: Arc<Mutex<Gathered>>,
-}
-
-impl<F: WeightFormat> Experts<F> {
-    /// The operator, which shares this memory with others of the session.
-    pub(super) fn new(
-        activations: &Activations<F>,
-        inner: &Arc<Mutex<Inner>>,
-        gathered: &Arc<Mutex<Gathered>>,
-    ) -> Self {
-        Self { activations: activations.clone(), inner: inner.clone(), gathered: gathered.clone() }
-    }
-}
+pub(super) struct Experts<F: WeightFormat>(pub(super) Memory<F>);
 
 impl<F: LinearFormat> Operator for Experts<F> {
     type Kernel<'attr> = ExpertsKernel<F>;
@@ -61,21 +44,14 @@ impl<F: LinearFormat> Operator for Experts<F> {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<ExpertsKernel<F>> {
-        Ok(ExpertsKernel {
-            sizes: Sizes::from_node(context)?,
-            activations: self.activations.clone(),
-            inner: self.inner.clone(),
-            gathered: self.gathered.clone(),
-        })
+        Ok(ExpertsKernel { sizes: Sizes::from_node(context)?, memory: self.0.clone() })
     }
 }
 
 /// The experts of a loaded graph.
 pub(super) struct ExpertsKernel<F: WeightFormat> {
     sizes: Sizes<F>,
-    activations: Activations<F>,
-    inner: Arc<Mutex<Inner>>,
-    gathered: Arc<Mutex<Gathered>>,
+    memory: Memory<F>,
 }
 
 impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
@@ -106,10 +82,8 @@ impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
         }
         let size_out = self.sizes.out;
         let y = output::<f32>(context, 0, &[rows, size_out])?;
-        // They are made anew, whatever a run that failed left of them.
-        let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut activations, mut inner) = (self.memory.activations(), self.memory.inner());
+        let mut gathered = self.memory.gathered();
         Rows { x, routing_weights, count, size_in, size_out }.apply(
             &SessionThreads(context),
             |expert| {

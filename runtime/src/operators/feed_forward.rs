@@ -1,17 +1,16 @@
-//! `FeedForward`: the linear layers between the attentions, an operator for each weight format. What
-//! lies between them is there for some rows at a time.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! `FeedForward`: the linear layers between the attentions, an operator for each weight format.
+//! What lies between them is there for some rows at a time.
 
 use epitome_kernels::activation::Activation;
-use epitome_kernels::feed_forward::{FeedForward as Layers, Inner};
+use epitome_kernels::feed_forward::FeedForward as Layers;
 use epitome_kernels::linear::WeightFormat;
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
 use ort::value::{IntoTensorElementType, TensorElementType};
 
-use super::linear::{Activations, LayerInputs, LinearFormat, SIZE_OUT, activation, layer, size};
+use super::linear::{LayerInputs, LinearFormat, SIZE_OUT, activation, layer, size};
+use super::memory::Memory;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
@@ -22,17 +21,7 @@ pub const SIZE_INNER: &str = "size_inner";
 /// packed weights, columns and bias of the layer `up`, the same of `down`, and where there is one
 /// the same of `gate`. It computes `down(activation(up(x)))`, or
 /// `down(activation(gate(x)) * up(x))`.
-pub(super) struct FeedForward<F: WeightFormat> {
-    activations: Activations<F>,
-    inner: Arc<Mutex<Inner>>,
-}
-
-impl<F: WeightFormat> FeedForward<F> {
-    /// The operator, which shares this memory with others of the session.
-    pub(super) fn new(activations: &Activations<F>, inner: &Arc<Mutex<Inner>>) -> Self {
-        Self { activations: activations.clone(), inner: inner.clone() }
-    }
-}
+pub(super) struct FeedForward<F: WeightFormat>(pub(super) Memory<F>);
 
 impl<F: LinearFormat> Operator for FeedForward<F> {
     type Kernel<'attr> = FeedForwardKernel<F>;
@@ -61,11 +50,7 @@ impl<F: LinearFormat> Operator for FeedForward<F> {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<FeedForwardKernel<F>> {
-        Ok(FeedForwardKernel {
-            sizes: Sizes::from_node(context)?,
-            activations: self.activations.clone(),
-            inner: self.inner.clone(),
-        })
+        Ok(FeedForwardKernel { sizes: Sizes::from_node(context)?, memory: self.0.clone() })
     }
 }
 
@@ -113,8 +98,7 @@ impl<F: LinearFormat> Sizes<F> {
 /// The layers of a loaded graph.
 pub(super) struct FeedForwardKernel<F: WeightFormat> {
     sizes: Sizes<F>,
-    activations: Activations<F>,
-    inner: Arc<Mutex<Inner>>,
+    memory: Memory<F>,
 }
 
 impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
@@ -132,9 +116,7 @@ impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
         if size_in == 0 {
             return Err(ort::Error::new("x has no columns"));
         }
-        // Both are made anew, whatever a run that failed left of them.
-        let mut activations = self.activations.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut activations, mut inner) = (self.memory.activations(), self.memory.inner());
         Layers { x, ..layers }.apply(&SessionThreads(context), &mut activations, &mut inner, y)
     }
 }

@@ -1,7 +1,5 @@
 //! `Linear`: a linear layer over packed weights, an operator for each weight format.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use epitome_kernels::activation::Activation;
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
@@ -13,6 +11,7 @@ use ort::operator::{
 };
 use ort::value::{IntoTensorElementType, PrimitiveTensorElementType, TensorElementType};
 
+use super::memory::Memory;
 use super::tensors::{input, integer, optional_input, output};
 use super::threads::SessionThreads;
 
@@ -99,21 +98,7 @@ const MAX_LAYERS: usize = 3;
 /// size_out]` as the format has them, and an optional float32 bias of `[size_out]`, to float32
 /// `[.., size_out]`. Weights, columns and bias of further layers of `x` may follow, such as those
 /// of keys and values behind those of queries; each has an output of its own.
-pub(super) struct Linear<F: WeightFormat> {
-    activations: Activations<F>,
-}
-
-impl<F: WeightFormat> Linear<F> {
-    /// The operator, which shares this memory with others of the session.
-    pub(super) fn new(activations: &Activations<F>) -> Self {
-        Self { activations: activations.clone() }
-    }
-}
-
-/// Memory for the activations as the format reads them: one for all layers of a session, which run
-/// one after another. It is kept from one run to the next, which saves an allocation; one for each
-/// layer would take as much memory as a long source's keys and values.
-pub(super) type Activations<F> = Arc<Mutex<<F as WeightFormat>::Activations>>;
+pub(super) struct Linear<F: WeightFormat>(pub(super) Memory<F>);
 
 impl<F: LinearFormat> Operator for Linear<F> {
     type Kernel<'attr> = LinearKernel<F>;
@@ -145,7 +130,7 @@ impl<F: LinearFormat> Operator for Linear<F> {
             format: F::from_node(context)?,
             size_out: size(context, SIZE_OUT)?,
             activation: activation(context)?,
-            activations: self.activations.clone(),
+            memory: self.0.clone(),
         })
     }
 }
@@ -215,7 +200,7 @@ pub(super) struct LinearKernel<F: WeightFormat> {
     format: F,
     size_out: usize,
     activation: Activation,
-    activations: Activations<F>,
+    memory: Memory<F>,
 }
 
 impl<F: LinearFormat> Kernel for LinearKernel<F> {
@@ -246,9 +231,7 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
             ys.push(output::<f32>(context, layers.len(), &shape)?);
             layers.push(Layer { x, rows, ..layer });
         }
-        // The activations are made anew, whatever a run that failed left of them.
-        let activations = &self.activations;
-        let mut activations = activations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut activations = self.memory.activations();
         multiply_all(&SessionThreads(context), &layers, &mut activations, &mut ys)
     }
 }

@@ -31,6 +31,7 @@ pub mod feed_forward;
 #[cfg(test)]
 mod hostile;
 pub mod linear;
+mod memory;
 mod no_unwind;
 pub mod norm;
 pub mod observe;
@@ -40,10 +41,8 @@ pub mod rotary;
 mod tensors;
 mod threads;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use epitome_kernels::experts::Gathered;
-use epitome_kernels::feed_forward::Inner;
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
 use epitome_kernels::int8::Int8;
@@ -54,7 +53,8 @@ use self::attention::{CachedAttention, CrossAttention, PackCrossKv, SelfAttentio
 use self::embedding::Embedding;
 use self::experts::Experts;
 use self::feed_forward::FeedForward;
-use self::linear::{Activations, Linear, LinearFormat};
+use self::linear::{Linear, LinearFormat};
+use self::memory::{Memory, Shared};
 use self::no_unwind::NoUnwind;
 use self::observe::{Observe, Observer};
 
@@ -64,23 +64,23 @@ pub const DOMAIN: &str = "epitome";
 /// The operators of linear layers of a format, with the memory that they share.
 fn add_layers<F: LinearFormat>(
     domain: OperatorDomain,
-    (inner, gathered): (&Arc<Mutex<Inner>>, &Arc<Mutex<Gathered>>),
+    shared: &Shared,
 ) -> ort::Result<OperatorDomain> {
-    let activations = Activations::<F>::default();
+    let memory = Memory::<F>::new(shared);
     domain
-        .add(NoUnwind(Linear::<F>::new(&activations)))?
-        .add(NoUnwind(FeedForward::<F>::new(&activations, inner)))?
-        .add(NoUnwind(Experts::<F>::new(&activations, inner, gathered)))
+        .add(NoUnwind(Linear(memory.clone())))?
+        .add(NoUnwind(FeedForward(memory.clone())))?
+        .add(NoUnwind(Experts(memory)))
 }
 
 /// Every operator, to be registered with a session: [`observe`] among them where somebody watches.
 pub(crate) fn domain(observer: Option<&Arc<dyn Observer>>) -> ort::Result<OperatorDomain> {
-    let memory = (&Arc::default(), &Arc::default());
+    let shared = &Shared::default();
     let domain = OperatorDomain::new(DOMAIN)?;
-    let domain = add_layers::<Fp32>(domain, memory)?;
-    let domain = add_layers::<Fp16>(domain, memory)?;
-    let domain = add_layers::<Int8>(domain, memory)?;
-    let domain = add_layers::<Int4>(domain, memory)?;
+    let domain = add_layers::<Fp32>(domain, shared)?;
+    let domain = add_layers::<Fp16>(domain, shared)?;
+    let domain = add_layers::<Int8>(domain, shared)?;
+    let domain = add_layers::<Int4>(domain, shared)?;
     let domain = match observer {
         Some(observer) => domain.add(NoUnwind(Observe(observer.clone())))?,
         None => domain,

@@ -1,8 +1,8 @@
 //! The two graphs of a bundle, running in ONNX Runtime.
 //!
 //! - [`Encoder`] reads one document and gives its [`SourceMemory`], computed once.
-//! - [`Decoder`] starts a [`Decoding`], which documents join and leave between steps. What is in its
-//!   caches does not move meanwhile.
+//! - [`Decoder`] starts a [`Decoding`], which documents join and leave between steps. What is in
+//!   its caches does not move meanwhile.
 
 mod cross_kv;
 mod decoder;

@@ -1,7 +1,7 @@
 //! Keys and values of the decoder's self-attention: one cache for the tokens of all documents.
 //!
-//! A token has a place in the cache, where it stays. A row's history is a list of places. Beams that
-//! have tokens in common name the same places, and a place that no row names any more is free.
+//! A token has a place in the cache, where it stays. A row's history is a list of places. Beams
+//! that have tokens in common name the same places, and a place that no row names any more is free.
 
 use super::tensors::{FloatTensor, allocate, copy_prefixes};
 use crate::bundle::ModelShape;

@@ -257,7 +257,11 @@ impl SettingFlags {
                 set(&self.git_commit, &mut config.commit);
             }
             None if self.git_branch.is_some() || self.git_commit.is_some() => {
-                bail!(Usage("--git-branch and --git-commit choose what to take from a repository: give --git-repo too".into()))
+                bail!(Usage(
+                    "--git-branch and --git-commit choose what to take from a repository: give \
+                     --git-repo too"
+                        .into()
+                ))
             }
             None => {}
         }

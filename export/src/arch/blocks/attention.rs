@@ -14,7 +14,7 @@ use super::streams::{STREAMS, of_tokens};
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
-use crate::quantize::Role;
+use crate::packing::Role;
 
 /// Checkpoint names of the four linear layers of an attention, below the name of the attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::matrix::Matrix;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
-use crate::quantize::Role;
+use crate::packing::Role;
 
 /// `torch.nn.Linear` of the checkpoint prefix `name`: `[rows, size_in]` to `[rows, size_out]`.
 /// The bias is used where the checkpoint has one.

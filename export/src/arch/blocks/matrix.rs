@@ -3,6 +3,7 @@
 //! What precision means is decided here, and nowhere in an architecture: [`Matrix::of`] stores a
 //! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
 
+use epitome_quantize::Packing;
 use epitome_runtime::kernels;
 use epitome_runtime::operators::linear::Operators;
 use epitome_runtime::operators::{embedding, feed_forward, linear, observe};
@@ -11,7 +12,7 @@ use super::activation::Activation;
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
-use crate::quantize::{Packing, Role};
+use crate::packing::{self, Role};
 
 /// A matrix of the checkpoint, `[size_out, size_in]`.
 #[derive(Clone, Debug)]
@@ -39,8 +40,8 @@ struct Packed {
     /// What belongs to its columns.
     columns: Option<Value>,
     operators: Operators,
-    /// Integer attributes of all of them.
-    attributes: Vec<(&'static str, i64)>,
+    /// Bits that they round activations to.
+    activation_bits: Option<i64>,
     embedding: Option<&'static str>,
 }
 
@@ -54,14 +55,15 @@ impl Packed {
     ) -> Result<Self> {
         let stored = b.weights.store_packed(name, dims, packing)?;
         let columns = stored.columns.as_ref();
+        let format = packing.format();
         Ok(Self {
             name: name.into(),
             role,
             weights: b.graph.weight(&stored.weights_key, &stored.weights),
             columns: columns.map(|(key, columns)| b.graph.weight(key, columns)),
-            operators: packing.operators(),
-            attributes: packing.attributes(b.side.activation_bits()),
-            embedding: packing.embedding(),
+            operators: packing::operators(format),
+            activation_bits: packing.activation_bits(b.side.activation_bits()),
+            embedding: packing::embedding(format),
         })
     }
 
@@ -90,7 +92,16 @@ impl Packed {
 
     /// Whether one operator can multiply with both, where they have the same sizes.
     fn is_as(&self, other: &Self) -> bool {
-        (self.operators.linear, &self.attributes) == (other.operators.linear, &other.attributes)
+        (self.operators.linear, self.activation_bits)
+            == (other.operators.linear, other.activation_bits)
+    }
+
+    /// An operator that multiplies with the matrix, told what it rounds activations to.
+    fn with_activation_bits<'g>(&self, node: NodeBuilder<'g>) -> NodeBuilder<'g> {
+        match self.activation_bits {
+            Some(bits) => node.int(linear::ACTIVATION_BITS, bits),
+            None => node,
+        }
     }
 
     /// The products with matrices that are [alike](Self::is_as), each with its bias.
@@ -108,8 +119,7 @@ impl Packed {
         });
         let node =
             node.int(linear::SIZE_OUT, size_out as i64).string(linear::ACTIVATION, function.name());
-        let attributes = first.attributes.iter();
-        attributes.fold(node, |node, &(name, value)| node.int(name, value)).outputs()
+        first.with_activation_bits(node).outputs()
     }
 }
 
@@ -238,8 +248,7 @@ impl Matrix {
             .int(feed_forward::SIZE_INNER, *inner as i64)
             .int(linear::SIZE_OUT, down.size_out as i64)
             .string(linear::ACTIVATION, activation.name());
-        let attributes = up.attributes.iter();
-        Some(attributes.fold(node, |node, &(name, value)| node.int(name, value)).output())
+        Some(up.with_activation_bits(node).output())
     }
 
     /// The rows that `ids` name: `[rows, columns]` to `[rows, columns, size_in]`.

@@ -13,8 +13,8 @@ pub(crate) const STREAMS: usize = 2;
 
 /// What self-attention needs to know of the streams of a step.
 pub(crate) struct Streams {
-    /// int64 `[states, heads, tokens + 1]`: the bucket of each token's distance from a hidden state,
-    /// and that of its own key.
+    /// int64 `[states, heads, tokens + 1]`: the bucket of each token's distance from a hidden
+    /// state, and that of its own key.
     pub(crate) buckets: Value,
     /// How many buckets there are.
     pub(crate) count: usize,

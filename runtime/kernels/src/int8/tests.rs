@@ -42,7 +42,8 @@ fn check(rows: usize, stride: usize, activation_bits: u32, activations: &[u8], w
                         };
                         assert_eq!(
                             sum, expected,
-                            "{instructions:?}: row {row} of {rows}, panel {panel} of {panels}, output {output}"
+                            "{instructions:?}: row {row} of {rows}, panel {panel} of {panels}, \
+                             output {output}"
                         );
                     }
                 }

@@ -41,7 +41,8 @@ pub(super) enum Fault {
     NothingToSample,
 }
 
-/// What a search works with: its processors, and scratch space that keeps steps free of allocations.
+/// What a search works with: its processors, and scratch space that keeps steps free of
+/// allocations.
 pub(super) struct Workspace {
     pub(super) processors: LogitsProcessors,
     pub(super) vocab_size: usize,

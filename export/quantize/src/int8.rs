@@ -1,17 +1,15 @@
 //! int8: each output has a scale of its own.
 
-use epitome_runtime::kernels::int8::MAX_WEIGHT;
-use epitome_runtime::kernels::panels::{PANEL, packed_shape, padded_inputs, position};
-use epitome_runtime::kernels::simd::ROUND;
-use epitome_runtime::operators::embedding::EMBEDDING_INT8;
-use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT8, Operators};
+use epitome_kernels::int8::MAX_WEIGHT;
+use epitome_kernels::panels::{PANEL, packed_shape, padded_inputs, position};
+use epitome_kernels::simd::ROUND;
 
-use super::packing::Packing;
-use crate::onnx::proto::ElementType;
+use super::inverse;
+use super::packing::{Format, Packing};
 
 /// Packs int8 weights, and keeps each output's scale and the sum of its integers.
 #[derive(Debug, Default)]
-pub(super) struct Int8 {
+pub struct Int8 {
     scales: Vec<f32>,
     sums: Vec<f32>,
 }
@@ -20,20 +18,12 @@ pub(super) struct Int8 {
 const LIMIT: f32 = MAX_WEIGHT as f32;
 
 impl Packing for Int8 {
-    fn operators(&self) -> Operators {
-        INT8
+    fn format(&self) -> Format {
+        Format::Int8
     }
 
-    fn embedding(&self) -> Option<&'static str> {
-        Some(EMBEDDING_INT8)
-    }
-
-    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
-        vec![(ACTIVATION_BITS, activation_bits)]
-    }
-
-    fn element_type(&self) -> ElementType {
-        ElementType::Int8
+    fn activation_bits(&self, wanted: i64) -> Option<i64> {
+        Some(wanted)
     }
 
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
@@ -99,12 +89,6 @@ fn error(row: &[f32], scale: f32) -> f32 {
         }
     }
     lanes.iter().sum()
-}
-
-/// A row of zeros, or of next to nothing, has integers of 0.
-fn inverse(scale: f32) -> f32 {
-    let inverse = scale.recip();
-    if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 /// The nearest integer within the limit. Unlike the library's rounding, adding [`ROUND`] needs no

@@ -4,9 +4,11 @@
 //! is far out. Narrower ranges are tried as well, and each is refined to the scale and the least
 //! value that fit its integers best (least squares); what leaves the least squared error is kept.
 
-use epitome_runtime::kernels::int4::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, position};
-use epitome_runtime::kernels::simd::ROUND;
+use epitome_kernels::int4::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, position};
+use epitome_kernels::simd::ROUND;
 use half::f16;
+
+use crate::inverse;
 
 /// Shares of a block's range that are tried. (More of them take longer and lower the error by less
 /// than a hundredth.)
@@ -104,8 +106,7 @@ impl Grid {
     /// What turns distances from the least value into integers; 0 where all weights are alike, or
     /// next to it.
     pub(super) fn inverse(self) -> f32 {
-        let inverse = self.scale.to_f32().recip();
-        if inverse.is_finite() { inverse } else { 0.0 }
+        inverse(self.scale.to_f32())
     }
 
     /// The nearest integer.

@@ -1,9 +1,9 @@
 //! Sums of what a matrix was multiplied with: `Xᵀ · X` of all rows `X` that it read.
 
-use epitome_runtime::kernels::panels::PANEL;
+use epitome_kernels::panels::PANEL;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::quantize::product::{multiply, pack};
+use crate::product::{multiply, pack};
 
 /// Rows that are multiplied together.
 const ROWS: usize = 256;
@@ -12,7 +12,7 @@ const PART: usize = 4 * PANEL;
 
 /// The sum for one input. Of a symmetric matrix it keeps the upper half.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Hessian {
+pub struct Hessian {
     size: usize,
     /// How many rows were added.
     rows: usize,
@@ -24,29 +24,29 @@ pub(crate) struct Hessian {
 
 impl Hessian {
     /// The sum of no rows of `size`.
-    pub(crate) fn new(size: usize) -> Self {
+    pub fn new(size: usize) -> Self {
         let parts = (0..size).step_by(PART).map(|first| vec![0.0; PART * (size - first)]);
         Self { size, rows: 0, parts: parts.collect(), waiting: Vec::new() }
     }
 
     /// Bytes of a sum for rows of `size`.
-    pub(crate) fn bytes(size: usize) -> u64 {
+    pub fn bytes(size: usize) -> u64 {
         let parts: usize = (0..size).step_by(PART).map(|first| PART * (size - first)).sum();
         ((parts + ROWS * size) * size_of::<f32>()) as u64
     }
 
     /// Columns of a row.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.size
     }
 
     /// How many rows were added.
-    pub(crate) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Adds rows. Which of them come together changes nothing.
-    pub(crate) fn add(&mut self, mut rows: &[f32]) {
+    pub fn add(&mut self, mut rows: &[f32]) {
         let most = ROWS * self.size;
         self.rows += rows.len() / self.size;
         while !rows.is_empty() {
@@ -60,7 +60,7 @@ impl Hessian {
     }
 
     /// Adds what waits.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         let (size, rows) = (self.size, self.waiting.len() / self.size);
         let value = |row: usize, column: usize| self.waiting[row * size + column];
         let packed = pack([rows, size], value);
@@ -78,7 +78,7 @@ impl Hessian {
     }
 
     /// Adds the sum, without what waits, to the upper half of a matrix with rows of `stride`.
-    pub(crate) fn add_to(&self, matrix: &mut [f32], stride: usize) {
+    pub fn add_to(&self, matrix: &mut [f32], stride: usize) {
         for (index, part) in self.parts.iter().enumerate() {
             let first = index * PART;
             for (row, sums) in part.chunks_exact(self.size - first).enumerate() {

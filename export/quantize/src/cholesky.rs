@@ -1,6 +1,6 @@
 //! The triangular factor of a symmetric matrix.
 
-use epitome_runtime::kernels::panels::PANEL;
+use epitome_kernels::panels::PANEL;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 

@@ -2,19 +2,15 @@
 
 use std::marker::PhantomData;
 
-use epitome_runtime::kernels::float;
-use epitome_runtime::operators::linear::Operators;
-use epitome_runtime::operators::{embedding, linear};
+use epitome_kernels::float;
 use half::f16;
 
-use super::packing::Packing;
-use crate::onnx::proto::ElementType;
+use super::packing::{Format, Packing};
 
-/// How a weight is stored, and what multiplies with such weights.
-pub(super) trait Element {
-    const OPERATORS: Operators;
-    const EMBEDDING: &'static str;
-    const TYPE: ElementType;
+/// How a weight is stored.
+pub trait Element {
+    /// Its name.
+    const FORMAT: Format;
     /// The greatest magnitude.
     const LIMIT: f32;
 
@@ -23,9 +19,7 @@ pub(super) trait Element {
 }
 
 impl Element for f32 {
-    const OPERATORS: Operators = linear::FP32;
-    const EMBEDDING: &'static str = embedding::EMBEDDING_FP32;
-    const TYPE: ElementType = ElementType::Float;
+    const FORMAT: Format = Format::Fp32;
     const LIMIT: f32 = f32::MAX;
 
     fn append(weight: f32, packed: &mut Vec<u8>) {
@@ -34,9 +28,7 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    const OPERATORS: Operators = linear::FP16;
-    const EMBEDDING: &'static str = embedding::EMBEDDING_FP16;
-    const TYPE: ElementType = ElementType::Float16;
+    const FORMAT: Format = Format::Fp16;
     const LIMIT: f32 = 65_504.0;
 
     fn append(weight: f32, packed: &mut Vec<u8>) {
@@ -46,27 +38,19 @@ impl Element for f16 {
 
 /// Packs weights as `E`, which need nothing beside them.
 #[derive(Debug, Default)]
-pub(super) struct Float<E>(PhantomData<E>);
+pub struct Float<E>(PhantomData<E>);
 
 impl<E: Element> Packing for Float<E> {
-    fn operators(&self) -> Operators {
-        E::OPERATORS
+    fn format(&self) -> Format {
+        E::FORMAT
     }
 
-    fn embedding(&self) -> Option<&'static str> {
-        Some(E::EMBEDDING)
-    }
-
-    fn attributes(&self, _: i64) -> Vec<(&'static str, i64)> {
-        Vec::new()
+    fn activation_bits(&self, _: i64) -> Option<i64> {
+        None
     }
 
     fn limit(&self) -> f32 {
         E::LIMIT
-    }
-
-    fn element_type(&self) -> ElementType {
-        E::TYPE
     }
 
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
@@ -75,7 +59,7 @@ impl<E: Element> Packing for Float<E> {
 
     /// For each input in turn, the weights of all outputs.
     fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>) {
-        packed.reserve(E::TYPE.size() * rows.len());
+        packed.reserve(size_of::<E>() * rows.len());
         for input in 0..size_in {
             for row in rows.chunks_exact(size_in) {
                 E::append(row[input], packed);
@@ -90,7 +74,7 @@ impl<E: Element> Packing for Float<E> {
 
 #[cfg(test)]
 mod tests {
-    use epitome_runtime::kernels::panels::PANEL;
+    use epitome_kernels::panels::PANEL;
 
     use super::*;
 

@@ -1,22 +1,28 @@
 //! How a matrix is packed, panel by panel.
 
-use epitome_runtime::kernels::panels::PANEL;
-use epitome_runtime::operators::linear::Operators;
+use epitome_kernels::panels::PANEL;
 
-use crate::error::Result;
-use crate::onnx::proto::ElementType;
+/// How packed weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As they are.
+    Fp32,
+    /// Rounded to half precision.
+    Fp16,
+    /// Integers of 8 bits.
+    Int8,
+    /// Integers of 4 bits.
+    Int4,
+}
 
 /// Packs a matrix of `[size_out, size_in]`, panel by panel.
-pub(crate) trait Packing {
-    /// Names of the operators that multiply with the matrix.
-    fn operators(&self) -> Operators;
+pub trait Packing {
+    /// How weights are stored.
+    fn format(&self) -> Format;
 
-    /// Name of the operator that takes rows of it; none where it serves no tables.
-    fn embedding(&self) -> Option<&'static str>;
-
-    /// Integer attributes of the operator that multiplies, where its graph rounds activations to
-    /// this many bits.
-    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)>;
+    /// Bits that activations are rounded to before they are multiplied, where `wanted` are as good
+    /// as any; nothing where they are not rounded.
+    fn activation_bits(&self, wanted: i64) -> Option<i64>;
 
     /// Whether weights are rounded by what they are multiplied with; nothing where they need not
     /// be.
@@ -28,9 +34,6 @@ pub(crate) trait Packing {
     fn limit(&self) -> f32 {
         f32::MAX
     }
-
-    /// The type of the packed tensor.
-    fn element_type(&self) -> ElementType;
 
     /// The shape of the packed tensor.
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize>;
@@ -45,7 +48,7 @@ pub(crate) trait Packing {
 }
 
 /// Cuts a stream of weights in row-major order into panels, and packs them.
-pub(crate) struct Packer<'p> {
+pub struct Packer<'p> {
     packing: &'p mut dyn Packing,
     size_in: usize,
     rows: Vec<f32>,
@@ -54,16 +57,16 @@ pub(crate) struct Packer<'p> {
 
 impl<'p> Packer<'p> {
     /// A packer for rows of `size_in` weights.
-    pub(crate) fn new(packing: &'p mut dyn Packing, size_in: usize) -> Self {
+    pub fn new(packing: &'p mut dyn Packing, size_in: usize) -> Self {
         Self { packing, size_in, rows: Vec::with_capacity(PANEL * size_in), packed: Vec::new() }
     }
 
     /// Takes the next weights, and hands whole panels to `sink`.
-    pub(crate) fn take(
+    pub fn take<E>(
         &mut self,
         mut values: &[f32],
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         while !values.is_empty() {
             let missing = PANEL * self.size_in - self.rows.len();
             let (now, later) = values.split_at(missing.min(values.len()));
@@ -77,7 +80,7 @@ impl<'p> Packer<'p> {
     }
 
     /// Hands over the last panel.
-    pub(crate) fn finish(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn finish<E>(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         if !self.rows.is_empty() {
             self.rows.resize(PANEL * self.size_in, 0.0);
             self.flush(sink)?;
@@ -85,7 +88,7 @@ impl<'p> Packer<'p> {
         Ok(())
     }
 
-    fn flush(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn flush<E>(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         self.packed.clear();
         self.packing.panel(&self.rows, self.size_in, &mut self.packed);
         self.rows.clear();

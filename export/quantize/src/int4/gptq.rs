@@ -10,14 +10,14 @@
 //! the least of it. Afterwards some sweeps change integers and scales block by block, so that the
 //! whole sum falls (coordinate descent).
 
-use epitome_runtime::kernels::dispatch;
-use epitome_runtime::kernels::int4::{BLOCK, MAX_INTEGER};
+use epitome_kernels::dispatch;
+use epitome_kernels::int4::{BLOCK, MAX_INTEGER};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
 use super::grid::{Grid, Rounded};
-use crate::quantize::product::{multiply, pack};
-use crate::quantize::{InputProducts, cholesky};
+use crate::product::{multiply, pack};
+use crate::{InputProducts, cholesky};
 
 /// What is added to the diagonal of `H`, as a share of its mean: inputs that the calibration
 /// documents did not have may come. With fewer rows than inputs it is more by as many times, since
@@ -55,12 +55,12 @@ pub(super) struct Gptq {
 }
 
 /// Inputs of a row, padding included.
-pub(crate) fn padded(size_in: usize) -> usize {
+pub fn padded(size_in: usize) -> usize {
     size_in.next_multiple_of(BLOCK)
 }
 
 /// Bytes that it takes to round a matrix of so many inputs: `H` as it comes and in blocks, and `R`.
-pub(crate) fn rounding_bytes(size_in: usize) -> u64 {
+pub fn rounding_bytes(size_in: usize) -> u64 {
     10 * (padded(size_in) as u64).pow(2)
 }
 

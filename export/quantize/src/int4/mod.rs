@@ -3,23 +3,21 @@
 mod gptq;
 mod grid;
 
-use epitome_runtime::kernels::int4::{BLOCK, BLOCK_BYTES, blocks, packed_shape};
-use epitome_runtime::kernels::panels::PANEL;
-use epitome_runtime::operators::linear::{ACTIVATION_BITS, INT4, Operators};
+use epitome_kernels::int4::{BLOCK, BLOCK_BYTES, blocks, packed_shape};
+use epitome_kernels::panels::PANEL;
 use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
 use self::gptq::Gptq;
-pub(crate) use self::gptq::{padded, rounding_bytes};
+pub use self::gptq::{padded, rounding_bytes};
 use self::grid::Rounded;
 use super::InputProducts;
-use super::packing::Packing;
-use crate::onnx::proto::ElementType;
+use super::packing::{Format, Packing};
 
 /// Packs int4 weights, and keeps the sum of each output's weights as they are after rounding.
 #[derive(Debug, Default)]
-pub(super) struct Int4 {
+pub struct Int4 {
     rounding: Rounding,
     sums: Vec<f32>,
 }
@@ -38,7 +36,7 @@ enum Rounding {
 
 impl Int4 {
     /// For a matrix of which documents show that it is multiplied with this.
-    pub(super) fn calibrated(inputs: Option<InputProducts>) -> Self {
+    pub fn calibrated(inputs: Option<InputProducts>) -> Self {
         let gptq = inputs.and_then(Gptq::new).map(Box::new);
         Self { rounding: gptq.map_or(Rounding::Fallback, Rounding::Gptq), sums: Vec::new() }
     }
@@ -56,21 +54,16 @@ impl Int4 {
 }
 
 impl Packing for Int4 {
-    fn operators(&self) -> Operators {
-        INT4
+    fn format(&self) -> Format {
+        Format::Int4
     }
 
-    fn embedding(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn attributes(&self, activation_bits: i64) -> Vec<(&'static str, i64)> {
-        let bits = match self.rounding {
-            Rounding::Nearest => activation_bits,
+    fn activation_bits(&self, wanted: i64) -> Option<i64> {
+        Some(match self.rounding {
+            Rounding::Nearest => wanted,
             // Weights have lost so little that the eighth bit shows; with four bits it is free.
             Rounding::Gptq(_) | Rounding::Fallback => 8,
-        };
-        vec![(ACTIVATION_BITS, bits)]
+        })
     }
 
     fn is_calibrated(&self) -> Option<bool> {
@@ -83,10 +76,6 @@ impl Packing for Int4 {
 
     fn limit(&self) -> f32 {
         f16::MAX.to_f32()
-    }
-
-    fn element_type(&self) -> ElementType {
-        ElementType::Uint8
     }
 
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize> {
@@ -115,7 +104,7 @@ impl Packing for Int4 {
 
 #[cfg(test)]
 mod tests {
-    use epitome_runtime::kernels::int4::{MAX_INTEGER, MINIMA, position};
+    use epitome_kernels::int4::{MAX_INTEGER, MINIMA, position};
     use half::f16;
 
     use super::*;
@@ -142,17 +131,20 @@ mod tests {
         let packed = |mut packing: Int4| {
             let mut packed = Vec::new();
             packing.panel(&rows, size_in, &mut packed);
-            (packing.is_calibrated(), packing.attributes(7)[0].1, packed)
+            (packing.is_calibrated(), packing.activation_bits(7), packed)
         };
         let (calibrated, bits, plain) = packed(Int4::default());
-        assert_eq!((calibrated, bits), (None, 7));
+        assert_eq!((calibrated, bits), (None, Some(7)));
         for (diagonal, beside) in
             [(f32::INFINITY, 1.0), (f32::INFINITY, f32::NAN), (1.0, 10.0), (0.0, 0.0), (-1.0, 0.0)]
         {
             let inputs = InputProducts { sums: sums(diagonal, beside), size_in, rows: 100 };
-            assert_eq!(packed(Int4::calibrated(Some(inputs))), (Some(false), 8, plain.clone()));
+            assert_eq!(
+                packed(Int4::calibrated(Some(inputs))),
+                (Some(false), Some(8), plain.clone())
+            );
         }
-        assert_eq!(packed(Int4::calibrated(None)), (Some(false), 8, plain));
+        assert_eq!(packed(Int4::calibrated(None)), (Some(false), Some(8), plain));
         let inputs = InputProducts { sums: sums(2.0, 1.0), size_in, rows: 100 };
         assert_eq!(packed(Int4::calibrated(Some(inputs))).0, Some(true));
     }

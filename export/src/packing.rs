@@ -1,22 +1,12 @@
-//! Weights of small precisions, packed as the runtime's operators read them.
-//!
-//! A matrix passes through in panels of a few outputs, so that memory does not grow with its size.
+//! How matrices are packed in a bundle of a precision, and which operators read them.
 
-mod cholesky;
-mod float;
-mod int4;
-mod int8;
-mod packing;
-pub(crate) mod product;
-
+use epitome_quantize::{Float, Format, InputProducts, Int4, Int8, Packing};
 use epitome_runtime::bundle::Precision;
+use epitome_runtime::operators::embedding::{EMBEDDING_FP16, EMBEDDING_FP32, EMBEDDING_INT8};
+use epitome_runtime::operators::linear::{self, Operators};
 use half::f16;
 
-use self::float::Float;
-use self::int4::Int4;
-pub(crate) use self::int4::{padded, rounding_bytes};
-use self::int8::Int8;
-pub(crate) use self::packing::{Packer, Packing};
+use crate::onnx::proto::ElementType;
 
 /// What a matrix is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +19,6 @@ pub(crate) enum Role {
     Table,
     /// What is kept in float32 whatever the precision.
     Exact,
-}
-
-/// What a matrix was multiplied with: the sum of the products `Xᵀ · X` of the rows `X` that it
-/// read.
-#[derive(Clone, Debug)]
-pub(crate) struct InputProducts {
-    /// The upper half of `[padded, padded]`.
-    pub(crate) sums: Vec<f32>,
-    /// Inputs of a row, without padding.
-    pub(crate) size_in: usize,
-    /// How many rows.
-    pub(crate) rows: usize,
 }
 
 /// How a bundle of this precision packs matrices of this role. Where documents were summarized,
@@ -60,5 +38,35 @@ pub(crate) fn packing(
         | (Precision::Int4, Role::CrossLayer, Some(_)) => Box::<Int8>::default(),
         (Precision::Int4, Role::Layer, Some(inputs)) => Box::new(Int4::calibrated(inputs())),
         (Precision::Int4, Role::Layer | Role::CrossLayer, None) => Box::<Int4>::default(),
+    }
+}
+
+/// The operators that multiply with matrices of a format.
+pub(crate) fn operators(format: Format) -> Operators {
+    match format {
+        Format::Fp32 => linear::FP32,
+        Format::Fp16 => linear::FP16,
+        Format::Int8 => linear::INT8,
+        Format::Int4 => linear::INT4,
+    }
+}
+
+/// The operator that takes rows of a matrix; none where the format serves no tables.
+pub(crate) fn embedding(format: Format) -> Option<&'static str> {
+    match format {
+        Format::Fp32 => Some(EMBEDDING_FP32),
+        Format::Fp16 => Some(EMBEDDING_FP16),
+        Format::Int8 => Some(EMBEDDING_INT8),
+        Format::Int4 => None,
+    }
+}
+
+/// The type of the packed tensor.
+pub(crate) fn element_type(format: Format) -> ElementType {
+    match format {
+        Format::Fp32 => ElementType::Float,
+        Format::Fp16 => ElementType::Float16,
+        Format::Int8 => ElementType::Int8,
+        Format::Int4 => ElementType::Uint8,
     }
 }

@@ -1,10 +1,10 @@
 //! Products of float32 matrices, with the kernels of the runtime.
 
-use epitome_runtime::kernels::activation::Activation;
-use epitome_runtime::kernels::float::Fp32;
-use epitome_runtime::kernels::linear::Layer;
-use epitome_runtime::kernels::panels::PANEL;
-use epitome_runtime::kernels::parallel::SingleThread;
+use epitome_kernels::activation::Activation;
+use epitome_kernels::float::Fp32;
+use epitome_kernels::linear::Layer;
+use epitome_kernels::panels::PANEL;
+use epitome_kernels::parallel::SingleThread;
 
 /// `x · matrix` of `[rows, size_in]` and `[size_in, size_out]`, on this thread. Each row is summed
 /// in the same order whatever rows are beside it.

@@ -1,0 +1,38 @@
+//! Matrices of a checkpoint, rounded and packed as the kernels read them.
+//!
+//! A matrix passes through in panels of a few outputs, so that memory does not grow with its size.
+//! What is multiplied with it can be watched ([`Hessian`]): int4 weights are then rounded so that
+//! their errors cancel each other.
+
+mod cholesky;
+mod float;
+mod hessian;
+mod int4;
+mod int8;
+mod packing;
+mod product;
+
+pub use self::float::Float;
+pub use self::hessian::Hessian;
+pub use self::int4::{Int4, padded, rounding_bytes};
+pub use self::int8::Int8;
+pub use self::packing::{Format, Packer, Packing};
+
+/// What a matrix was multiplied with: the sum of the products `Xᵀ · X` of the rows `X` that it
+/// read.
+#[derive(Clone, Debug)]
+pub struct InputProducts {
+    /// The upper half of `[padded, padded]`.
+    pub sums: Vec<f32>,
+    /// Inputs of a row, without padding.
+    pub size_in: usize,
+    /// How many rows.
+    pub rows: usize,
+}
+
+/// What numbers are multiplied with to be in steps of `scale`. Where the scale is 0 or next to
+/// nothing, all integers are 0.
+fn inverse(scale: f32) -> f32 {
+    let inverse = scale.recip();
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
