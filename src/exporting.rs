@@ -10,6 +10,8 @@ use epitome_export::source::Origin;
 #[cfg(feature = "hub")]
 use epitome_hub::download::{Hub, HubModel};
 use epitome_runtime::bundle::Manifest;
+#[cfg(feature = "aws")]
+use epitome_runtime::scratch;
 
 #[cfg(feature = "hub")]
 use crate::failure::Usage;
@@ -79,7 +81,7 @@ fn export_to_s3(
     let s3 = crate::aws::s3()?;
     // What cannot be sent is better known before the work than after it.
     let destination = s3.destination(uri, options.progress)?;
-    let scratch = tempfile::Builder::new().prefix(".epitome-bundle-").tempdir()?;
+    let scratch = scratch::Folder::new(".epitome-bundle-")?;
     let bundle = scratch.path().join("bundle");
     let manifest = epitome_export::export(source, &bundle, options)?;
     s3.put_bundle(&bundle, &destination, options.progress)?;

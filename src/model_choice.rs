@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use epitome_endpoint::Scratch;
 use epitome_export::ExportOptions;
 #[cfg(feature = "hub")]
 use epitome_export::hub_cache::ModelId;
 use epitome_hub::{State, Store, StoredModel};
 use epitome_runtime::bundle::{FORMAT, MANIFEST};
-use tempfile::TempDir;
 
 use crate::configuration::Configuration;
 use crate::exporting::export;
 use crate::failure::Usage;
+use crate::interrupt;
 #[cfg(feature = "hub")]
 use crate::locations::hub_id;
 
@@ -41,7 +42,7 @@ impl ModelFlag {
 pub(crate) struct Choice {
     bundle: PathBuf,
     /// Holds the bundle of a checkpoint that was exported for this run.
-    _scratch: Option<TempDir>,
+    _scratch: Option<Scratch>,
 }
 
 impl Choice {
@@ -60,7 +61,9 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     if !is_checkpoint {
         return Ok(Choice { bundle: path, _scratch: None });
     }
-    let scratch = tempfile::Builder::new().prefix("epitome-model-").tempdir()?;
+    interrupt::clean_up();
+    Scratch::remove_abandoned();
+    let scratch = Scratch::new()?;
     let bundle = scratch.path().join("bundle");
     export(&path, None, &bundle, ExportOptions::default())?;
     eprintln!(

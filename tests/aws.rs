@@ -4,11 +4,11 @@
 pub(crate) mod fake;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::{fixture, text};
+use crate::common::{self, fails, fixture, succeeds, text};
 use crate::serve::client::{self, Server};
 use fake::{Aws, Call};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:latest
 
 /// The command, knowing nothing of this machine's own AWS settings.
 fn epitome() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    let mut command = common::epitome();
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("AWS_") || name.starts_with("SAGEMAKER_") {
@@ -28,8 +28,7 @@ fn epitome() -> Command {
     command
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_CONFIG_FILE", "/nonexistent")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-        .stdin(Stdio::null());
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
     command
 }
 
@@ -41,26 +40,6 @@ fn at(aws: &Aws) -> Command {
         .env("AWS_ACCESS_KEY_ID", "AKIDTEST")
         .env("AWS_SECRET_ACCESS_KEY", "secret");
     command
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> Output {
-    let output = command.output().expect("the binary starts");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    output
-}
-
-/// The command fails with this exit code, and its last line holds all of these.
-#[track_caller]
-fn fails(command: &mut Command, code: i32, words: &[&str]) {
-    let output = command.output().expect("the binary starts");
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    let line = stderr.lines().last().unwrap_or_default();
-    assert!(line.starts_with("epitome: "), "{stderr}");
-    for word in words {
-        assert!(line.contains(word), "'{word}' is missing in: {line}");
-    }
 }
 
 fn deploy(aws: &Aws, more: &[&str]) -> Command {
@@ -113,9 +92,8 @@ fn recorded_fields(operation: &str) -> Vec<(String, Value)> {
 fn endpoints_are_made_kept_updated_and_removed() {
     let aws = Aws::start();
     aws.state().script.extend(["Creating", "Creating", "InService"]);
-    let output = succeeds(&mut deploy(&aws, &[]));
-    assert_eq!(text(&output.stdout), "news\n");
-    let stderr = text(&output.stderr);
+    let (stdout, stderr) = succeeds(&mut deploy(&aws, &[]));
+    assert_eq!(stdout, "news\n");
     assert!(stderr.contains("Creating") && stderr.contains("Created endpoint news"), "{stderr}");
     assert_eq!(
         operations(&aws.changes()),
@@ -123,16 +101,16 @@ fn endpoints_are_made_kept_updated_and_removed() {
     );
 
     // The same again changes nothing.
-    let output = succeeds(&mut deploy(&aws, &[]));
-    assert!(text(&output.stderr).contains("has these settings already"));
+    let (_, stderr) = succeeds(&mut deploy(&aws, &[]));
+    assert!(stderr.contains("has these settings already"));
     assert!(aws.changes().is_empty());
 
     // Other instances: a new configuration for the same model, and the old one goes after the
     // update.
     aws.state().script = ["InService", "Updating", "InService"].into();
     let before: Vec<_> = aws.state().configs.keys().cloned().collect();
-    let output = succeeds(&mut deploy(&aws, &["--instance-type", "ml.m5.2xlarge"]));
-    assert!(text(&output.stderr).contains("Updated endpoint news"));
+    let (_, stderr) = succeeds(&mut deploy(&aws, &["--instance-type", "ml.m5.2xlarge"]));
+    assert!(stderr.contains("Updated endpoint news"));
     let changes = aws.changes();
     assert_eq!(
         operations(&changes),
@@ -149,7 +127,7 @@ fn endpoints_are_made_kept_updated_and_removed() {
     for name in ["news-uk-0123abcd", "other"] {
         aws.state().models.insert(name.into(), json!({}));
     }
-    let listed = text(&succeeds(&mut undeploy(&aws, &["--dry-run"])).stdout);
+    let listed = succeeds(&mut undeploy(&aws, &["--dry-run"])).0;
     let lines: Vec<_> = listed.lines().collect();
     assert_eq!(lines.len(), 4, "{listed}");
     assert_eq!(lines[..2], ["endpoint news", "its autoscaling"]);
@@ -166,8 +144,8 @@ fn endpoints_are_made_kept_updated_and_removed() {
         assert_eq!(fields(&removal.body), recorded_fields(&removal.operation));
     }
     assert_eq!(aws.state().models.len(), 2);
-    let output = succeeds(&mut undeploy(&aws, &["--yes"]));
-    assert!(text(&output.stderr).contains("nothing of endpoint news"));
+    let (_, stderr) = succeeds(&mut undeploy(&aws, &["--yes"]));
+    assert!(stderr.contains("nothing of endpoint news"));
 }
 
 #[test]
@@ -179,7 +157,7 @@ fn an_alarm_takes_a_shift_between_variants_back() {
         command.args(["--variant-weights", weights]);
         command
     };
-    let stderr = text(&succeeds(&mut compared("9,1")).stderr);
+    let stderr = succeeds(&mut compared("9,1")).1;
     assert!(stderr.contains("1 x ml.m5.xlarge for each model: AWS bills"), "{stderr}");
     assert_eq!(
         operations(&aws.changes()),
@@ -269,7 +247,7 @@ fn a_log_ends_where_nobody_reads_it() {
         command.args(["status", "news", "--logs"]).args(more);
         command
     };
-    let lines = |more: &[&str]| text(&succeeds(&mut log(more)).stdout).lines().count();
+    let lines = |more: &[&str]| succeeds(&mut log(more)).0.lines().count();
     assert_eq!(lines(&["--lines", "0"]), 0);
     assert_eq!(lines(&["--lines", "2"]), 2);
     assert_eq!(lines(&[]), 3);
@@ -316,7 +294,7 @@ fn everything_that_was_deployed_goes_at_once() {
         command.args(["undeploy", "--all", "--interval", "0.02"]);
         command
     };
-    let listed = text(&succeeds(all().arg("--dry-run")).stdout);
+    let listed = succeeds(all().arg("--dry-run")).0;
     assert_eq!(listed.lines().count(), 5, "{listed}");
     succeeds(all().arg("--yes"));
     let state = aws.state();
@@ -446,11 +424,10 @@ fn endpoints_that_others_made_are_left_alone() {
 #[test]
 fn dry_runs_print_the_calls_and_make_none() {
     let aws = Aws::start();
-    let output = succeeds(&mut deploy(&aws, &["--dry-run", "--serverless", "--memory", "2048"]));
-    let calls: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let (stdout, _) =
+        succeeds(&mut deploy(&aws, &["--dry-run", "--serverless", "--memory", "2048"]));
+    let calls: Vec<Value> =
+        serde_json::Deserializer::from_str(&stdout).into_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(calls.len(), 3);
     let variant = &calls[1]["CreateEndpointConfig"]["ProductionVariants"][0];
     assert_eq!(variant["ServerlessConfig"], json!({"MemorySizeInMB": 2048, "MaxConcurrency": 5}));
@@ -477,31 +454,31 @@ fn invoke(server: &Server, more: &[&str]) -> Command {
 
 #[test]
 fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
-    let exported = client::bundle();
-    let server = Server::start(&exported.path(), &[]);
+    let bundle = client::bundle();
+    let server = Server::start(&bundle, &[]);
     let summarize = |more: &[&str]| {
         let mut command = epitome();
         // As an endpoint reads.
-        command.args(["summarize", "--long", "first", "--model"]).arg(exported.path());
-        text(&succeeds(command.arg(fixture("articles/neuron.txt")).args(more)).stdout)
+        command.args(["summarize", "--long", "first", "--model"]).arg(&bundle);
+        succeeds(command.arg(fixture("articles/neuron.txt")).args(more)).0
     };
     // Without region or credentials: this machine asks for none.
     let flags = ["--num-beams", "3", "--max-length", "12"];
-    let output = succeeds(&mut invoke(&server, &flags));
-    assert_eq!(text(&output.stdout), summarize(&flags));
-    assert!(text(&output.stderr).contains(" ms"));
+    let (stdout, stderr) = succeeds(&mut invoke(&server, &flags));
+    assert_eq!(stdout, summarize(&flags));
+    assert!(stderr.contains(" ms"));
 
     let greedy = ["--max-length", "12", "--num-beams", "1"];
-    let streamed = succeeds(invoke(&server, &greedy).arg("--stream"));
-    assert_eq!(text(&streamed.stdout), summarize(&greedy));
+    let (streamed, _) = succeeds(invoke(&server, &greedy).arg("--stream"));
+    assert_eq!(streamed, summarize(&greedy));
 
     let penalties = ["--length-penalty", "0.5,2", "--num-beams", "4"];
-    let compared = text(&succeeds(&mut invoke(&server, &penalties)).stdout);
+    let compared = succeeds(&mut invoke(&server, &penalties)).0;
     assert!(
         compared.contains("length_penalty 0.5") && compared.contains("length_penalty 2"),
         "{compared}"
     );
-    let json = text(&succeeds(invoke(&server, &penalties).args(["--format", "json"])).stdout);
+    let json = succeeds(invoke(&server, &penalties).args(["--format", "json"])).0;
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["length_penalty"], 2.0);
@@ -513,8 +490,8 @@ fn invoke_needs_no_name_where_a_server_is_named() {
     let server = Server::tiny(&[]);
     let mut command = epitome();
     command.args(["invoke", "--endpoint-url"]).arg(format!("http://{}", server.address));
-    let summary = succeeds(command.arg(fixture("articles/neuron.txt")));
-    assert_eq!(text(&summary.stdout).lines().count(), 1);
+    let (summary, _) = succeeds(command.arg(fixture("articles/neuron.txt")));
+    assert_eq!(summary.lines().count(), 1);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::common::{Exported, fixture};
+use crate::common::{bundle, fixture, summarizer};
 use epitome_runtime::batching::{Goal, Next};
 use epitome_runtime::generation::{GenerationConfig, StopReason};
 use epitome_runtime::summarizer::{TextModel, Texts};
-use epitome_runtime::{GenerationParameters, Progress, Summarizer, Summary};
+use epitome_runtime::{GenerationParameters, Progress, Summary};
 use serde_json::json;
 
 /// Settings that end at different lengths, leave the batch early, and return several sequences.
@@ -41,8 +41,7 @@ fn documents() -> Vec<String> {
 #[test]
 fn every_document_gets_in_a_batch_what_it_gets_alone() {
     for model in ["tiny/pegasus-relu", "tiny/pegasus-gelu", "tiny/pegasus-swish"] {
-        let exported = Exported::of(model);
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle(model));
         let documents = documents();
         for parameters in settings() {
             let together = summarizer.summarize(&documents, &parameters).unwrap();
@@ -82,8 +81,7 @@ impl Progress for Together {
 
 #[test]
 fn documents_join_and_leave_and_only_so_many_rows_decode_together() {
-    let exported = Exported::of("tiny/pegasus-relu");
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let mut summarizer = summarizer(bundle("tiny/pegasus-relu"));
     let documents = ["A river rose."; 40];
     let greedy = json!({"num_beams": 1, "max_length": 24, "min_length": 24});
     let greedy = GenerationParameters::from_json(greedy.as_object().unwrap()).unwrap();
@@ -166,8 +164,7 @@ fn documents_of_all_parameters_decode_side_by_side() {
     .collect();
     let texts: Vec<_> = documents().into_iter().zip(parameters.iter().cycle().cloned()).collect();
     for model in ["tiny/pegasus-relu", "tiny/t5-gated", "tiny/bart-gelu"] {
-        let exported = Exported::of(model);
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle(model));
         let (cancelled, failing) = (9, 12);
         let mut texts = texts.clone();
         // A position that the model does not have, or a token that it does not have.
@@ -202,8 +199,7 @@ fn documents_of_all_parameters_decode_side_by_side() {
 
 #[test]
 fn an_empty_document_is_named_by_its_place() {
-    let exported = Exported::of("tiny/pegasus-relu");
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let mut summarizer = summarizer(bundle("tiny/pegasus-relu"));
     let error = summarizer.summarize(&["text", "  "], &GenerationParameters::default());
     assert_eq!(error.unwrap_err().to_string(), "document 1 is empty: give it some text");
     let nothing: [&str; 0] = [];

@@ -3,17 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::common::Exported;
+use crate::common;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A bundle that no test changes.
 fn bundle() -> PathBuf {
-    static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
+    common::bundle("tiny/pegasus-relu")
 }
 
 /// Three documents, the last one without a reference.
@@ -36,7 +33,7 @@ impl Work {
 
     /// The command on these documents.
     fn bench(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+        let mut command = common::epitome();
         command
             .arg("bench")
             .arg("--model")
@@ -44,8 +41,7 @@ impl Work {
             .arg("--data")
             .arg(self.path("data.csv"))
             .arg("--output")
-            .arg(self.path("report"))
-            .stdin(Stdio::null());
+            .arg(self.path("report"));
         command
     }
 
@@ -101,9 +97,7 @@ fn ctrl_c_keeps_what_was_measured() {
             .spawn()
             .unwrap();
         std::thread::sleep(patience);
-        let id = child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
-        assert!(sent.success());
+        common::signal(child.id(), "INT");
         let mut waits = 0..600;
         while child.try_wait().unwrap().is_none() && waits.next().is_some() {
             std::thread::sleep(Duration::from_millis(50));
@@ -277,7 +271,7 @@ fn results_over_time_are_drawn_on_one_page() {
     assert!(first.contains("<svg") && first.contains("1 run, "), "{first}");
     fs::remove_file(&page).unwrap();
     let draw = |folder: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+        let mut command = common::epitome();
         command.args(["bench", "--history"]).arg(folder).output().unwrap()
     };
     let output = draw(&history);

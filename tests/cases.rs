@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{epitome, fixture, run, text};
+use crate::common::{THREADS, epitome, fixture, succeeds};
 use serde::Deserialize;
 
 /// The fields of `expected.json` that the test reads.
@@ -36,15 +36,16 @@ fn check(name: &str) {
     let source = if archive.exists() { archive } else { case.join("checkpoint") };
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
-    succeed(epitome().arg("export").arg(source).arg("--output").arg(&bundle));
+    succeeds(epitome().arg("export").arg(source).arg("--output").arg(&bundle));
     let mut summarize = epitome();
-    summarize.arg("summarize").arg("--model").arg(&bundle);
+    // With as many threads as a user gets.
+    summarize.env_remove(THREADS).arg("summarize").arg("--model").arg(&bundle);
     if let Ok(parameters) = fs::read_to_string(case.join("parameters.json")) {
         summarize.arg("--parameters").arg(parameters);
     }
     // As transformers reads.
     summarize.args(["--format", "json", "--long", "first"]);
-    let printed = succeed(summarize.arg(case.join("input.txt")));
+    let (printed, _) = succeeds(summarize.arg(case.join("input.txt")));
     let rows: Vec<Row> = printed
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
@@ -75,14 +76,6 @@ fn trim(ids: &[u32], end: u32) -> Vec<u32> {
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> T {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-/// What the command prints, which must succeed.
-#[track_caller]
-fn succeed(command: &mut std::process::Command) -> String {
-    let output = run(command);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
 }
 
 macro_rules! cases {

@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
-use crate::common::{Exported, epitome, fails, fixture, run, text};
+use crate::common::{self, epitome, fails, fixture, run, text};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A bundle that no test changes.
 fn bundle() -> PathBuf {
-    static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()
+    common::bundle("tiny/pegasus-relu")
 }
 
 /// A copy of a tiny checkpoint that a test may spoil.
@@ -466,8 +463,7 @@ mod unix {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         assert!(first.contains("pegasus-debian.tar.gz"), "{first}");
-        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        assert!(interrupt.unwrap().success());
+        common::signal(child.id(), "INT");
         let rest: Vec<_> = lines.map_while(Result::ok).collect();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
         assert_eq!(rest.last().map(String::as_str), Some("epitome: interrupted"));

@@ -2,36 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::common::{Exported, fixture, text};
+use crate::common::{bundle, epitome, fails, fixture, signal, succeeds};
 use serde_json::Value;
 
-fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
-    command.arg("compare").args([a, b]).arg("--data").arg(data);
-    command.args(more).stdin(Stdio::null());
-    command.output().expect("the binary starts")
+fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Command {
+    let mut command = epitome();
+    command.arg("compare").args([a, b]).arg("--data").arg(data).args(more);
+    command
 }
 
 /// What it says as JSON.
 #[track_caller]
 fn record(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Value {
-    let output = compare(a, b, data, &[&["--format", "json"], more].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
-}
-
-/// It fails with this exit code and one sentence that holds these words, and prints nothing else.
-#[track_caller]
-fn fails(output: &Output, code: i32, words: &[&str]) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(text(&output.stdout), "");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    for word in words {
-        assert!(stderr.contains(word), "'{word}' is missing in: {stderr}");
-    }
+    let (found, _) = succeeds(&mut compare(a, b, data, &[&["--format", "json"], more].concat()));
+    serde_json::from_str(&found).expect("one JSON object")
 }
 
 fn held_out() -> PathBuf {
@@ -40,8 +26,7 @@ fn held_out() -> PathBuf {
 
 #[test]
 fn a_bundle_is_equal_to_itself() {
-    let trained = Exported::of("pegasus-debian.tar.gz");
-    let path = trained.path();
+    let path = bundle("pegasus-debian.tar.gz");
     let limit = ["--limit", "5", "--num-beams", "2"];
     let found = record(&path, &path, &held_out(), &limit);
     assert_eq!(found["documents"], 5);
@@ -54,8 +39,7 @@ fn a_bundle_is_equal_to_itself() {
     assert_eq!(found["rouge"]["difference"]["rougeL"]["high"], 0.0);
     assert_eq!(found["interrupted"], false);
 
-    let table = compare(&path, &path, &held_out(), &limit);
-    let table = text(&table.stdout);
+    let (table, _) = succeeds(&mut compare(&path, &path, &held_out(), &limit));
     for words in [
         "ROUGE-L",
         "+0.00 (+0.00 to +0.00)",
@@ -69,9 +53,8 @@ fn a_bundle_is_equal_to_itself() {
 
 #[test]
 fn bundles_that_differ_are_told_apart() {
-    let [a, b] =
-        ["pegasus-relu", "pegasus-swish"].map(|name| Exported::of(Path::new("tiny").join(name)));
-    let found = record(&a.path(), &b.path(), &held_out(), &["--limit", "4"]);
+    let [a, b] = ["pegasus-relu", "pegasus-swish"].map(|name| bundle(Path::new("tiny").join(name)));
+    let found = record(&a, &b, &held_out(), &["--limit", "4"]);
     let logits = &found["logits"];
     let number = |name: &str| logits[name].as_f64().expect(name);
     assert!(number("max") >= number("first_step_max") && number("first_step_max") > 0.0);
@@ -81,8 +64,7 @@ fn bundles_that_differ_are_told_apart() {
     let tokens = found["tokens"][0].as_f64().unwrap();
     assert_eq!(number("steps"), 4.0 * tokens);
     for (index, bundle) in [a, b].iter().enumerate() {
-        let path = bundle.path();
-        let files = fs::read_dir(&path).unwrap();
+        let files = fs::read_dir(bundle).unwrap();
         let sizes = files.map(|file| file.unwrap()).map(|file| {
             let counted = file.file_name() != "manifest.json";
             u64::from(counted) * file.metadata().unwrap().len()
@@ -93,8 +75,8 @@ fn bundles_that_differ_are_told_apart() {
 
 #[test]
 fn other_vocabularies_leave_token_ids_and_logits_out() {
-    let [a, b] = ["tiny/pegasus-relu", "pegasus-debian.tar.gz"].map(Exported::of);
-    let found = record(&a.path(), &b.path(), &held_out(), &["--limit", "2"]);
+    let [a, b] = ["tiny/pegasus-relu", "pegasus-debian.tar.gz"].map(bundle);
+    let found = record(&a, &b, &held_out(), &["--limit", "2"]);
     assert_eq!(found.get("logits"), None);
     assert_eq!(found.get("agreement"), None);
     assert!(found["rouge"]["means"][1].is_object());
@@ -125,16 +107,16 @@ fn with_defaults(bundle: &Path, copy: &Path, defaults: &[(&str, Value)]) {
 
 #[test]
 fn both_search_with_the_defaults_of_the_first_unless_told_otherwise() {
-    let trained = Exported::of("pegasus-debian.tar.gz");
+    let trained = bundle("pegasus-debian.tar.gz");
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other");
-    with_defaults(&trained.path(), &other, &[("num_beams", 1.into()), ("max_length", 6.into())]);
+    with_defaults(&trained, &other, &[("num_beams", 1.into()), ("max_length", 6.into())]);
     let run = |more: &[&str]| {
         let limit = ["--limit", "3", "--format", "json"];
-        let output = compare(&trained.path(), &other, &held_out(), &[&limit[..], more].concat());
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-        (found, text(&output.stderr))
+        let arguments = [&limit[..], more].concat();
+        let (found, told) = succeeds(&mut compare(&trained, &other, &held_out(), &arguments));
+        let found: Value = serde_json::from_str(&found).expect("one JSON object");
+        (found, told)
     };
     let (found, note) = run(&[]);
     assert_eq!(found["agreement"]["equal"], 1.0);
@@ -154,27 +136,30 @@ fn documents_without_references_are_compared_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data.csv");
     fs::write(&data, "text\nA window that shows the sensors of a computer.\n").unwrap();
-    let bundle = Exported::of("tiny/pegasus-relu");
-    let found = record(&bundle.path(), &bundle.path(), &data, &[]);
+    let bundle = bundle("tiny/pegasus-relu");
+    let found = record(&bundle, &bundle, &data, &[]);
     assert_eq!(found.get("rouge"), None);
     assert_eq!((&found["documents"], &found["references"]), (&1.into(), &0.into()));
 }
 
 #[test]
 fn what_cannot_be_compared_is_refused_in_one_sentence() {
-    let bundle = Exported::of("tiny/pegasus-relu");
-    let path = bundle.path();
+    let path = bundle("tiny/pegasus-relu");
     let folder = tempfile::tempdir().unwrap();
     let nothing = folder.path().join("nothing");
-    fails(&compare(&path, &nothing, &held_out(), &[]), 2, &["nothing' does not exist"]);
-    fails(&compare(&path, &path, &nothing, &[]), 1, &["nothing'"]);
+    let refused = |mut command: Command, code: i32, words: &str| {
+        let told = fails(&mut command, code, &[words]);
+        assert_eq!(told.lines().count(), 1, "{told}");
+    };
+    refused(compare(&path, &nothing, &held_out(), &[]), 2, "nothing' does not exist");
+    refused(compare(&path, &path, &nothing, &[]), 1, "nothing'");
     let data = folder.path().join("data.csv");
     fs::write(&data, "title,lines\na,b\n").unwrap();
-    fails(&compare(&path, &path, &data, &[]), 1, &["has no column 'text'"]);
+    refused(compare(&path, &path, &data, &[]), 1, "has no column 'text'");
     let several = compare(&path, &path, &held_out(), &["--length-penalty", "0.5,1"]);
-    fails(&several, 2, &["--length-penalty"]);
+    refused(several, 2, "--length-penalty");
     let beams = compare(&path, &path, &held_out(), &["--num-beams", "0"]);
-    fails(&beams, 2, &["num_beams"]);
+    refused(beams, 2, "num_beams");
 }
 
 /// What was compared until Ctrl-C is told whole, or nothing is.
@@ -185,21 +170,15 @@ fn ctrl_c_tells_what_was_compared() {
     use std::thread;
     use std::time::Duration;
 
-    let trained = Exported::of("pegasus-debian.tar.gz");
-    for wait in [400, 2500] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
-            .arg("compare")
-            .args([trained.path(), trained.path()])
-            .args(["--format", "json", "--data"])
-            .arg(held_out())
-            .stdin(Stdio::null())
+    let model = bundle("tiny/pegasus-relu");
+    for wait in [100, 1000] {
+        let mut child = compare(&model, &model, &held_out(), &["--format", "json"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         thread::sleep(Duration::from_millis(wait));
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        signal(child.id(), "INT");
         let mut shown = String::new();
         child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
         let mut told = String::new();
@@ -226,21 +205,17 @@ fn export_measures_what_a_precision_loses() {
     let target = tempfile::tempdir().unwrap();
     let output = target.path().join("bundle");
     let export = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+        let mut command = epitome();
         command.arg("export").arg(fixture("tiny/pegasus-relu"));
-        command.arg("--output").arg(&output).arg("--verify-data");
-        let output = command.arg(held_out()).args(more).output();
-        output.expect("the binary starts")
+        command.arg("--output").arg(&output).arg("--verify-data").arg(held_out()).args(more);
+        command
     };
-    let measured = export(&["--precision", "int8", "--verify-limit", "3"]);
-    let table = text(&measured.stdout);
-    assert!(measured.status.success(), "{}", text(&measured.stderr));
+    let (table, _) = succeeds(&mut export(&["--precision", "int8", "--verify-limit", "3"]));
     for words in ["fp32)\nB: ", "int8)\n", "ROUGE-L", "Logits apart by", "3 documents"] {
         assert!(table.contains(words), "'{words}' is missing in:\n{table}");
     }
     // The bundle is all that is left.
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
 
-    let fp32 = export(&[]);
-    fails(&fp32, 2, &["--verify-data", "--precision"]);
+    fails(&mut export(&[]), 2, &["--verify-data", "--precision"]);
 }

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
-use crate::common::{Exported, fixture};
+use crate::common::{self, bundle, fixture};
 use epitome_runtime::generation::StopReason;
 use epitome_runtime::long_document::Read;
 use epitome_runtime::{
@@ -15,8 +14,7 @@ use epitome_runtime::{
 const READINGS: [Reading; 3] = Reading::ALL;
 
 fn summarizer() -> Summarizer {
-    static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    Summarizer::open(BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu")).path()).unwrap()
+    common::summarizer(bundle("tiny/pegasus-relu"))
 }
 
 fn greedy() -> GenerationParameters {

@@ -27,6 +27,8 @@ mod s3;
 mod serve;
 mod stop_strings;
 mod summarize;
+#[cfg(unix)]
+mod temporary_folders;
 #[cfg(feature = "aws")]
 mod train;
 mod weight_formats;

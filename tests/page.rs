@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::common::Exported;
+use crate::common::{bundle, epitome};
 use serde_json::{Value, json};
 
 const TEXT: &str = "The river rose after a week of rain and the town opened its gates.";
@@ -22,13 +22,12 @@ impl Page {
     }
 
     fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
+        let mut child = epitome()
             .args(["page", "--no-browser", "--port", "0"])
             .args(arguments)
             .envs([("AWS_ACCESS_KEY_ID", "AKIDTEST"), ("AWS_SECRET_ACCESS_KEY", "secret")])
             .env("AWS_REGION", "eu-west-1")
             .envs(environment.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -80,8 +79,7 @@ impl Drop for Page {
 
 #[test]
 fn the_page_and_all_that_it_asks() {
-    let exported = Exported::of("tiny/pegasus-relu");
-    let page = Page::start(&["--model", exported.path().to_str().unwrap()]);
+    let page = Page::start(&["--model", bundle("tiny/pegasus-relu").to_str().unwrap()]);
     let html = page.get("/");
     assert!(html.contains("epitome"), "{html}");
     // Every file that the page and its scripts name is there, under a strict policy.
@@ -132,7 +130,7 @@ fn the_page_and_all_that_it_asks() {
 #[test]
 fn a_call_without_a_model_says_how_to_get_one() {
     let store = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
+    let output = epitome()
         .args(["page", "--no-browser"])
         .env_remove("EPITOME_MODEL")
         .env("EPITOME_HOME", store.path())
@@ -146,9 +144,8 @@ fn a_call_without_a_model_says_how_to_get_one() {
 #[test]
 #[cfg(feature = "aws")]
 fn an_endpoint_is_asked_over_the_sdk() {
-    let exported = Exported::of("tiny/pegasus-relu");
     // A page's server answers as AWS does, too.
-    let behind = Page::start(&["--model", exported.path().to_str().unwrap()]);
+    let behind = Page::start(&["--model", bundle("tiny/pegasus-relu").to_str().unwrap()]);
     let url = format!("http://{}", behind.address);
     let page = Page::start(&["--endpoint", "news", "--endpoint-url", &url]);
     let info: Value = serde_json::from_str(&page.get("/info")).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
-use crate::common::{Exported, fixture};
+use crate::common::{Exported, bundle_in, fixture, summarizer};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::GlobalAttentionMask;
@@ -11,9 +11,9 @@ use safetensors::SafeTensors;
 
 #[test]
 fn encoder_and_decoder_steps_equal_transformers() {
-    let export = |name: &str| Exported::attempt(format!("tiny/{name}"));
-    every_checkpoint_agrees(export, |exported, golden| {
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let bundle = |name: &str| bundle_in(format!("tiny/{name}"), Precision::Fp32);
+    every_checkpoint_agrees(bundle, |bundle, golden| {
+        let mut summarizer = summarizer(bundle);
         let mut differences = Differences::default();
         for group in golden.groups() {
             compare_group(&mut summarizer, golden, group, &mut differences);
@@ -52,7 +52,7 @@ fn every_activation_function_equals_transformers() {
                 continue;
             }
         };
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(&exported);
         let (encoder, _) = summarizer.sessions();
         let hidden = encoder.hidden_states(&[(&source, &GlobalAttentionMask::none())]).unwrap();
         let (_, expected) = golden.floats(name);

@@ -1,8 +1,11 @@
 //! Token ids and scores of every golden made with transformers' `generate`.
 
-use crate::common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use crate::common::{
+    Exported, bundle, bundle_in, fixture, golden_lines, summarizer, tiny_checkpoints,
+};
 use epitome_export::{ExportOptions, export};
 use epitome_runtime::Summarizer;
+use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::{
     Generated, GenerationConfig, GenerationParameters, GlobalAttentionMask, Source, generate,
 };
@@ -51,9 +54,8 @@ fn departure(case: &Value, generated: &Generated) -> Option<String> {
 fn compare(model: &str, file: &str) -> Result<(), String> {
     let (header, cases) = golden_lines(file);
     let sources: Vec<Vec<u32>> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
-    let exported =
-        Exported::attempt(format!("tiny/{model}")).map_err(|error| format!("{model}: {error}"))?;
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let bundle = bundle_in(format!("tiny/{model}"), Precision::Fp32);
+    let mut summarizer = summarizer(bundle.map_err(|error| format!("{model}: {error}"))?);
     let mut failures = Vec::new();
     for case in &cases {
         let source = &sources[case["input"].as_u64().unwrap() as usize];
@@ -140,7 +142,7 @@ fn the_first_token_has_global_attention_unless_something_else_is_said() {
             ExportOptions { global_attention_mask: asked.as_ref(), ..ExportOptions::default() };
         let bundle = folder.path().join("bundle");
         export(&fixture("tiny/led-windows"), &bundle, &options).unwrap();
-        let mut summarizer = Summarizer::open(&bundle).unwrap();
+        let mut summarizer = summarizer(&bundle);
         assert!(cases.len() > 3);
         for case in cases {
             let mut parameters = case["parameters"].as_object().unwrap().clone();
@@ -194,8 +196,7 @@ fn every_endless_golden_has_the_same_token_ids_and_scores() {
         if cases.is_empty() {
             continue;
         }
-        let exported = Exported::of(format!("tiny/{model}"));
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle(format!("tiny/{model}")));
         for case in cases {
             let parameters = case["parameters"].as_object().unwrap();
             let parameters = GenerationParameters::from_json(parameters).unwrap();
@@ -213,8 +214,7 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
     let (_, cases) = golden_lines("edges.jsonl");
     let mut failures = Vec::new();
     for model in tiny_checkpoints("") {
-        let exported = Exported::of(format!("tiny/{model}"));
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle(format!("tiny/{model}")));
         let cases: Vec<&Value> = cases.iter().filter(|case| case["model"] == *model).collect();
         let endless = ENDLESS.iter().any(|family| model.starts_with(family));
         for beams in [1, 2, 4] {

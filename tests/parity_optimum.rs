@@ -1,8 +1,10 @@
 //! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens
 //! at once, and step by step over the cache.
 
+use std::path::Path;
+
 use crate::common::golden::{Differences, Golden, every_checkpoint_agrees};
-use crate::common::{self, Exported};
+use crate::common::{self, Exported, bundle};
 use epitome_export::optimum::{Cache, Floats, Sessions, Source};
 use epitome_export::{Error, ExportOptions};
 use epitome_runtime::Summarizer;
@@ -20,8 +22,8 @@ fn portable(name: &str) -> Result<Exported, Error> {
 
 #[test]
 fn encoder_and_decoder_equal_transformers() {
-    every_checkpoint_agrees(portable, |exported, golden| {
-        let mut sessions = Sessions::open(&exported.path()).unwrap();
+    every_checkpoint_agrees(portable, |bundle, golden| {
+        let mut sessions = Sessions::open(bundle).unwrap();
         let mut differences = Differences::default();
         for group in golden.groups() {
             compare_group(&mut sessions, golden, group, &mut differences);
@@ -94,7 +96,7 @@ fn global_attention_is_the_exports_where_it_is_left_out() {
             ..ExportOptions::default()
         };
         let exported = Exported::attempt_with("tiny/led-windows", &options).unwrap();
-        Sessions::open(&exported.path()).unwrap()
+        Sessions::open(exported.path()).unwrap()
     };
     let long = format!("1{}", ",0,1".repeat(30));
     let source = |global: Option<Vec<i64>>| Source {
@@ -121,13 +123,10 @@ fn global_attention_is_the_exports_where_it_is_left_out() {
 #[test]
 fn weights_are_stored_once() {
     let name = "pegasus-relu";
-    let bundle = Exported::of(format!("tiny/{name}"));
     let portable = portable(name).unwrap();
-    let bytes = |exported: &Exported, file: &str| {
-        std::fs::metadata(exported.path().join(file)).unwrap().len()
-    };
-    let (of_bundle, of_portable) =
-        (bytes(&bundle, "weights.bin"), bytes(&portable, "model.onnx_data"));
+    let bytes = |folder: &Path, file: &str| std::fs::metadata(folder.join(file)).unwrap().len();
+    let of_bundle = bytes(&bundle(format!("tiny/{name}")), "weights.bin");
+    let of_portable = bytes(portable.path(), "model.onnx_data");
     // The order of tensors, and with it the padding between them, differs.
     assert!(of_portable < of_bundle + 64 * 1024, "{of_portable} bytes against {of_bundle}");
 }

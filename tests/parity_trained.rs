@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::common::{Exported, fixture};
-use epitome_runtime::{GenerationParameters, Summarizer};
+use crate::common::{bundle, fixture, summarizer};
+use epitome_runtime::GenerationParameters;
 use serde_json::Value;
 
 /// Largest difference of a score.
@@ -19,8 +19,7 @@ fn the_trained_model_says_what_transformers_says() {
     let golden = fs::read(fixture("goldens/pegasus-debian.json")).unwrap();
     let golden: Value = serde_json::from_slice(&golden).unwrap();
     let documents = golden["documents"].as_array().unwrap();
-    let exported = Exported::of("pegasus-debian.tar.gz");
-    let mut summarizer = Summarizer::open(exported.path()).unwrap();
+    let mut summarizer = summarizer(bundle("pegasus-debian.tar.gz"));
 
     let texts: Vec<String> = documents
         .iter()

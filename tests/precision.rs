@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Exported, fixture, tiny_checkpoints};
+use crate::common::{bundle, bundle_in, fixture, summarizer, tiny_checkpoints};
+use epitome_runtime::GenerationParameters;
 use epitome_runtime::bundle::{Bundle, DECODER, ENCODER, Precision};
 use epitome_runtime::session::{self, SessionOptions};
-use epitome_runtime::{GenerationParameters, Summarizer};
 
 /// Logits of a few steps, given one beam.
 fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
-    let mut summarizer = Summarizer::open(bundle).unwrap();
+    let mut summarizer = summarizer(bundle);
     let (encoder, decoder) = summarizer.sessions();
     let source: Vec<u32> = (3..20).collect();
     let memory = encoder.encode(&source).unwrap();
@@ -38,14 +38,14 @@ fn distance(left: &[f32], right: &[f32]) -> f64 {
 fn every_architecture_is_close_to_full_precision() {
     let mut failures = Vec::new();
     for name in tiny_checkpoints("") {
-        let source = fixture("tiny").join(&name);
-        let full = logits(Exported::of(&source).path());
+        let source = format!("tiny/{name}");
+        let full = logits(bundle(&source));
         for precision in Precision::ALL.into_iter().skip(1) {
-            match Exported::with_precision(&source, precision) {
-                Ok(exported) => {
-                    let bundle = Bundle::open(exported.path()).unwrap();
+            match bundle_in(&source, precision) {
+                Ok(folder) => {
+                    let bundle = Bundle::open(&folder).unwrap();
                     assert_eq!(bundle.manifest().precision, precision);
-                    let distance = distance(&full, &logits(exported.path()));
+                    let distance = distance(&full, &logits(folder));
                     println!("{name} {precision}: {distance:.1e}");
                     if distance.is_nan() || distance > tolerance(precision, &name) {
                         failures.push(format!("{name} {precision} is {distance:.1e} away"));
@@ -80,11 +80,11 @@ fn tolerance(precision: Precision, name: &str) -> f64 {
 fn experts_are_one_operator_in_every_precision() {
     for name in ["nllb_moe-relu", "switch_transformers-relu"] {
         for precision in Precision::ALL {
-            let exported = Exported::with_precision(fixture("tiny").join(name), precision).unwrap();
+            let bundle = bundle_in(format!("tiny/{name}"), precision).unwrap();
             // What stands before an operator's name: the field's number, and the length.
             let operator = format!("\"\u{b}experts{precision}");
             let layers = [ENCODER, DECODER].map(|file| {
-                let graph = fs::read(exported.path().join(file)).unwrap();
+                let graph = fs::read(bundle.join(file)).unwrap();
                 String::from_utf8_lossy(&graph).to_lowercase().matches(&operator).count()
             });
             assert_eq!(layers, [1, 2], "{name} {precision}");
@@ -102,8 +102,7 @@ fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
         .collect();
     let texts: Vec<&str> = articles.iter().map(String::as_str).collect();
     for precision in Precision::ALL {
-        let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle_in("pegasus-debian.tar.gz", precision).unwrap());
         let parameters = GenerationParameters::default();
         let together = summarizer.summarize(&texts, &parameters).unwrap();
         for (text, together) in texts.iter().zip(&together) {
@@ -123,15 +122,14 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
 }
 
 fn check_threads_and_neighbours(precision: Precision) {
-    let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
-    let bundle = Bundle::open(exported.path()).unwrap();
+    let bundle = Bundle::open(bundle_in("pegasus-debian.tar.gz", precision).unwrap()).unwrap();
     // Lengths that end within a tile, a block of keys and a part of a thread's.
     let sources: Vec<Vec<u32>> =
         [203, 64, 1].map(|length| (0..length).map(|token| 110 + token * 7 % 900).collect()).into();
     let beams = 5;
     let logits = |threads: usize, documents: &[usize]| -> Vec<Vec<u32>> {
-        let options =
-            SessionOptions { threads: threads.try_into().unwrap(), ..SessionOptions::default() };
+        let threads = threads.try_into().unwrap();
+        let options = SessionOptions { threads, spin: false, ..SessionOptions::default() };
         let (mut encoder, mut decoder) = session::load(&bundle, &options).unwrap();
         let memories =
             documents.iter().map(|&document| encoder.encode(&sources[document]).unwrap()).collect();

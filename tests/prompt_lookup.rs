@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use crate::common::{Exported, fixture, golden_lines, tiny_checkpoints};
+use crate::common::{bundle, bundle_in, fixture, golden_lines, summarizer, tiny_checkpoints};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::{Feed, GenerationParameters, Rows, Source, StepModel, generate};
@@ -46,8 +46,7 @@ fn every_greedy_golden_is_the_same_with_drafts() {
         // The others take turns: every operator is there in a third of the checkpoints.
         for precision in [Precision::Fp32, Precision::ALL[1 + number % 3]] {
             let source = format!("tiny/{model}");
-            let exported = Exported::with_precision(source, precision).unwrap();
-            let mut summarizer = Summarizer::open(exported.path()).unwrap();
+            let mut summarizer = summarizer(bundle_in(source, precision).unwrap());
             for case in &lines {
                 let parameters = case["parameters"].as_object().unwrap();
                 let greedy = parameters.get("num_beams") == Some(&json!(1));
@@ -117,8 +116,7 @@ fn tokens_of_one_step_score_as_with_a_step_each() {
     let turns = Precision::ALL.into_iter().cycle();
     let tiny = tiny_checkpoints("").into_iter().map(|model| format!("tiny/{model}")).zip(turns);
     for (model, precision) in tiny.chain(trained) {
-        let exported = Exported::with_precision(&model, precision).unwrap();
-        let mut summarizer = Summarizer::open(exported.path()).unwrap();
+        let mut summarizer = summarizer(bundle_in(&model, precision).unwrap());
         let source: Vec<u32> = (3..20).collect();
         for first in 0..TOKENS.len() {
             if !scores_alike(&mut summarizer, &source, first) {
@@ -133,8 +131,8 @@ fn tokens_of_one_step_score_as_with_a_step_each() {
 #[test]
 fn articles_take_fewer_steps_and_come_out_the_same() {
     for precision in Precision::ALL {
-        let exported = Exported::with_precision("pegasus-debian.tar.gz", precision).unwrap();
-        articles_come_out_the_same(Summarizer::open(exported.path()).unwrap());
+        let bundle = bundle_in("pegasus-debian.tar.gz", precision).unwrap();
+        articles_come_out_the_same(summarizer(bundle));
     }
 }
 
@@ -167,8 +165,7 @@ fn articles_come_out_the_same(mut summarizer: Summarizer) {
 
 #[test]
 fn what_drafts_cannot_serve_is_said() {
-    let exported = Exported::of("tiny/pegasus-relu");
-    let summarizer = Summarizer::open(exported.path()).unwrap();
+    let summarizer = summarizer(bundle("tiny/pegasus-relu"));
     let refused = |summarizer: &Summarizer, parameters: Value| {
         let parameters = with_lookup(parameters.as_object().unwrap(), 4);
         summarizer.configure(&parameters).unwrap_err().to_string()

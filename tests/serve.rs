@@ -454,8 +454,7 @@ fn local_mode_answers_as_aws_does() {
 
 #[test]
 fn models_come_and_go() {
-    let exported = bundle();
-    let model = exported.path();
+    let model = bundle();
     let server =
         Server::start(&model, &[("SAGEMAKER_MULTI_MODEL", "true"), ("EPITOME_MODEL_MEMORY", "2")]);
     let load = |name: &str| {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::common::{Exported, fixture, golden_lines};
+use crate::common::{bundle, fixture, golden_lines, summarizer};
+use epitome_runtime::Error;
 use epitome_runtime::generation::{GenerationParameters, Source, generate};
 use epitome_runtime::tokenizer::Tokenizer;
-use epitome_runtime::{Error, Summarizer};
 use serde_json::Value;
 
 const MODEL: &str = "pegasus-relu";
@@ -63,8 +63,7 @@ fn every_criterion_ends_where_that_of_transformers_ends() {
 #[test]
 fn every_generation_has_the_tokens_and_scores_of_transformers() {
     let (_, cases) = golden_lines("stop_strings.jsonl");
-    let exported = Exported::of(format!("tiny/{MODEL}"));
-    let mut summarizer = Summarizer::open(exported.path()).expect("a bundle");
+    let mut summarizer = summarizer(bundle(format!("tiny/{MODEL}")));
     for case in cases.iter().filter(|case| case.get("input").is_some()) {
         let parameters = case["parameters"].as_object().expect("parameters");
         let parameters = GenerationParameters::from_json(parameters).expect("valid");
@@ -93,8 +92,7 @@ fn every_generation_has_the_tokens_and_scores_of_transformers() {
 
 #[test]
 fn stop_strings_that_cannot_be_written_are_refused() {
-    let exported = Exported::of(format!("tiny/{MODEL}"));
-    let mut summarizer = Summarizer::open(exported.path()).expect("a bundle");
+    let mut summarizer = summarizer(bundle(format!("tiny/{MODEL}")));
     let parameters =
         GenerationParameters { stop_strings: Some(vec!["漢".to_owned()]), ..Default::default() };
     let error = summarizer.summarize(&["some text"], &parameters).expect_err("nothing can end");

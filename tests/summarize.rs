@@ -3,17 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
-use crate::common::{Exported, epitome, fails, fixture, run, succeeds, text};
+use crate::common::{bundle, epitome, fails, fixture, run, succeeds, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
 fn summarize() -> Command {
-    static BUNDLE: OnceLock<Exported> = OnceLock::new();
-    let bundle = BUNDLE.get_or_init(|| Exported::of("tiny/pegasus-relu"));
     let mut command = epitome();
-    command.arg("summarize").arg("--model").arg(bundle.path());
+    command.arg("summarize").arg("--model").arg(bundle("tiny/pegasus-relu"));
     command
 }
 
@@ -243,8 +240,7 @@ mod unix {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         assert!(first.contains("000.txt: read "), "{first}");
-        let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        assert!(interrupt.unwrap().success());
+        crate::common::signal(child.id(), "INT");
         let rest: Vec<_> = lines.map_while(Result::ok).collect();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
         let last = rest.last().unwrap();

@@ -139,8 +139,10 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
     }
     assert_eq!(request(&mut flags), recorded["train"][0]["body"]);
 
-    let mut spot =
-        stage.example("subnets = ['subnet-1']\nsecurity_group_ids = ['sg-1']\nmetric_definitions.loss = \"'loss': ([0-9.]+)\"");
+    let mut spot = stage.example(
+        "subnets = ['subnet-1']\nsecurity_group_ids = ['sg-1']\n\
+         metric_definitions.loss = \"'loss': ([0-9.]+)\"",
+    );
     spot.args(["--job-name", "summaries-2", "--use-spot-instances"])
         .args(["--max-run", "36000", "--max-wait", "72000"])
         .args(["--checkpoint-s3-uri", "s3://summaries/checkpoints"])
@@ -271,8 +273,7 @@ fn ctrl_c_ends_the_following_and_not_the_job() {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.ends_with("Training")));
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupt.unwrap().success());
+    crate::common::signal(child.id(), "INT");
     let last = lines.last().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{last}");
     for words in

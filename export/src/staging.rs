@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use epitome_runtime::scratch::Hold;
+
 use crate::error::{Error, Result};
 
 /// A folder beside the output that becomes the output, or vanishes.
@@ -11,6 +13,7 @@ pub(crate) struct Staging {
     output: PathBuf,
     /// Parents of the output that were not there, the outermost first.
     made: Vec<PathBuf>,
+    _hold: Hold,
 }
 
 impl Staging {
@@ -31,7 +34,9 @@ impl Staging {
         if let Some(parent) = made.last() {
             fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
         }
-        let staging = Self { folder: sibling(output, "partial"), output: output.into(), made };
+        let folder = sibling(output, "partial");
+        let hold = Hold::new(&folder);
+        let staging = Self { folder, output: output.into(), made, _hold: hold };
         fs::create_dir(&staging.folder).map_err(|source| Error::io(&staging.folder, source))?;
         if exists {
             // What cannot be renamed (a mount point) shows now, not after the work.

@@ -3,22 +3,17 @@
 use std::io::{Result, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use crate::scratch::File;
 
-/// A new file in the folder of `path`, which must be there. Its permissions are those of any new
-/// file. Written whole, it is put in place with [`NamedTempFile::persist`].
+/// A new file in the folder of `path`, which must be there. Written whole, it is put in place with
+/// [`File::persist`].
 ///
 /// # Errors
 ///
 /// Why the system makes no file there.
-pub fn create(path: &Path) -> Result<NamedTempFile> {
+pub fn create(path: &Path) -> Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".epitome-");
-    // A temporary file is private otherwise. The system takes away what the user's umask forbids.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
+    File::new_in(folder.unwrap_or(Path::new(".")), ".epitome-")
 }
 
 /// Writes a file beside `path`, and puts it in place when it is whole.
@@ -29,6 +24,5 @@ pub fn create(path: &Path) -> Result<NamedTempFile> {
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = create(path)?;
     file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
+    file.persist(path)
 }

@@ -16,7 +16,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`bundle`] | the folder an exported model lies in, its manifest, the names of its graphs' inputs |
+//! | [`bundle`] | the folder of an exported model, its manifest, the names of its graphs' inputs |
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
 //! | [`operators`] | the operators of our own that graphs use |
 //! | [`kernels`] | the arithmetic of these operators, a crate of its own |
@@ -28,6 +28,7 @@
 //! | [`summarizer`], [`summary`] | all of it together, and what comes out |
 //! | [`long_document`] | documents longer than the window of a model |
 //! | [`progress`] | following long work, and stopping it |
+//! | [`scratch`], [`beside`] | what is temporary; files that are there whole or not at all |
 
 pub mod batching;
 pub mod beside;
@@ -39,6 +40,7 @@ pub mod library;
 pub mod long_document;
 pub mod operators;
 pub mod progress;
+pub mod scratch;
 pub mod session;
 mod stop_strings;
 pub mod summarizer;

@@ -11,7 +11,7 @@ use epitome_evaluation::data::Dataset;
 use epitome_export::{Calibration, ExportOptions};
 use epitome_runtime::bundle::{self, Precision};
 use epitome_runtime::generation::GlobalAttentionMask;
-use epitome_runtime::{GenerationParameters, SessionOptions};
+use epitome_runtime::{GenerationParameters, SessionOptions, scratch};
 
 use super::compare;
 use crate::calibrating;
@@ -234,9 +234,7 @@ fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<
     // Beside the bundle, where there was room for one.
     let beside = output.parent().filter(|parent| *parent != Path::new(""));
     let beside = beside.unwrap_or(Path::new("."));
-    let folder = tempfile::Builder::new()
-        .prefix(".epitome-fp32-")
-        .tempdir_in(beside)
+    let folder = scratch::Folder::new_in(beside, ".epitome-fp32-")
         .with_context(|| format!("cannot make a folder in '{}'", beside.display()))?;
     let reference = folder.path().join("bundle");
     let unverified = ExportOptions {

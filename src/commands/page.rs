@@ -21,6 +21,7 @@ use crate::account_endpoints::AccountEndpoints;
 use crate::browser;
 #[cfg(feature = "aws")]
 use crate::failure::Usage;
+use crate::interrupt;
 use crate::model_choice::ModelFlag;
 use crate::model_folder::ModelFolder;
 use crate::this_program;
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()> {
     let opens = !arguments.no_browser;
-    Server::new(settings, source)
+    let server = Server::new(settings, source)
         .with_documents(this_program::extractor()?)
         .when_listening(move |address| {
             let url = format!("http://{address}/");
@@ -89,9 +90,9 @@ fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()
             let hint = if opened { "" } else { "; open it in a browser" };
             // Where the output is closed there is nobody to tell.
             let _ = writeln!(stdout(), "The page is at {url}{hint}. Ctrl-C ends it.");
-        })
-        .run()?;
-    Ok(())
+        });
+    // The server handles the signal, too, and ends what it is doing.
+    Ok(interrupt::during(|| server.run())?)
 }
 
 #[cfg(feature = "aws")]

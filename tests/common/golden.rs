@@ -1,11 +1,13 @@
 //! Goldens of transformers' own forward pass, and how far from them a result is.
 
+use std::fmt::Display;
 use std::fs;
+use std::path::Path;
 
 use epitome_runtime::generation::GlobalAttentionMask;
 use safetensors::SafeTensors;
 
-use super::{Exported, fixture, tiny_checkpoints};
+use super::{fixture, tiny_checkpoints};
 
 /// Largest difference to transformers that float32 rounding may make.
 pub(crate) const TOLERANCE: f32 = 1e-4;
@@ -103,16 +105,16 @@ impl Differences {
     }
 }
 
-/// Exports every tiny checkpoint, and compares it with its golden.
-pub(crate) fn every_checkpoint_agrees(
-    export: impl Fn(&str) -> Result<Exported, epitome_export::Error>,
-    compare: impl Fn(&Exported, &Golden<'_>) -> Differences,
+/// Compares the bundle of every tiny checkpoint with its golden.
+pub(crate) fn every_checkpoint_agrees<B: AsRef<Path>, E: Display>(
+    bundle: impl Fn(&str) -> Result<B, E>,
+    compare: impl Fn(&Path, &Golden<'_>) -> Differences,
 ) {
     let mut compared = 0;
     let mut failures = Vec::new();
     for name in tiny_checkpoints("") {
-        let exported = match export(&name) {
-            Ok(exported) => exported,
+        let bundle = match bundle(&name) {
+            Ok(bundle) => bundle,
             Err(error) => {
                 failures.push(format!("{name}: {error}"));
                 continue;
@@ -120,7 +122,7 @@ pub(crate) fn every_checkpoint_agrees(
         };
         let bytes = Golden::bytes(&name);
         let golden = Golden(SafeTensors::deserialize(&bytes).unwrap());
-        let differences = compare(&exported, &golden);
+        let differences = compare(bundle.as_ref(), &golden);
         let (hidden_states, logits) = (differences.hidden_states, differences.logits);
         println!("{name}: hidden states within {hidden_states:.1e}, logits within {logits:.1e}");
         compared += differences.compared;

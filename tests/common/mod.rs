@@ -1,6 +1,9 @@
 //! What the tests share: the fixtures, bundles made from them, and the binary.
 
+mod bundles;
 pub(crate) mod golden;
+
+pub(crate) use bundles::{bundle, bundle_in, summarizer};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use epitome_export::{ExportOptions, export};
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::GlobalAttentionMask;
-use tempfile::TempDir;
+use epitome_runtime::scratch;
 
 /// A path below `fixtures/`.
 pub(crate) fn fixture(path: impl AsRef<Path>) -> PathBuf {
@@ -28,9 +31,10 @@ pub(crate) fn tiny_checkpoints(prefix: &str) -> Vec<String> {
     names
 }
 
-/// A bundle made from a source, verified on the way.
+/// A bundle of a test's own, made from a source and verified on the way.
 pub(crate) struct Exported {
-    folder: TempDir,
+    path: PathBuf,
+    _folder: scratch::Folder,
 }
 
 impl Exported {
@@ -64,15 +68,28 @@ impl Exported {
         source: impl AsRef<Path>,
         options: &ExportOptions<'_>,
     ) -> Result<Self, epitome_export::Error> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        export(&fixture(source), &folder.path().join("bundle"), options)?;
-        Ok(Self { folder })
+        let folder = scratch::Folder::new("epitome-test-").expect("a temporary folder");
+        let path = folder.path().join("bundle");
+        export(&fixture(source), &path, options)?;
+        Ok(Self { path, _folder: folder })
     }
 
     /// The bundle's folder.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("bundle")
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
+}
+
+impl AsRef<Path> for Exported {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
 }
 
 /// The lines of a golden file: its header, and its cases.
@@ -86,10 +103,13 @@ pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Va
     (header, cases)
 }
 
-/// The real binary.
+/// Environment variable: threads of a model.
+pub(crate) const THREADS: &str = "EPITOME_THREADS";
+
+/// The real binary. Its models have one thread, since tests run side by side.
 pub(crate) fn epitome() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).env(THREADS, "1");
     command
 }
 
@@ -113,9 +133,9 @@ pub(crate) fn succeeds(command: &mut Command) -> (String, String) {
 }
 
 /// The command fails with this exit code, prints nothing on standard output, and ends with one line
-/// on standard error that holds all of these.
+/// on standard error that holds all of these: what it printed there.
 #[track_caller]
-pub(crate) fn fails(command: &mut Command, code: i32, words: &[&str]) {
+pub(crate) fn fails(command: &mut Command, code: i32, words: &[&str]) -> String {
     let output = run(command);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
@@ -126,4 +146,5 @@ pub(crate) fn fails(command: &mut Command, code: i32, words: &[&str]) {
         assert!(line.contains(word), "'{word}' is missing in: {line}");
     }
     assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
 }

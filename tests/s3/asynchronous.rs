@@ -75,8 +75,7 @@ fn asynchronous_calls_read_and_write_objects() {
     let body = json!({"inputs": "A river rose after a week of rain."});
     fs::write(server.object("inputs/one.json"), body.to_string()).unwrap();
     fs::write(server.object("inputs/bad.json"), "{").unwrap();
-    let bundle = common::Exported::of("tiny/pegasus-relu");
-    let serving = Serving::start(&server, &bundle.path());
+    let serving = Serving::start(&server, &common::bundle("tiny/pegasus-relu"));
     let call = |key: &str| {
         let location = format!("X-Amzn-SageMaker-InputLocation: {}\r\n", uri(key));
         let answer =

@@ -1,7 +1,6 @@
 //! What networks, S3 and credentials do wrong.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use super::server::{Deed, Request, Server};
@@ -214,8 +213,7 @@ fn ctrl_c_ends_a_download_that_hangs() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert_eq!(first, format!("Fetching and unpacking {} ...", uri(KEY)));
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupt.unwrap().success());
+    crate::common::signal(child.id(), "INT");
     let rest: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(rest, ["epitome: interrupted"]);

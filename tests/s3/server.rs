@@ -198,7 +198,8 @@ fn exchange(
         let body = if request.method == "HEAD" { "" } else { body };
         return write!(
             client,
-            "HTTP/1.1 {status} Planned\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} Planned\r\n{headers}content-length: {length}\r\n\
+             connection: close\r\n\r\n{body}"
         );
     }
     let mut server = TcpStream::connect(server)?;

@@ -71,10 +71,10 @@ fn beyond_loopback_without_a_key_is_said_once() {
 #[test]
 fn models_lie_in_the_folder_of_models_and_every_spelling_is_one() {
     let models = tempfile::tempdir().unwrap();
-    let exported = bundle();
+    let model = bundle();
     let inside = models.path().join("inside");
     std::fs::create_dir(&inside).unwrap();
-    for file in std::fs::read_dir(exported.path()).unwrap() {
+    for file in std::fs::read_dir(&model).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), inside.join(file.file_name())).unwrap();
     }
@@ -83,7 +83,7 @@ fn models_lie_in_the_folder_of_models_and_every_spelling_is_one() {
         let body = json!({"model_name": "m", "url": url}).to_string();
         server.post("/models", &[], body.as_bytes())
     };
-    let outside = load(exported.path().display().to_string());
+    let outside = load(model.display().to_string());
     assert_eq!(outside.status, 400, "{}", outside.text());
     assert_eq!(load("/etc".into()).text(), load("/nowhere".into()).text());
     assert_eq!(load(format!("{}/../inside/..", inside.display())).status, 424);

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::Exported;
+use crate::common::{self, Exported};
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A bundle of a tiny checkpoint.
-pub(crate) fn bundle() -> Exported {
+/// A bundle of a tiny checkpoint that all tests share.
+pub(crate) fn bundle() -> PathBuf {
+    common::bundle("tiny/pegasus-relu")
+}
+
+/// The same for one test, which may change it.
+pub(crate) fn own_bundle() -> Exported {
     Exported::of("tiny/pegasus-relu")
 }
 
@@ -47,17 +52,12 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
-    /// Keeps the model's folder.
-    exported: Option<Exported>,
 }
 
 impl Server {
     /// A server of a tiny model that is ready.
     pub(crate) fn tiny(environment: &[(&str, &str)]) -> Self {
-        let exported = bundle();
-        let mut server = Self::start(&exported.path(), environment);
-        server.exported = Some(exported);
-        server
+        Self::start(&bundle(), environment)
     }
 
     /// A server that is ready.
@@ -109,7 +109,7 @@ impl Server {
             }
         };
         let reader = Some(read(lines, log.clone()));
-        Self { child, address, log, reader, exported: None }
+        Self { child, address, log, reader }
     }
 
     /// The most memory that it ever used, in bytes.
@@ -163,16 +163,15 @@ impl Server {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&mut self) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(status.expect("kill runs").success());
+        common::signal(self.child.id(), "TERM");
     }
 
     /// Kills the supervised server, as the system would.
     pub(crate) fn kill_child(&self) {
         let children = self.children();
-        let status = Command::new("kill").arg("-KILL").args(children.split_whitespace()).status();
-        assert!(status.expect("kill runs").success());
+        for child in children.split_whitespace() {
+            common::signal(child.parse().unwrap(), "KILL");
+        }
         until(|| self.children() != children);
     }
 

@@ -153,8 +153,7 @@ fn a_half_sent_head_does_not_hold_sigterm() {
 #[cfg(unix)]
 #[test]
 fn idle_connections_leave_when_there_are_too_many() {
-    let exported = bundle();
-    let server = Server::with_files(&exported.path(), 200);
+    let server = Server::with_files(&bundle(), 200);
     client::until(|| server.get("/ping").status == 200);
     let idle: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
     assert_eq!(server.get("/ping").status, 200);
@@ -165,8 +164,7 @@ fn idle_connections_leave_when_there_are_too_many() {
 #[cfg(unix)]
 #[test]
 fn busy_connections_leave_room_for_ping() {
-    let exported = bundle();
-    let server = Server::with_files(&exported.path(), 200);
+    let server = Server::with_files(&bundle(), 200);
     client::until(|| server.get("/ping").status == 200);
     let mut slow = Vec::new();
     // Until all places are taken: a client that has sent nothing may lose its place to the next.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::TEXT;
-use super::client::{self, Server, bundle};
+use super::client::{self, Server, own_bundle};
 use crate::common;
 
 /// A mapped file that is cut kills the process that reads it, whatever that process does about
@@ -16,10 +16,10 @@ use crate::common;
 #[cfg(unix)]
 #[test]
 fn a_model_file_that_is_cut_is_survived_under_supervision() {
-    let exported = bundle();
+    let exported = own_bundle();
     let weights = exported.path().join("weights.bin");
     let whole = fs::read(&weights).unwrap();
-    let mut server = Server::start(&exported.path(), &[("EPITOME_SUPERVISE", "true")]);
+    let mut server = Server::start(exported.path(), &[("EPITOME_SUPERVISE", "true")]);
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
     let file = fs::File::options().write(true).open(&weights).unwrap();
     file.set_len(100).unwrap();
@@ -66,11 +66,11 @@ fn requests_wait_during_a_restart_and_nothing_is_left_behind() {
 
 #[test]
 fn a_load_that_failed_is_said_once_and_tried_again_when_files_change() {
-    let exported = bundle();
+    let exported = own_bundle();
     let tokenizer = exported.path().join("tokenizer.json");
     let whole = fs::read(&tokenizer).unwrap();
     fs::write(&tokenizer, &whole[1..]).unwrap();
-    let server = Server::start_any(&exported.path(), &[]);
+    let server = Server::start_any(exported.path(), &[]);
     client::until(|| server.get("/ping").text().contains("tokenizer.json"));
     std::thread::sleep(Duration::from_millis(1500));
     // At once, so that no part of it is seen.
@@ -95,14 +95,14 @@ fn flip_a_byte(file: &Path) {
 
 #[test]
 fn a_changed_bundle_is_told_by_ping() {
-    let exported = bundle();
+    let exported = own_bundle();
     flip_a_byte(&exported.path().join("weights.bin"));
     for check in ["first", "background"] {
-        let server = Server::start_any(&exported.path(), &[("EPITOME_CHECK", check)]);
+        let server = Server::start_any(exported.path(), &[("EPITOME_CHECK", check)]);
         client::until(|| server.get("/ping").text().contains("weights.bin"));
         assert_eq!(server.get("/ping").status, 503);
         assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 503);
     }
-    let server = Server::start(&exported.path(), &[("EPITOME_CHECK", "never")]);
+    let server = Server::start(exported.path(), &[("EPITOME_CHECK", "never")]);
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
 }

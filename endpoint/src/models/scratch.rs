@@ -1,21 +1,21 @@
-//! Folders for bundles that were made for this server. They are removed with their model; those of
-//! a server that was killed, by the next one.
+//! Folders for bundles that were made for this process. They are removed with their model; those of
+//! a process that was killed, by the next one.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use tempfile::TempDir;
+use epitome_runtime::scratch::Folder;
 
 /// Names of such folders in the temporary folder begin so.
-const PREFIX: &str = "epitome-serve-";
+const PREFIX: &str = "epitome-model-";
 /// Held locked by the process that the folder belongs to.
 const LOCK: &str = "lock";
 
 /// A temporary folder of this process.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: TempDir,
+    folder: Folder,
     /// The system releases the lock when the process ends, however it ends.
     _lock: File,
 }
@@ -26,7 +26,7 @@ impl Scratch {
     /// # Errors
     /// Where the temporary folder cannot be written.
     pub fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+        let folder = Folder::new(PREFIX)?;
         // It gets its name once it is locked, so that nobody takes the folder for an abandoned one.
         let unnamed = folder.path().join("unlocked");
         let lock = File::create(&unnamed)?;
@@ -41,7 +41,7 @@ impl Scratch {
     }
 
     /// Removes the folders of processes that ended without removing them.
-    pub(crate) fn remove_abandoned() {
+    pub fn remove_abandoned() {
         let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
             return;
         };
@@ -82,7 +82,8 @@ mod tests {
         // As the system does when the process is killed.
         let Scratch { folder, _lock } = abandoned;
         drop(_lock);
-        let path = folder.keep();
+        let path = folder.path().to_owned();
+        std::mem::forget(folder);
         Scratch::remove_abandoned();
         assert!(held.path().is_dir());
         assert!(!path.exists());

@@ -12,11 +12,11 @@ mod table;
 mod xsum;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::Progress;
+use epitome_runtime::{Progress, beside, scratch};
 
 use crate::error::{Error, Result};
 use split::Split;
@@ -134,7 +134,8 @@ pub fn prepare(source: &Path, output: &Path, options: &PrepareOptions<'_>) -> Re
         return Err(Error::Dataset {
             path: source.into(),
             problem: format!(
-                "has {} rows with a text and a summary, which do not part into both train and validation",
+                "has {} rows with a text and a summary, which do not part into both train and \
+                 validation",
                 prepared.written()
             ),
         });
@@ -174,17 +175,14 @@ impl Kind {
 
 /// A CSV file that is written beside its place.
 struct Table {
-    writer: csv::Writer<BufWriter<tempfile::NamedTempFile>>,
+    writer: csv::Writer<BufWriter<scratch::File>>,
     path: PathBuf,
 }
 
 impl Table {
     fn create(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
-        let file = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .tempfile_in(folder)
-            .map_err(|error| Error::io(folder, error))?;
+        let file = beside::create(&path).map_err(|error| Error::io(folder, error))?;
         let mut table = Self {
             writer: csv::Writer::from_writer(BufWriter::with_capacity(1 << 20, file)),
             path,
@@ -207,21 +205,8 @@ impl Table {
         let buffer = writer.into_inner().map_err(|error| Error::io(&path, error.into_error()))?;
         let mut file = buffer.into_inner().map_err(|error| Error::io(&path, error.into_error()))?;
         file.flush().map_err(|error| Error::io(&path, error))?;
-        readable(file.as_file()).map_err(|error| Error::io(&path, error))?;
-        file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
-        Ok(())
+        file.persist(&path).map_err(|error| Error::io(&path, error))
     }
-}
-
-/// Temporary files are their owner's alone; data is read by whoever may read its folder.
-fn readable(file: &File) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
-    Ok(())
 }
 
 /// A row with both its parts, trimmed, or why it is none.

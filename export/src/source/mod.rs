@@ -25,8 +25,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::scratch;
 use serde::Serialize;
-use tempfile::TempDir;
 
 use archive::{Archive, Limits, PackedFile};
 use digest::FolderDigest;
@@ -76,7 +76,7 @@ pub struct Source {
     target_tokenizer: Option<PathBuf>,
     digest: String,
     description: Description,
-    _scratch: Vec<TempDir>,
+    _scratch: Vec<scratch::Folder>,
 }
 
 /// What a source was, without the path that led to it on one machine.
@@ -222,7 +222,7 @@ impl Source {
         place: impl Fn(&str) -> PathBuf,
         digest: String,
         (kind, name): (Kind, String),
-        scratch: Option<TempDir>,
+        scratch: Option<scratch::Folder>,
         progress: &dyn Progress,
     ) -> Self {
         if let Some(adapter) = &selection.passed_over {
@@ -367,13 +367,11 @@ fn in_hub_cache(called: &adapter::BaseName) -> Option<PathBuf> {
     Cache::from_env()?.find(&hub_name(called)?)
 }
 
-/// A temporary folder below `scratch`, or the system's where none is given.
-fn scratch_folder(scratch: Option<&Path>) -> Result<TempDir> {
-    let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
-    tempfile::Builder::new()
-        .prefix(".epitome-unpacked-")
-        .tempdir_in(&scratch)
-        .map_err(|error| Error::io(&scratch, error))
+/// A temporary folder below `parent`, or the system's where none is given.
+fn scratch_folder(parent: Option<&Path>) -> Result<scratch::Folder> {
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+    scratch::Folder::new_in(&parent, ".epitome-unpacked-")
+        .map_err(|error| Error::io(&parent, error))
 }
 
 /// What a file is called in the source's digest: a model gets the same one wherever it lies.
@@ -448,6 +446,7 @@ mod tests {
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
+    use tempfile::TempDir;
 
     use super::*;
 

@@ -13,6 +13,7 @@ use super::cache;
 use super::error::LibraryError;
 use super::platform::Wheel;
 use crate::bundle::digest;
+use crate::scratch;
 
 /// Ways to call pip, the usual one first. `-I` keeps Python from importing from the current folder
 /// or from where its environment variables point: documents may lie there, and a `pip.py` among
@@ -32,7 +33,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
         problem: error.to_string(),
     };
     cache::create(folder).map_err(stored)?;
-    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder).map_err(stored)?;
+    let scratch = scratch::Folder::new_in(folder, ".fetch-").map_err(stored)?;
     eprintln!("Fetching ONNX Runtime {} (once, about 23 MB) ...", wheel.version);
     download(wheel, scratch.path())?;
     let file = downloaded(scratch.path()).ok_or_else(|| LibraryError::Fetch {

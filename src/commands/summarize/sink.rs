@@ -4,8 +4,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use epitome_runtime::beside;
-use tempfile::NamedTempFile;
+use epitome_runtime::{beside, scratch};
 
 use super::render::{Finished, Format, Renderer};
 use crate::inputs::{Document, Input};
@@ -16,7 +15,7 @@ pub(super) enum Sink {
     /// Standard output.
     Output(Renderer),
     /// One file, which is put in place at the end.
-    File { path: PathBuf, file: NamedTempFile, renderer: Renderer },
+    File { path: PathBuf, file: scratch::File, renderer: Renderer },
     /// A folder with a file for each file that was read.
     Folder {
         folder: OutputFolder,

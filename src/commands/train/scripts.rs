@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use epitome_aws::training::{GitConfig, TrainingSpec, pack};
-use tempfile::{NamedTempFile, TempDir};
+use epitome_runtime::scratch;
 
 use crate::failure::Usage;
 
@@ -17,7 +17,7 @@ pub(super) struct Scripts {
     /// The entry point below the folder, or its path.
     entry_point: String,
     /// Keeps the repository.
-    _clone: Option<TempDir>,
+    _clone: Option<scratch::Folder>,
 }
 
 impl Scripts {
@@ -27,7 +27,7 @@ impl Scripts {
         let Some(config) = spec.git_config.clone() else {
             return Ok(Self { folder: spec.source_dir.clone(), entry_point, _clone: None });
         };
-        let clone = tempfile::Builder::new().prefix(".epitome-scripts-").tempdir()?;
+        let clone = scratch::Folder::new(".epitome-scripts-")?;
         let commit = check_out(&config, clone.path())?;
         spec.record_commit(&without_secrets(&config.repo), &commit);
         let within = |path: &Path| {
@@ -51,8 +51,8 @@ impl Scripts {
     }
 
     /// Packs them as a `sourcedir.tar.gz`.
-    pub(super) fn pack(&self) -> Result<NamedTempFile> {
-        let mut packed = tempfile::Builder::new().prefix(".epitome-sourcedir-").tempfile()?;
+    pub(super) fn pack(&self) -> Result<scratch::File> {
+        let mut packed = scratch::File::new_in(&std::env::temp_dir(), ".epitome-sourcedir-")?;
         pack(self.folder.as_deref(), &self.entry_point, packed.as_file_mut())?;
         Ok(packed)
     }
