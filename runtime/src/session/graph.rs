@@ -45,6 +45,8 @@ pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Res
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.threads.get())?
             .with_intra_op_spinning(options.spin)?
+            // The encoder's threads would spin on while the decoder runs, and take its processors.
+            .with_config_entry("session.force_spinning_stop", "1")?
             // Lengths differ from document to document: a plan made for one would not fit the next.
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
