@@ -3,36 +3,34 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{epitome, fails, fixture, run, succeeds, text, tiny_checkpoints};
+use crate::common::{
+    Exported, bundle, bundle_in, epitome, fails, fixture, run, succeeds, summarizer, text,
+    tiny_checkpoints,
+};
 use epitome_evaluation::compare::{ComparisonRecord, compare};
 use epitome_evaluation::data::Dataset;
 use epitome_export::{Calibration, ExportOptions, export};
+use epitome_runtime::GenerationParameters;
 use epitome_runtime::bundle::{Bundle, Precision};
-use epitome_runtime::{GenerationParameters, Summarizer};
-
-/// The trained model in int4, rounded by these documents or by itself.
-fn trained(output: &Path, calibration: Option<&Calibration>) {
-    let options =
-        ExportOptions { precision: Precision::Int4, calibration, ..ExportOptions::default() };
-    export(&fixture("pegasus-debian.tar.gz"), output, &options).unwrap();
-}
 
 /// Calibrating nearly halves what int4 loses, on documents that it did not see.
 #[test]
 fn a_calibrated_model_is_nearer_to_full_precision() {
-    let folder = tempfile::tempdir().unwrap();
-    let [full, plain, calibrated] =
-        ["full", "plain", "calibrated"].map(|name| folder.path().join(name));
+    const TRAINED: &str = "pegasus-debian.tar.gz";
     let data = Dataset::read(&fixture("summaries/validation-1000.csv"), None).unwrap();
     let texts = data.documents[..32].iter().map(|document| document.text.clone()).collect();
     let calibration = Calibration { name: "first".into(), texts };
-    export(&fixture("pegasus-debian.tar.gz"), &full, &ExportOptions::default()).unwrap();
-    trained(&plain, None);
-    trained(&calibrated, Some(&calibration));
+    let options = ExportOptions {
+        precision: Precision::Int4,
+        calibration: Some(&calibration),
+        ..ExportOptions::default()
+    };
+    let calibrated = Exported::attempt_with(TRAINED, &options).unwrap();
+    let plain = bundle_in(TRAINED, Precision::Int4).unwrap();
     let held_out = Dataset { documents: data.documents[500..524].to_vec(), ..Dataset::default() };
-    let mut a = Summarizer::open(&full).unwrap();
-    let [plain, calibrated] = [plain, calibrated].map(|bundle| {
-        let mut b = Summarizer::open(bundle).unwrap();
+    let mut a = summarizer(bundle(TRAINED));
+    let [plain, calibrated] = [plain.as_path(), calibrated.path()].map(|bundle| {
+        let mut b = summarizer(bundle);
         let parameters = GenerationParameters { num_beams: Some(1), ..Default::default() };
         let found = compare([&mut a, &mut b], &held_out, [&parameters; 2], &()).unwrap();
         let record = ComparisonRecord::new([a.bundle(), b.bundle()], &found);
@@ -100,10 +98,7 @@ fn documents_are_read_as_everywhere_and_shown_in_the_bundle() {
 
 #[test]
 fn without_documents_weights_are_rounded_by_themselves() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("bundle");
-    let options = ExportOptions { precision: Precision::Int4, ..ExportOptions::default() };
-    export(&fixture("tiny/pegasus-relu"), &output, &options).unwrap();
+    let output = bundle_in("tiny/pegasus-relu", Precision::Int4).unwrap();
     assert_eq!(weights_digest(&output), UNCALIBRATED);
     assert_eq!(Bundle::open(&output).unwrap().manifest().calibration, None);
 }

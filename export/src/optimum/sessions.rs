@@ -48,7 +48,7 @@ impl Sessions {
         let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
         // Weights are used where they are mapped: packed copies would cost more than a few slow
         // runs.
-        let options = SessionOptions { prepack: false, ..SessionOptions::default() };
+        let options = SessionOptions { prepack: false, spin: false, ..SessionOptions::default() };
         let open = |name: &str| session::open(&runtime, &folder.join(name), &options);
         Ok(Self { encoder: open(ENCODER)?, decoder: open(DECODER)? })
     }

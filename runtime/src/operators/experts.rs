@@ -80,22 +80,26 @@ impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
                 "{weights} weights, columns and biases do not make {count} experts of two layers"
             )));
         }
+        let layers = |expert: usize| {
+            let first = FIRST + 2 * expert * of_layer;
+            let inputs = |weights: usize| LayerInputs {
+                weights,
+                columns: has_columns.then_some(weights + 1),
+                bias: has_bias.then_some(weights + of_layer - 1),
+            };
+            let layers = [first, first + of_layer].map(inputs);
+            self.sizes.layers(context, (layers, None), size_in)
+        };
+        // Whether the attributes are those of the weights: the output takes as much memory as they
+        // say.
+        layers(0)?;
         let size_out = self.sizes.out;
         let y = output::<f32>(context, 0, &[rows, size_out])?;
         let (mut activations, mut inner) = (self.memory.activations(), self.memory.inner());
         let mut gathered = self.memory.gathered();
         Rows { x, routing_weights, count, size_in, size_out }.apply(
             &SessionThreads(context),
-            |expert| {
-                let first = FIRST + 2 * expert * of_layer;
-                let inputs = |weights: usize| LayerInputs {
-                    weights,
-                    columns: has_columns.then_some(weights + 1),
-                    bias: has_bias.then_some(weights + of_layer - 1),
-                };
-                let layers = [first, first + of_layer].map(inputs);
-                self.sizes.layers(context, (layers, None), size_in)
-            },
+            layers,
             (&mut *activations, &mut *inner, &mut *gathered),
             y,
         )
