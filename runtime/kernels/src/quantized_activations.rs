@@ -7,12 +7,10 @@ use crate::dispatch;
 use crate::panels::{GROUP, MATRIX_GROUP};
 use crate::parallel::{Disjoint, ThreadPool, share};
 use crate::simd::ROUND;
+use crate::simd::prefetch::CACHE_LINE;
 
 /// Rows that one thread rounds at a time.
 const ROWS_PER_PART: usize = 16;
-
-/// Bytes of a cache line.
-pub(crate) const CACHE_LINE: usize = 64;
 
 /// How the integers of all rows lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

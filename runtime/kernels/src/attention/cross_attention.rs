@@ -1,7 +1,7 @@
 //! A decoder's attention over the source, whose keys and values are packed once a document.
 
 use super::kernel::{
-    Head, KeyMask, Segment, Softmax, StoredKv, pack_keys, pack_values, padded_head_size,
+    Head, KeyMask, Segment, Softmax, StoredKv, View, pack_keys, pack_values, padded_head_size,
 };
 use super::{SCRATCH, kv_head, padded_positions};
 use crate::cpu::features;
@@ -136,9 +136,7 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                         keys: &self.keys[of_head(size)],
                         values: &self.values[of_head(padded_head_size(size))],
                         scales: [&[]; 2],
-                        mask: KeyMask::all(source.length),
-                        rows: &[],
-                        bias: None,
+                        view: View { mask: KeyMask::all(source.length), rows: &[], bias: None },
                     };
                     let head = Head {
                         queries: &self.queries[source.first_row * hidden + column..],

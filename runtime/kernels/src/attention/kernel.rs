@@ -51,6 +51,12 @@ pub(super) struct Segment<'a, E> {
         expect(dead_code, reason = "floats have no scales, and only x86-64 rounds")
     )]
     pub(super) scales: [&'a [f32]; 2],
+    pub(super) view: View<'a>,
+}
+
+/// What queries see of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
     pub(super) mask: KeyMask<'a>,
     /// What each query sees; everything where there are none.
     pub(super) rows: &'a [SegmentRow],
@@ -68,11 +74,18 @@ pub(super) struct SegmentRow {
 }
 
 impl<E> Segment<'_, E> {
-    /// Length of a row of scores.
-    pub(super) fn stride(&self) -> usize {
-        self.mask.length.next_multiple_of(LANES)
+    /// Its positions.
+    pub(super) fn length(&self) -> usize {
+        self.view.mask.length
     }
 
+    /// Length of a row of scores.
+    pub(super) fn stride(&self) -> usize {
+        self.length().next_multiple_of(LANES)
+    }
+}
+
+impl View<'_> {
     /// Adds the bias to the scores of a query, and sets those of positions that it does not see to
     /// minus infinity.
     #[inline(always)]
@@ -246,14 +259,8 @@ pub(super) trait PackedKv: Default {
     /// and the size of the head.
     fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]);
 
-    /// The packed keys and values of these positions. The first is a multiple of [`LANES`].
-    fn segment<'a>(
-        &'a self,
-        positions: &Range<usize>,
-        mask: KeyMask<'a>,
-        rows: &'a [SegmentRow],
-        bias: Option<&'a [f32]>,
-    ) -> Segment<'a, Self::Element>;
+    /// The packed keys and values from a position on, which is a multiple of [`LANES`].
+    fn segment<'a>(&'a self, first: usize, view: View<'a>) -> Segment<'a, Self::Element>;
 
     /// Attends with all rows of a head; the results are `scratch.attended`.
     fn attend(
@@ -275,7 +282,7 @@ pub(super) fn attend_body<L: Lanes, E: KvElement>(
     scratch.softmax.resize(head.rows, Softmax::default());
     scratch.attended.clear();
     scratch.attended.resize(head.rows * row, 0.0);
-    for segment in head.segments.iter().filter(|segment| segment.mask.length > 0) {
+    for segment in head.segments.iter().filter(|segment| segment.length() > 0) {
         attend_segment::<L, E>(head, segment, factors, scratch);
     }
     for (attended, softmax) in scratch.attended.chunks_exact_mut(row).zip(&scratch.softmax) {
@@ -308,7 +315,7 @@ fn attend_segment<L: Lanes, E: KvElement>(
         if let Some(softcap) = head.softcap {
             cap(probs, softcap);
         }
-        segment.apply(index, probs);
+        segment.view.apply(index, probs);
         let factor = E::probabilities(softmax, probs, index, factors);
         if factor != 1.0 {
             for value in attended {
@@ -364,7 +371,7 @@ impl<E: FloatElement> KvElement for E {
         probs: &[f32],
         attended: &mut [f32],
     ) {
-        let (length, stride) = (segment.mask.length, segment.stride());
+        let (length, stride) = (segment.length(), segment.stride());
         let row = padded_head_size(head.size);
         for first in (0..length).step_by(POSITIONS) {
             let positions = first..(first + POSITIONS).min(length);
@@ -652,155 +659,4 @@ pub(super) fn pack_values<E: FloatElement>(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Clone)]
-    struct Example {
-        queries: Vec<f32>,
-        keys: Vec<f32>,
-        values: Vec<f32>,
-        mask: Vec<i32>,
-        bias: Vec<f32>,
-    }
-
-    /// Numbers that look random.
-    pub(in super::super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
-        (0..count as u32)
-            .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
-            .map(|number| number as f32 / 1000.0 - 2.0)
-            .collect()
-    }
-
-    impl Example {
-        /// With keys and values that are exact in float16.
-        fn in_halves(&self) -> Self {
-            let in_halves = |values: &[f32]| {
-                let values = values.iter().map(|&value| f16::from_f32(value).to_f32());
-                values.collect()
-            };
-            Self { keys: in_halves(&self.keys), values: in_halves(&self.values), ..self.clone() }
-        }
-
-        /// The result of a row in double precision, for scores multiplied with 0.5.
-        fn exact(&self, row: usize, size: usize) -> Vec<f64> {
-            let positions = self.mask.len();
-            let scores: Vec<f64> = (0..positions)
-                .map(|position| {
-                    let product: f64 = (0..size)
-                        .map(|index| {
-                            f64::from(self.queries[row * size + index])
-                                * f64::from(self.keys[position * size + index])
-                        })
-                        .sum();
-                    product * 0.5 + f64::from(self.bias[row * positions + position])
-                })
-                .collect();
-            let all = self.mask.iter().all(|&visible| visible == 0);
-            let weights: Vec<f64> = scores
-                .iter()
-                .zip(&self.mask)
-                .map(|(score, &visible)| if all || visible != 0 { score.exp() } else { 0.0 })
-                .collect();
-            let sum: f64 = weights.iter().sum();
-            (0..size)
-                .map(|index| {
-                    (0..positions)
-                        .map(|position| {
-                            weights[position] / sum
-                                * f64::from(self.values[position * size + index])
-                        })
-                        .sum()
-                })
-                .collect()
-        }
-    }
-
-    /// Attends over keys and values of this type, which hold what the example does.
-    fn check<E: StoredKv>(
-        example: &Example,
-        rows: usize,
-        size: usize,
-        tolerance: f64,
-    ) -> Result<(), TestCaseError> {
-        let positions = example.mask.len();
-        let mut unwritten = [E::default()];
-        E::store(&[f32::NAN], &mut unwritten);
-        let mut keys = vec![unwritten[0]; positions.next_multiple_of(LANES) * size];
-        pack_keys(&example.keys, size, size, &mut keys);
-        let mut values = vec![unwritten[0]; positions * padded_head_size(size)];
-        pack_values(&example.values, size, size, &mut values);
-        let mask = KeyMask::new(&example.mask);
-        let length = mask.length;
-        let rows_of = |first: usize| -> Vec<SegmentRow> {
-            (first..rows).map(|row| SegmentRow { seen: 0..length, bias: row * positions }).collect()
-        };
-        let (mut together, mut alone) = (Scratch::default(), Scratch::default());
-        let attend = |first: usize, rows, scratch: &mut Scratch| {
-            let segment = Segment {
-                keys: &keys[..],
-                values: &values,
-                scales: [&[]; 2],
-                mask,
-                rows: &rows_of(first),
-                bias: Some(&example.bias),
-            };
-            let head = Head {
-                queries: &example.queries[first * size..],
-                rows,
-                stride: size,
-                size,
-                segments: &[segment],
-                prefetch: rows > 1,
-                scale: 0.5,
-                softcap: None,
-            };
-            E::attend(&head, scratch);
-        };
-        attend(0, rows, &mut together);
-        let hidden = example.mask.iter().all(|&visible| visible == 0);
-        for (row, result) in together.attended.chunks(padded_head_size(size)).enumerate() {
-            if !hidden {
-                for (value, exact) in result.iter().zip(example.exact(row, size)) {
-                    let error = (f64::from(*value) - exact).abs();
-                    prop_assert!(error < tolerance, "{value} and not {exact}");
-                }
-            }
-            prop_assert!(result.iter().all(|value| value.is_finite()));
-            attend(row, 1, &mut alone);
-            prop_assert_eq!(result, &alone.attended[..padded_head_size(size)]);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn halves_of_large_numbers_stay_finite() {
-        let mut packed = [f16::ZERO; LANES];
-        pack_values(&[1e6, -1e6, 65504.0, 1.0], 4, 4, &mut packed);
-        let max = f16::MAX;
-        assert_eq!(packed[..4], [max, -max, max, f16::ONE]);
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_double_precision_and_row_by_row(
-            rows in 1_usize..15,
-            size in 1_usize..80,
-            mask in prop::collection::vec(0..3, 1..170),
-            seed: u32,
-        ) {
-            let positions = mask.len();
-            let example = Example {
-                queries: numbers(rows * size, seed),
-                keys: numbers(positions * size, seed ^ 1),
-                values: numbers(positions * size, seed ^ 2),
-                mask,
-                bias: numbers(rows * positions, seed ^ 3),
-            };
-            check::<f32>(&example, rows, size, 1e-4)?;
-            check::<f16>(&example.in_halves(), rows, size, 1e-4)?;
-        }
-    }
-}
+pub(super) mod tests;

@@ -8,16 +8,16 @@
 //! Architectures Software Developer's Manual, `VPDPWSSD`.)
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use super::kernel::{
-    Head, KeyMask, KvElement, MAX_ROWS, PackedKv, Scratch, Segment, SegmentRow, Softmax,
-    attend_body, shift, tiles,
+    Head, KeyMask, KvElement, MAX_ROWS, PackedKv, Scratch, Segment, Softmax, View, attend_body,
+    shift, tiles,
 };
 use super::{padded_head_size, padded_positions};
 use crate::cpu::features;
 use crate::simd::ROUND;
 use crate::simd::lanes::{Avx512, LANES, Lanes};
+use crate::simd::prefetch::{L1, Prefetch};
 
 /// The largest head whose factors have 12 bits.
 const MAX_SIZE: usize = 512;
@@ -36,6 +36,8 @@ const PROB_BITS: f32 = 14.0;
 const MAX_PROB: f32 = 16384.0;
 /// The largest integer of a value: `2 * PAIRS` products fit 32 bits.
 const MAX_VALUE: f32 = 2047.0;
+/// Rows of keys or values that are prefetched ahead: a head's lie far from each other.
+const ROWS_AHEAD: usize = 8;
 /// Registers of sums side by side, at most.
 const MAX_COLUMNS: usize = 4;
 
@@ -100,12 +102,14 @@ impl KvElement for Pair {
         queries.resize(head.rows * pairs, Self::default());
         scales.clear();
         for (row, queries) in queries.chunks_exact_mut(pairs).enumerate() {
+            L1::fetch_all(
+                head.queries.as_ptr().wrapping_add((row + ROWS_AHEAD) * head.stride),
+                head.size,
+            );
             let row = &head.queries[row * head.stride..][..head.size];
-            let (scale, inverse) = scale(max_magnitude(row), max_factor(head.size));
+            // SAFETY: `rounded` has the proof.
+            let scale = unsafe { round_row(row, queries) };
             scales.push(scale * head.scale);
-            for (pair, columns) in queries.iter_mut().zip(row.chunks(2)) {
-                *pair = Self::round([columns[0], columns.get(1).copied().unwrap_or(0.0)], inverse);
-            }
         }
         let (mut block, blocks) = (0, stride / LANES);
         while block < blocks {
@@ -161,7 +165,7 @@ impl KvElement for Pair {
         let row = padded_head_size(head.size);
         let pairs_of_row = segment.stride() / 2;
         let blocks_of_row = pairs_of_row.div_ceil(PAIRS);
-        let pairs = segment.mask.length.div_ceil(2);
+        let pairs = segment.length().div_ceil(2);
         for first in (0..pairs).step_by(PAIRS) {
             let count = PAIRS.min(pairs - first);
             for rows in tiles(head.rows) {
@@ -189,16 +193,6 @@ impl KvElement for Pair {
     }
 }
 
-impl Pair {
-    /// The integers nearest to `values` times `inverse`, whose magnitudes must be below 2^15.
-    #[inline(always)]
-    fn round(values: [f32; 2], inverse: f32) -> Self {
-        let [first, second] = values;
-        let integer = |value: f32| (value * inverse + ROUND).to_bits() as u16 as i16;
-        Self([integer(first), integer(second)])
-    }
-}
-
 /// The scale of integers up to `limit` for values of this magnitude at most, and its inverse. Where
 /// a value is not finite, so are none of the products.
 #[inline(always)]
@@ -212,22 +206,94 @@ fn scale(magnitude: f32, limit: f32) -> (f32, f32) {
     }
 }
 
-/// The largest magnitude; not finite where a value is not.
-#[inline(always)]
-fn max_magnitude(values: &[f32]) -> f32 {
-    let mut largest = [0; LANES];
-    for chunk in values.chunks(LANES) {
-        raise(&mut largest, chunk);
+/// The first sixteen values, zeros where there are fewer.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(values: &[f32]) -> __m512 {
+    // SAFETY: sixteen values, or as many as the mask has.
+    unsafe {
+        match values.len() {
+            LANES.. => _mm512_loadu_ps(values.as_ptr()),
+            count => _mm512_maskz_loadu_ps((1 << count) - 1, values.as_ptr()),
+        }
     }
-    f32::from_bits(largest.into_iter().fold(0, u32::max))
 }
 
-/// Raises the bits of magnitudes to those of `values`. Magnitudes are in the order of their bits,
-/// and NaN is the largest.
-#[inline(always)]
-fn raise(largest: &mut [u32], values: &[f32]) {
-    for (largest, value) in largest.iter_mut().zip(values) {
-        *largest = value.abs().to_bits().max(*largest);
+/// The bits of magnitudes, which are in the order of their bits: NaN is the largest.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn magnitudes(values: __m512) -> __m512i {
+    _mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(i32::MAX))
+}
+
+/// The integers nearest to `values` times `inverses`, in the lower 16 bits of each 32. The
+/// magnitudes of the products must be below 2^15.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn nearest(values: __m512, inverses: __m512) -> __m512i {
+    let scaled = _mm512_mul_ps(values, inverses);
+    _mm512_castps_si512(_mm512_add_ps(scaled, _mm512_set1_ps(ROUND)))
+}
+
+/// Rounds a query or a key to `pairs`, and gives its scale. Of an odd number of columns, the last
+/// pair has a zero.
+///
+/// # Panics
+///
+/// When there are fewer pairs than columns ask for.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn round_row(row: &[f32], pairs: &mut [Pair]) -> f32 {
+    let mut largest = _mm512_setzero_si512();
+    for values in row.chunks(LANES) {
+        largest = _mm512_max_epu32(largest, magnitudes(load(values)));
+    }
+    let magnitude = f32::from_bits(_mm512_reduce_max_epu32(largest));
+    let (scale, inverse) = scale(magnitude, max_factor(row.len()));
+    let inverse = _mm512_set1_ps(inverse);
+    let pairs = &mut pairs[..row.len().div_ceil(2)];
+    for (values, pairs) in row.chunks(LANES).zip(pairs.chunks_mut(LANES / 2)) {
+        let integers = _mm512_cvtepi32_epi16(nearest(load(values), inverse));
+        let to = pairs.as_mut_ptr();
+        // SAFETY: eight pairs, or as many as the mask has.
+        unsafe {
+            match pairs.len() {
+                8.. => _mm256_storeu_si256(to.cast(), integers),
+                count => _mm256_mask_storeu_epi32(to.cast(), (1 << count) - 1, integers),
+            }
+        }
+    }
+    scale
+}
+
+/// Raises the bits of magnitudes, a multiple of [`LANES`] of them, to those of `row`, which may be
+/// shorter.
+#[target_feature(enable = "avx512f,avx512dq")]
+fn raise(largest: &mut [u32], row: &[f32]) {
+    for (largest, values) in largest.as_chunks_mut::<LANES>().0.iter_mut().zip(row.chunks(LANES)) {
+        // SAFETY: an array of a register's size.
+        unsafe {
+            let raised = _mm512_loadu_si512(largest.as_ptr().cast());
+            let raised = _mm512_max_epu32(raised, magnitudes(load(values)));
+            _mm512_storeu_si512(largest.as_mut_ptr().cast(), raised);
+        }
+    }
+}
+
+/// Rounds the columns of two rows of values to pairs, whose number is a multiple of [`LANES`];
+/// zeros behind the rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+fn round_columns([first, second]: [&[f32]; 2], inverses: &[f32], pairs: &mut [Pair]) {
+    let columns = pairs.as_chunks_mut::<LANES>().0.iter_mut().zip(inverses.chunks_exact(LANES));
+    for (index, (pairs, inverses)) in columns.enumerate() {
+        let inverses = load(inverses);
+        let round = |row: &[f32]| {
+            let row = &row[(index * LANES).min(row.len())..];
+            nearest(load(row), inverses)
+        };
+        let seconds = _mm512_slli_epi32::<16>(round(second));
+        let both = _mm512_mask_blend_epi16(0xaaaa_aaaa, round(first), seconds);
+        // SAFETY: sixteen pairs are a register.
+        unsafe { _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both) };
     }
 }
 
@@ -259,28 +325,16 @@ impl PackedKv for RoundedKv {
     type Element = Pair;
 
     fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn pack(to: &mut RoundedKv, rows: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
-            to.pack_body(rows, mask, sizes);
-        }
         // SAFETY: `self` has the proof.
-        unsafe { pack(self, keys_and_values, mask, sizes) }
+        unsafe { self.pack_rows(keys_and_values, mask, sizes) }
     }
 
-    fn segment<'a>(
-        &'a self,
-        positions: &Range<usize>,
-        mask: KeyMask<'a>,
-        rows: &'a [SegmentRow],
-        bias: Option<&'a [f32]>,
-    ) -> Segment<'a, Pair> {
+    fn segment<'a>(&'a self, first: usize, view: View<'a>) -> Segment<'a, Pair> {
         Segment {
-            keys: &self.keys[positions.start * self.size.div_ceil(2)..],
-            values: &self.values[positions.start / 2 * padded_head_size(self.size)..],
-            scales: [&self.key_scales[positions.start..], &self.value_scales],
-            mask,
-            rows,
-            bias,
+            keys: &self.keys[first * self.size.div_ceil(2)..],
+            values: &self.values[first / 2 * padded_head_size(self.size)..],
+            scales: [&self.key_scales[first..], &self.value_scales],
+            view,
         }
     }
 
@@ -295,8 +349,8 @@ impl PackedKv for RoundedKv {
 }
 
 impl RoundedKv {
-    #[inline(always)]
-    fn pack_body(&mut self, [keys, values]: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn pack_rows(&mut self, [keys, values]: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
         let [stride, size] = sizes;
         let (pairs, row, positions) =
             (size.div_ceil(2), padded_head_size(size), padded_positions(mask.length));
@@ -304,27 +358,28 @@ impl RoundedKv {
         self.keys.resize(positions * pairs, Pair::default());
         self.key_scales.clear();
         self.key_scales.resize(positions, 0.0);
+        let mut rounded = [Pair::default(); MAX_SIZE / 2];
+        let rounded = &mut rounded[..pairs];
         for (block, packed) in self.keys.chunks_exact_mut(pairs * LANES).enumerate() {
             for lane in 0..LANES {
                 let position = block * LANES + lane;
-                if !mask.is_visible(position) {
-                    for pair in packed[lane..].iter_mut().step_by(LANES) {
-                        *pair = Pair::default();
+                L1::fetch_all(keys.as_ptr().wrapping_add((position + ROWS_AHEAD) * stride), size);
+                match mask.is_visible(position) {
+                    true => {
+                        let key = &keys[position * stride..][..size];
+                        self.key_scales[position] = round_row(key, rounded);
                     }
-                    continue;
+                    false => rounded.fill(Pair::default()),
                 }
-                let key = &keys[position * stride..][..size];
-                let (scale, inverse) = scale(max_magnitude(key), max_factor(size));
-                self.key_scales[position] = scale;
-                for (pair, columns) in packed[lane..].iter_mut().step_by(LANES).zip(key.chunks(2)) {
-                    let second = columns.get(1).copied().unwrap_or(0.0);
-                    *pair = Pair::round([columns[0], second], inverse);
+                for (packed, pair) in packed[lane..].iter_mut().step_by(LANES).zip(&*rounded) {
+                    *packed = *pair;
                 }
             }
         }
         // The bits of the largest magnitude of each column.
         let mut largest = vec![0; row];
         for position in (0..mask.length).filter(|&position| mask.is_visible(position)) {
+            L1::fetch_all(values.as_ptr().wrapping_add((position + ROWS_AHEAD) * stride), size);
             raise(&mut largest, &values[position * stride..][..size]);
         }
         let mut inverses = vec![0.0; row];
@@ -335,19 +390,15 @@ impl RoundedKv {
             *to = inverse;
         }
         self.values.resize(positions / 2 * row, Pair::default());
-        let nothing = vec![0.0; size];
         for (pair, packed) in self.values.chunks_exact_mut(row).enumerate() {
-            let value = |position: usize| match mask.is_visible(position) {
-                true => &values[position * stride..][..size],
-                false => &nothing[..],
+            let value = |position: usize| {
+                L1::fetch_all(values.as_ptr().wrapping_add((position + ROWS_AHEAD) * stride), size);
+                match mask.is_visible(position) {
+                    true => &values[position * stride..][..size],
+                    false => &[],
+                }
             };
-            let [first, second] = [value(2 * pair), value(2 * pair + 1)];
-            let (packed, padding) = packed.split_at_mut(size);
-            let columns = first.iter().zip(second).zip(&inverses);
-            for (packed, ((&first, &second), &inverse)) in packed.iter_mut().zip(columns) {
-                *packed = Pair::round([first, second], inverse);
-            }
-            padding.fill(Pair::default());
+            round_columns([value(2 * pair), value(2 * pair + 1)], &inverses, packed);
         }
     }
 }
@@ -605,175 +656,4 @@ unsafe fn broadcast(pair: *const Pair) -> __m512i {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::kernel::tests::numbers;
-    use super::super::self_attention::{Pattern, SelfAttention};
-    use super::*;
-    use crate::parallel::SingleThread;
-
-    /// One head, of which every query sees every visible key.
-    #[derive(Clone)]
-    struct Example {
-        /// Queries, keys and values: `[rows, size]`.
-        factors: [Vec<f32>; 3],
-        mask: Vec<i32>,
-        size: usize,
-        scale: f32,
-    }
-
-    impl Example {
-        fn random(size: usize) -> Self {
-            let factors = [(7, 1), (200, 2), (200, 3)];
-            let factors = factors.map(|(rows, seed)| numbers(rows * size, seed));
-            Self { factors, mask: vec![1; 200], size, scale: 1.0 / size as f32 }
-        }
-
-        fn attend(&self) -> Vec<f32> {
-            let [queries, keys, values] = &self.factors;
-            let attention = SelfAttention {
-                queries,
-                keys,
-                values,
-                mask: &self.mask,
-                batch: 1,
-                queries_of_document: queries.len() / self.size,
-                source: self.mask.len(),
-                heads: 1,
-                kv_heads: 1,
-                size: self.size,
-                pattern: Pattern::Full,
-                bias: None,
-                globals: None,
-                scale: self.scale,
-                softcap: None,
-                split: false,
-                round: true,
-            };
-            let mut attended = vec![f32::NAN; queries.len()];
-            let Ok(()) = attention.attend(&SingleThread, &mut attended);
-            attended
-        }
-
-        /// The same in double precision.
-        fn exact(&self) -> Vec<f64> {
-            let [queries, keys, values] = self.factors.each_ref().map(|rows| -> Vec<Vec<f64>> {
-                let rows = rows.chunks(self.size);
-                rows.map(|row| row.iter().map(|&value| f64::from(value)).collect()).collect()
-            });
-            let of_query = |query: &Vec<f64>| -> Vec<f64> {
-                let probs: Vec<f64> = keys
-                    .iter()
-                    .map(|key| query.iter().zip(key).map(|(a, b)| a * b).sum::<f64>())
-                    .map(|product| (product * f64::from(self.scale)).exp())
-                    .collect();
-                let sum: f64 = probs.iter().sum();
-                let column = |column: usize| -> f64 {
-                    let weighted = probs.iter().zip(&values);
-                    weighted.map(|(prob, value)| prob * value[column] / sum).sum()
-                };
-                (0..self.size).map(column).collect()
-            };
-            queries.iter().flat_map(of_query).collect()
-        }
-
-        fn check(&self, tolerance: f64) {
-            for (index, (value, exact)) in self.attend().into_iter().zip(self.exact()).enumerate() {
-                let error = (f64::from(value) - exact).abs();
-                assert!(error < tolerance, "{index} of {}: {value}, not {exact}", self.size);
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_tail_of_small_probabilities_counts() {
-        for (count, score) in [(1024, -10.5), (1024, -11.0), (5000, -12.0)] {
-            for largest in [0, 100, count - 1] {
-                let (mut keys, mut values) = (vec![score; count], vec![1.0; count]);
-                (keys[largest], values[largest]) = (0.0, 0.0);
-                let mask = vec![1; count];
-                let factors = [vec![1.0], keys, values];
-                // What stands beside the largest in its block counts from 2^-15 on.
-                Example { factors, mask, size: 1, scale: 1.0 }.check(64.0 / 32768.0);
-            }
-        }
-    }
-
-    #[test]
-    fn heads_of_any_size_have_their_bits() {
-        for size in [1, 15, 63, 64, 65, 128, 256, 512, 513] {
-            // Values up to 2 in steps of 2 / 2047, and scores that are more exact.
-            Example::random(size).check(1.5e-3);
-        }
-    }
-
-    #[test]
-    fn sums_of_the_largest_integers_fit() {
-        for size in [1, 63, 64, 65, 128, 256, 512, 513] {
-            for sign in [1.0, -1.0] {
-                let mut example = Example::random(size);
-                for factor in &mut example.factors {
-                    factor.fill(3.0 * sign);
-                }
-                example.check(1e-4);
-                // The same integers in all keys, of different scales.
-                for (position, key) in example.factors[1].chunks_mut(size).enumerate() {
-                    key.fill(3.0 * sign / (1 + position) as f32);
-                }
-                for (position, value) in example.factors[2].chunks_mut(size).enumerate() {
-                    value.fill(if position < 3 { 3.0 } else { 0.0 });
-                }
-                example.check(1e-3);
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_not_finite_spoils_what_it_is_a_part_of() {
-        if !is_available() {
-            return;
-        }
-        let size = 20;
-        let fine = Example::random(size);
-        let expected = fine.attend();
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for (factor, spoils) in [
-                (0, (|row, _| row == 3) as fn(usize, usize) -> bool),
-                (1, |_, _| true),
-                (2, |_, column| column == 5),
-            ] {
-                let mut example = fine.clone();
-                example.factors[factor][3 * size + 5] = bad;
-                let attended = example.attend().into_iter().zip(&expected).enumerate();
-                for (index, (value, expected)) in attended {
-                    match spoils(index / size, index % size) {
-                        true => assert!(!value.is_finite(), "{bad} in {factor}: {value}"),
-                        false => assert_eq!(value, *expected, "{bad} in {factor}"),
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn hidden_positions_change_nothing() {
-        let size = 20;
-        let mut example = Example::random(size);
-        let hidden = [0, 3, 64, 65, 131, 198];
-        for position in hidden {
-            example.mask[position] = 0;
-        }
-        let expected = example.attend();
-        for bad in [1e6, f32::INFINITY, f32::NAN] {
-            let mut example = example.clone();
-            for position in hidden {
-                for factor in &mut example.factors[1..] {
-                    factor[position * size..][..size].fill(bad);
-                }
-            }
-            // Without the instructions, floats are not rounded: 0 times these is not 0.
-            if is_available() || bad.is_finite() {
-                assert_eq!(example.attend(), expected, "{bad}");
-            }
-        }
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::dispatch;
 use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{GROUP, PANEL, packed_shape, padded_inputs};
 use crate::parallel::{Columns, Disjoint, ThreadPool};
-use crate::quantized_activations::{CACHE_LINE, Layout, QuantizedActivations, RowScale};
+use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
 use crate::simd::prefetch::{L1, L2, Prefetch};
 
 /// Bytes of activations that stay in the second-level cache while panels pass.
@@ -138,9 +138,7 @@ impl Int8Layer<'_> {
                         // The next panels come from memory. Each tile prefetches a part of them, so
                         // that the arithmetic of all tiles hides the latency.
                         let part = panels_size.div_ceil(tiles.len());
-                        for offset in (index * part..(index + 1) * part).step_by(CACHE_LINE) {
-                            L2::fetch(next.wrapping_add(offset));
-                        }
+                        L2::fetch_all(next.wrapping_add(index * part), part);
                     }
                     let rows = activations.rows_of_tile(tile);
                     let tile = Tile {

@@ -6,10 +6,21 @@
 //! themselves. There a loop with little arithmetic is quickest without the instruction, and a loop
 //! with much arithmetic is quickest when it prefetches into the second-level cache.
 
+/// Bytes of a cache line.
+pub(crate) const CACHE_LINE: usize = 64;
+
 /// Whether a loop prefetches, and into which cache.
 pub(crate) trait Prefetch {
     /// Prefetches the cache line at an address, which may be one that cannot be read.
     fn fetch<T>(address: *const T);
+
+    /// Prefetches so many elements from an address on, which may be some that cannot be read.
+    #[inline(always)]
+    fn fetch_all<T>(first: *const T, count: usize) {
+        for byte in (0..count * size_of::<T>()).step_by(CACHE_LINE) {
+            Self::fetch(first.wrapping_byte_add(byte));
+        }
+    }
 }
 
 /// No prefetching: the processor does it by itself.
