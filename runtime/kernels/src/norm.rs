@@ -108,12 +108,17 @@ fn normalize_body(
     };
     let variance = sum(row, |value| (value - mean) * (value - mean)) / size;
     let inverse = 1.0 / (variance + epsilon).sqrt();
-    for (value, scale) in row.iter_mut().zip(scale) {
-        *value = (*value - mean) * inverse * scale;
-    }
-    if let Some(bias) = bias {
-        for (value, bias) in row.iter_mut().zip(bias) {
-            *value += bias;
+    let values = row.iter_mut().zip(scale);
+    match bias {
+        Some(bias) => {
+            for ((value, scale), bias) in values.zip(bias) {
+                *value = (*value - mean) * inverse * scale + bias;
+            }
+        }
+        None => {
+            for (value, scale) in values {
+                *value = (*value - mean) * inverse * scale;
+            }
         }
     }
 }
