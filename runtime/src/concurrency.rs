@@ -25,7 +25,7 @@ const CACHED_BYTES: f64 = 16e6;
 /// Operators of a layer whose work is shared, and what it takes two threads to wait for each other
 /// after each. It grows with every doubling of the threads.
 const OPERATORS: f64 = 10.0;
-const BARRIER_SECONDS: f64 = 15e-6;
+const BARRIER_SECONDS: f64 = 9e-6;
 
 /// Of the best number of summaries a second, the share that fewer and quicker workers keep.
 const KEPT: f64 = 0.75;
