@@ -1,9 +1,10 @@
 //! Encoder and decoder of every tiny checkpoint against transformers' own forward pass.
 
 use std::fs;
+use std::num::NonZeroUsize;
 
 use crate::common::golden::{Differences, Golden, TOLERANCE, every_checkpoint_agrees};
-use crate::common::{Exported, bundle_in, fixture, summarizer};
+use crate::common::{Exported, bundle_in, fixture, summarizer, with_threads};
 use epitome_runtime::Summarizer;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::generation::GlobalAttentionMask;
@@ -13,7 +14,8 @@ use safetensors::SafeTensors;
 fn encoder_and_decoder_steps_equal_transformers() {
     let bundle = |name: &str| bundle_in(format!("tiny/{name}"), Precision::Fp32);
     every_checkpoint_agrees(bundle, |bundle, golden| {
-        let mut summarizer = summarizer(bundle);
+        // Two, so that every architecture once runs with threads that share its work.
+        let mut summarizer = with_threads(bundle, NonZeroUsize::new(2).unwrap());
         let mut differences = Differences::default();
         for group in golden.groups() {
             compare_group(&mut summarizer, golden, group, &mut differences);

@@ -92,7 +92,7 @@ fn experts_are_one_operator_in_every_precision() {
     }
 }
 
-/// A summary never depends on what else is in the batch, nor on the number of threads.
+/// A summary never depends on what else is in the batch.
 #[test]
 fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
     let articles: Vec<String> = ["beancount.txt", "gpsbabel.txt"]

@@ -43,6 +43,11 @@ pub(crate) fn bundle_in(source: impl AsRef<Path>, precision: Precision) -> Resul
 
 /// A summarizer of one thread: tests run side by side.
 pub(crate) fn summarizer(bundle: impl AsRef<Path>) -> Summarizer {
-    let options = SessionOptions { threads: NonZeroUsize::MIN, ..SessionOptions::default() };
+    with_threads(bundle, NonZeroUsize::MIN)
+}
+
+/// A summarizer of so many threads.
+pub(crate) fn with_threads(bundle: impl AsRef<Path>, threads: NonZeroUsize) -> Summarizer {
+    let options = SessionOptions { threads, ..SessionOptions::default() };
     Summarizer::open_with(bundle, &options).expect("a bundle")
 }

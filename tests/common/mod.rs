@@ -3,7 +3,7 @@
 mod bundles;
 pub(crate) mod golden;
 
-pub(crate) use bundles::{bundle, bundle_in, summarizer};
+pub(crate) use bundles::{bundle, bundle_in, summarizer, with_threads};
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::server::{Deed, Request, Server};
@@ -152,36 +153,86 @@ fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
     assert_eq!(names(&summaries), ["a.txt.txt", "b.txt.txt"]);
     assert_eq!(fs::read_to_string(summaries.join("a.txt.txt")).unwrap(), "A river rose.\n");
     assert_eq!(requests(), 0);
-    let calls = server.requests().into_iter();
-    assert_eq!(calls.filter(|call| call.target.ends_with("/async-invocations")).count(), 2);
+    assert_eq!(calls(&server), 2);
+}
+
+/// A server with an asynchronous endpoint that has an object for each answer, `answers/0` for the
+/// first call, and one for each failure.
+fn answers_apart() -> Server {
+    let calls = AtomicUsize::new(0);
+    Server::with(move |request| {
+        if !request.target.ends_with("/async-invocations") {
+            return Deed::Pass;
+        }
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        let places = ["output", "failure"].map(|kind| {
+            format!("x-amzn-sagemaker-{kind}location: s3://artifacts/{kind}s/{call}\r\n")
+        });
+        // The server keeps what it answers for as long as the test runs.
+        Deed::Answer(202, places.concat().leak(), "{}")
+    })
+}
+
+/// A table of five documents.
+fn table(folder: &Path) -> PathBuf {
+    let path = folder.join("table.csv");
+    fs::write(&path, "text\nOne rose.\nTwo did.\nThree did.\nFour did.\nFive did.\n").unwrap();
+    path
+}
+
+/// How many documents the endpoint was asked for.
+fn calls(server: &Server) -> usize {
+    let requests = server.requests().into_iter();
+    requests.filter(|call| call.target.ends_with("/async-invocations")).count()
+}
+
+/// Waits until the endpoint was asked for so many documents.
+fn wait_for_calls(server: &Server, count: usize) {
+    let start = Instant::now();
+    while calls(server) < count {
+        assert!(start.elapsed() < Duration::from_secs(60), "{} calls came", calls(server));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
 fn rows_of_a_table_are_under_way_together() {
-    let server = Server::with(asynchronous);
+    let server = answers_apart();
     let folder = tempfile::tempdir().unwrap();
-    let table = folder.path().join("table.csv");
-    fs::write(&table, "text\nOne river rose.\nTwo did.\nThree did.\nFour did.\nFive did.\n")
-        .unwrap();
     let mut command = invoke_later(&server);
-    command.args(["--flight", "3"]).arg(&table);
+    command.args(["--flight", "3"]).arg(table(folder.path()));
     let asking = std::thread::spawn(move || common::succeeds(&mut command));
-    let calls = || {
-        let requests = server.requests().into_iter();
-        requests.filter(|call| call.target.ends_with("/async-invocations")).count()
-    };
-    let start = Instant::now();
-    while calls() < 3 {
-        assert!(start.elapsed() < Duration::from_secs(60), "{} calls came", calls());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_calls(&server, 3);
     // Time for a fourth, which would be one too many.
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(calls(), 3);
-    answer(&server);
+    assert_eq!(calls(&server), 3);
+    for row in (0..5).rev() {
+        let answer = json!([{"summary_text": format!("Summary {row}.")}]).to_string();
+        fs::write(server.object(&format!("outputs/{row}")), answer).unwrap();
+    }
     let (shown, _) = asking.join().unwrap();
-    assert_eq!(shown, "A river rose.\n".repeat(5));
-    assert_eq!(calls(), 5);
+    assert_eq!(shown, "Summary 0.\nSummary 1.\nSummary 2.\nSummary 3.\nSummary 4.\n");
+    assert_eq!(calls(&server), 5);
+}
+
+#[test]
+fn a_row_that_fails_leaves_no_other_under_way() {
+    let server = answers_apart();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = invoke_later(&server);
+    command.args(["--flight", "3"]).arg(table(folder.path()));
+    let asking = std::thread::spawn(move || fails(&mut command, 1, &["1 of 1 files"]));
+    wait_for_calls(&server, 3);
+    fs::write(server.object("failures/0"), r#"{"error": "too long"}"#).unwrap();
+    for row in 1..5 {
+        let answer = r#"[{"summary_text": "A river rose."}]"#;
+        fs::write(server.object(&format!("outputs/{row}")), answer).unwrap();
+    }
+    let said = asking.join().unwrap();
+    assert!(said.contains("table.csv") && said.contains("too long"), "{said}");
+    // What was under way is collected, and nothing more is sent.
+    assert_eq!(calls(&server), 3);
+    assert_eq!(fs::read_dir(server.object("requests/any").parent().unwrap()).unwrap().count(), 0);
 }
 
 #[test]

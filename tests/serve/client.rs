@@ -169,6 +169,7 @@ impl Server {
     /// Kills the supervised server, as the system would.
     pub(crate) fn kill_child(&self) {
         let children = self.children();
+        assert!(!children.trim().is_empty(), "it has no child");
         for child in children.split_whitespace() {
             common::signal(child.parse().unwrap(), "KILL");
         }

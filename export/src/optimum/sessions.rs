@@ -47,7 +47,7 @@ impl Sessions {
     pub fn open(folder: &Path) -> Result<Self> {
         let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
         // Weights are used where they are mapped: packed copies would cost more than a few slow
-        // runs.
+        // runs. And runs are short and far between: nobody spins for the next.
         let options = SessionOptions { prepack: false, spin: false, ..SessionOptions::default() };
         let open = |name: &str| session::open(&runtime, &folder.join(name), &options);
         Ok(Self { encoder: open(ENCODER)?, decoder: open(DECODER)? })

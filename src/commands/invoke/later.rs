@@ -152,7 +152,7 @@ struct Work<'a> {
     folder: Option<OutputFolder>,
     journal: Journal,
     pending: Mutex<VecDeque<(usize, &'a Input)>>,
-    /// How many more documents may be under way. One of each worker is not counted.
+    /// How many more documents may be under way. Each worker has one without a permit.
     free: AtomicUsize,
     written: Mutex<Written>,
     /// Whether standard output takes no more.
@@ -175,10 +175,10 @@ struct Written {
     error: Option<io::Error>,
 }
 
-/// Room for one more document under way, until it is dropped.
-struct Place<'a>(&'a AtomicUsize);
+/// Lets one more document be under way, until it is dropped.
+struct Permit<'a>(&'a AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -189,6 +189,7 @@ struct UnderWay<'a> {
     document: &'a Document,
     id: String,
     call: AsyncCall,
+    since: Instant,
 }
 
 /// The summaries of a file, a line each.
@@ -200,9 +201,9 @@ struct Summaries {
 }
 
 impl Work<'_> {
-    /// Takes files until there are no more. Then others may have its place.
+    /// Takes files until there are no more. Then another worker's file may have one more under way.
     fn run(&self) {
-        let _place = Place(&self.free);
+        let _permit = Permit(&self.free);
         loop {
             let next = self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((at, input)) = next.filter(|_| !self.is_over()) else { return };
@@ -223,31 +224,49 @@ impl Work<'_> {
     /// The summaries of a file; none if it is no document.
     fn file(&self, input: &Input) -> Result<Option<Summaries>> {
         let Found::Documents(documents) = self.reader.read(input)? else { return Ok(None) };
-        let mut found = Summaries::default();
-        let mut places = Vec::new();
-        let mut under_way = VecDeque::new();
-        for document in &documents {
-            // One has the worker's place, each other one of its own.
-            if under_way.len() > places.len() {
-                match self.place() {
-                    Some(place) => places.push(place),
-                    None => self.next_answer(&mut under_way, &mut found)?,
+        let (mut found, mut under_way) = (Summaries::default(), VecDeque::new());
+        let mut permits = Vec::new();
+        let mut outcome = self.send_all(&documents, &mut permits, &mut under_way, &mut found);
+        // After an error, too: the endpoint works on them.
+        while !under_way.is_empty() {
+            outcome = outcome.and(self.next_answer(&mut under_way, &mut found));
+            permits.pop();
+        }
+        if outcome.is_err() && self.folder.is_none() {
+            // There is no list by which the same command would find these answers again.
+            found.requests.iter().for_each(|id| self.end(id));
+        }
+        outcome.map(|()| Some(found))
+    }
+
+    /// Sends the documents of a file, as many together as there are permits.
+    fn send_all<'a>(
+        &'a self,
+        documents: &'a [Document],
+        permits: &mut Vec<Permit<'a>>,
+        under_way: &mut VecDeque<UnderWay<'a>>,
+        found: &mut Summaries,
+    ) -> Result<()> {
+        for document in documents {
+            if under_way.len() > permits.len() {
+                match self.permit() {
+                    Some(permit) => permits.push(permit),
+                    None => self.next_answer(under_way, found)?,
                 }
+            }
+            if self.is_over() {
+                bail!(epitome_aws::Error::Interrupted);
             }
             under_way.push_back(self.send(document).with_context(|| document.source.clone())?);
         }
-        while !under_way.is_empty() {
-            self.next_answer(&mut under_way, &mut found)?;
-            places.pop();
-        }
-        Ok(Some(found))
+        Ok(())
     }
 
-    /// Room for one more document, if there is any.
-    fn place(&self) -> Option<Place<'_>> {
+    /// A permit, if there is any.
+    fn permit(&self) -> Option<Permit<'_>> {
         let less = |free: usize| free.checked_sub(1);
         let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.is_ok().then(|| Place(&self.free))
+        taken.is_ok().then(|| Permit(&self.free))
     }
 
     /// Sends the request for a document, unless it is under way.
@@ -267,7 +286,7 @@ impl Work<'_> {
                 call
             }
         };
-        Ok(UnderWay { document, id, call })
+        Ok(UnderWay { document, id, call, since: Instant::now() })
     }
 
     /// Waits for the oldest request. It stays until its summaries are written.
@@ -276,8 +295,9 @@ impl Work<'_> {
         under_way: &mut VecDeque<UnderWay<'_>>,
         found: &mut Summaries,
     ) -> Result<()> {
-        let Some(UnderWay { document, id, call }) = under_way.pop_front() else { return Ok(()) };
-        let answer = self.wait(&call).with_context(|| document.source.clone())?;
+        let Some(oldest) = under_way.pop_front() else { return Ok(()) };
+        let UnderWay { document, id, call, since } = oldest;
+        let answer = self.wait(&call, since).with_context(|| document.source.clone())?;
         match answer.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {
             Ok(summaries) => {
                 found.requests.push(id);
@@ -310,10 +330,10 @@ impl Work<'_> {
         }
     }
 
-    /// The answer or the container's error, when it comes. Where none came, the request is still
-    /// under way.
-    fn wait(&self, call: &AsyncCall) -> Result<Result<Vec<u8>>> {
-        let end = Instant::now() + self.flags.timeout.0;
+    /// The answer or the container's error, when it comes, to a request that was sent at this time.
+    /// Where none came, it is still under way.
+    fn wait(&self, call: &AsyncCall, since: Instant) -> Result<Result<Vec<u8>>> {
+        let end = since + self.flags.timeout.0;
         loop {
             if let Some(answer) = self.s3.get(&call.output, &())? {
                 return Ok(Ok(answer));

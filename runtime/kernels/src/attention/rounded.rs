@@ -36,7 +36,7 @@ const PROB_BITS: f32 = 14.0;
 const MAX_PROB: f32 = 16384.0;
 /// The largest integer of a value: `2 * PAIRS` products fit 32 bits.
 const MAX_VALUE: f32 = 2047.0;
-/// Rows of keys or values that are prefetched ahead: a head's lie far from each other.
+/// Rows of queries, keys or values that are prefetched ahead: a head's lie far from each other.
 const ROWS_AHEAD: usize = 8;
 /// Registers of sums side by side, at most.
 const MAX_COLUMNS: usize = 4;
