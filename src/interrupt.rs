@@ -1,8 +1,12 @@
-//! Ctrl-C and SIGTERM: long work stops at the next safe point and leaves nothing half done.
+//! Ctrl-C, SIGTERM and SIGHUP: long work stops at the next safe point and leaves nothing half done;
+//! all else ends at once, and its temporary folders and files with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use epitome_endpoint::signals;
 use epitome_runtime::scratch;
+
+use crate::failure::INTERRUPTED;
 
 /// Whether work is going on that wants to stop by itself.
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -10,12 +14,11 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C removes temporary folders and files before it ends the process.
 pub(crate) fn clean_up() {
-    // It fails only where the handler is set already.
-    let _ = ctrlc::set_handler(|| {
+    // Where it fails, the handler is set already, or Ctrl-C ends the process without it.
+    let _ = signals::on_stop(|| {
         let asked_before = REQUESTED.swap(true, Ordering::Relaxed);
         if asked_before || !WATCHED.load(Ordering::Relaxed) {
-            scratch::remove_all();
-            std::process::exit(130);
+            scratch::remove_all_and_exit(INTERRUPTED.into());
         }
     });
 }
@@ -23,7 +26,6 @@ pub(crate) fn clean_up() {
 /// From now on the first Ctrl-C only asks to stop; a second one ends the process at once.
 pub(crate) fn watch() {
     WATCHED.store(true, Ordering::Relaxed);
-    clean_up();
 }
 
 /// The work is done: Ctrl-C ends the process again.

@@ -116,6 +116,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Some(error) = mistake.filter(|_| !matches!(cli.command, Command::Doctor(_))) {
         return failure::report(&error);
     }
+    // A server stops by itself, and its supervisor passes signals on. A document is read in a
+    // process that keeps nothing.
+    if !matches!(cli.command, Command::Serve(_) | Command::ExtractDocument(_)) {
+        interrupt::clean_up();
+    }
     let result = match cli.command {
         #[cfg(feature = "hub")]
         Command::Pull(arguments) => commands::pull::run(&arguments),

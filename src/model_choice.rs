@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use epitome_endpoint::Scratch;
 use epitome_export::ExportOptions;
@@ -14,7 +14,6 @@ use epitome_runtime::bundle::{FORMAT, MANIFEST};
 use crate::configuration::Configuration;
 use crate::exporting::export;
 use crate::failure::Usage;
-use crate::interrupt;
 #[cfg(feature = "hub")]
 use crate::locations::hub_id;
 
@@ -61,9 +60,10 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     if !is_checkpoint {
         return Ok(Choice { bundle: path, _scratch: None });
     }
-    interrupt::clean_up();
     Scratch::remove_abandoned();
-    let scratch = Scratch::new()?;
+    let temporary = std::env::temp_dir();
+    let scratch = Scratch::new()
+        .with_context(|| format!("cannot make a folder in '{}'", temporary.display()))?;
     let bundle = scratch.path().join("bundle");
     export(&path, None, &bundle, ExportOptions::default())?;
     eprintln!(

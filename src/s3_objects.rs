@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, bail};
 use epitome_aws::{Found, S3Uri};
 use epitome_endpoint::Objects;
+use epitome_runtime::scratch;
 
 use crate::aws;
 
@@ -37,7 +38,7 @@ fn get(address: &str, limit: usize) -> Result<Vec<u8>> {
 
 fn put(address: &str, bytes: &[u8]) -> Result<()> {
     let uri: S3Uri = address.parse()?;
-    let mut file = tempfile::NamedTempFile::new()?;
+    let mut file = scratch::File::new(".epitome-object-")?;
     file.write_all(bytes)?;
     Ok(aws::s3()?.put_file(file.path(), &uri, &())?)
 }

@@ -3,6 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use epitome_runtime::bundle::MANIFEST;
 
 use crate::common::{epitome, fixture, signal, succeeds};
 
@@ -19,50 +22,133 @@ fn command(name: &str, temporary: &Path) -> Command {
     command
 }
 
+/// A process, which ends with this value.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, name: &str) {
+        signal(self.0.id(), name);
+    }
+
+    /// Waits for its end.
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+
+    /// Waits for the page's address.
+    fn listens(&mut self) {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("http://"), "{line}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A process that has exported its checkpoint, and waits for its input or requests.
-fn waiting(name: &str, more: &[&str], temporary: &Path) -> (Child, ChildStdin) {
-    let mut command = command(name, temporary);
-    command.args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
+fn waiting(mut command: Command, temporary: &Path) -> (Running, ChildStdin) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let stderr = running.0.stderr.as_mut().unwrap();
+    let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("was exported for this run only")));
     assert_eq!(folders(temporary), 1);
     // Waiting for its end would close it.
-    let input = child.stdin.take().unwrap();
-    (child, input)
+    let input = running.0.stdin.take().unwrap();
+    (running, input)
+}
+
+fn page(temporary: &Path) -> Command {
+    let mut command = command("page", temporary);
+    command.args(["--no-browser", "--port", "0"]);
+    command
 }
 
 #[test]
 fn a_signal_leaves_no_folder_behind() {
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
         let temporary = tempfile::tempdir().unwrap();
-        let (mut child, _input) = waiting("mcp", &[], temporary.path());
-        signal(child.id(), name);
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let (mut running, _input) = waiting(command("mcp", temporary.path()), temporary.path());
+        running.signal(name);
+        assert_eq!(running.code(), Some(130), "after {name}");
         assert_eq!(folders(temporary.path()), 0, "after {name}");
     }
 }
 
 #[test]
 fn a_page_ends_in_good_order() {
+    for name in ["INT", "TERM", "HUP"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let (mut running, _input) = waiting(page(temporary.path()), temporary.path());
+        running.listens();
+        running.signal(name);
+        assert_eq!(running.code(), Some(0), "after {name}");
+        assert_eq!(folders(temporary.path()), 0, "after {name}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_to_outlive_its_terminal_goes_on_ignoring_its_end() {
     let temporary = tempfile::tempdir().unwrap();
-    let more = ["--no-browser", "--port", "0"];
-    let (mut child, _input) = waiting("page", &more, temporary.path());
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("http://"), "{line}");
-    signal(child.id(), "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(folders(temporary.path()), 0);
+    let command = page(temporary.path());
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", r#"trap "" HUP; exec "$0" "$@""#]).arg(command.get_program());
+    ignoring.args(command.get_args());
+    ignoring.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (mut running, _input) = waiting(ignoring, temporary.path());
+    running.listens();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(mask.trim(), 16).unwrap() & 1, 1, "{mask}");
+    running.signal("TERM");
+    assert_eq!(running.code(), Some(0));
 }
 
 #[test]
 fn what_a_killed_process_left_is_removed_by_the_next() {
     let temporary = tempfile::tempdir().unwrap();
-    let (mut child, _input) = waiting("mcp", &[], temporary.path());
-    signal(child.id(), "KILL");
-    child.wait().unwrap();
+    let (mut running, _input) = waiting(command("mcp", temporary.path()), temporary.path());
+    running.signal("KILL");
+    running.code();
     assert_eq!(folders(temporary.path()), 1);
     succeeds(command("summarize", temporary.path()).arg(fixture("articles/enigma.txt")));
     assert_eq!(folders(temporary.path()), 0);
+}
+
+#[test]
+fn an_export_that_is_stopped_at_once_leaves_its_output_whole_or_absent() {
+    for is_replacing in [false, true] {
+        let target = tempfile::tempdir().unwrap();
+        let output = target.path().join("bundle");
+        if is_replacing {
+            std::fs::create_dir(&output).unwrap();
+            std::fs::write(output.join(MANIFEST), "{}").unwrap();
+        }
+        let names = || -> Vec<_> {
+            let entries = std::fs::read_dir(target.path()).unwrap().map(Result::unwrap);
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+        };
+        let mut command = epitome();
+        command.arg("export").arg(fixture("pegasus-debian.tar.gz")).arg("--output").arg(&output);
+        let mut running = Running(command.stderr(Stdio::null()).spawn().unwrap());
+        while !names().iter().any(|name| name.ends_with(".partial")) {
+            assert_eq!(running.0.try_wait().unwrap(), None);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The first only asks.
+        running.signal("INT");
+        running.signal("INT");
+        let code = running.code();
+        let (names, is_there) = (names(), output.is_dir());
+        assert_eq!(names.len(), usize::from(is_there), "{names:?} after {code:?}");
+        assert!(code == Some(130) || is_there, "{code:?}");
+        assert!(!is_there || output.join(MANIFEST).is_file());
+        assert!(is_there || !is_replacing);
+    }
 }

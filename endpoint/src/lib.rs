@@ -5,7 +5,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `server`, `signals`, `listener` | starting, and the orderly end |
+//! | `server`, [`signals`], `listener` | starting, and the orderly end |
 //! | [`supervisor`] | a parent process that starts a killed server again |
 //! | `connections` | sockets: how many, how slow, and whether the client is still there |
 //! | `routes`, `path_name` | which path is answered by what |
@@ -59,7 +59,7 @@ mod routes;
 mod scheduler;
 mod server;
 pub mod settings;
-mod signals;
+pub mod signals;
 mod stream;
 #[cfg(unix)]
 pub mod supervisor;

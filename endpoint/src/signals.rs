@@ -1,30 +1,59 @@
-//! SIGTERM and Ctrl-C: what asks the server to stop.
+//! What asks a process to stop: Ctrl-C, SIGTERM, or SIGHUP, which the end of a terminal sends. A
+//! process that was started to outlive its terminal, as by nohup, goes on ignoring SIGHUP.
 
 use std::io;
 
-/// SIGTERM, or Ctrl-C.
+/// Calls `handler`, in a thread of its own, each time that the process is asked to stop.
+///
+/// # Errors
+/// A process has one such handler; and the system may start no thread.
+pub fn on_stop(handler: impl FnMut() + Send + 'static) -> io::Result<()> {
+    #[cfg(unix)]
+    let is_hangup_ignored = is_hangup_ignored();
+    ctrlc::set_handler(handler).map_err(io::Error::other)?;
+    #[cfg(unix)]
+    if is_hangup_ignored {
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the system only writes the present one, of which all zeros are
+    // a sound value, too.
+    let action = unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Waits until the server is asked to stop.
 pub(crate) struct StopSignal {
     #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    signals: Vec<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl StopSignal {
     pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()].into_iter().chain(hangup);
+        Ok(Self { signals: kinds.map(signal).collect::<Result<_, _>>()? })
     }
 
     pub(crate) async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            match self.signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
+                true => std::task::Poll::Ready(()),
+                false => std::task::Poll::Pending,
+            }
+        })
+        .await;
     }
 }
 

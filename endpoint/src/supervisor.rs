@@ -5,7 +5,6 @@
 //! socket, so that clients only wait while the server starts again and loads its model.
 
 use std::ffi::OsString;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -19,6 +18,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::listener::{INHERITED, ServeError, bind};
+use crate::signals;
 
 /// A pause before the next start, so that a server that dies at once does not fill the machine.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub fn supervise(
     let listener = bind(address)?;
     let child = Arc::new(Child::default());
     let handler = child.clone();
-    ctrlc::set_handler(move || handler.stop()).map_err(io::Error::other)?;
+    signals::on_stop(move || handler.stop())?;
     loop {
         let mut server = Command::new(program)
             .args(arguments)

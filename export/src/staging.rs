@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::scratch::Hold;
+use epitome_runtime::scratch::{Hold, uninterrupted};
 
 use crate::error::{Error, Result};
 
@@ -13,7 +13,8 @@ pub(crate) struct Staging {
     output: PathBuf,
     /// Parents of the output that were not there, the outermost first.
     made: Vec<PathBuf>,
-    _hold: Hold,
+    /// Of the folder; at the end, of the earlier export that it replaced.
+    hold: Hold,
 }
 
 impl Staging {
@@ -36,14 +37,18 @@ impl Staging {
         }
         let folder = sibling(output, "partial");
         let hold = Hold::new(&folder);
-        let staging = Self { folder, output: output.into(), made, _hold: hold };
-        fs::create_dir(&staging.folder).map_err(|source| Error::io(&staging.folder, source))?;
-        if exists {
-            // What cannot be renamed (a mount point) shows now, not after the work.
-            let aside = sibling(output, "replaced");
-            rename(output, &aside)?;
-            rename(&aside, output)?;
-        }
+        let staging = Self { folder, output: output.into(), made, hold };
+        uninterrupted(|| -> Result<()> {
+            let folder = &staging.folder;
+            fs::create_dir(folder).map_err(|source| Error::io(folder, source))?;
+            if exists {
+                // What cannot be renamed (a mount point) shows now, not after the work.
+                let aside = sibling(output, "replaced");
+                rename(output, &aside)?;
+                rename(&aside, output)?;
+            }
+            Ok(())
+        })?;
         Ok(staging)
     }
 
@@ -54,20 +59,21 @@ impl Staging {
 
     /// Puts the folder in the output's place.
     pub(crate) fn finish(mut self) -> Result<()> {
-        if self.output.exists() {
-            let old = sibling(&self.output, "replaced");
-            rename(&self.output, &old)?;
-            if let Err(error) = rename(&self.folder, &self.output) {
+        let old = sibling(&self.output, "replaced");
+        let exists = self.output.exists();
+        self.hold.pass_on(|| -> Result<PathBuf> {
+            if exists {
+                rename(&self.output, &old)?;
+            }
+            rename(&self.folder, &self.output).inspect_err(|_| {
                 // The first error is the one to tell; the old bundle goes back where it was.
                 let _ = rename(&old, &self.output);
-                return Err(error);
-            }
-            // The new bundle is in place, whatever becomes of the old one.
-            let _ = fs::remove_dir_all(&old);
-        } else {
-            rename(&self.folder, &self.output)?;
-        }
+            })?;
+            Ok(old.clone())
+        })?;
         self.made.clear();
+        // The new bundle is in place, whatever becomes of the old one.
+        let _ = fs::remove_dir_all(&old);
         Ok(())
     }
 }

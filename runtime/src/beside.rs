@@ -13,7 +13,7 @@ use crate::scratch::File;
 /// Why the system makes no file there.
 pub fn create(path: &Path) -> Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::new_in(folder.unwrap_or(Path::new(".")), ".epitome-")
+    File::to_keep_in(folder.unwrap_or(Path::new(".")), ".epitome-")
 }
 
 /// Writes a file beside `path`, and puts it in place when it is whole.

@@ -1,5 +1,6 @@
-//! Temporary folders and files: they vanish with their owner, or with the process where a signal
-//! ends it.
+//! Temporary folders and files: they vanish with their owner. Where a signal ends the process, they
+//! vanish with it if the program answers the signal with [`remove_all_and_exit`], as the command
+//! line does. The Python module does not.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +13,24 @@ use tempfile::{NamedTempFile, TempDir};
 /// What is there now.
 static HELD: Held = Held(Mutex::new(BTreeSet::new()));
 
-/// Removes all that is there. For a handler of signals, right before it ends the process: owners do
-/// not get to it then.
+/// Removes all that is there. For the end of a program whose owners do not get to it.
 pub fn remove_all() {
-    HELD.remove_all();
+    remove(&HELD.paths());
+}
+
+/// Removes all that is there, and ends the process. For a handler of signals: until the end, other
+/// threads make nothing new, and whoever loses a file waits.
+pub fn remove_all_and_exit(code: i32) -> ! {
+    let held = HELD.paths();
+    remove(&held);
+    std::process::exit(code)
+}
+
+/// Does work that no signal may cut in two: [`remove_all_and_exit`] waits for it. The work must not
+/// make or drop anything of this module, which would wait for itself.
+pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
+    let _held = HELD.paths();
+    work()
 }
 
 /// A temporary folder.
@@ -32,8 +47,9 @@ impl Folder {
     ///
     /// Why the system makes no folder there.
     pub fn new_in(parent: &Path, prefix: &str) -> Result<Self> {
+        let mut held = HELD.paths();
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-        let hold = Hold::new(folder.path());
+        let hold = Hold::among(&mut held, folder.path());
         Ok(Self { folder, _hold: hold })
     }
 
@@ -60,20 +76,35 @@ pub struct File {
 }
 
 impl File {
-    /// A new file in `parent`, whose name begins with `prefix`. Its permissions are those of any
-    /// new file.
+    /// A new file in the system's folder of temporary files, whose name begins with `prefix`. Only
+    /// this user can read it.
     ///
     /// # Errors
     ///
     /// Why the system makes no file there.
-    pub fn new_in(parent: &Path, prefix: &str) -> Result<Self> {
+    pub fn new(prefix: &str) -> Result<Self> {
+        Self::build(tempfile::Builder::new().prefix(prefix), &std::env::temp_dir())
+    }
+
+    /// A new file in `parent`, whose name begins with `prefix`. Its permissions are those of any
+    /// new file, since it is to stay there under another name.
+    ///
+    /// # Errors
+    ///
+    /// Why the system makes no file there.
+    pub(crate) fn to_keep_in(parent: &Path, prefix: &str) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix);
-        // A temporary file is private otherwise. The system takes away what the umask forbids.
+        // The system takes away what the umask forbids.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        Self::build(&builder, parent)
+    }
+
+    fn build(builder: &tempfile::Builder<'_, '_>, parent: &Path) -> Result<Self> {
+        let mut held = HELD.paths();
         let file = builder.tempfile_in(parent)?;
-        let hold = Hold::new(file.path());
+        let hold = Hold::among(&mut held, file.path());
         Ok(Self { file, _hold: hold })
     }
 
@@ -113,39 +144,65 @@ impl Write for File {
 pub struct Hold(PathBuf);
 
 impl Hold {
-    /// For this path.
+    /// For this path. What is to be there is made afterwards, in [`uninterrupted`].
     pub fn new(path: &Path) -> Self {
-        // The current folder may be another one later.
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        HELD.set().insert(path.clone());
+        Self::among(&mut HELD.paths(), path)
+    }
+
+    fn among(held: &mut BTreeSet<PathBuf>, path: &Path) -> Self {
+        let path = absolute(path);
+        held.insert(path.clone());
         Self(path)
+    }
+
+    /// Gives what is there another name, for good, with work as of [`uninterrupted`]. From then on
+    /// this holds the path that the work returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work; this holds what it held then.
+    pub fn pass_on<E>(
+        &mut self,
+        work: impl FnOnce() -> std::result::Result<PathBuf, E>,
+    ) -> std::result::Result<(), E> {
+        let mut held = HELD.paths();
+        let next = absolute(&work()?);
+        held.remove(&self.0);
+        held.insert(next.clone());
+        self.0 = next;
+        Ok(())
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        HELD.set().remove(&self.0);
+        HELD.paths().remove(&self.0);
     }
+}
+
+/// The current folder may be another one later.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Paths that are to be removed.
 struct Held(Mutex<BTreeSet<PathBuf>>);
 
 impl Held {
-    fn set(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+    fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn remove_all(&self) {
-        /// Another thread may write a file into a folder while it is removed.
-        const ATTEMPTS: usize = 5;
-        for path in &*self.set() {
-            let remove = || match path.is_dir() {
-                true => fs::remove_dir_all(path),
-                false => fs::remove_file(path),
-            };
-            let _ = (0..ATTEMPTS).any(|_| remove().is_ok() || !path.exists());
-        }
+fn remove(paths: &BTreeSet<PathBuf>) {
+    /// Another thread may write a file into a folder while it is removed.
+    const ATTEMPTS: usize = 5;
+    for path in paths {
+        let remove = || match path.is_dir() {
+            true => fs::remove_dir_all(path),
+            false => fs::remove_file(path),
+        };
+        let _ = (0..ATTEMPTS).any(|_| remove().is_ok() || !path.exists());
     }
 }
 
@@ -161,7 +218,7 @@ mod tests {
         fs::write(folder.join("weights.bin"), "1").unwrap();
         fs::write(&file, "1").unwrap();
         fs::write(root.path().join("mine"), "1").unwrap();
-        Held(Mutex::new([folder, file, gone].into())).remove_all();
+        remove(&[folder, file, gone].into());
         let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(Result::unwrap).collect();
         assert_eq!(left.len(), 1, "{left:?}");
     }
@@ -170,8 +227,37 @@ mod tests {
     fn what_its_owner_removed_is_held_no_longer() {
         let folder = Folder::new("epitome-").unwrap();
         let path = folder.path().to_owned();
-        assert!(path.is_dir() && HELD.set().contains(&path));
+        assert!(path.is_dir() && HELD.paths().contains(&path));
         drop(folder);
-        assert!(!path.exists() && !HELD.set().contains(&path));
+        assert!(!path.exists() && !HELD.paths().contains(&path));
+    }
+
+    #[test]
+    fn what_got_its_name_is_held_no_longer() {
+        let root = tempfile::tempdir().unwrap();
+        let [partial, whole, old] = ["partial", "whole", "old"].map(|name| root.path().join(name));
+        let mut hold = Hold::new(&partial);
+        let rename = || fs::rename(&partial, &whole).map(|()| old.clone());
+        assert!(hold.pass_on(rename).is_err());
+        assert!(HELD.paths().contains(&partial));
+        uninterrupted(|| fs::create_dir(&partial)).unwrap();
+        hold.pass_on(rename).unwrap();
+        let held = |path: &PathBuf| HELD.paths().contains(path);
+        assert_eq!([&partial, &whole, &old].map(held), [false, false, true]);
+        drop(hold);
+        assert!(!held(&old) && whole.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_read_only_what_is_to_be_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let usual = root.path().join("usual");
+        fs::write(&usual, "1").unwrap();
+        let kept = crate::beside::create(&root.path().join("kept")).unwrap();
+        assert_eq!(mode(kept.path()), mode(&usual));
+        assert_eq!(mode(File::new("epitome-").unwrap().path()), 0o600);
     }
 }

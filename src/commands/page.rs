@@ -85,14 +85,17 @@ fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()
     let server = Server::new(settings, source)
         .with_documents(this_program::extractor()?)
         .when_listening(move |address| {
+            // From here on the server handles signals, and ends what it is doing.
+            interrupt::watch();
             let url = format!("http://{address}/");
             let opened = opens && browser::open(&url);
             let hint = if opened { "" } else { "; open it in a browser" };
             // Where the output is closed there is nobody to tell.
             let _ = writeln!(stdout(), "The page is at {url}{hint}. Ctrl-C ends it.");
         });
-    // The server handles the signal, too, and ends what it is doing.
-    Ok(interrupt::during(|| server.run())?)
+    let result = server.run();
+    interrupt::release();
+    Ok(result?)
 }
 
 #[cfg(feature = "aws")]

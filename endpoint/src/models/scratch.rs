@@ -62,7 +62,7 @@ fn remove_if_abandoned(folder: &Path) {
     match lock.try_lock() {
         Ok(()) => match fs::remove_dir_all(folder) {
             Ok(()) => {
-                tracing::info!(folder = %folder.display(), "removed what a killed server left");
+                tracing::info!(folder = %folder.display(), "removed what a killed process left");
             }
             Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be removed"),
         },

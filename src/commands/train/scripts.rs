@@ -52,7 +52,7 @@ impl Scripts {
 
     /// Packs them as a `sourcedir.tar.gz`.
     pub(super) fn pack(&self) -> Result<scratch::File> {
-        let mut packed = scratch::File::new_in(&std::env::temp_dir(), ".epitome-sourcedir-")?;
+        let mut packed = scratch::File::new(".epitome-sourcedir-")?;
         pack(self.folder.as_deref(), &self.entry_point, packed.as_file_mut())?;
         Ok(packed)
     }
