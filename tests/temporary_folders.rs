@@ -1,6 +1,7 @@
 //! Temporary folders go with the process, however it ends.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -53,6 +54,14 @@ impl Drop for Running {
 /// A process that has exported its checkpoint, and waits for its input or requests.
 fn waiting(mut command: Command, temporary: &Path) -> (Running, ChildStdin) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Tests that nohup started would have it ignore the end of a terminal.
+    let heed_hangup = || {
+        // SAFETY: the function may be called between fork and exec, and runs no code of ours.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: the closure only calls the function above.
+    unsafe { command.pre_exec(heed_hangup) };
     let mut running = Running(command.spawn().unwrap());
     let stderr = running.0.stderr.as_mut().unwrap();
     let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
