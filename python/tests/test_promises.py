@@ -207,6 +207,8 @@ print(Summarizer(sys.argv[1]).threads)
 INTERRUPTED = """
 import json, os, signal, sys, threading
 from epitome_onnx import Summarizer
+# Python ignores it where the tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 summarizer = Summarizer(sys.argv[1], threads=1)
 parameters = json.loads(sys.argv[2])
 gate = threading.Lock()
