@@ -160,7 +160,7 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// Those of the work; this holds what it held then.
+    /// The error of the work. This then still holds the path from before.
     pub fn pass_on<E>(
         &mut self,
         work: impl FnOnce() -> std::result::Result<PathBuf, E>,

@@ -26,8 +26,12 @@ use crate::model_folder::ModelFolder;
 
 /// Asynchronous inference allows an hour.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// Environment variable: the longest time to an answer, in seconds.
+pub(super) const DEADLINE: &str = "EPITOME_DEADLINE";
+/// Seconds that the container answers earlier than a batch transform job gives up.
+pub(super) const DEADLINE_MARGIN: u32 = 10;
 /// The deadline in a batch transform job: SageMaker waits for 600 seconds.
-const JOB_DEADLINE: Duration = Duration::from_secs(590);
+const JOB_DEADLINE: Duration = Duration::from_secs(600 - DEADLINE_MARGIN as u64);
 /// Rows that may wait in a batch transform job: as many short records as its largest requests hold.
 /// Nobody tries again there where one is refused.
 const JOB_QUEUE_ROWS: NonZeroUsize = NonZeroUsize::new(1 << 22).unwrap();
@@ -151,7 +155,7 @@ struct SchedulingFlags {
     batch_rows: NonZeroUsize,
     /// Longest time to an answer; without it 55, and 590 in a batch transform job. SageMaker waits
     /// for 60 seconds, and 600 in such a job
-    #[arg(long, value_name = "SECONDS", env = "EPITOME_DEADLINE")]
+    #[arg(long, value_name = "SECONDS", env = DEADLINE)]
     deadline: Option<Seconds>,
     /// Longest time to the end of a streamed answer; SageMaker waits for 480 seconds
     #[arg(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -173,11 +173,13 @@ fn answers_apart() -> Server {
     })
 }
 
-/// A table of five documents.
-fn table(folder: &Path) -> PathBuf {
+/// Asks for the summaries of a table of five documents, three of them under way at a time.
+fn invoke_table(server: &Server, folder: &Path) -> Command {
     let path = folder.join("table.csv");
     fs::write(&path, "text\nOne rose.\nTwo did.\nThree did.\nFour did.\nFive did.\n").unwrap();
-    path
+    let mut command = invoke_later(server);
+    command.args(["--flight", "3"]).arg(path);
+    command
 }
 
 /// How many documents the endpoint was asked for.
@@ -199,8 +201,7 @@ fn wait_for_calls(server: &Server, count: usize) {
 fn rows_of_a_table_are_under_way_together() {
     let server = answers_apart();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = invoke_later(&server);
-    command.args(["--flight", "3"]).arg(table(folder.path()));
+    let mut command = invoke_table(&server, folder.path());
     let asking = std::thread::spawn(move || common::succeeds(&mut command));
     wait_for_calls(&server, 3);
     // Time for a fourth, which would be one too many.
@@ -219,8 +220,7 @@ fn rows_of_a_table_are_under_way_together() {
 fn a_row_that_fails_leaves_no_other_under_way() {
     let server = answers_apart();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = invoke_later(&server);
-    command.args(["--flight", "3"]).arg(table(folder.path()));
+    let mut command = invoke_table(&server, folder.path());
     let asking = std::thread::spawn(move || fails(&mut command, 1, &["1 of 1 files"]));
     wait_for_calls(&server, 3);
     fs::write(server.object("failures/0"), r#"{"error": "too long"}"#).unwrap();

@@ -30,8 +30,8 @@ pub struct InputProducts {
     pub rows: usize,
 }
 
-/// What numbers are multiplied with to be in steps of `scale`. Where the scale is 0 or next to
-/// nothing, all integers are 0.
+/// The inverse of a scale: weights times it are rounded to integers. It is 0 where the scale is 0 or
+/// so small that its inverse is infinite, and all integers are 0 then.
 fn inverse(scale: f32) -> f32 {
     let inverse = scale.recip();
     if inverse.is_finite() { inverse } else { 0.0 }

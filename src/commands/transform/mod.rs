@@ -16,13 +16,9 @@ use self::run::{Failures, Run, count};
 use super::container_flags::{Container, ContainerFlags};
 use super::key_values::key_value;
 use super::seconds::Seconds;
+use super::serve::{DEADLINE, DEADLINE_MARGIN};
 use crate::failure::Usage;
 use crate::{aws, output};
-
-/// How long a request may take, to the container.
-const DEADLINE: &str = "EPITOME_DEADLINE";
-/// Seconds that the container answers earlier than SageMaker gives up.
-const DEADLINE_MARGIN: u32 = 10;
 
 /// Summarize the files below a prefix on S3 with a SageMaker batch transform job
 ///
