@@ -1,7 +1,9 @@
 //! A graph and the weights it draws on, together: what every block composes with.
 
-use epitome_runtime::bundle::Layout;
+use epitome_runtime::bundle::{Layout, Precision};
+use epitome_runtime::kernels::attention::cross_attention::KeyOrValue;
 use epitome_runtime::operators::attention;
+use half::f16;
 
 use super::weights::ModelWeights;
 use crate::error::Result;
@@ -42,6 +44,8 @@ impl Side {
 pub(crate) struct CrossKv {
     /// Type of their elements.
     pub(crate) element: ElementType,
+    /// Elements that a position of a head takes, for heads of a size.
+    pub(crate) row: fn(KeyOrValue, usize) -> usize,
     /// The operator that lays them out.
     pub(crate) packing: &'static str,
     /// The operator that attends to them.
@@ -78,18 +82,25 @@ impl<'a, 'c> Builder<'a, 'c> {
 
     /// How keys and values of the decoder's cross-attention are kept, in bundles.
     pub(crate) fn cross_kv(&self) -> CrossKv {
-        if self.weights.precision().halves_memory() {
-            CrossKv {
-                element: ElementType::Float16,
-                packing: attention::PACK_CROSS_KV_FP16,
-                attention: attention::CROSS_ATTENTION_FP16,
-            }
-        } else {
-            CrossKv {
+        match self.weights.precision() {
+            Precision::Fp32 => CrossKv {
                 element: ElementType::Float,
+                row: KeyOrValue::row::<f32>,
                 packing: attention::PACK_CROSS_KV_FP32,
                 attention: attention::CROSS_ATTENTION_FP32,
-            }
+            },
+            Precision::Fp16 => CrossKv {
+                element: ElementType::Float16,
+                row: KeyOrValue::row::<f16>,
+                packing: attention::PACK_CROSS_KV_FP16,
+                attention: attention::CROSS_ATTENTION_FP16,
+            },
+            Precision::Int8 | Precision::Int4 => CrossKv {
+                element: ElementType::Int8,
+                row: KeyOrValue::row::<i8>,
+                packing: attention::PACK_CROSS_KV_INT8,
+                attention: attention::CROSS_ATTENTION_INT8,
+            },
         }
     }
 

@@ -20,16 +20,16 @@ pub const SOURCES: &str = "sources";
 /// float32 `[rows, vocab]`, decoder.
 pub const LOGITS: &str = "logits";
 
-/// float32, or float16 in bundles that are not fp32, `[batch, heads, padded source, head_size]`:
-/// made by the encoder, laid out by
+/// float32 in fp32 bundles, float16 in fp16 and int8 in others, `[batch, heads, padded source,
+/// row]`: made by the encoder, laid out by
 /// [`PackCrossKv`](crate::operators::attention::PACK_CROSS_KV_FP32). The decoder reads those of
-/// several documents in one tensor, `[1, heads, places, head_size]`, each as it was made from its
-/// first place on.
+/// several documents in one tensor, `[1, heads, places, row]`, each as it was made from its first
+/// place on.
 pub fn cross_key(layer: usize) -> String {
     format!("cross_key.{layer}")
 }
 
-/// `[batch, heads, padded source, row]`, likewise.
+/// The same of values, whose rows are longer where a head's size is no multiple of 16.
 pub fn cross_value(layer: usize) -> String {
     format!("cross_value.{layer}")
 }

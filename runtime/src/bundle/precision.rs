@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Precision of the matrices of a bundle: linear layers and embedding tables. Everything else,
-/// which is little, is float32, but for [what the cross-attention reads](Self::halves_memory).
+/// which is little, is float32, but for keys and values of the decoder's cross-attention: these are
+/// float32, float16 or, in the two precisions of integers, integers of 8 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -42,11 +43,6 @@ impl Precision {
     /// the layers before and behind it round to 7 bits.
     pub fn rounds_attention(self) -> bool {
         matches!(self, Self::Int8 | Self::Int4)
-    }
-
-    /// Whether keys and values of the decoder's cross-attention are kept in float16.
-    pub fn halves_memory(self) -> bool {
-        self != Self::Fp32
     }
 
     /// Its name on the command line and in a manifest.

@@ -4,7 +4,8 @@
 
 use std::num::NonZeroUsize;
 
-use epitome_kernels::attention::{padded_head_size, padded_positions};
+use epitome_kernels::attention::cross_attention::KeyOrValue;
+use epitome_kernels::attention::{StoredKv, padded_positions};
 use epitome_kernels::linear::WeightFormat;
 use epitome_kernels::panels::{PANEL, panels};
 use epitome_kernels::{float, int4, int8};
@@ -170,15 +171,18 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![element_type],
     };
-    let cross = |operator, element_type| {
+    fn packed<E: StoredKv>(size: usize) -> [usize; 2] {
+        [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<E>(size))
+    }
+    let cross = |operator, element_type, [key, value]: [usize; 2]| {
         let positions = padded_positions(source);
         Case {
             operator,
             attributes: scoring.clone(),
             inputs: vec![
                 floats(&[4, hidden]),
-                tensor(element_type, &[1, kv_heads, positions + 16, size]),
-                tensor(element_type, &[1, kv_heads, positions + 16, padded_head_size(size)]),
+                tensor(element_type, &[1, kv_heads, positions + 16, key]),
+                tensor(element_type, &[1, kv_heads, positions + 16, value]),
                 integers(Int32, &[2, 3], &[1, 16, source as i64, 3, 0, 9]),
             ],
             outputs: vec![Float32; 2],
@@ -320,8 +324,11 @@ fn valid_cases() -> Vec<Case> {
         },
         pack(PACK_CROSS_KV_FP32, KEYS, Float32),
         pack(PACK_CROSS_KV_FP16, VALUES, Float16),
-        cross(CROSS_ATTENTION_FP32, Float32),
-        cross(CROSS_ATTENTION_FP16, Float16),
+        pack(PACK_CROSS_KV_INT8, KEYS, Int8),
+        pack(PACK_CROSS_KV_INT8, VALUES, Int8),
+        cross(CROSS_ATTENTION_FP32, Float32, packed::<f32>(size)),
+        cross(CROSS_ATTENTION_FP16, Float16, packed::<f16>(size)),
+        cross(CROSS_ATTENTION_INT8, Int8, packed::<i8>(size)),
         cached(None),
         cached(floats(&[1, heads, new, room])),
         streams,

@@ -96,7 +96,9 @@ pub(crate) fn domain(observer: Option<&Arc<dyn Observer>>) -> ort::Result<Operat
         .add(NoUnwind(SelfAttention))?
         .add(NoUnwind(PackCrossKv::<f32>::default()))?
         .add(NoUnwind(PackCrossKv::<f16>::default()))?
+        .add(NoUnwind(PackCrossKv::<i8>::default()))?
         .add(NoUnwind(CrossAttention::<f32>::default()))?
         .add(NoUnwind(CrossAttention::<f16>::default()))?
+        .add(NoUnwind(CrossAttention::<i8>::default()))?
         .add(NoUnwind(CachedAttention))
 }

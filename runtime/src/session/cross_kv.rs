@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use epitome_kernels::attention::{padded_head_size, padded_positions};
+use epitome_kernels::attention::cross_attention::KeyOrValue;
+use epitome_kernels::attention::{StoredKv, padded_positions};
 use half::f16;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
@@ -10,21 +11,34 @@ use super::tensors::allocate;
 use crate::bundle::ModelShape;
 use crate::error::{Error, Result};
 
-/// Keys and values of one layer's cross-attention: float32 or float16, as the graphs have them, of
-/// `[1, heads, places, head_size]` and `[1, heads, places, padded head_size]`.
+/// Keys and values of one layer's cross-attention, as the graphs have them: `[1, heads, places,
+/// row]`, of which a document's are packed.
 pub(super) struct CrossKv {
     pub(super) key: DynTensor,
     pub(super) value: DynTensor,
 }
 
-/// Calls a function made for what a tensor's elements are.
+/// What the elements of keys and values may be.
+pub(super) const ELEMENTS: [TensorElementType; 3] =
+    [TensorElementType::Float32, TensorElementType::Float16, TensorElementType::Int8];
+
+/// Calls a function made for what elements are.
 macro_rules! by_element {
-    ($tensor:expr, $function:ident($($argument:expr),*)) => {
-        match $tensor.data_type() {
+    ($element_type:expr, $function:ident($($argument:expr),*)) => {
+        match $element_type {
+            TensorElementType::Int8 => $function::<i8>($($argument),*),
             TensorElementType::Float16 => $function::<f16>($($argument),*),
             _ => $function::<f32>($($argument),*),
         }
     };
+}
+
+/// Lengths of the rows of packed keys and values.
+pub(super) fn packed_rows(element_type: TensorElementType, head_size: usize) -> [usize; 2] {
+    fn rows<E: StoredKv>(head_size: usize) -> [usize; 2] {
+        [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<E>(head_size))
+    }
+    by_element!(element_type, rows(head_size))
 }
 
 impl CrossKv {
@@ -32,12 +46,13 @@ impl CrossKv {
     ///
     /// # Errors
     ///
-    /// When they are neither float32 nor float16.
+    /// When their elements are none of [`ELEMENTS`].
     pub(super) fn new(key: DynTensor, value: DynTensor) -> Result<Self> {
         for tensor in [&key, &value] {
             let kind = *tensor.data_type();
-            if !matches!(kind, TensorElementType::Float32 | TensorElementType::Float16) {
-                let problem = format!("keys and values are {kind}, and not float32 or float16");
+            if !ELEMENTS.contains(&kind) {
+                let problem =
+                    format!("keys and values are {kind}, and not float32, float16 or int8");
                 return Err(Error::onnx_runtime("in the encoder", problem));
             }
         }
@@ -46,7 +61,8 @@ impl CrossKv {
 
     /// Whether every key and value is a finite number.
     pub(super) fn is_finite(&self) -> bool {
-        [&self.key, &self.value].into_iter().all(|tensor| by_element!(tensor, is_finite(tensor)))
+        let tensors = [&self.key, &self.value];
+        tensors.into_iter().all(|tensor| by_element!(tensor.data_type(), is_finite(tensor)))
     }
 }
 
@@ -130,7 +146,7 @@ impl CrossMemory {
         for (to, from) in self.layers.iter_mut().zip(&memory.cross) {
             let pairs = [(&mut to.key, &from.key), (&mut to.value, &from.value)];
             for (to, from) in pairs {
-                by_element!(from, copy_places(from, 0, to, first, places))?;
+                by_element!(from.data_type(), copy_places(from, 0, to, first, places))?;
             }
         }
         self.stored.insert(index, Stored { document, first, places });
@@ -160,8 +176,9 @@ impl CrossMemory {
     /// Moves all documents into new tensors, without gaps between them.
     fn move_together(&mut self, places: usize) -> Result<()> {
         // All of them, before the first takes its place: a failure changes nothing.
-        let moved =
-            |tensor: &DynTensor| by_element!(tensor, moved_together(tensor, &self.stored, places));
+        let moved = |tensor: &DynTensor| {
+            by_element!(tensor.data_type(), moved_together(tensor, &self.stored, places))
+        };
         let layers = self.layers.iter();
         self.layers = layers
             .map(|layer| Ok(CrossKv { key: moved(&layer.key)?, value: moved(&layer.value)? }))
@@ -185,8 +202,9 @@ impl SourceMemory {
         let is = |tensor: &DynTensor, row: usize| {
             tensor.shape().iter().eq(&[1, heads, places, row].map(|dim| dim as i64))
         };
-        let fits = |layer: &CrossKv| {
-            is(&layer.key, head_size) && is(&layer.value, padded_head_size(head_size))
+        let fits = |CrossKv { key, value }: &CrossKv| {
+            let [key_row, value_row] = packed_rows(*key.data_type(), head_size);
+            key.data_type() == value.data_type() && is(key, key_row) && is(value, value_row)
         };
         if places == padded_positions(places)
             && places >= self.length
@@ -199,10 +217,11 @@ impl SourceMemory {
     }
 }
 
-/// A kept number.
-trait Element: PrimitiveTensorElementType + Copy + Default + Debug + Into<f32> + 'static {}
+/// A number of a key or value.
+trait Element: PrimitiveTensorElementType + StoredKv {}
 impl Element for f32 {}
 impl Element for f16 {}
+impl Element for i8 {}
 
 fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
     let extracted = tensor.try_extract_tensor::<T>();
@@ -212,8 +231,9 @@ fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
 }
 
 fn is_finite<T: Element>(tensor: &DynTensor) -> bool {
-    let finite = |&number: &T| -> bool { number.into().is_finite() };
-    elements::<T>(tensor).is_ok_and(|numbers| numbers.iter().all(finite))
+    let [places, row] = [2, 3].map(|axis| tensor.shape()[axis] as usize);
+    let finite = |head: &[T]| T::are_finite(head, places);
+    elements::<T>(tensor).is_ok_and(|numbers| numbers.chunks(places * row).all(finite))
 }
 
 /// Copies places of one tensor to places of another.
@@ -284,8 +304,10 @@ mod tests {
     /// Of so many units, with numbers from `first` on.
     fn memory<T: Element>(units: usize, first: usize, of: fn(f32) -> T) -> SourceMemory {
         let places = units * UNIT;
-        let key = tensor(places, HEAD_SIZE, first, of);
-        let value = tensor(places, padded_head_size(HEAD_SIZE), first + 500, of);
+        let [key, value] =
+            [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<T>(HEAD_SIZE));
+        let key = tensor(places, key, first, of);
+        let value = tensor(places, value, first + 500, of);
         SourceMemory { cross: vec![CrossKv::new(key, value).unwrap()], length: places }
     }
 
@@ -323,7 +345,8 @@ mod tests {
         assert_eq!(together.places, 2 * UNIT);
         assert!(together.layers[0].is_finite());
         let infinite = tensor(2, HEAD_SIZE, 0, |_| f32::INFINITY);
-        let infinite = CrossKv::new(tensor(2, HEAD_SIZE, 0, of), infinite).unwrap();
+        let key = tensor(2, KeyOrValue::Key.row::<T>(HEAD_SIZE), 0, of);
+        let infinite = CrossKv::new(key, infinite).unwrap();
         assert!(!infinite.is_finite());
     }
 
@@ -332,12 +355,13 @@ mod tests {
         crate::library::OnnxRuntime::load().unwrap();
         check::<f32>(|value| value);
         check::<f16>(f16::from_f32);
+        check::<i8>(|value| (value % 101.0) as i8);
         let integers: Tensor<i64> = filled(&[1], [1]).unwrap();
         let floats = tensor(1, HEAD_SIZE, 0, |value| value);
         let Err(error) = CrossKv::new(floats, integers.upcast()) else {
-            panic!("integers are refused");
+            panic!("integers of 64 bits are refused");
         };
-        assert!(error.to_string().contains("not float32 or float16"), "{error}");
+        assert!(error.to_string().contains("not float32, float16 or int8"), "{error}");
     }
 
     #[test]
@@ -352,7 +376,7 @@ mod tests {
         assert_eq!(edited(|_| ()), Ok(true));
         let edits: [fn(&mut SourceMemory); 4] = [
             |memory| {
-                memory.cross[0].value = tensor(UNIT, padded_head_size(HEAD_SIZE), 0, |it: f32| it);
+                memory.cross[0].value = tensor(UNIT, UNIT, 0, |it: f32| it);
             },
             |memory| memory.length = 2 * UNIT + 1,
             |memory| memory.cross[0].key = tensor(2 * UNIT, HEAD_SIZE + 1, 0, |value| value),
@@ -377,7 +401,7 @@ mod tests {
             filled::<i64>(&[1, HEADS, 2 * UNIT, row], zeros).unwrap().upcast()
         };
         // The second layer cannot be moved.
-        let (key, value) = (integers(HEAD_SIZE), integers(padded_head_size(HEAD_SIZE)));
+        let (key, value) = (integers(HEAD_SIZE), integers(UNIT));
         first.cross.push(CrossKv { key, value });
         let mut together = empty();
         assert!(together.insert(0, first).unwrap());

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use epitome_kernels::attention::padded_head_size;
 use ort::session::Session;
-use ort::value::TensorElementType::{self, Float16, Float32, Int32, Int64};
+use ort::value::TensorElementType::{self, Float32, Int32, Int64};
 use ort::value::{Outlet, ValueType};
 
+use super::cross_kv::{ELEMENTS, packed_rows};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 
@@ -17,17 +17,17 @@ use crate::error::{Error, Result};
 /// matter.
 struct Port {
     name: String,
-    elements: &'static [TensorElementType],
+    element_type: TensorElementType,
     dims: Vec<Option<usize>>,
 }
 
 impl Port {
     fn new<const N: usize>(
         name: impl Into<String>,
-        elements: &'static [TensorElementType],
+        element_type: TensorElementType,
         dims: [Option<usize>; N],
     ) -> Self {
-        Self { name: name.into(), elements, dims: dims.to_vec() }
+        Self { name: name.into(), element_type, dims: dims.to_vec() }
     }
 
     fn is(&self, outlet: &Outlet) -> bool {
@@ -38,7 +38,7 @@ impl Port {
             Some(size) => usize::try_from(*found) == Ok(*size),
             None => true,
         };
-        self.elements.contains(ty)
+        self.element_type == *ty
             && shape.len() == self.dims.len()
             && self.dims.iter().zip(shape.iter()).all(fits)
     }
@@ -48,51 +48,56 @@ impl Port {
 fn each_layer<const N: usize>(
     shape: &ModelShape,
     name: fn(usize) -> String,
-    elements: &'static [TensorElementType],
+    element_type: TensorElementType,
     dims: [Option<usize>; N],
 ) -> impl Iterator<Item = Port> {
-    (0..shape.decoder_layers).map(move |layer| Port::new(name(layer), elements, dims))
+    (0..shape.decoder_layers).map(move |layer| Port::new(name(layer), element_type, dims))
 }
 
 /// Checks the encoder.
 pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
-    let port = |name, elements| Port::new(name, elements, [None, None]);
-    let global = shape.global_attention.then(|| port(io::GLOBAL_ATTENTION_MASK, &[Int32]));
-    let inputs = [port(io::INPUT_IDS, &[Int64]), port(io::ATTENTION_MASK, &[Int32])];
+    let port = |name, element_type| Port::new(name, element_type, [None, None]);
+    let global = shape.global_attention.then(|| port(io::GLOBAL_ATTENTION_MASK, Int32));
+    let inputs = [port(io::INPUT_IDS, Int64), port(io::ATTENTION_MASK, Int32)];
     let inputs = inputs.into_iter().chain(global);
     let hidden = [None, None, Some(shape.hidden_size)];
-    let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, &[Float32], hidden));
+    let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, Float32, hidden));
     check(path, "input", session.inputs(), inputs)?;
-    check(path, "output", session.outputs(), outputs.chain(cross(shape)))
+    check(path, "output", session.outputs(), outputs.chain(cross(shape, session.outputs())))
 }
 
 /// Checks the decoder.
 pub(super) fn check_decoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
     let past = [Some(shape.heads), None, Some(shape.head_size)];
     let inputs = [
-        Port::new(io::INPUT_IDS, &[Int64], [None, Some(1)]),
-        Port::new(io::PAST_LENGTH, &[Int32], [None, Some(1)]),
-        Port::new(io::CACHE_INDIRECTION, &[Int32], [None, None]),
-        Port::new(io::SOURCES, &[Int32], [None, Some(3)]),
+        Port::new(io::INPUT_IDS, Int64, [None, Some(1)]),
+        Port::new(io::PAST_LENGTH, Int32, [None, Some(1)]),
+        Port::new(io::CACHE_INDIRECTION, Int32, [None, None]),
+        Port::new(io::SOURCES, Int32, [None, Some(3)]),
     ]
     .into_iter()
-    .chain(each_layer(shape, io::past_key, &[Float32], past))
-    .chain(each_layer(shape, io::past_value, &[Float32], past))
-    .chain(cross(shape));
-    let logits = Port::new(io::LOGITS, &[Float32], [None, Some(shape.vocab_size)]);
+    .chain(each_layer(shape, io::past_key, Float32, past))
+    .chain(each_layer(shape, io::past_value, Float32, past))
+    .chain(cross(shape, session.inputs()));
+    let logits = Port::new(io::LOGITS, Float32, [None, Some(shape.vocab_size)]);
     let outputs = std::iter::once(logits)
-        .chain(each_layer(shape, io::present_key, &[Float32], past))
-        .chain(each_layer(shape, io::present_value, &[Float32], past));
+        .chain(each_layer(shape, io::present_key, Float32, past))
+        .chain(each_layer(shape, io::present_value, Float32, past));
     check(path, "input", session.inputs(), inputs)?;
     check(path, "output", session.outputs(), outputs)
 }
 
-/// Keys and values of the cross-attention, in the layout of the operator that packs them.
-fn cross(shape: &ModelShape) -> impl Iterator<Item = Port> {
-    let [key, value] = [shape.head_size, padded_head_size(shape.head_size)]
+/// Keys and values of the cross-attention, in the layout of the operator that packs them. The
+/// first says what the elements of all are.
+fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = Port> {
+    let first = io::cross_key(0);
+    let first = found.iter().find(|outlet| outlet.name() == first).and_then(declared);
+    let element_type = first.map(|(element_type, _)| element_type);
+    let element_type = element_type.filter(|it| ELEMENTS.contains(it)).unwrap_or(Float32);
+    let [key, value] = packed_rows(element_type, shape.head_size)
         .map(|row| [None, Some(shape.heads), None, Some(row)]);
-    let keys = each_layer(shape, io::cross_key, &[Float32, Float16], key);
-    keys.chain(each_layer(shape, io::cross_value, &[Float32, Float16], value))
+    let keys = each_layer(shape, io::cross_key, element_type, key);
+    keys.chain(each_layer(shape, io::cross_value, element_type, value))
 }
 
 /// Checks that the decoder reads keys and values of the cross-attention as the encoder gives them.

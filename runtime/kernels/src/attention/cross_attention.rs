@@ -1,28 +1,28 @@
 //! A decoder's attention over the source, whose keys and values are packed once a document.
 
-use super::kernel::{
-    Head, KeyMask, Segment, Softmax, StoredKv, View, pack_keys, pack_values, padded_head_size,
-};
-use super::{SCRATCH, kv_head, padded_positions};
+use super::element::{pack_keys, pack_values};
+use super::kernel::{Head, KeyMask, Segment, Softmax, StoredKv, View};
+use super::{SCRATCH, kv_head, padded_head_size, padded_positions};
 use crate::cpu::features;
 use crate::parallel::{Disjoint, ThreadPool, share};
 
 /// Keys or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOrValue {
-    /// Keys: `[positions / 16, size, 16]` for each head.
+    /// Keys: `[positions / 16, size, 16]` for each head, behind their scales.
     Key,
-    /// Values: `[positions, padded head size]` for each head.
+    /// Values: `[positions, padded head size]` for each head, behind their scales.
     Value,
 }
 
 impl KeyOrValue {
-    /// Length of a packed row, for heads of this size.
-    pub const fn row(self, size: usize) -> usize {
-        match self {
+    /// Elements that a position of a head takes, for heads of this size.
+    pub const fn row<E: StoredKv>(self, size: usize) -> usize {
+        let numbers = match self {
             Self::Key => size,
             Self::Value => padded_head_size(size),
-        }
+        };
+        numbers + E::SCALE
     }
 }
 
@@ -42,7 +42,7 @@ pub fn pack<E: StoredKv, P: ThreadPool>(
         return Ok(());
     }
     let hidden = heads * size;
-    let head_size = padded_positions(source) * part.row(size);
+    let head_size = padded_positions(source) * part.row::<E>(size);
     let work = packed.len();
     let packed = Disjoint::new(packed);
     let pack_head = match part {
@@ -65,10 +65,10 @@ pub fn pack<E: StoredKv, P: ThreadPool>(
 pub struct CrossAttention<'a, E> {
     /// `[rows of all documents, heads * size]`
     pub queries: &'a [f32],
-    /// Keys of all documents: `[kv_heads, padded source, size]` of [`pack`] from the first place of
+    /// Keys of all documents: `[kv_heads, padded source, row]` of [`pack`] from the first place of
     /// each on, where a place is as much as one position of all heads takes.
     pub keys: &'a [E],
-    /// Values of all documents, likewise: `[kv_heads, padded source, padded head size]`.
+    /// Values of all documents, likewise.
     pub values: &'a [E],
     /// The documents, in the order of their rows.
     pub sources: &'a [Source],
@@ -127,14 +127,15 @@ impl<E: StoredKv> CrossAttention<'_, E> {
                     let (source, number) = (&sources[part / heads], part % heads);
                     let kv = kv_head(number, heads, kv_heads);
                     let positions = padded_positions(source.length);
-                    let of_head = |row: usize| {
+                    let of_head = |part: KeyOrValue| {
+                        let row = part.row::<E>(size);
                         let start = (source.first_place * kv_heads + kv * positions) * row;
                         start..start + positions * row
                     };
                     let column = number * size;
                     let segment = Segment {
-                        keys: &self.keys[of_head(size)],
-                        values: &self.values[of_head(padded_head_size(size))],
+                        keys: &self.keys[of_head(KeyOrValue::Key)],
+                        values: &self.values[of_head(KeyOrValue::Value)],
                         scales: [&[]; 2],
                         view: View { mask: KeyMask::all(source.length), rows: &[], bias: None },
                     };

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use half::f16;
 
+use super::element::StoredElement;
+use super::padded_head_size;
 use crate::simd::exp::exp;
-use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
+use crate::simd::lanes::{LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, Prefetch};
 use crate::simd::tanh::tanh;
 
@@ -41,11 +43,11 @@ pub struct Head<'a, E> {
 /// Successive keys, and what each query sees of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a, E> {
-    /// Packed keys: of floats `[blocks, size, LANES]`.
+    /// Packed keys: of a [`StoredElement`] `[blocks, size, LANES]`, behind their scales.
     pub(super) keys: &'a [E],
-    /// Packed values: of floats `[positions, padded head size]`.
+    /// Packed values: of a [`StoredElement`] `[positions, padded head size]`, behind their scales.
     pub(super) values: &'a [E],
-    /// Scales of the keys, and of the columns of the values, where they have scales.
+    /// Scales of the keys, and of the columns of the values, where these are apart.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(dead_code, reason = "floats have no scales, and only x86-64 rounds")
@@ -183,11 +185,6 @@ pub struct Scratch {
     pub(super) attended: Vec<f32>,
 }
 
-/// Length of a row of values: the size of a head, rounded up to whole vectors.
-pub const fn padded_head_size(size: usize) -> usize {
-    size.next_multiple_of(LANES)
-}
-
 /// Computes a tile of a number of rows and of as many of the `$left` vectors side by side as there
 /// are registers for. Gives how many there were, at least one.
 macro_rules! compute {
@@ -240,12 +237,13 @@ pub(super) trait KvElement: Copy + Debug {
     ) -> f32;
 
     /// Adds the values of a segment, weighted with the [probabilities](Self::probabilities) of all
-    /// queries, to the results, which are rows of [`padded_head_size`].
+    /// queries, to the results, which are rows of [`padded_head_size`]. The probabilities are
+    /// scratch memory afterwards.
     fn add_weighted<L: Lanes>(
         head: &Head<'_, Self>,
         segment: &Segment<'_, Self>,
         factors: &mut Self::Factors,
-        probs: &[f32],
+        probs: &mut [f32],
         attended: &mut [f32],
     );
 }
@@ -326,7 +324,7 @@ fn attend_segment<L: Lanes, E: KvElement>(
     E::add_weighted::<L>(head, segment, factors, probs, attended);
 }
 
-impl<E: FloatElement> KvElement for E {
+impl<E: StoredElement> KvElement for E {
     type Factors = ();
 
     #[inline(always)]
@@ -337,24 +335,28 @@ impl<E: FloatElement> KvElement for E {
         scores: &mut [f32],
     ) {
         let stride = segment.stride();
+        let (scales, keys) = segment.keys.split_at(stride * E::SCALE);
         // Some blocks at a time, so that their keys stay in the first-level cache for all rows.
         let blocks = stride / LANES;
         for first in (0..blocks).step_by(BLOCKS) {
+            let end = (first + BLOCKS).min(blocks);
             for rows in tiles(head.rows) {
                 let scores = &mut scores[rows.start * stride..];
                 let mut block = first;
-                while block < (first + BLOCKS).min(blocks) {
+                while block < end {
                     let tile = Scores {
                         head,
-                        keys: segment.keys,
+                        keys,
                         first: rows.start,
                         first_block: block,
                         scores,
                         stride,
                     };
-                    block += compute!(L, rows.len(), (first + BLOCKS).min(blocks) - block, tile);
+                    block += compute!(L, rows.len(), end - block, tile);
                 }
             }
+            let positions = first * LANES..end * LANES;
+            scale_positions::<E>(scores, stride, positions, scales);
         }
     }
 
@@ -368,13 +370,15 @@ impl<E: FloatElement> KvElement for E {
         head: &Head<'_, Self>,
         segment: &Segment<'_, Self>,
         (): &mut (),
-        probs: &[f32],
+        probs: &mut [f32],
         attended: &mut [f32],
     ) {
         let (length, stride) = (segment.length(), segment.stride());
         let row = padded_head_size(head.size);
+        let (scales, values) = segment.values.split_at(stride * E::SCALE);
         for first in (0..length).step_by(POSITIONS) {
             let positions = first..(first + POSITIONS).min(length);
+            scale_positions::<E>(probs, stride, positions.clone(), scales);
             for rows in tiles(head.rows) {
                 let probs = &probs[rows.start * stride..];
                 let mut column = 0;
@@ -382,7 +386,7 @@ impl<E: FloatElement> KvElement for E {
                     let tile = WeightedSum {
                         prefetch: head.prefetch,
                         probs,
-                        values: &segment.values[column..],
+                        values: &values[column..],
                         attended: &mut attended[rows.start * row + column..],
                         positions: positions.clone(),
                         stride,
@@ -391,6 +395,22 @@ impl<E: FloatElement> KvElement for E {
                     column += compute!(L, rows.len(), (row - column) / LANES, tile) * LANES;
                 }
             }
+        }
+    }
+}
+
+/// Multiplies what each row has at some positions with the scales of these.
+#[inline(always)]
+fn scale_positions<E: StoredElement>(
+    rows: &mut [f32],
+    stride: usize,
+    positions: Range<usize>,
+    scales: &[E],
+) {
+    if E::SCALE > 0 {
+        let scales = &scales[positions.start * E::SCALE..positions.end * E::SCALE];
+        for row in rows.chunks_exact_mut(stride) {
+            E::multiply(&mut row[positions.clone()], scales);
         }
     }
 }
@@ -413,7 +433,7 @@ struct Scores<'a, E> {
     stride: usize,
 }
 
-impl<E: FloatElement> Microkernel for Scores<'_, E> {
+impl<E: StoredElement> Microkernel for Scores<'_, E> {
     #[inline(always)]
     unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
         let Self { head, stride, .. } = self;
@@ -544,7 +564,7 @@ struct WeightedSum<'a, E> {
     prefetch: bool,
 }
 
-impl<E: FloatElement> Microkernel for WeightedSum<'_, E> {
+impl<E: StoredElement> Microkernel for WeightedSum<'_, E> {
     #[inline(always)]
     unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
         let Self { positions, row, .. } = self;
@@ -590,7 +610,7 @@ impl<E: FloatElement> Microkernel for WeightedSum<'_, E> {
 }
 
 /// The type of stored keys and values.
-pub trait StoredKv: FloatElement {
+pub trait StoredKv: StoredElement {
     /// Attends with all rows of a head; the results are `scratch.attended`. Each row's result is
     /// the same whatever rows are beside it.
     fn attend(head: &Head<'_, Self>, scratch: &mut Scratch);
@@ -608,6 +628,12 @@ impl StoredKv for f16 {
     }
 }
 
+impl StoredKv for i8 {
+    fn attend(head: &Head<'_, Self>, scratch: &mut Scratch) {
+        attend_i8(head, &mut (), scratch);
+    }
+}
+
 dispatch_lanes! {
     /// [`StoredKv::attend`] over float32.
     fn attend_f32(head: &Head<'_, f32>, factors: &mut (), scratch: &mut Scratch) =
@@ -620,42 +646,10 @@ dispatch_lanes! {
         attend_body of f16;
 }
 
-/// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
-/// zeros behind the last.
-pub(super) fn pack_keys<E: FloatElement>(
-    rows: &[f32],
-    stride: usize,
-    size: usize,
-    packed: &mut [E],
-) {
-    let mut keys = vec![E::default(); size];
-    for (block, packed) in packed.chunks_exact_mut(size * LANES).enumerate() {
-        for lane in 0..LANES {
-            match rows.get((block * LANES + lane) * stride..) {
-                Some(row) if row.len() >= size => E::store(&row[..size], &mut keys),
-                _ => keys.fill(E::default()),
-            }
-            for (packed, &key) in packed[lane..].iter_mut().step_by(LANES).zip(&keys) {
-                *packed = key;
-            }
-        }
-    }
-}
-
-/// Copies the values of a head, one row of `rows` every `stride`, to rows of
-/// [`padded_head_size`]; zeros in what that adds and behind the last.
-pub(super) fn pack_values<E: FloatElement>(
-    rows: &[f32],
-    stride: usize,
-    size: usize,
-    packed: &mut [E],
-) {
-    for (position, packed) in packed.chunks_exact_mut(padded_head_size(size)).enumerate() {
-        packed.fill(E::default());
-        if let Some(row) = rows.get(position * stride..).filter(|row| row.len() >= size) {
-            E::store(&row[..size], &mut packed[..size]);
-        }
-    }
+dispatch_lanes! {
+    /// [`StoredKv::attend`] over integers.
+    fn attend_i8(head: &Head<'_, i8>, factors: &mut (), scratch: &mut Scratch) =
+        attend_body of i8;
 }
 
 #[cfg(test)]

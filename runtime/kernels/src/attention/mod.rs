@@ -10,6 +10,7 @@
 mod amx;
 pub mod cached_attention;
 pub mod cross_attention;
+mod element;
 mod kernel;
 mod pattern;
 mod relative_bias;
@@ -20,8 +21,9 @@ mod self_attention_head;
 
 use std::cell::RefCell;
 
+pub use self::element::StoredElement;
 use self::kernel::Scratch;
-pub use self::kernel::{StoredKv, padded_head_size};
+pub use self::kernel::StoredKv;
 use crate::simd::lanes::LANES;
 
 thread_local! {
@@ -37,4 +39,9 @@ const fn kv_head(head: usize, heads: usize, kv_heads: usize) -> usize {
 /// Positions of packed keys and values, padding included.
 pub const fn padded_positions(positions: usize) -> usize {
     positions.next_multiple_of(LANES)
+}
+
+/// Length of a row of packed values: the size of a head, rounded up to whole vectors.
+pub const fn padded_head_size(size: usize) -> usize {
+    size.next_multiple_of(LANES)
 }

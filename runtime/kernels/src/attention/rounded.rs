@@ -158,7 +158,7 @@ impl KvElement for Pair {
         head: &Head<'_, Self>,
         segment: &Segment<'_, Self>,
         rounded: &mut Rounded,
-        _: &[f32],
+        _: &mut [f32],
         attended: &mut [f32],
     ) {
         let [_, value_scales] = segment.scales;

@@ -9,9 +9,9 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
+use super::element::{pack_keys, pack_values};
 use super::kernel::{
-    Head, KeyMask, KvElement, PackedKv, Scratch, Segment, SegmentRow, StoredKv, View, pack_keys,
-    pack_values, padded_head_size,
+    Head, KeyMask, KvElement, PackedKv, Scratch, Segment, SegmentRow, StoredKv, View,
 };
 pub use super::pattern::Pattern;
 use super::pattern::RANGES;
@@ -19,7 +19,7 @@ pub use super::relative_bias::RelativeBias;
 #[cfg(target_arch = "x86_64")]
 use super::rounded;
 use super::self_attention_head::{HeadGlobals, SelfAttentionHead};
-use super::{kv_head, padded_positions};
+use super::{kv_head, padded_head_size, padded_positions};
 use crate::parallel::{Columns, Disjoint, ThreadPool, share};
 use crate::simd::lanes::LANES;
 

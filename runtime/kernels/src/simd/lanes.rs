@@ -30,6 +30,8 @@ pub unsafe trait Lanes: Copy {
     fn load(from: &[f32; LANES]) -> Self;
     /// Values from memory, widened.
     fn load_half(from: &[f16; LANES]) -> Self;
+    /// Values from memory, widened.
+    fn load_integers(from: &[i8; LANES]) -> Self;
     /// Writes the values to memory.
     fn store(self, to: &mut [f32; LANES]);
     /// Writes the nearest float16 to memory.
@@ -201,6 +203,10 @@ unsafe impl Lanes for Portable {
         Self(widen(from))
     }
     #[inline(always)]
+    fn load_integers(from: &[i8; LANES]) -> Self {
+        Self(from.map(f32::from))
+    }
+    #[inline(always)]
     fn store(self, to: &mut [f32; LANES]) {
         *to = self.0;
     }
@@ -230,7 +236,7 @@ macro_rules! registers {
         $(#[$doc:meta])*
         $name:ident: $count:literal of $register:ty, $width:literal;
         $sums:literal sums, $features:literal;
-        $splat:expr, $load:expr, $load_half:expr, $store:expr, $store_half:expr, $add_product:expr, $times:expr
+        $splat:expr, $load:expr, $load_half:expr, $load_integers:expr, $store:expr, $store_half:expr, $add_product:expr, $times:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -260,6 +266,11 @@ macro_rules! registers {
             fn load_half(from: &[f16; LANES]) -> Self {
                 // SAFETY: as above.
                 unsafe { $load_half(from) }
+            }
+            #[inline(always)]
+            fn load_integers(from: &[i8; LANES]) -> Self {
+                // SAFETY: as above.
+                unsafe { $load_integers(from) }
             }
             #[inline(always)]
             fn store(self, to: &mut [f32; LANES]) {
@@ -324,13 +335,13 @@ mod x86_64 {
         /// AVX with FMA and conversion of half precision.
         Avx: 2 of __m256, 8;
         6 sums, "avx2,fma,f16c";
-        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, _mm256_storeu_ps, narrow_avx, _mm256_fmadd_ps, _mm256_mul_ps
+        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, integers_avx, _mm256_storeu_ps, narrow_avx, _mm256_fmadd_ps, _mm256_mul_ps
     }
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
         24 sums, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c";
-        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, _mm512_storeu_ps, narrow_avx512, _mm512_fmadd_ps, _mm512_mul_ps
+        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, integers_avx512, _mm512_storeu_ps, narrow_avx512, _mm512_fmadd_ps, _mm512_mul_ps
     }
 
     /// # Safety
@@ -378,6 +389,33 @@ mod x86_64 {
         // SAFETY: one load of the array, with the instructions that the caller promises.
         unsafe { Avx512([_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))]) }
     }
+
+    /// # Safety
+    ///
+    /// The processor has AVX2.
+    #[inline(always)]
+    unsafe fn integers_avx(from: &[i8; LANES]) -> Avx {
+        // SAFETY: one load of the array, with the instructions that the caller promises.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            Avx([
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))),
+            ])
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX-512.
+    #[inline(always)]
+    unsafe fn integers_avx512(from: &[i8; LANES]) -> Avx512 {
+        // SAFETY: one load of the array, with the instructions that the caller promises.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            Avx512([_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))])
+        }
+    }
 }
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{Avx, Avx512};
@@ -394,7 +432,7 @@ mod aarch64 {
         /// NEON, which every AArch64 has.
         Neon: 4 of float32x4_t, 4;
         6 sums, "neon";
-        vdupq_n_f32, vld1q_f32, widen_neon, vst1q_f32, narrow_neon, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+        vdupq_n_f32, vld1q_f32, widen_neon, integers_neon, vst1q_f32, narrow_neon, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
     }
 
     /// # Safety
@@ -419,6 +457,24 @@ mod aarch64 {
                 unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from.add(index * 4)))) };
         }
         widened
+    }
+
+    /// # Safety
+    ///
+    /// The processor has NEON.
+    #[inline(always)]
+    unsafe fn integers_neon(from: &[i8; LANES]) -> Neon {
+        // SAFETY: one load of the array, with the instructions that the caller promises.
+        unsafe {
+            let bytes = vld1q_s8(from.as_ptr());
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+            Neon([
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ])
+        }
     }
 }
 #[cfg(target_arch = "aarch64")]

@@ -17,6 +17,8 @@ use crate::operators::threads::SessionThreads;
 pub const CROSS_ATTENTION_FP32: &str = "CrossAttentionFp32";
 /// Name of the attention over packed float16.
 pub const CROSS_ATTENTION_FP16: &str = "CrossAttentionFp16";
+/// Name of the attention over packed integers of 8 bits.
+pub const CROSS_ATTENTION_INT8: &str = "CrossAttentionInt8";
 
 /// The operator: attention of the rows of each document over its source, which has nothing of other
 /// documents in it, float32 `[rows, heads * size]` and, where it is asked for, float32
@@ -76,12 +78,14 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
         let shapes = [&shape[..], &key_shape, &value_shape, &source_shape];
         let wrong = || mismatch("queries, keys, values and sources", &shapes);
         let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
-        let (&[rows, hidden], &[1, shared, places, size]) = (&shape[..], &key_shape[..]) else {
+        let (&[rows, hidden], &[1, shared, places, row]) = (&shape[..], &key_shape[..]) else {
             return Err(wrong());
         };
+        let size = hidden / heads;
         if shared != kv_heads
-            || heads.checked_mul(size) != Some(hidden)
-            || value_shape != [1, kv_heads, places, KeyOrValue::Value.row(size)]
+            || heads * size != hidden
+            || row != KeyOrValue::Key.row::<E>(size)
+            || value_shape != [1, kv_heads, places, KeyOrValue::Value.row::<E>(size)]
             || source_shape.get(1..) != Some(&[3])
         {
             return Err(wrong());

@@ -3,8 +3,8 @@
 //! | operator | computes |
 //! | --- | --- |
 //! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
-//! | [`PackCrossKv`](PACK_CROSS_KV_FP32), for float32 and float16 | keys or values of the decoder's cross-attention, packed once a document |
-//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for float32 and float16 | the rows of each document over its packed keys and values |
+//! | [`PackCrossKv`](PACK_CROSS_KV_FP32), for float32, float16 and int8 | keys or values of the decoder's cross-attention, packed once a document |
+//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for the same | the rows of each document over its packed keys and values |
 //! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
 
 mod cached_attention;
@@ -21,9 +21,11 @@ use ort::value::{PrimitiveTensorElementType, TensorElementType};
 pub(super) use self::cached_attention::CachedAttention;
 pub use self::cached_attention::{CACHED_ATTENTION, STREAMS};
 pub(super) use self::cross_attention::CrossAttention;
-pub use self::cross_attention::{CROSS_ATTENTION_FP16, CROSS_ATTENTION_FP32};
+pub use self::cross_attention::{CROSS_ATTENTION_FP16, CROSS_ATTENTION_FP32, CROSS_ATTENTION_INT8};
 pub(super) use self::pack_cross_kv::PackCrossKv;
-pub use self::pack_cross_kv::{KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PART, VALUES};
+pub use self::pack_cross_kv::{
+    KEYS, PACK_CROSS_KV_FP16, PACK_CROSS_KV_FP32, PACK_CROSS_KV_INT8, PART, VALUES,
+};
 pub(super) use self::self_attention::SelfAttention;
 pub use self::self_attention::{
     BIG_BIRD, BLOCK_SIZE, BLOCKS, LEAD, PATTERN, RANDOM_BLOCKS, REACH, REACH_AFTER, ROUND,
@@ -162,8 +164,13 @@ impl CrossKv for f16 {
     const ATTENTION: &'static str = CROSS_ATTENTION_FP16;
 }
 
+impl CrossKv for i8 {
+    const PACK: &'static str = PACK_CROSS_KV_INT8;
+    const ATTENTION: &'static str = CROSS_ATTENTION_INT8;
+}
+
 /// Shape of packed keys or values: `[batch, kv_heads, padded source, row]`.
-fn packed_shape(sizes: Sizes, part: KeyOrValue) -> [usize; 4] {
+fn packed_shape<E: CrossKv>(sizes: Sizes, part: KeyOrValue) -> [usize; 4] {
     let positions = epitome_kernels::attention::padded_positions(sizes.source);
-    [sizes.batch, sizes.kv_heads, positions, part.row(sizes.size)]
+    [sizes.batch, sizes.kv_heads, positions, part.row::<E>(sizes.size)]
 }

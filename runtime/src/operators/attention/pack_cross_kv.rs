@@ -16,6 +16,8 @@ use crate::operators::threads::SessionThreads;
 pub const PACK_CROSS_KV_FP32: &str = "PackCrossKvFp32";
 /// Name of the operator that packs keys or values in float16.
 pub const PACK_CROSS_KV_FP16: &str = "PackCrossKvFp16";
+/// Name of the operator that rounds keys or values to integers of 8 bits, and packs them.
+pub const PACK_CROSS_KV_INT8: &str = "PackCrossKvInt8";
 /// Attribute, string: [`KEYS`] or [`VALUES`].
 pub const PART: &str = "part";
 /// The keys.
@@ -24,9 +26,10 @@ pub const KEYS: &str = "keys";
 pub const VALUES: &str = "values";
 
 /// The operator: float32 rows `[batch * source, heads * size]` and an int64 `[2]` that holds
-/// `[batch, source]`, to float32 or float16 `[batch, heads, padded source, row]`. The source is
-/// padded to a multiple of 16. Values have rows of `size` padded to a multiple of 16; keys have
-/// rows of `size`, sixteen of which are transposed.
+/// `[batch, source]`, to float32, float16 or int8 `[batch, heads, padded source, row]`. The source
+/// is padded to a multiple of 16. Values have rows of `size` padded to a multiple of 16; keys have
+/// rows of `size`, sixteen of which are transposed. Rows of int8 are 4 longer: the float32 scales
+/// of all positions of a head lie before its integers.
 pub(in crate::operators) struct PackCrossKv<E>(PhantomData<E>);
 
 impl<E> Default for PackCrossKv<E> {
@@ -94,7 +97,7 @@ impl<E: CrossKv> Kernel for PackCrossKvKernel<E> {
         let heads = self.heads;
         let size = hidden / heads;
         let sizes = Sizes { rows: count, heads, kv_heads: heads, size, batch, source };
-        let packed = output::<E>(context, 0, &packed_shape(sizes, self.part))?;
+        let packed = output::<E>(context, 0, &packed_shape::<E>(sizes, self.part))?;
         let dims = [batch, source, sizes.heads, sizes.size];
         pack(&SessionThreads(context), rows, dims, self.part, packed)
     }

@@ -2,13 +2,13 @@
 //! ([`epitome_runtime::bundle::io`]).
 
 use epitome_runtime::bundle::io;
-use epitome_runtime::kernels::attention::padded_head_size;
+use epitome_runtime::kernels::attention::cross_attention::KeyOrValue;
 
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past};
 use crate::arch::blocks::prompt::LayerPrompt;
 use crate::arch::blocks::transformer::Stack;
-use crate::arch::builder::Builder;
+use crate::arch::builder::{Builder, CrossKv};
 use crate::error::Result;
 use crate::onnx::graph::{Dim, Value};
 use crate::onnx::proto::ElementType::{self, Float, Int32, Int64};
@@ -57,8 +57,8 @@ pub(super) fn cross_outputs(
             b.scoped(&name, |b| attention.cross_kv(b, name_and_prompt, memory, &inputs.shape))
         })
         .collect::<Result<Vec<_>>>()?;
-    let [key_dims, value_dims] = cross_dims(attention.kv());
-    let element = b.cross_kv().element;
+    let kept = b.cross_kv();
+    let [key_dims, value_dims] = cross_dims(kept, attention.kv());
     for (layer, (key, value)) in pairs.iter().enumerate() {
         let outputs = [
             (io::cross_key(layer), key, &key_dims, "keys"),
@@ -66,7 +66,7 @@ pub(super) fn cross_outputs(
         ];
         for (name, value, dims, kind) in outputs {
             let doc = format!("{kind}, cross-attention of decoder layer {layer}");
-            b.graph.output(&name, value, element, dims, &doc);
+            b.graph.output(&name, value, kept.element, dims, &doc);
         }
     }
     Ok(())
@@ -79,8 +79,8 @@ pub(super) fn decoder_inputs(
 ) -> (DecoderInputs, Vec<LayerCache>) {
     let rows = Dim::name("rows");
     let heads = decoder.attention.kv();
-    let [cross_key, cross_value] = cross_dims(heads);
-    let kept = b.cross_kv().element;
+    let kept = b.cross_kv();
+    let [cross_key, cross_value] = cross_dims(kept, heads);
     let graph = &mut b.graph;
     let a_row = [rows.clone(), Dim::size(1)];
     let input_ids = graph.input(io::INPUT_IDS, Int64, &a_row, "the newest token of each row");
@@ -107,7 +107,7 @@ pub(super) fn decoder_inputs(
             let mut past = |name, doc| input(name, Float, &past, doc);
             let past_key = past(io::past_key(layer), "self-attention keys");
             let past_value = past(io::past_value(layer), "self-attention values");
-            let mut cross = |name, dims, doc| input(name, kept, dims, doc);
+            let mut cross = |name, dims, doc| input(name, kept.element, dims, doc);
             LayerCache {
                 past_key,
                 past_value,
@@ -168,8 +168,9 @@ fn past_dims(heads: Heads) -> [Dim; 3] {
 }
 
 /// Shapes of cross-attention keys and values, as the operator that packs them has them.
-fn cross_dims(heads: Heads) -> [[Dim; 4]; 2] {
-    [heads.size, padded_head_size(heads.size)].map(|row| {
-        [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), Dim::size(row)]
+fn cross_dims(kept: CrossKv, heads: Heads) -> [[Dim; 4]; 2] {
+    [KeyOrValue::Key, KeyOrValue::Value].map(|part| {
+        let row = Dim::size((kept.row)(part, heads.size));
+        [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), row]
     })
 }
