@@ -8,7 +8,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_kernels::activation::Activation;
+use epitome_kernels::attention::cross_attention::{CrossAttention, KeyOrValue, Source, pack};
 use epitome_kernels::attention::self_attention::{Pattern, SelfAttention};
+use epitome_kernels::attention::{StoredKv, padded_positions};
 use epitome_kernels::float::{Fp16, Fp32};
 use epitome_kernels::int4::Int4;
 use epitome_kernels::int8::Int8;
@@ -103,12 +105,58 @@ fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), patter
     }
 }
 
+/// Of the rows of one document, whose keys and values change with every call as they do from layer
+/// to layer, so that they are not in a cache.
+fn cross_attention<E: StoredKv>(criterion: &mut Criterion, name: &str) {
+    let (heads, size) = (16, 64);
+    for source in [512, 8192] {
+        let layers = (1 << 16) / source;
+        let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
+        let places = padded_positions(source);
+        let [keys, values] = [KeyOrValue::Key, KeyOrValue::Value].map(|part| {
+            let mut packed = vec![E::default(); heads * places * part.row::<E>(size)];
+            let dims = [1, source, heads, size];
+            let Ok(()) = pack(&SingleThread, &numbers, dims, part, &mut packed);
+            vec![packed; layers]
+        });
+        for rows in [1, 4, 8] {
+            let mut attended = vec![0.0; rows * heads * size];
+            let sources = [Source { first_row: 0, rows, first_place: 0, length: source }];
+            let mut layer = 0;
+            let id = format!("cross-attention/{name}/{source}/{rows}");
+            criterion.bench_function(&id, |bencher| {
+                bencher.iter(|| {
+                    layer = (layer + 1) % layers;
+                    let attention = CrossAttention {
+                        queries: &numbers[..rows * heads * size],
+                        keys: &keys[layer],
+                        values: &values[layer],
+                        sources: &sources,
+                        heads,
+                        kv_heads: heads,
+                        size,
+                        scale: 0.125,
+                        softcap: None,
+                    };
+                    let Ok(()) = attention.attend(&SingleThread, black_box(&mut attended), None);
+                });
+            });
+        }
+    }
+}
+
+fn cross_attentions(criterion: &mut Criterion) {
+    cross_attention::<f32>(criterion, "fp32");
+    cross_attention::<half::f16>(criterion, "fp16");
+    cross_attention::<i8>(criterion, "int8");
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_millis(1500));
-    targets = formats, self_attention
+    targets = formats, self_attention, cross_attentions
 }
 criterion_main!(benches);
