@@ -132,6 +132,7 @@ mod tests {
             max_source_positions: 1024,
             max_target_positions: None,
             global_attention: false,
+            source_prompt: 0,
         }
     }
 

@@ -179,6 +179,7 @@ impl Model {
             max_source_positions: self.max_source_positions,
             max_target_positions: self.max_target_positions,
             global_attention: self.global_attention_mask.is_some(),
+            source_prompt: self.memory.prompt.map_or(0, |prompt| prompt.length),
         }
     }
 

@@ -161,4 +161,12 @@ pub struct ModelShape {
     /// Whether the encoder reads which tokens have global attention (LED).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub global_attention: bool,
+    /// Trained keys and values before those of every source (MVP's prompts).
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub source_prompt: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

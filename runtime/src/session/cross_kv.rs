@@ -59,6 +59,20 @@ impl CrossKv {
         Ok(Self { key, value })
     }
 
+    /// Memory for those of a source of so many tokens.
+    pub(super) fn allocate(
+        element_type: TensorElementType,
+        shape: &ModelShape,
+        tokens: usize,
+    ) -> Result<Self> {
+        let places = padded_positions(tokens + shape.source_prompt);
+        let [key, value] = packed_rows(element_type, shape.head_size).map(|row| {
+            let dims = [1, shape.heads, places, row];
+            by_element!(element_type, allocate_elements(&dims))
+        });
+        Self::new(key?, value?)
+    }
+
     /// Whether every key and value is a finite number.
     pub(super) fn is_finite(&self) -> bool {
         let tensors = [&self.key, &self.value];
@@ -222,6 +236,10 @@ trait Element: PrimitiveTensorElementType + StoredKv {}
 impl Element for f32 {}
 impl Element for f16 {}
 impl Element for i8 {}
+
+fn allocate_elements<T: Element>(dims: &[usize]) -> Result<DynTensor> {
+    Ok(allocate::<T>(dims)?.upcast())
+}
 
 fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
     let extracted = tensor.try_extract_tensor::<T>();

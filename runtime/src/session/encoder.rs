@@ -1,13 +1,18 @@
 //! The encoder.
 
-use ort::session::{Session, SessionOutputs};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
 use ort::value::{DowncastableTarget, Value, ValueTypeMarker};
 
-use super::cross_kv::{CrossKv, SourceMemory};
+use super::cross_kv::{CrossKv, ELEMENTS, SourceMemory};
 use super::tensors::{FloatTensor, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::generation::GlobalAttentionMask;
+
+/// Tokens of a source beyond which ONNX Runtime gives the memory of a run back. It would keep it for
+/// the next run, which saves short ones a few percent of their time, and of a long one it is as much
+/// as the keys and values.
+const LONG_SOURCE: usize = 2048;
 
 /// Reads a document once, for all steps of its decoding.
 pub struct Encoder {
@@ -34,7 +39,17 @@ impl Encoder {
         global: &GlobalAttentionMask,
     ) -> Result<SourceMemory> {
         let layers = self.shape.decoder_layers;
-        let mut outputs = self.run(&[(token_ids, global)])?;
+        // In memory of their own: what is long-lived would keep ONNX Runtime from giving back what
+        // lies beside it.
+        let mut selected = OutputSelector::no_default();
+        for layer in 0..layers {
+            let CrossKv { key, value } = self.allocate(layer, token_ids.len())?;
+            for (name, tensor) in [(io::cross_key(layer), key), (io::cross_value(layer), value)] {
+                selected = selected.with(&name).preallocate(name, tensor);
+            }
+        }
+        let options = options(selected, token_ids.len())?;
+        let mut outputs = self.run(&[(token_ids, global)], &options)?;
         let cross = (0..layers)
             .map(|layer| {
                 let key = take(&mut outputs, &io::cross_key(layer))?;
@@ -50,12 +65,27 @@ impl Encoder {
         &mut self,
         sources: &[(&[u32], &GlobalAttentionMask)],
     ) -> Result<Vec<f32>> {
-        let mut outputs = self.run(sources)?;
+        let selected = OutputSelector::no_default().with(io::LAST_HIDDEN_STATE);
+        let tokens = sources.iter().map(|(source, _)| source.len()).sum();
+        let options = options(selected, tokens)?;
+        let mut outputs = self.run(sources, &options)?;
         let tensor: FloatTensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
         Ok(tensor.extract_tensor().1.to_vec())
     }
 
-    fn run(&mut self, sources: &[(&[u32], &GlobalAttentionMask)]) -> Result<SessionOutputs<'_>> {
+    /// Memory for the keys and values of a layer and a source of so many tokens.
+    fn allocate(&self, layer: usize, tokens: usize) -> Result<CrossKv> {
+        let name = io::cross_key(layer);
+        let output = self.session.outputs().iter().find(|output| output.name() == name);
+        let element_type = output.and_then(|output| output.dtype().tensor_type());
+        CrossKv::allocate(element_type.unwrap_or(ELEMENTS[0]), &self.shape, tokens)
+    }
+
+    fn run<'s>(
+        &'s mut self,
+        sources: &[(&[u32], &GlobalAttentionMask)],
+        options: &'s RunOptions<HasSelectedOutputs>,
+    ) -> Result<SessionOutputs<'s>> {
         let longest = sources.iter().map(|(source, _)| source.len()).max().unwrap_or(0);
         let dims = [sources.len(), longest];
         let padded = |(source, _): &(&[u32], _)| {
@@ -71,8 +101,21 @@ impl Encoder {
             let global = filled(&dims, rows.map(i32::from))?;
             inputs.push((io::GLOBAL_ATTENTION_MASK.into(), global.into()));
         }
-        self.session.run(inputs).map_err(|error| Error::onnx_runtime("in the encoder", error))
+        let outputs = self.session.run_with_options(inputs, options);
+        outputs.map_err(|error| Error::onnx_runtime("in the encoder", error))
     }
+}
+
+/// How to run for these outputs and a source of so many tokens.
+fn options(selected: OutputSelector, tokens: usize) -> Result<RunOptions<HasSelectedOutputs>> {
+    let options = || {
+        let mut options = RunOptions::new()?.with_outputs(selected);
+        if tokens > LONG_SOURCE {
+            options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+        }
+        Ok(options)
+    };
+    options().map_err(|error| Error::onnx_runtime("in the encoder", error))
 }
 
 fn take<T>(outputs: &mut SessionOutputs<'_>, name: &str) -> Result<Value<T>>

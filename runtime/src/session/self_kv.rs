@@ -178,6 +178,7 @@ mod tests {
             max_source_positions: 9,
             max_target_positions: None,
             global_attention: false,
+            source_prompt: 0,
         })
         .unwrap()
     }

@@ -185,17 +185,23 @@ pub struct Scratch {
     pub(super) attended: Vec<f32>,
 }
 
+/// Whether there are registers for the sums of every tile.
+const fn is_wide<L: Lanes>() -> bool {
+    L::ACCUMULATORS >= 4 * MAX_ROWS
+}
+
 /// Computes a tile of a number of rows and of as many of the `$left` vectors side by side as there
-/// are registers for. Gives how many there were, at least one.
+/// are registers for. Gives how many there were, at least one. Tiles that are never reached are not
+/// compiled, which a constant block tells the compiler.
 macro_rules! compute {
     ($lanes:ident, $rows:expr, $left:expr, $tile:expr) => {
         match ($rows, $left) {
             (1, 4..) => compute!($lanes, 1 x 4, $tile),
-            (2, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 2 x 4, $tile),
-            (3, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 3 x 4, $tile),
-            (4, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 4 x 4, $tile),
-            (5, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, 5 x 4, $tile),
-            (MAX_ROWS, 4..) if $lanes::ACCUMULATORS >= 4 * MAX_ROWS => compute!($lanes, MAX_ROWS x 4, $tile),
+            (2, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 2 x 4, $tile),
+            (3, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 3 x 4, $tile),
+            (4, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 4 x 4, $tile),
+            (5, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 5 x 4, $tile),
+            (MAX_ROWS, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, MAX_ROWS x 4, $tile),
             (2, 2..) => compute!($lanes, 2 x 2, $tile),
             (3, 2..) => compute!($lanes, 3 x 2, $tile),
             (1, _) => compute!($lanes, 1 x 1, $tile),

@@ -170,16 +170,17 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
         }};
     }
     let panels = product.biases.len();
+    // Tiles that are never reached are not compiled, which a constant block tells the compiler.
     // SAFETY: as the caller promises; the panels are those that there are.
     unsafe {
         match panels {
-            LOW_PANELS if is_wide::<L>() && rows.len() <= LOW_ROWS => {
+            LOW_PANELS if const { is_wide::<L>() } && rows.len() <= LOW_ROWS => {
                 add!(0; 1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4);
             }
-            HIGH_PANELS if is_wide::<L>() => {
+            HIGH_PANELS if const { is_wide::<L>() } => {
                 add!(0; 1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3);
             }
-            2 if is_wide::<L>() => {
+            2 if const { is_wide::<L>() } => {
                 add!(0; 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2);
             }
             _ => {
