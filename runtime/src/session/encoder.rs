@@ -108,7 +108,7 @@ impl Encoder {
 
 /// How to run for these outputs and a source of so many tokens.
 fn options(selected: OutputSelector, tokens: usize) -> Result<RunOptions<HasSelectedOutputs>> {
-    let options = || {
+    let options = || -> ort::Result<_> {
         let mut options = RunOptions::new()?.with_outputs(selected);
         if tokens > LONG_SOURCE {
             options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
