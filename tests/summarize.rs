@@ -221,7 +221,9 @@ fn rows_of_a_table_are_documents() {
 #[cfg(unix)]
 mod unix {
     use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
+    use std::time::Duration;
 
     use super::*;
 
@@ -246,6 +248,26 @@ mod unix {
         let last = rest.last().unwrap();
         assert!(last.contains("interrupted") && last.contains("of 500 files"), "{last}");
         assert_all_whole(&target);
+    }
+
+    #[test]
+    fn a_signal_during_the_load_ends_the_process_in_good_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source.txt");
+        fs::write(&source, "A small tool.").unwrap();
+        for milliseconds in (0..100).step_by(2) {
+            let mut command = summarize();
+            command.arg(&source).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            crate::common::signal(child.id(), "TERM");
+            let output = child.wait_with_output().unwrap();
+            let (status, said) = (output.status, text(&output.stderr));
+            // It may end before the signal comes, or before it handles signals.
+            let early = status.success() || status.signal() == Some(libc::SIGTERM);
+            assert!(early || status.code() == Some(130), "{status}: {said}");
+            assert!(status.success() || said.is_empty(), "{status}: {said}");
+        }
     }
 
     fn assert_all_whole(target: &Path) {

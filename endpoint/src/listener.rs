@@ -63,7 +63,7 @@ fn inherited() -> io::Result<TcpListener> {
             std::thread::sleep(PARENT_CHECK);
         }
         tracing::error!("the parent process is gone");
-        std::process::exit(1);
+        epitome_runtime::scratch::exit_at_once(1);
     });
     Ok(listener)
 }

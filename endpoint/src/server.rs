@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use epitome_documents::isolated::Extractor;
+use epitome_runtime::scratch;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -223,7 +224,7 @@ fn end_after(time: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(time);
         tracing::error!("something keeps the process, and it is ended");
-        std::process::exit(1);
+        scratch::exit_at_once(1);
     });
 }
 

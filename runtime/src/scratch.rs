@@ -23,6 +23,19 @@ pub fn remove_all() {
 pub fn remove_all_and_exit(code: i32) -> ! {
     let held = HELD.paths();
     remove(&held);
+    exit_at_once(code)
+}
+
+/// Ends the process while its other threads work: no destructor of a library runs. Those of ONNX
+/// Runtime would take away what a thread that loads a model reads.
+pub fn exit_at_once(code: i32) -> ! {
+    #[cfg(unix)]
+    // SAFETY: `_exit` takes any number, and touches no memory of the process.
+    unsafe {
+        libc::_exit(code)
+    }
+    // Windows ends the other threads first.
+    #[cfg(not(unix))]
     std::process::exit(code)
 }
 
