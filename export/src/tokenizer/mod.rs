@@ -39,7 +39,7 @@ use std::fs;
 use std::path::Path;
 
 use epitome_runtime::bundle::{self, Surplus};
-use epitome_runtime::tokenizer::{Pipeline, TextDecoder, TextNormalizer, from_json};
+use epitome_runtime::tokenizer::{Pipeline, TextNormalizer, from_json, parts};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, ModelWrapper, PreTokenizerWrapper};
@@ -282,9 +282,8 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
         };
         if own.map_or(by_model, |class| class.clean_up_spaces).applies(&settings)? {
             let decoder = tokenizer_json::clean_up_spaces(json!(pipeline.get_decoder()));
-            let decoder: TextDecoder =
-                serde_json::from_value(decoder).map_err(|error| unusable(&error))?;
-            pipeline.with_decoder(Some(decoder));
+            let decoder = parts::decoder(decoder).map_err(|problem| unusable(&problem))?;
+            pipeline.with_decoder(decoder);
         }
     }
     pipeline.set_encode_special_tokens(settings.is_set("split_special_tokens"));
@@ -332,9 +331,9 @@ fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> 
         Some(Json::Read(Change::Normalizer(normalizer))) => {
             let normalizer = normalizer(settings)?;
             if json!(pipeline.get_normalizer())["type"] == normalizer["type"] {
-                let normalizer: TextNormalizer =
-                    serde_json::from_value(normalizer).map_err(|error| unusable(&error))?;
-                pipeline.with_normalizer(Some(normalizer)).map_err(|error| unusable(&error))?;
+                let normalizer =
+                    parts::normalizer(normalizer).map_err(|problem| unusable(&problem))?;
+                pipeline.with_normalizer(normalizer).map_err(|error| unusable(&error))?;
             }
         }
         Some(Json::Read(Change::PostProcessor(post_processor))) => {

@@ -1,11 +1,9 @@
 //! From the parts of a tokenizer to the tokenizer.
 
 use epitome_runtime::bundle::Surplus;
-use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, TextDecoder, TextNormalizer};
-use serde::de::DeserializeOwned;
+use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, parts};
 use serde_json::{Value, json};
-use tokenizers::{AddedToken, ModelWrapper};
-use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::AddedToken;
 
 use super::settings::{NAMED, Settings, special};
 use crate::error::{Error, Result};
@@ -52,16 +50,12 @@ impl Parts {
             file: file.into(),
             problem: format!("cannot become a tokenizer: {error}"),
         };
-        let model: ModelWrapper =
-            serde_json::from_value(self.model).map_err(|error| wrong(&error))?;
-        let mut pipeline = Pipeline::new(model);
+        let mut pipeline = Pipeline::new(parts::model(self.model).map_err(|e| wrong(&e))?);
         pipeline
-            .with_normalizer(part::<TextNormalizer>(self.normalizer).map_err(|e| wrong(&e))?)
+            .with_normalizer(parts::normalizer(self.normalizer).map_err(|e| wrong(&e))?)
             .map_err(|error| wrong(&error))?
-            .with_pre_tokenizer(
-                part::<PreTokenizerWrapper>(self.pre_tokenizer).map_err(|e| wrong(&e))?,
-            )
-            .with_decoder(part::<TextDecoder>(self.decoder).map_err(|e| wrong(&e))?)
+            .with_pre_tokenizer(parts::pre_tokenizer(self.pre_tokenizer).map_err(|e| wrong(&e))?)
+            .with_decoder(parts::decoder(self.decoder).map_err(|e| wrong(&e))?)
             .add_tokens(self.added)
             .map_err(|error| wrong(&error))?;
         // The model learned these ids: a token that would get another one is read wrongly.
@@ -79,11 +73,6 @@ impl Parts {
         self.post_processor.put_into(&mut pipeline).map_err(|problem| wrong(&problem))?;
         Ok(pipeline)
     }
-}
-
-/// A part of a tokenizer; none for null.
-fn part<T: DeserializeOwned>(value: Value) -> serde_json::Result<Option<T>> {
-    serde_json::from_value(value)
 }
 
 impl PostProcessor {
@@ -126,9 +115,7 @@ impl PostProcessor {
                 .map_err(|missing| format!("it lacks the token '{missing}'"))?,
             Self::Json(value) => value,
         };
-        let processor: Option<PostProcessorWrapper> =
-            serde_json::from_value(value).map_err(|error| error.to_string())?;
-        pipeline.with_post_processor(processor);
+        pipeline.with_post_processor(parts::post_processor(value)?);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod charsmap;
 mod detokenizer;
 mod moses;
+pub mod parts;
 mod pieces;
 mod pipeline;
 mod sentencepiece_normalizer;

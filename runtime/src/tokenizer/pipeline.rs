@@ -3,8 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
@@ -16,8 +16,8 @@ use tokenizers::{
     TruncationDirection,
 };
 
-use super::charsmap::CharsMap;
 use super::moses::{MosesDecoder, MosesNormalizer};
+use super::parts;
 use super::sentencepiece_normalizer::SentencePieceNormalizer;
 
 /// A tokenizer of the `tokenizers` library that knows SentencePiece's normalizer and Moses' rules,
@@ -52,22 +52,6 @@ impl Normalizer for TextNormalizer {
     }
 }
 
-impl<'de> Deserialize<'de> for TextNormalizer {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(from)?;
-        if value["type"] == "SentencePiece" {
-            let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
-            return Ok(Self::SentencePiece(normalizer));
-        }
-        if value["type"] == "Moses" {
-            return serde_json::from_value(value).map(Self::Moses).map_err(D::Error::custom);
-        }
-        check_charsmaps(&value).map_err(D::Error::custom)?;
-        let normalizer = serde_json::from_value(value).map_err(D::Error::custom)?;
-        Ok(Self::Library(normalizer))
-    }
-}
-
 /// A decoder: tokens to text.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -87,42 +71,23 @@ impl Decoder for TextDecoder {
     }
 }
 
-impl<'de> Deserialize<'de> for TextDecoder {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(from)?;
-        let decoder = match value["type"] == "Moses" {
-            true => serde_json::from_value(value).map(Self::Moses),
-            false => serde_json::from_value(value).map(Self::Library),
-        };
-        decoder.map_err(D::Error::custom)
-    }
-}
-
-/// Checks the tables of a normalizer and of those inside it: the library panics at a damaged one.
-fn check_charsmaps(normalizer: &Value) -> Result<(), String> {
-    if normalizer["type"] == "Precompiled" {
-        let Some(text) = normalizer["precompiled_charsmap"].as_str() else {
-            return Err("a Precompiled normalizer lacks its precompiled_charsmap".into());
-        };
-        CharsMap::from_base64(text)?;
-    }
-    let inner = normalizer["normalizers"].as_array();
-    inner.into_iter().flatten().try_for_each(check_charsmaps)
-}
-
 /// What a `tokenizer.json` holds. Padding is not read: sources are padded for the model, not for
 /// the training run that saved the file.
 #[derive(Deserialize)]
-struct File<M> {
+struct File {
     version: Option<String>,
     truncation: Option<Truncation>,
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
-    normalizer: Option<TextNormalizer>,
-    pre_tokenizer: Option<PreTokenizerWrapper>,
-    post_processor: Option<PostProcessorWrapper>,
-    decoder: Option<TextDecoder>,
-    model: M,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: Kind,
     /// Whether special tokens in a text are read as text. The library has this switch and does not
     /// write it.
     #[serde(default)]
@@ -130,6 +95,12 @@ struct File<M> {
     /// Whether a text that ends in the end token gets no other one.
     #[serde(default)]
     end_token_once: bool,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: Option<String>,
 }
 
 /// Which end of a text is cut off; the length that is kept is the model's.
@@ -159,47 +130,18 @@ pub fn from_json(text: &str) -> Result<(Pipeline, Behaviour), String> {
         .unwrap_or_else(|_| Err("its parts contradict each other".into()))
 }
 
-/// Reads a vocabulary straight into the model that it says it is for.
-///
-/// The library makes trees of values of the whole vocabulary before it looks at the model's `type`,
-/// which takes nearly twice as long for 100,000 words.
 fn read(text: &str) -> Result<(Pipeline, Behaviour), String> {
-    #[derive(Deserialize)]
-    struct Kind {
-        #[serde(rename = "type")]
-        kind: Option<String>,
-    }
-
-    #[derive(Deserialize)]
-    struct Model {
-        model: Kind,
-    }
-
-    let Model { model } = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    match model.kind.as_deref() {
-        Some("Unigram") => read_as::<Unigram>(text),
-        Some("BPE") => read_as::<BPE>(text),
-        Some("WordPiece") => read_as::<WordPiece>(text),
-        Some("WordLevel") => read_as::<WordLevel>(text),
-        // Files of old versions name no type.
-        _ => read_as::<ModelWrapper>(text),
-    }
-}
-
-fn read_as<M>(text: &str) -> Result<(Pipeline, Behaviour), String>
-where
-    M: DeserializeOwned + Into<ModelWrapper>,
-{
-    let file: File<M> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if let Some(version) = file.version.filter(|version| version != "1.0") {
         return Err(format!("its version is '{version}', and must be 1.0"));
     }
-    let mut pipeline = Pipeline::new(file.model.into());
+    let model = read_model(text, file.model.kind.as_deref()).map_err(|error| error.to_string())?;
+    let mut pipeline = Pipeline::new(model);
     pipeline
-        .with_pre_tokenizer(file.pre_tokenizer)
-        .with_post_processor(file.post_processor)
-        .with_decoder(file.decoder)
-        .with_normalizer(file.normalizer)
+        .with_pre_tokenizer(parts::pre_tokenizer(file.pre_tokenizer)?)
+        .with_post_processor(parts::post_processor(file.post_processor)?)
+        .with_decoder(parts::decoder(file.decoder)?)
+        .with_normalizer(parts::normalizer(file.normalizer)?)
         .and_then(|pipeline| pipeline.add_tokens(file.added_tokens))
         .map_err(|error| error.to_string())?;
     pipeline.set_encode_special_tokens(file.split_special_tokens);
@@ -209,6 +151,33 @@ where
         end_token_once: file.end_token_once,
     };
     Ok((pipeline, behaviour))
+}
+
+/// Reads a vocabulary straight into the model that it says it is for.
+///
+/// The library makes trees of values of the whole vocabulary before it looks at the model's `type`,
+/// which takes nearly twice as long for 100,000 words.
+fn read_model(text: &str, kind: Option<&str>) -> serde_json::Result<ModelWrapper> {
+    #[derive(Deserialize)]
+    struct File<M> {
+        model: M,
+    }
+
+    fn read_as<M>(text: &str) -> serde_json::Result<ModelWrapper>
+    where
+        M: DeserializeOwned + Into<ModelWrapper>,
+    {
+        Ok(serde_json::from_str::<File<M>>(text)?.model.into())
+    }
+
+    match kind {
+        Some("Unigram") => read_as::<Unigram>(text),
+        Some("BPE") => read_as::<BPE>(text),
+        Some("WordPiece") => read_as::<WordPiece>(text),
+        Some("WordLevel") => read_as::<WordLevel>(text),
+        // Files of old versions name no type.
+        _ => read_as::<ModelWrapper>(text),
+    }
 }
 
 #[cfg(test)]

@@ -105,10 +105,13 @@ macro_rules! parameters {
             /// The JSON schema of an object of parameters, with the documentation of each.
             pub fn schema() -> Value {
                 let mut properties = Map::new();
-                $( properties.insert(stringify!($name).into(), serde_json::json!({
-                    "description": described(concat!($($doc),*), &$allowed),
-                    "anyOf": [<$type as FromJson>::schema(), {"type": "null"}],
-                })); )*
+                $( properties.insert(
+                    stringify!($name).into(),
+                    property(
+                        described(concat!($($doc),*), &$allowed),
+                        <$type as FromJson>::schema(),
+                    ),
+                ); )*
                 let harmless = serde_json::json!({
                     "description": "Changes how transformers computes, and nothing here.",
                 });
@@ -148,12 +151,11 @@ macro_rules! parameters {
             #[must_use]
             pub fn overlaid_on(&self, defaults: &Self) -> Self {
                 let mut cleared = self.cleared.clone();
-                $( if self.$name.is_none() && defaults.cleared.contains(stringify!($name)) {
-                    cleared.insert(stringify!($name));
-                } )*
+                cleared.extend(defaults.cleared.iter().filter(|name| !self.sets(name)));
+                let is_cleared = |name: &str| self.cleared.contains(name);
                 Self {
                     $( $name: match &self.$name {
-                        None if self.cleared.contains(stringify!($name)) => None,
+                        None if is_cleared(stringify!($name)) => None,
                         None => defaults.$name.clone(),
                         own => own.clone(),
                     }, )*
@@ -234,6 +236,11 @@ with_processors! { parameters! {
 /// The documentation of a parameter, and what it may be.
 fn described(documentation: &str, allowed: &str) -> String {
     format!("{} May be {allowed}.", documentation.trim())
+}
+
+/// The JSON schema of a parameter.
+fn property(description: String, value: Value) -> Value {
+    serde_json::json!({"description": description, "anyOf": [value, {"type": "null"}]})
 }
 
 fn any<T>(_: &T) -> bool {
