@@ -1,10 +1,9 @@
 //! How matrices are packed in a bundle of a precision, and which operators read them.
 
-use epitome_quantize::{Float, Format, InputProducts, Int4, Int8, Packing};
+use epitome_quantize::{Format, InputProducts, Int4, Int8, Packing, fp16, fp32};
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::operators::embedding::{EMBEDDING_FP16, EMBEDDING_FP32, EMBEDDING_INT8};
 use epitome_runtime::operators::linear::{self, Operators};
-use half::f16;
 
 use crate::onnx::proto::ElementType;
 
@@ -29,8 +28,8 @@ pub(crate) fn packing(
     inputs: Option<&dyn Fn() -> Option<InputProducts>>,
 ) -> Box<dyn Packing> {
     match (precision, role, inputs) {
-        (Precision::Fp32, ..) | (_, Role::Exact, _) => Box::<Float<f32>>::default(),
-        (Precision::Fp16, ..) => Box::<Float<f16>>::default(),
+        (Precision::Fp32, ..) | (_, Role::Exact, _) => fp32(),
+        (Precision::Fp16, ..) => fp16(),
         // All that a summary knows of its source passes through cross-attention: rounded to 4 bits,
         // it alone would be a third of what is lost.
         (Precision::Int8, ..)

@@ -7,8 +7,18 @@ use half::f16;
 
 use super::packing::{Format, Packing};
 
+/// Keeps weights as float32.
+pub fn fp32() -> Box<dyn Packing> {
+    Box::<Float<f32>>::default()
+}
+
+/// Rounds weights to half precision.
+pub fn fp16() -> Box<dyn Packing> {
+    Box::<Float<f16>>::default()
+}
+
 /// How a weight is stored.
-pub trait Element {
+trait Element {
     /// Its name.
     const FORMAT: Format;
     /// The greatest magnitude.
@@ -22,6 +32,7 @@ impl Element for f32 {
     const FORMAT: Format = Format::Fp32;
     const LIMIT: f32 = f32::MAX;
 
+    #[inline]
     fn append(weight: f32, packed: &mut Vec<u8>) {
         packed.extend(weight.to_le_bytes());
     }
@@ -31,6 +42,7 @@ impl Element for f16 {
     const FORMAT: Format = Format::Fp16;
     const LIMIT: f32 = 65_504.0;
 
+    #[inline]
     fn append(weight: f32, packed: &mut Vec<u8>) {
         packed.extend(f16::from_f32(weight).to_le_bytes());
     }
@@ -38,7 +50,7 @@ impl Element for f16 {
 
 /// Packs weights as `E`, which need nothing beside them.
 #[derive(Debug, Default)]
-pub struct Float<E>(PhantomData<E>);
+struct Float<E>(PhantomData<E>);
 
 impl<E: Element> Packing for Float<E> {
     fn format(&self) -> Format {

@@ -12,7 +12,7 @@ mod int8;
 mod packing;
 mod product;
 
-pub use self::float::Float;
+pub use self::float::{fp16, fp32};
 pub use self::hessian::Hessian;
 pub use self::int4::{Int4, padded, rounding_bytes};
 pub use self::int8::Int8;
@@ -28,6 +28,20 @@ pub struct InputProducts {
     pub size_in: usize,
     /// How many rows.
     pub rows: usize,
+}
+
+/// The largest magnitude of these weights; 0 where there are none.
+pub fn max_magnitude(weights: &[f32]) -> f32 {
+    weights.iter().fold(0.0f32, |max, weight| max.max(weight.abs()))
+}
+
+/// Whether all these weights are finite numbers, or minus infinity where that is allowed.
+pub fn are_finite(weights: &[f32], minus_infinity_is_allowed: bool) -> bool {
+    // One pass without a branch.
+    !weights.iter().fold(false, |wrong, weight| {
+        let allowed = minus_infinity_is_allowed & (*weight == f32::NEG_INFINITY);
+        wrong | !(weight.is_finite() | allowed)
+    })
 }
 
 /// The inverse of a scale: weights times it are rounded to integers. It is 0 where the scale is 0 or

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use epitome_quantize::{Packer, Packing};
+use epitome_quantize::{Packer, Packing, are_finite, max_magnitude};
 use epitome_runtime::Progress;
 use epitome_runtime::bundle::Precision;
 use epitome_runtime::kernels::panels::PANEL;
@@ -43,11 +43,7 @@ impl Values<'_> {
     fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let element_bytes = self.tensor.dtype().size() as u64;
         self.stream_unchecked(&mut |values| {
-            // One pass: a value that is not finite has an exponent of all ones.
-            let wrong = values.iter().fold(false, |wrong, value| {
-                wrong | !(value.is_finite() | (self.bans & (*value == f32::NEG_INFINITY)))
-            });
-            if wrong {
+            if !are_finite(values, self.bans) {
                 return Err(Error::NotFinite { tensor: self.name.into() });
             }
             if self.progress.cancelled() {
@@ -266,9 +262,9 @@ impl<'a> ModelWeights<'a> {
         let weights = self.file.store(&weights_key, element_type, &shape, |sink| {
             let mut packer = Packer::new(packing, size_in);
             values.stream(&mut |values| {
-                let most = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-                if most > limit {
-                    return Err(Error::BeyondPrecision { tensor: name.into(), value: most, limit });
+                let value = max_magnitude(values);
+                if value > limit {
+                    return Err(Error::BeyondPrecision { tensor: name.into(), value, limit });
                 }
                 packer.take(values, sink)
             })?;
