@@ -42,10 +42,10 @@ class Model:
     def stream(self, texts: Sequence[str], parameters: Mapping[str, Any]) -> Pieces: ...
     def generate(
         self,
-        input_ids: list[list[int]],
-        attention_mask: list[list[int]],
+        input_ids: tuple[bytes, int],
+        attention_mask: tuple[bytes, int] | None,
         parameters: Mapping[str, Any],
-    ) -> tuple[list[list[int]], list[float | None]]: ...
+    ) -> tuple[bytearray, int, list[float | None]]: ...
 
 class Pieces:
     def __iter__(self) -> Pieces: ...

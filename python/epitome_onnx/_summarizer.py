@@ -194,16 +194,13 @@ class Summarizer:
             `GenerateOutput`.
         """
         ids = _matrix("input_ids", input_ids)
-        given = np.ones_like(ids) if attention_mask is None else attention_mask
-        mask = _matrix("attention_mask", given)
+        mask = None if attention_mask is None else _matrix("attention_mask", attention_mask)
         as_dict = bool(parameters.pop("return_dict_in_generate", False))
         start = parameters.get("decoder_input_ids")
         if start is not None:
             parameters["decoder_input_ids"] = _same_row(start)
-        rows, scores = self._ready().generate(
-            ids.tolist(), mask.tolist(), parameters
-        )
-        sequences = np.array(rows, dtype=np.int64)
+        found, columns, scores = self._ready().generate(ids, mask, parameters)
+        sequences = np.frombuffer(found, np.int64).reshape(-1, columns)
         if not as_dict:
             return sequences
         known = [score for score in scores if score is not None]
@@ -296,14 +293,15 @@ def _texts(texts: list[str]) -> list[str]:
     return texts
 
 
-def _matrix(name: str, array: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def _matrix(name: str, array: npt.ArrayLike) -> tuple[bytes, int]:
+    """The bytes of an array of int64, and its columns."""
     matrix = np.asarray(array)
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "iub":
         raise TextError(
             f"{name} has shape {list(matrix.shape)} and type {matrix.dtype}: give integers of shape "
             "[batch, length]"
         )
-    return matrix.astype(np.int64)
+    return matrix.astype(np.int64, copy=False).tobytes(), matrix.shape[1]
 
 
 def _same_row(start: npt.ArrayLike) -> list[int]:

@@ -1,17 +1,28 @@
 //! Token ids to token ids, as transformers' `generate`.
 
+use std::iter::repeat;
 use std::sync::Arc;
 
 use epitome_runtime::batching::{Documents, Goal, Next, Task};
-use epitome_runtime::generation::{Generated, GenerationConfig, Source};
+use epitome_runtime::generation::{Generated, GenerationConfig, Hypothesis, Source};
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
 use crate::errors::{Class, exception, of_runtime};
 
-/// Rows of token ids or of a mask.
-pub(crate) type Rows = Vec<Vec<i64>>;
+/// Rows of token ids or of a mask: the bytes of a NumPy array of int64, and its columns.
+pub(crate) type Array = (PyBackedBytes, usize);
+
+/// What was generated, in rows of one length.
+pub(crate) struct Rows {
+    /// The bytes of a NumPy array of int64.
+    pub(crate) ids: Vec<u8>,
+    pub(crate) columns: usize,
+    /// Of each row, where beams were searched.
+    pub(crate) scores: Vec<Option<f32>>,
+}
 
 /// Why nothing was generated.
 pub(crate) enum Fault {
@@ -44,14 +55,14 @@ struct Document {
 }
 
 /// Generates for every row, and returns `num_return_sequences` rows for each, padded as
-/// transformers pads them, with the scores of beam search.
+/// transformers pads them. Without a mask all tokens count.
 pub(crate) fn generate(
     summarizer: &mut Summarizer,
-    input_ids: &[Vec<i64>],
-    attention_mask: &[Vec<i64>],
+    input_ids: &Array,
+    attention_mask: Option<&Array>,
     parameters: &GenerationParameters,
     progress: &mut dyn Progress,
-) -> Result<(Rows, Vec<Option<f32>>), Fault> {
+) -> Result<Rows, Fault> {
     let config = Arc::new(summarizer.configure(parameters)?);
     let documents = documents(summarizer, input_ids, attention_mask)?;
     summarizer.set_rows_together(ROWS_TOGETHER);
@@ -115,17 +126,19 @@ impl Documents for List<'_> {
 /// Checks the arrays.
 fn documents(
     summarizer: &Summarizer,
-    input_ids: &[Vec<i64>],
-    mask: &[Vec<i64>],
+    input_ids: &Array,
+    mask: Option<&Array>,
 ) -> Result<Vec<Document>, Fault> {
     let shape = &summarizer.bundle().manifest().shape;
     let vocab_size = shape.source_vocab_size.unwrap_or(shape.vocab_size);
-    if !input_ids.iter().map(Vec::len).eq(mask.iter().map(Vec::len)) {
+    if mask.is_some_and(|mask| (mask.0.len(), mask.1) != (input_ids.0.len(), input_ids.1)) {
         return Err(Fault::Input(
             "attention_mask has another shape than input_ids: give one of the same shape".into(),
         ));
     }
-    let document = |(index, (row, mask)): (usize, (&Vec<i64>, &Vec<i64>))| {
+    let mut masks = mask.map(rows);
+    let document = |(index, row): (usize, Vec<i64>)| {
+        let mask = masks.as_mut().and_then(Iterator::next).unwrap_or_else(|| vec![1; row.len()]);
         let length = mask.iter().take_while(|&&kept| kept != 0).count();
         if mask[length..].iter().any(|&kept| kept != 0) {
             return Err(Fault::Input(format!(
@@ -152,19 +165,24 @@ fn documents(
             ))),
         }
     };
-    input_ids.iter().zip(mask).enumerate().map(document).collect()
+    rows(input_ids).enumerate().map(document).collect()
+}
+
+fn rows((bytes, columns): &Array) -> impl Iterator<Item = Vec<i64>> {
+    let (numbers, _) = bytes.as_chunks();
+    let row = |row: &[_]| row.iter().copied().map(i64::from_ne_bytes).collect();
+    numbers.chunks((*columns).max(1)).map(row)
 }
 
 /// All sequences as rows of one length.
-fn padded(results: Vec<Generated>, fill: i64) -> (Rows, Vec<Option<f32>>) {
-    let sequences = results.into_iter().flat_map(|generated| generated.sequences);
-    let (mut rows, scores): (Rows, Vec<_>) = sequences
-        .map(|sequence| {
-            let ids = sequence.token_ids.into_iter().map(i64::from);
-            (ids.collect::<Vec<_>>(), sequence.score)
-        })
-        .unzip();
-    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-    rows.iter_mut().for_each(|row| row.resize(longest, fill));
-    (rows, scores)
+fn padded(results: Vec<Generated>, fill: i64) -> Rows {
+    let sequences: Vec<_> = results.into_iter().flat_map(|generated| generated.sequences).collect();
+    let columns = sequences.iter().map(|sequence| sequence.token_ids.len()).max().unwrap_or(0);
+    let scores = sequences.iter().map(|sequence| sequence.score).collect();
+    let row = |sequence: Hypothesis| {
+        let ids = sequence.token_ids.into_iter().map(i64::from);
+        ids.chain(repeat(fill)).take(columns)
+    };
+    let ids = sequences.into_iter().flat_map(row).flat_map(i64::to_ne_bytes).collect();
+    Rows { ids, columns, scores }
 }

@@ -11,10 +11,10 @@ use epitome_runtime::{
     Length, LongOptions, Progress, Reading, SessionOptions, Summarizer, Summary,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyByteArray, PyDict};
 
 use crate::errors::{Class, exception, of_runtime};
-use crate::generate::{self, Rows};
+use crate::generate::{self, Array};
 use crate::lock::lock;
 use crate::parameters;
 use crate::signals::Signals;
@@ -183,22 +183,23 @@ impl Model {
         Pieces::start(self.summarizer.clone(), texts, parameters)
     }
 
-    /// Generates as transformers' `generate`: rows of token ids, padded to one length, and their
-    /// scores.
-    fn generate(
+    /// Generates as transformers' `generate`: token ids, their columns, and the scores of the rows.
+    fn generate<'py>(
         &self,
-        py: Python<'_>,
-        input_ids: Rows,
-        attention_mask: Rows,
+        py: Python<'py>,
+        input_ids: Array,
+        attention_mask: Option<Array>,
         parameters: &Bound<'_, PyDict>,
-    ) -> PyResult<(Rows, Vec<Option<f32>>)> {
+    ) -> PyResult<(Bound<'py, PyByteArray>, usize, Vec<Option<f32>>)> {
         let parameters = parameters::read(parameters)?;
         let mut signals = Signals::new(py)?;
         let generated = py.detach(|| {
             let summarizer = &mut lock(&self.summarizer);
-            generate::generate(summarizer, &input_ids, &attention_mask, &parameters, &mut signals)
+            let mask = attention_mask.as_ref();
+            generate::generate(summarizer, &input_ids, mask, &parameters, &mut signals)
         });
-        signals.or(generated)?.map_err(|fault| fault.exception(py))
+        let rows = signals.or(generated)?.map_err(|fault| fault.exception(py))?;
+        Ok((PyByteArray::new(py, &rows.ids), rows.columns, rows.scores))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use epitome_runtime::Progress;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 /// How often Python is asked whether a signal came. Asking takes the interpreter's lock.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
@@ -24,10 +25,12 @@ struct State {
 
 impl Signals {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
-        let threading = py.import("threading")?;
-        let main = threading.call_method0("main_thread")?;
+        static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static MAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let current = CURRENT.import(py, "threading", "current_thread")?.call0()?;
+        let main = MAIN.import(py, "threading", "main_thread")?.call0()?;
         Ok(Self {
-            in_main_thread: threading.call_method0("current_thread")?.is(&main),
+            in_main_thread: current.is(&main),
             state: Mutex::new(State { next: Instant::now() + PAUSE, raised: None }),
         })
     }
