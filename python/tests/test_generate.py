@@ -102,6 +102,22 @@ def test_lists_tensors_and_numbers_of_numpy_are_taken(summarizer: Summarizer) ->
     assert plain[0, :2].tolist() == [0, 5]
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.dtype(">i8")])
+def test_arrays_of_any_integers_are_read_and_the_result_may_be_changed(
+    summarizer: Summarizer, dtype: Any
+) -> None:
+    ids = summarizer.tokenize("The tool compares two folders.")
+    padded = np.array([[*ids, 0, 0], [*ids[-3:-1], 1, *[0] * (len(ids) - 1)]], dtype)
+    # Columns first, and every second row: neither lies in memory as it is read.
+    array = np.asfortranarray(np.repeat(padded, 2, axis=0))[::2]
+    found = summarizer.generate(array, (array != 0).astype(dtype), num_beams=2)
+    for row, given in zip(found, ([ids], [[*ids[-3:-1], 1]]), strict=True):
+        alone = summarizer.generate(given, num_beams=2)[0]
+        assert row[: len(alone)].tolist() == alone.tolist()
+    assert found.dtype == np.int64
+    found[0, 0] = 7
+
+
 def test_a_sequence_bias_may_be_a_dictionary(summarizer: Summarizer) -> None:
     ids = [summarizer.tokenize("The tool compares two folders.")]
     as_pairs = summarizer.generate(ids, sequence_bias=[[[20, 21], 4.0], [[22], -3.0]])
@@ -131,6 +147,7 @@ def test_scores_come_where_a_dictionary_is_asked_for(summarizer: Summarizer) -> 
         ([[5, 100_000]], None, "holds a token that the model does not have"),
         ([[5, -1]], None, "holds a token that the model does not have"),
         ([[5, 1]], [[1]], "another shape"),
+        ([[5, 6, 1], [5, 6, 1]], [[1, 1], [1, 1], [1, 1]], "another shape"),
         ([[5, 1]], [[0, 1]], "pad on the right"),
         ([[5, 1]], [[0, 0]], "no token that counts"),
         ([[5] * 5000], None, "truncate it"),
