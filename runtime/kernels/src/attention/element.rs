@@ -16,7 +16,7 @@ pub trait StoredElement: Copy + Debug + Default + Send + Sync + 'static {
     /// Elements that the scale of a position takes.
     const SCALE: usize;
 
-    /// Widens [`LANES`] numbers. Their scales are left to the caller.
+    /// Widens sixteen numbers. Their scales are left to the caller.
     fn load<L: Lanes>(from: &[Self; LANES]) -> L;
 
     /// Stores the nearest numbers to those of a position, and its scale.
