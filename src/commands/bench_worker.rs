@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use epitome_documents::isolated::running_program;
 use epitome_evaluation::worker::{Program, serve};
 use epitome_runtime::SessionOptions;
 
@@ -35,8 +36,6 @@ pub(super) fn program(bundle: &Path, options: &SessionOptions) -> Result<Program
         "--threads".into(),
         options.threads.to_string().into(),
     ];
-    // The link leads to the program that runs, even after its file was replaced.
-    let link = Path::new("/proc/self/exe");
-    let path = if link.exists() { link.into() } else { std::env::current_exe()? };
+    let path = running_program()?;
     Ok(Program { path, arguments: arguments.into(), model: bundle.to_owned() })
 }

@@ -23,6 +23,19 @@ const LARGEST_HERE: usize = 1 << 20;
 /// How much is kept of what a child writes on standard error.
 const LONGEST_COMPLAINT: u64 = 4096;
 
+/// The executable of this process.
+///
+/// # Errors
+///
+/// The system does not say where it is.
+pub fn running_program() -> io::Result<PathBuf> {
+    // Linux has a link that leads to it even after its file was replaced. Elsewhere anybody may have
+    // made a file of this name.
+    let link = Path::new("/proc/self/exe");
+    let linked = cfg!(target_os = "linux") && link.exists();
+    if linked { Ok(link.into()) } else { std::env::current_exe() }
+}
+
 /// Reads documents, hostile formats in a child process.
 #[derive(Clone, Debug)]
 pub struct Extractor {
@@ -50,10 +63,7 @@ impl Extractor {
     ///
     /// The system does not say where the program is.
     pub fn of_this_program() -> io::Result<Self> {
-        // The link leads to the program that runs, even after its file was replaced.
-        let link = Path::new("/proc/self/exe");
-        let program = if link.exists() { link.into() } else { std::env::current_exe()? };
-        Ok(Self::new(program, vec![SUBCOMMAND.into()]))
+        Ok(Self::new(running_program()?, vec![SUBCOMMAND.into()]))
     }
 
     /// Reads with these options.

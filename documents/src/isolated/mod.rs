@@ -15,5 +15,5 @@ mod extractor;
 mod request;
 
 pub use child::child_main;
-pub use extractor::Extractor;
+pub use extractor::{Extractor, running_program};
 pub use request::Limits;
