@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::precision::Precision;
 
 /// The bundle format that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 1;
 
 /// What an export is written for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
