@@ -2,11 +2,11 @@
 
     python bench/python_overhead.py MODEL [PAIRS]   # after cargo build --release --workspace --bins
 
-`epitome-bench worker` generates in Rust. Both get the same ids, one thread on one processor, 4 beams
-and 32 tokens, in turn. The figures are times of the processor; of each document the fastest of five
-rounds counts: what else the machine does makes a round slower and none faster. Where a process has
-its memory makes one faster than another by percents: so new processes are paired, and the median of
-the pairs counts.
+`epitome-bench worker` generates in Rust. Both get the same ids, one thread on one processor, 4
+beams and 32 tokens, in turn. The figures are times of the processor; of each document the fastest
+of five rounds counts: what else the machine does makes a round slower and none faster. Processes
+differ by a few percent, by where their memory lies: each pair is new, and the median of the pairs
+counts.
 """
 
 import csv

@@ -39,10 +39,12 @@ pub mod this_program;
 mod training_artifact;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use configuration::Configuration;
+use epitome_runtime::scratch;
 
 /// Summarize documents with models of the Hugging Face hub, or of your own training jobs, as ONNX
 #[derive(Parser)]
@@ -96,12 +98,19 @@ enum Command {
     Man(commands::man::Arguments),
 }
 
-/// Runs the command that the arguments name, the first of which is the program's own name, and
-/// returns the code to exit with: 0 for success, 1 for a failure, 2 for a wrong call, 3 for a limit
-/// that is not kept, 4 for a machine too noisy to tell, 130 for an interruption.
-///
-/// Arguments that are no command end the process, as `--help` does.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+/// Runs the command that the arguments name, the first of which is the program's own name, and ends
+/// the process with a code: 0 for success, 1 for a failure, 2 for a wrong call, 3 for a limit that
+/// is not kept, 4 for a machine too noisy to tell, 130 for an interruption.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ! {
+    let code = run(arguments);
+    let _ = io::stdout().flush();
+    // A thread of a server may still load a model.
+    scratch::remove_all_and_exit(code.into())
+}
+
+/// Runs the command, and returns the code to exit with. Arguments that are no command end the
+/// process, as `--help` does.
+fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     this_program::note_arguments(arguments.get(1..).unwrap_or_default());
     let command = flags::each(Cli::command(), flags::without_empty_variables);

@@ -1,7 +1,5 @@
 //! The `epitome` command: see `epitome --help`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(epitome::main(std::env::args_os()))
+fn main() {
+    epitome::main(std::env::args_os())
 }

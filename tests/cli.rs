@@ -330,6 +330,12 @@ fn a_damaged_bundle_is_noticed() {
         });
     });
     fails(&mut summarize(), 1, &["shape.head_size is 0"]);
+    restore(&|root| {
+        edit_json(&root.join("manifest.json"), |manifest| {
+            manifest["shape"]["source_prompt"] = u64::MAX.into();
+        });
+    });
+    fails(&mut summarize(), 1, &["shape.source_prompt", "weights.bin is too small"]);
     restore(&|root| fs::write(root.join("manifest.json"), "{").unwrap());
     fails(&mut summarize(), 1, &["manifest.json"]);
 }

@@ -1,9 +1,9 @@
 //! Temporary folders go with the process, however it ends.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::Duration;
 
 use epitome_runtime::bundle::MANIFEST;
@@ -98,6 +98,25 @@ fn a_page_ends_in_good_order() {
         running.signal(name);
         assert_eq!(running.code(), Some(0), "after {name}");
         assert_eq!(folders(temporary.path()), 0, "after {name}");
+    }
+}
+
+#[test]
+fn a_server_ends_in_good_order_while_its_model_loads() {
+    for milliseconds in (0..200).step_by(5) {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut command = command("serve", temporary.path());
+        command.args(["--port", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        signal(child.id(), "TERM");
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let log = String::from_utf8_lossy(&stderr);
+        // The signal may come before the server handles it.
+        let early = status.signal() == Some(libc::SIGTERM);
+        assert!(early || status.success(), "{status} after {milliseconds} ms: {log}");
+        assert!(log.lines().all(|line| line.starts_with('{')), "not of the log: {log}");
+        assert_eq!(folders(temporary.path()), 0, "after {milliseconds} ms");
     }
 }
 

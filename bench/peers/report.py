@@ -76,9 +76,10 @@ def floors(configuration, precision, limits):
             return None, None
         pairs = max(pairs, linear / 2)
     encoder = batch * (weights / linear + attention / pairs)
-    # The encoder's own result is read too: keys and values of cross-attention, in fp32 or in fp16.
-    kept = 4 if precision == "fp32" else 2
-    cached = batch * 2 * shape.decoder_layers * shape.inner * source * kept
+    # The encoder's own result is read too: keys and values of cross-attention, in fp32, or in int8
+    # with a scale in fp32 for each head.
+    position = 4 * shape.inner if precision == "fp32" else shape.inner + 4 * shape.heads
+    cached = batch * 2 * shape.decoder_layers * source * position
     weights = shape.step_weights() * BYTES[precision]
     step = (weights + cached) / limit["bytes_per_second"]
     return 1e3 * encoder, 1e3 * step

@@ -53,6 +53,8 @@ fn inherited() -> io::Result<TcpListener> {
     use std::os::unix::process::parent_id;
     use std::time::Duration;
 
+    use epitome_runtime::scratch;
+
     /// How often the server looks whether its parent lives.
     const PARENT_CHECK: Duration = Duration::from_millis(500);
 
@@ -63,7 +65,7 @@ fn inherited() -> io::Result<TcpListener> {
             std::thread::sleep(PARENT_CHECK);
         }
         tracing::error!("the parent process is gone");
-        epitome_runtime::scratch::exit_at_once(1);
+        scratch::exit_at_once(1);
     });
     Ok(listener)
 }

@@ -1,11 +1,11 @@
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 _Sequence = tuple[str, list[int], float | None, list[float] | None]
 _Read = tuple[int, int, int]
 _Summary = tuple[list[_Sequence], int, bool, int, str, _Read | None]
 
-def main(arguments: Sequence[str]) -> int: ...
+def main(arguments: Sequence[str]) -> NoReturn: ...
 def use_program(program: str, before: Sequence[str]) -> None: ...
 def locate(model: str) -> str: ...
 def pull(

@@ -20,4 +20,4 @@ if __name__ == "__main__":
     if library:
         _epitome.use_library(library)
     _epitome.use_program(sys.executable, ["-I", "-S", __file__, module, library])
-    sys.exit(_epitome.main(arguments))
+    _epitome.main(arguments)

@@ -43,9 +43,9 @@ mod _epitome {
         this_program::set(program, before);
     }
 
-    /// Runs the command line.
+    /// Runs the command line, and ends the process.
     #[pyfunction]
-    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    fn main(py: Python<'_>, arguments: Vec<OsString>) {
         let command = [vec!["epitome".into()], arguments].concat();
         py.detach(|| epitome::main(command))
     }

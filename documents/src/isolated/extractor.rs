@@ -29,8 +29,8 @@ const LONGEST_COMPLAINT: u64 = 4096;
 ///
 /// The system does not say where it is.
 pub fn running_program() -> io::Result<PathBuf> {
-    // Linux has a link that leads to it even after its file was replaced. Elsewhere anybody may have
-    // made a file of this name.
+    // On Linux this link leads to the program, even after its file was replaced. Elsewhere anybody
+    // may have made a file of this name.
     let link = Path::new("/proc/self/exe");
     let linked = cfg!(target_os = "linux") && link.exists();
     if linked { Ok(link.into()) } else { std::env::current_exe() }

@@ -105,6 +105,7 @@ impl Bundle {
             ("source_vocab_size", product(&[shape.source_vocab_size.unwrap_or(0), hidden])),
             ("head_size", product(&[shape.decoder_layers, heads, shape.head_size, hidden]) / 2),
             ("encoder_layers", product(&[shape.encoder_layers, hidden]) / 2),
+            ("source_prompt", product(&[shape.source_prompt, hidden])),
         ];
         match needed.iter().find(|(_, needed)| *needed > bytes) {
             None => Ok(()),

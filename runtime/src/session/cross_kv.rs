@@ -251,7 +251,8 @@ fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
 fn is_finite<T: Element>(tensor: &DynTensor) -> bool {
     let [places, row] = [2, 3].map(|axis| tensor.shape()[axis] as usize);
     let finite = |head: &[T]| T::are_finite(head, places);
-    elements::<T>(tensor).is_ok_and(|numbers| numbers.chunks(places * row).all(finite))
+    elements::<T>(tensor)
+        .is_ok_and(|numbers| numbers.chunks_exact((places * row).max(1)).all(finite))
 }
 
 /// Copies places of one tensor to places of another.

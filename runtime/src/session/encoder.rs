@@ -3,15 +3,16 @@
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
 use ort::value::{DowncastableTarget, Value, ValueTypeMarker};
 
-use super::cross_kv::{CrossKv, ELEMENTS, SourceMemory};
+use super::cross_kv::{CrossKv, SourceMemory};
+use super::interface::cross_element_type;
 use super::tensors::{FloatTensor, filled};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::generation::GlobalAttentionMask;
 
-/// Tokens of a source beyond which ONNX Runtime gives the memory of a run back. It would keep it for
-/// the next run, which saves short ones a few percent of their time, and of a long one it is as much
-/// as the keys and values.
+/// Tokens of a source beyond which ONNX Runtime gives the memory of a run back. Otherwise it keeps
+/// it for the next run, which saves short sources a few percent of their time. After a long source
+/// it would hold as much as the keys and values take.
 const LONG_SOURCE: usize = 2048;
 
 /// Reads a document once, for all steps of its decoding.
@@ -39,11 +40,13 @@ impl Encoder {
         global: &GlobalAttentionMask,
     ) -> Result<SourceMemory> {
         let layers = self.shape.decoder_layers;
-        // In memory of their own: what is long-lived would keep ONNX Runtime from giving back what
-        // lies beside it.
+        let element_type = cross_element_type(self.session.outputs());
+        // In memory of their own. In ONNX Runtime's arena they would outlive the run, and the arena
+        // could not give back the memory beside them.
         let mut selected = OutputSelector::no_default();
         for layer in 0..layers {
-            let CrossKv { key, value } = self.allocate(layer, token_ids.len())?;
+            let CrossKv { key, value } =
+                CrossKv::allocate(element_type, &self.shape, token_ids.len())?;
             for (name, tensor) in [(io::cross_key(layer), key), (io::cross_value(layer), value)] {
                 selected = selected.with(&name).preallocate(name, tensor);
             }
@@ -71,14 +74,6 @@ impl Encoder {
         let mut outputs = self.run(sources, &options)?;
         let tensor: FloatTensor = take(&mut outputs, io::LAST_HIDDEN_STATE)?;
         Ok(tensor.extract_tensor().1.to_vec())
-    }
-
-    /// Memory for the keys and values of a layer and a source of so many tokens.
-    fn allocate(&self, layer: usize, tokens: usize) -> Result<CrossKv> {
-        let name = io::cross_key(layer);
-        let output = self.session.outputs().iter().find(|output| output.name() == name);
-        let element_type = output.and_then(|output| output.dtype().tensor_type());
-        CrossKv::allocate(element_type.unwrap_or(ELEMENTS[0]), &self.shape, tokens)
     }
 
     fn run<'s>(

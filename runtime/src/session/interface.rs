@@ -87,13 +87,18 @@ pub(super) fn check_decoder(session: &Session, path: &Path, shape: &ModelShape) 
     check(path, "output", session.outputs(), outputs)
 }
 
-/// Keys and values of the cross-attention, in the layout of the operator that packs them. The
-/// first says what the elements of all are.
-fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = Port> {
+/// What the elements of keys and values of the cross-attention are: what those of the first key
+/// are, where they may be that.
+pub(super) fn cross_element_type(outlets: &[Outlet]) -> TensorElementType {
     let first = io::cross_key(0);
-    let first = found.iter().find(|outlet| outlet.name() == first).and_then(declared);
+    let first = outlets.iter().find(|outlet| outlet.name() == first).and_then(declared);
     let element_type = first.map(|(element_type, _)| element_type);
-    let element_type = element_type.filter(|it| ELEMENTS.contains(it)).unwrap_or(Float32);
+    element_type.filter(|it| ELEMENTS.contains(it)).unwrap_or(Float32)
+}
+
+/// Keys and values of the cross-attention, in the layout of the operator that packs them.
+fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = Port> {
+    let element_type = cross_element_type(found);
     let [key, value] = packed_rows(element_type, shape.head_size)
         .map(|row| [None, Some(shape.heads), None, Some(row)]);
     let keys = each_layer(shape, io::cross_key, element_type, key);

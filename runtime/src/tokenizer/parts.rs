@@ -17,41 +17,47 @@ use super::pipeline::{TextDecoder, TextNormalizer};
 
 /// Words to tokens.
 pub fn model(value: Value) -> Result<ModelWrapper, String> {
-    read(value)
+    read("model", value)
 }
 
 /// Text to text.
 pub fn normalizer(value: Value) -> Result<Option<TextNormalizer>, String> {
     match value["type"].as_str() {
-        Some("SentencePiece") => Ok(Some(TextNormalizer::SentencePiece(read(value)?))),
-        Some("Moses") => Ok(Some(TextNormalizer::Moses(read(value)?))),
+        Some("SentencePiece") => {
+            read("normalizer", value).map(TextNormalizer::SentencePiece).map(Some)
+        }
+        Some("Moses") => read("normalizer", value).map(TextNormalizer::Moses).map(Some),
         _ => {
             check_charsmaps(&value)?;
-            Ok(read::<Option<_>>(value)?.map(TextNormalizer::Library))
+            let normalizer: Option<_> = read("normalizer", value)?;
+            Ok(normalizer.map(TextNormalizer::Library))
         }
     }
 }
 
 /// Text to words.
 pub fn pre_tokenizer(value: Value) -> Result<Option<PreTokenizerWrapper>, String> {
-    read(value)
+    read("pre_tokenizer", value)
 }
 
 /// What is put around the tokens.
 pub fn post_processor(value: Value) -> Result<Option<PostProcessorWrapper>, String> {
-    read(value)
+    read("post_processor", value)
 }
 
 /// Tokens to text.
 pub fn decoder(value: Value) -> Result<Option<TextDecoder>, String> {
     match value["type"].as_str() {
-        Some("Moses") => Ok(Some(TextDecoder::Moses(read(value)?))),
-        _ => Ok(read::<Option<_>>(value)?.map(TextDecoder::Library)),
+        Some("Moses") => read("decoder", value).map(TextDecoder::Moses).map(Some),
+        _ => {
+            let decoder: Option<_> = read("decoder", value)?;
+            Ok(decoder.map(TextDecoder::Library))
+        }
     }
 }
 
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
+fn read<T: DeserializeOwned>(part: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| format!("its {part} cannot be read: {error}"))
 }
 
 /// Checks the tables of a normalizer and of those inside it: the library panics at a damaged one.

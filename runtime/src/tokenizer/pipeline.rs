@@ -243,5 +243,17 @@ mod tests {
         }
         from_json(&file(&wrong_model, &Value::Null)).unwrap_err();
         from_json("{}").unwrap_err();
+        for (part, value, said) in [
+            ("version", json!("2.0"), "must be 1.0"),
+            ("normalizer", json!({"type": "None"}), "its normalizer cannot be read"),
+            ("pre_tokenizer", json!({"type": "None"}), "its pre_tokenizer cannot be read"),
+            ("post_processor", json!({"type": "None"}), "its post_processor cannot be read"),
+            ("decoder", json!({"type": "None"}), "its decoder cannot be read"),
+        ] {
+            let mut parts: Value = serde_json::from_str(&file(&words, &Value::Null)).unwrap();
+            parts[part] = value;
+            let error = from_json(&parts.to_string()).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

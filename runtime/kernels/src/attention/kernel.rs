@@ -50,7 +50,10 @@ pub(super) struct Segment<'a, E> {
     /// Scales of the keys, and of the columns of the values, where these are apart.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "floats have no scales, and only x86-64 rounds")
+        expect(
+            dead_code,
+            reason = "stored elements have theirs inside, and only x86-64 has others"
+        )
     )]
     pub(super) scales: [&'a [f32]; 2],
     pub(super) view: View<'a>,
@@ -201,7 +204,9 @@ macro_rules! compute {
             (3, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 3 x 4, $tile),
             (4, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 4 x 4, $tile),
             (5, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, 5 x 4, $tile),
-            (MAX_ROWS, 4..) if const { is_wide::<$lanes>() } => compute!($lanes, MAX_ROWS x 4, $tile),
+            (MAX_ROWS, 4..) if const { is_wide::<$lanes>() } => {
+                compute!($lanes, MAX_ROWS x 4, $tile)
+            }
             (2, 2..) => compute!($lanes, 2 x 2, $tile),
             (3, 2..) => compute!($lanes, 3 x 2, $tile),
             (1, _) => compute!($lanes, 1 x 1, $tile),

@@ -28,9 +28,9 @@ pub unsafe trait Lanes: Copy {
     fn splat(value: f32) -> Self;
     /// Values from memory.
     fn load(from: &[f32; LANES]) -> Self;
-    /// Values from memory, widened.
+    /// float16 from memory, widened.
     fn load_half(from: &[f16; LANES]) -> Self;
-    /// Values from memory, widened.
+    /// Integers from memory, as floats.
     fn load_integers(from: &[i8; LANES]) -> Self;
     /// Writes the values to memory.
     fn store(self, to: &mut [f32; LANES]);
