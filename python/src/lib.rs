@@ -47,7 +47,7 @@ mod _epitome {
     #[pyfunction]
     fn main(py: Python<'_>, arguments: Vec<OsString>) {
         let command = [vec!["epitome".into()], arguments].concat();
-        py.detach(|| epitome::main(command))
+        py.detach(|| epitome::main(command));
     }
 
     /// Loads ONNX Runtime from this file, unless `ORT_DYLIB_PATH` names another.
