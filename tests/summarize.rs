@@ -226,6 +226,7 @@ mod unix {
     use std::time::Duration;
 
     use super::*;
+    use crate::common::terminated_after;
 
     #[test]
     fn ctrl_c_keeps_what_is_done() {
@@ -257,11 +258,8 @@ mod unix {
         fs::write(&source, "A small tool.").unwrap();
         for milliseconds in (0..100).step_by(2) {
             let mut command = summarize();
-            command.arg(&source).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let child = command.spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(milliseconds));
-            crate::common::signal(child.id(), "TERM");
-            let output = child.wait_with_output().unwrap();
+            let time = Duration::from_millis(milliseconds);
+            let output = terminated_after(command.arg(&source), time);
             let (status, said) = (output.status, text(&output.stderr));
             // It may end before the signal comes, or before it handles signals.
             let early = status.success() || status.signal() == Some(libc::SIGTERM);

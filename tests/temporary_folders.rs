@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use epitome_runtime::bundle::MANIFEST;
 
-use crate::common::{epitome, fixture, signal, succeeds};
+use crate::common::{epitome, fixture, signal, succeeds, terminated_after};
 
 /// How many folders there are. ONNX Runtime keeps a file of its own beside them.
 fn folders(temporary: &Path) -> usize {
@@ -106,11 +106,8 @@ fn a_server_ends_in_good_order_while_its_model_loads() {
     for milliseconds in (0..200).step_by(5) {
         let temporary = tempfile::tempdir().unwrap();
         let mut command = command("serve", temporary.path());
-        command.args(["--port", "0"]).stdin(Stdio::null()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        signal(child.id(), "TERM");
-        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let time = Duration::from_millis(milliseconds);
+        let Output { status, stderr, .. } = terminated_after(command.args(["--port", "0"]), time);
         let log = String::from_utf8_lossy(&stderr);
         // The signal may come before the server handles it.
         let early = status.signal() == Some(libc::SIGTERM);

@@ -92,6 +92,16 @@ pub(crate) fn signal(process: u32, name: &str) {
     assert!(sent.expect("kill runs").success());
 }
 
+/// Stops a process, so long after its start; what it printed, and how it ended.
+#[cfg(unix)]
+pub(crate) fn terminated_after(command: &mut Command, time: std::time::Duration) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    std::thread::sleep(time);
+    signal(child.id(), "TERM");
+    child.wait_with_output().unwrap()
+}
+
 /// The lines of a golden file: its header, and its cases.
 pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Value>) {
     let path = fixture("goldens").join(name);

@@ -44,8 +44,8 @@ pub fn are_finite(weights: &[f32], minus_infinity_is_allowed: bool) -> bool {
     })
 }
 
-/// The inverse of a scale: weights times it are rounded to integers. It is 0 where the scale is 0 or
-/// so small that its inverse is infinite, and all integers are 0 then.
+/// The inverse of a scale: weights times it are rounded to integers. It is 0 where the scale is 0
+/// or so small that its inverse is infinite, and all integers are 0 then.
 fn inverse(scale: f32) -> f32 {
     let inverse = scale.recip();
     if inverse.is_finite() { inverse } else { 0.0 }

@@ -44,8 +44,8 @@ impl Side {
 pub(crate) struct CrossKv {
     /// Type of their elements.
     pub(crate) element: ElementType,
-    /// Elements that a position of a head takes, for heads of a size.
-    pub(crate) row: fn(KeyOrValue, usize) -> usize,
+    /// Elements that a position of a head takes in keys and in values, for heads of a size.
+    pub(crate) rows: fn(usize) -> [usize; 2],
     /// The operator that lays them out.
     pub(crate) packing: &'static str,
     /// The operator that attends to them.
@@ -85,19 +85,19 @@ impl<'a, 'c> Builder<'a, 'c> {
         match self.weights.precision() {
             Precision::Fp32 => CrossKv {
                 element: ElementType::Float,
-                row: KeyOrValue::row::<f32>,
+                rows: KeyOrValue::rows::<f32>,
                 packing: attention::PACK_CROSS_KV_FP32,
                 attention: attention::CROSS_ATTENTION_FP32,
             },
             Precision::Fp16 => CrossKv {
                 element: ElementType::Float16,
-                row: KeyOrValue::row::<f16>,
+                rows: KeyOrValue::rows::<f16>,
                 packing: attention::PACK_CROSS_KV_FP16,
                 attention: attention::CROSS_ATTENTION_FP16,
             },
             Precision::Int8 | Precision::Int4 => CrossKv {
                 element: ElementType::Int8,
-                row: KeyOrValue::row::<i8>,
+                rows: KeyOrValue::rows::<i8>,
                 packing: attention::PACK_CROSS_KV_INT8,
                 attention: attention::CROSS_ATTENTION_INT8,
             },

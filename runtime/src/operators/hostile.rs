@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 
 use epitome_kernels::attention::cross_attention::KeyOrValue;
-use epitome_kernels::attention::{StoredKv, padded_positions};
+use epitome_kernels::attention::padded_positions;
 use epitome_kernels::linear::WeightFormat;
 use epitome_kernels::panels::{PANEL, panels};
 use epitome_kernels::{float, int4, int8};
@@ -171,9 +171,6 @@ fn valid_cases() -> Vec<Case> {
         ],
         outputs: vec![element_type],
     };
-    fn packed<E: StoredKv>(size: usize) -> [usize; 2] {
-        [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<E>(size))
-    }
     let cross = |operator, element_type, [key, value]: [usize; 2]| {
         let positions = padded_positions(source);
         Case {
@@ -326,9 +323,9 @@ fn valid_cases() -> Vec<Case> {
         pack(PACK_CROSS_KV_FP16, VALUES, Float16),
         pack(PACK_CROSS_KV_INT8, KEYS, Int8),
         pack(PACK_CROSS_KV_INT8, VALUES, Int8),
-        cross(CROSS_ATTENTION_FP32, Float32, packed::<f32>(size)),
-        cross(CROSS_ATTENTION_FP16, Float16, packed::<f16>(size)),
-        cross(CROSS_ATTENTION_INT8, Int8, packed::<i8>(size)),
+        cross(CROSS_ATTENTION_FP32, Float32, KeyOrValue::rows::<f32>(size)),
+        cross(CROSS_ATTENTION_FP16, Float16, KeyOrValue::rows::<f16>(size)),
+        cross(CROSS_ATTENTION_INT8, Int8, KeyOrValue::rows::<i8>(size)),
         cached(None),
         cached(floats(&[1, heads, new, room])),
         streams,

@@ -24,21 +24,18 @@ pub(super) const ELEMENTS: [TensorElementType; 3] =
 
 /// Calls a function made for what elements are.
 macro_rules! by_element {
-    ($element_type:expr, $function:ident($($argument:expr),*)) => {
+    ($element_type:expr, $($function:ident)::+($($argument:expr),*)) => {
         match $element_type {
-            TensorElementType::Int8 => $function::<i8>($($argument),*),
-            TensorElementType::Float16 => $function::<f16>($($argument),*),
-            _ => $function::<f32>($($argument),*),
+            TensorElementType::Int8 => $($function)::+::<i8>($($argument),*),
+            TensorElementType::Float16 => $($function)::+::<f16>($($argument),*),
+            _ => $($function)::+::<f32>($($argument),*),
         }
     };
 }
 
 /// Lengths of the rows of packed keys and values.
 pub(super) fn packed_rows(element_type: TensorElementType, head_size: usize) -> [usize; 2] {
-    fn rows<E: StoredKv>(head_size: usize) -> [usize; 2] {
-        [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<E>(head_size))
-    }
-    by_element!(element_type, rows(head_size))
+    by_element!(element_type, KeyOrValue::rows(head_size))
 }
 
 impl CrossKv {
@@ -323,8 +320,7 @@ mod tests {
     /// Of so many units, with numbers from `first` on.
     fn memory<T: Element>(units: usize, first: usize, of: fn(f32) -> T) -> SourceMemory {
         let places = units * UNIT;
-        let [key, value] =
-            [KeyOrValue::Key, KeyOrValue::Value].map(|part| part.row::<T>(HEAD_SIZE));
+        let [key, value] = KeyOrValue::rows::<T>(HEAD_SIZE);
         let key = tensor(places, key, first, of);
         let value = tensor(places, value, first + 500, of);
         SourceMemory { cross: vec![CrossKv::new(key, value).unwrap()], length: places }

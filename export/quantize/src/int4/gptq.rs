@@ -455,7 +455,7 @@ mod tests {
         for row in [weights(size_in), vec![0.0; size_in], vec![-60_000.0; size_in]] {
             let rounded = gptq.round(&row, size_in).remove(0);
             let values: Vec<f32> = rounded.iter().flat_map(Rounded::values).collect();
-            let most = row.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
+            let most = crate::max_magnitude(&row);
             for (weight, value) in row.iter().zip(&values) {
                 assert!((weight - value).abs() <= 0.2 * most + 1e-6, "{weight} became {value}");
             }

@@ -24,6 +24,11 @@ impl KeyOrValue {
         };
         numbers + E::SCALE
     }
+
+    /// The same for keys and for values.
+    pub const fn rows<E: StoredKv>(size: usize) -> [usize; 2] {
+        [Self::Key.row::<E>(size), Self::Value.row::<E>(size)]
+    }
 }
 
 /// Packs keys or values, `[batch * source, heads * size]`, to `[batch, heads, padded source, row]`.

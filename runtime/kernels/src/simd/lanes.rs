@@ -236,7 +236,8 @@ macro_rules! registers {
         $(#[$doc:meta])*
         $name:ident: $count:literal of $register:ty, $width:literal;
         $sums:literal sums, $features:literal;
-        $splat:expr, $load:expr, $load_half:expr, $load_integers:expr, $store:expr, $store_half:expr, $add_product:expr, $times:expr
+        $splat:expr, $load:expr, $load_half:expr, $load_integers:expr,
+        $store:expr, $store_half:expr, $add_product:expr, $times:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -335,13 +336,15 @@ mod x86_64 {
         /// AVX with FMA and conversion of half precision.
         Avx: 2 of __m256, 8;
         6 sums, "avx2,fma,f16c";
-        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, integers_avx, _mm256_storeu_ps, narrow_avx, _mm256_fmadd_ps, _mm256_mul_ps
+        _mm256_set1_ps, _mm256_loadu_ps, widen_avx, integers_avx,
+        _mm256_storeu_ps, narrow_avx, _mm256_fmadd_ps, _mm256_mul_ps
     }
     registers! {
         /// AVX-512.
         Avx512: 1 of __m512, 16;
         24 sums, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c";
-        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, integers_avx512, _mm512_storeu_ps, narrow_avx512, _mm512_fmadd_ps, _mm512_mul_ps
+        _mm512_set1_ps, _mm512_loadu_ps, widen_avx512, integers_avx512,
+        _mm512_storeu_ps, narrow_avx512, _mm512_fmadd_ps, _mm512_mul_ps
     }
 
     /// # Safety
@@ -432,7 +435,8 @@ mod aarch64 {
         /// NEON, which every AArch64 has.
         Neon: 4 of float32x4_t, 4;
         6 sums, "neon";
-        vdupq_n_f32, vld1q_f32, widen_neon, integers_neon, vst1q_f32, narrow_neon, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
+        vdupq_n_f32, vld1q_f32, widen_neon, integers_neon,
+        vst1q_f32, narrow_neon, (|a, b, sum| vfmaq_f32(sum, a, b)), vmulq_f32
     }
 
     /// # Safety

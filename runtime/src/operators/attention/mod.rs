@@ -3,8 +3,8 @@
 //! | operator | computes |
 //! | --- | --- |
 //! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
-//! | [`PackCrossKv`](PACK_CROSS_KV_FP32), for float32, float16 and int8 | keys or values of the decoder's cross-attention, packed once a document |
-//! | [`CrossAttention`](CROSS_ATTENTION_FP32), for the same | the rows of each document over its packed keys and values |
+//! | [`PackCrossKv`](PACK_CROSS_KV_FP32) for each type | keys or values of cross-attention, packed |
+//! | [`CrossAttention`](CROSS_ATTENTION_FP32) for each type | rows over packed keys and values |
 //! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
 
 mod cached_attention;

@@ -2,7 +2,6 @@
 //! ([`epitome_runtime::bundle::io`]).
 
 use epitome_runtime::bundle::io;
-use epitome_runtime::kernels::attention::cross_attention::KeyOrValue;
 
 use crate::arch::blocks::heads::Heads;
 use crate::arch::blocks::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past};
@@ -169,8 +168,7 @@ fn past_dims(heads: Heads) -> [Dim; 3] {
 
 /// Shapes of cross-attention keys and values, as the operator that packs them has them.
 fn cross_dims(kept: CrossKv, heads: Heads) -> [[Dim; 4]; 2] {
-    [KeyOrValue::Key, KeyOrValue::Value].map(|part| {
-        let row = Dim::size((kept.row)(part, heads.size));
-        [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), row]
+    (kept.rows)(heads.size).map(|row| {
+        [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), Dim::size(row)]
     })
 }
