@@ -6,8 +6,7 @@ mod pdf;
 mod zip;
 
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use epitome_documents::isolated::{Extractor, Limits};
@@ -20,15 +19,34 @@ fn limits() -> Limits {
     limits
 }
 
-/// Two bombs at a time, so that a small machine has the memory for them.
-static TWO: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
-/// The next of them.
-static TURN: AtomicUsize = AtomicUsize::new(0);
+/// A place among the bombs that are read at the same time: two, so that a small machine has the
+/// memory for them.
+struct Place;
+
+/// Places that are free.
+static FREE: Mutex<usize> = Mutex::new(2);
+/// Tells that one became free.
+static FREED: Condvar = Condvar::new();
+
+impl Place {
+    fn wait() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = FREED.wait_while(free, |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
+    }
+}
 
 /// What comes of bytes, whose name is in every error.
 fn read(name: &str, bytes: &[u8]) -> Result<Vec<Document>, ErrorKind> {
-    let turn = TURN.fetch_add(1, Relaxed) % TWO.len();
-    let _one_of_two = TWO[turn].lock().unwrap_or_else(PoisonError::into_inner);
+    let _place = Place::wait();
     let extractor = Extractor::new(env!("CARGO_BIN_EXE_extract"), vec!["extract-document".into()]);
     let start = Instant::now();
     let read = extractor.with_limits(limits()).read(bytes, Some(name));

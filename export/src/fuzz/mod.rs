@@ -2,7 +2,7 @@
 //! answer or an error, no panic, bounded time and memory, and nothing on the disk beside the
 //! target.
 //!
-//! Each target runs as long as `EPITOME_FUZZ_SECONDS` says (2 seconds if it says nothing), from
+//! Each target runs as long as `EPITOME_FUZZ_SECONDS` says (1 second if it says nothing), from
 //! `EPITOME_FUZZ_SEED` on. What fails names its own seed, which repeats it:
 //!
 //! ```text
@@ -112,7 +112,7 @@ fn run(case: impl Fn(&mut Random) -> End) {
         Ok(value) => value.parse().expect("a whole number"),
         Err(_) => default,
     };
-    let time = Duration::from_secs(option("EPITOME_FUZZ_SECONDS", 2));
+    let time = Duration::from_secs(option("EPITOME_FUZZ_SECONDS", 1));
     let first = option("EPITOME_FUZZ_SEED", 0);
     let (mut answers, mut refusals) = (0_u64, 0_u64);
     let mut slowest = (Duration::ZERO, first);

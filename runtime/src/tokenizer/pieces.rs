@@ -251,6 +251,8 @@ fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use serde_json::{Value, json};
 
     use super::super::from_json;
@@ -375,18 +377,19 @@ mod tests {
 
     #[test]
     fn pieces_have_the_tokens_of_the_whole() {
-        for (name, pipeline) in pipelines() {
+        // Side by side: no other test of this crate takes as long.
+        let check = |name: &str, pipeline: &Pipeline| {
             for (kind, text) in texts() {
-                let whole = encode(&pipeline, &format!("sum: {text}")).unwrap();
+                let whole = encode(pipeline, &format!("sum: {text}")).unwrap();
                 for limit in [1, 1024, 1 << 20] {
                     let (ids, more) =
-                        first(&pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
+                        first(pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
                     let kept = limit.min(whole.len());
                     let label = format!("{name}, {kind}, {limit}: {} of {}", ids.len(), kept);
                     assert!(ids == whole[..kept], "{label}");
                     assert_eq!(more, whole.len() > limit, "{label}");
                     let (ids, more) =
-                        last(&pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
+                        last(pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
                     let label = format!("{name}, {kind}, last {limit}: {} of {}", ids.len(), kept);
                     // Where blanks are tokens, a run of them is cut anywhere, as a word is.
                     let exact = (name, kind) != ("BART", "blanks");
@@ -395,7 +398,13 @@ mod tests {
                     assert_eq!(more, whole.len() > limit, "{label}");
                 }
             }
-        }
+        };
+        let pipelines = pipelines();
+        thread::scope(|scope| {
+            for (name, pipeline) in &pipelines {
+                scope.spawn(|| check(name, pipeline));
+            }
+        });
     }
 
     #[test]

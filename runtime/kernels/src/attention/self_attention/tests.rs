@@ -242,31 +242,43 @@ proptest! {
     }
 }
 
+/// A document of several parts of queries and several segments of keys.
+fn check_long(pattern: Pattern) {
+    let (size, source) = (3, QUERIES_OF_PART + 37);
+    let globals = [numbers(1100 * size, 3), numbers(1100 * size, 4)];
+    let mut mask = vec![1; source];
+    mask[100..1200].fill(0);
+    let example = Example {
+        heads: 1,
+        size,
+        pattern,
+        matrices: [0, 1, 2].map(|salt| numbers(source * size, salt)),
+        mask,
+        bias: None,
+        globals: Some((globals, vec![1; 1100], None)),
+    };
+    let some = (0..source).step_by(501).chain([source - 1]);
+    example.check(some).expect("the same result");
+}
+
 #[test]
-fn long_documents_agree_with_double_precision() {
-    let (heads, size, source) = (1, 3, QUERIES_OF_PART + 2 * KEYS + 37);
-    let patterns = [
-        Pattern::Full,
-        Pattern::Window { before: 700, after: 700 },
-        Pattern::Blocks { size: 1500, lead: 750 },
-        Pattern::BigBird { size: 64, random_blocks: 3 },
-    ];
-    for pattern in patterns {
-        let globals = [numbers(1100 * size, 3), numbers(1100 * size, 4)];
-        let mut mask = vec![1; source];
-        mask[100..1200].fill(0);
-        let example = Example {
-            heads,
-            size,
-            pattern,
-            matrices: [0, 1, 2].map(|salt| numbers(source * size, salt)),
-            mask,
-            bias: None,
-            globals: Some((globals, vec![1; 1100], None)),
-        };
-        let some = (0..source).step_by(501).chain([source - 1]);
-        example.check(some).expect("the same result");
-    }
+fn full_attention_over_a_long_document_agrees_with_double_precision() {
+    check_long(Pattern::Full);
+}
+
+#[test]
+fn windows_of_a_long_document_agree_with_double_precision() {
+    check_long(Pattern::Window { before: 700, after: 700 });
+}
+
+#[test]
+fn blocks_of_a_long_document_agree_with_double_precision() {
+    check_long(Pattern::Blocks { size: 1500, lead: 750 });
+}
+
+#[test]
+fn bigbird_over_a_long_document_agrees_with_double_precision() {
+    check_long(Pattern::BigBird { size: 64, random_blocks: 3 });
 }
 
 #[test]
