@@ -1,21 +1,50 @@
 //! Making and copying tensors.
 
 use std::fmt::Debug;
+use std::ptr;
 
+use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorValueType, Value};
+use ort::{AsPointer, ortsys};
 
 use crate::error::{Error, Result};
 
 pub(super) type FloatTensor = Value<TensorValueType<f32>>;
 
-/// An uninitialized tensor that can be bound as input and as output.
+/// A tensor of any values, which can be bound as input and as output. What is never written takes
+/// no memory where the system gives pages when they are touched: `Tensor::new` writes zeros.
 pub(super) fn allocate<T>(shape: &[usize]) -> Result<Tensor<T>>
 where
     T: PrimitiveTensorElementType + Debug,
 {
     let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
-    Tensor::new(&ort::memory::Allocator::default(), dims)
-        .map_err(|error| Error::onnx_runtime(format!("allocating {shape:?}"), error))
+    let allocator = Allocator::default();
+    let create = || -> ort::Result<Tensor<T>> {
+        let mut tensor = ptr::null_mut();
+        ortsys![
+            // SAFETY: the allocator and the dimensions outlive the call, which writes a pointer.
+            unsafe CreateTensorAsOrtValue(
+                allocator.ptr().cast_mut(),
+                dims.as_ptr(),
+                dims.len(),
+                T::into_tensor_element_type().into(),
+                &mut tensor
+            )?;
+            nonNull(tensor)
+        ];
+        // SAFETY: a tensor of that type and allocator. Its memory comes from a library, so that all
+        // of it counts as written; whatever it holds, it is a number.
+        Ok(unsafe { Tensor::from_ptr(tensor, Some(&allocator)) })
+    };
+    let mut tensor =
+        create().map_err(|error| Error::onnx_runtime(format!("allocating {shape:?}"), error))?;
+    // Tests would not notice somebody who takes new memory for zeros, which it mostly is.
+    if cfg!(debug_assertions) {
+        let (_, values) = tensor.extract_tensor_mut();
+        // SAFETY: all bytes of the values, for each of which any bits are a number.
+        unsafe { ptr::write_bytes(values.as_mut_ptr(), 0xff, values.len()) };
+    }
+    Ok(tensor)
 }
 
 /// A tensor with these values.
