@@ -104,11 +104,6 @@ impl<'a, 'c> Builder<'a, 'c> {
         }
     }
 
-    /// Whether norms are custom operators.
-    pub(crate) fn has_custom_norms(&self) -> bool {
-        !self.is_portable() && self.weights.precision().has_own_norms()
-    }
-
     /// A checkpoint tensor of shape `dims` as an initializer of the same name.
     pub(crate) fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
         let stored = self.weights.store(name, dims, false)?;

@@ -502,25 +502,15 @@ impl<'g> NodeBuilder<'g> {
     }
 
     /// Adds the node, which has `N` outputs.
-    pub(crate) fn outputs<const N: usize>(self) -> [Value; N] {
-        self.pick(std::array::from_fn(|index| index))
-    }
-
-    /// Adds the node and names only the outputs at these positions (ascending); those between are
-    /// left out, as ONNX allows for optional outputs.
-    pub(crate) fn pick<const N: usize>(mut self, positions: [usize; N]) -> [Value; N] {
+    pub(crate) fn outputs<const N: usize>(mut self) -> [Value; N] {
         // What is left out at the end needs no place.
         let given = self.proto.input.iter().rposition(|name| !name.is_empty());
         self.proto.input.truncate(given.map_or(0, |last| last + 1));
         let name = self.graph.unique(&self.proto.op_type);
-        let values = positions.map(|position| {
+        let values = std::array::from_fn(|position| {
             Value(if position == 0 { name.clone() } else { format!("{name}:{position}") })
         });
-        let count = positions.iter().max().map_or(0, |last| last + 1);
-        self.proto.output = vec![String::new(); count];
-        for (position, value) in positions.iter().zip(&values) {
-            self.proto.output[*position].clone_from(&value.0);
-        }
+        self.proto.output = values.iter().map(|value| value.0.clone()).collect();
         self.proto.name = name;
         self.graph.proto.node.push(self.proto);
         values

@@ -73,16 +73,18 @@ dispatch! {
 }
 
 /// The sum of what `term` makes of each number, in an order that does not depend on the processor.
+/// It adds in double precision: sums of float32 take logits of float32 models farther from those of
+/// transformers than all else that rounds.
 #[inline(always)]
 fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut sums = [0.0f32; LANES];
+    let mut sums = [0.0f64; LANES];
     for chunk in chunks {
         for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += term(value);
+            *sum += f64::from(term(value));
         }
     }
-    let rest: f32 = rest.iter().map(|&value| term(value)).sum();
+    let rest: f64 = rest.iter().map(|&value| f64::from(term(value))).sum();
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -90,7 +92,7 @@ fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
         }
         width /= 2;
     }
-    sums[0] + rest
+    (sums[0] + rest) as f32
 }
 
 #[inline(always)]

@@ -27,12 +27,6 @@ impl Precision {
     /// Every precision, most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Int8, Self::Int4];
 
-    /// Whether norms are operators of our own. (float32 bundles keep to the stock ones, whose
-    /// rounding is nearest to transformers'.)
-    pub fn has_own_norms(self) -> bool {
-        self != Self::Fp32
-    }
-
     /// Whether the encoder's attention may split its factors, where a processor is quicker with the
     /// parts. (In float32 bundles a factor keeps all its bits.)
     pub fn splits_attention(self) -> bool {

@@ -45,7 +45,7 @@ pub(crate) struct Norm {
 impl Norm {
     /// Normalizes `x`, `[.., size]`, with the weights of the checkpoint prefix `name`.
     pub(crate) fn apply(&self, b: &mut Builder<'_, '_>, name: &str, x: &Value) -> Result<Value> {
-        if b.has_custom_norms() {
+        if !b.is_portable() {
             let [normalized] = self.custom(b, name, x, None)?;
             return Ok(normalized);
         }
@@ -85,30 +85,16 @@ impl Norm {
             let sum = b.graph.node("Add").inputs([x, residual]).output();
             return Ok((self.apply(b, name, &sum)?, sum));
         }
-        if b.has_custom_norms() {
-            return Ok(match self.placement {
-                Placement::Pre | Placement::Around(_) => {
-                    self.custom(b, name, x, Some(residual))?.into()
-                }
-                Placement::Post => {
-                    // Nothing reads the sum, so it is no output.
-                    let [normalized] = self.custom(b, name, x, Some(residual))?;
-                    (normalized.clone(), normalized)
-                }
-            });
-        }
-        let scale = self.scale(b, name)?;
-        let node = match self.kind {
-            NormKind::Layer => {
-                let bias = self.bias(b, name)?;
-                b.graph.contrib("SkipLayerNormalization").inputs([x, residual, &scale, &bias])
+        Ok(match self.placement {
+            Placement::Pre | Placement::Around(_) => {
+                self.custom(b, name, x, Some(residual))?.into()
             }
-            NormKind::RootMeanSquare | NormKind::OffsetRootMeanSquare => {
-                b.graph.contrib("SkipSimplifiedLayerNormalization").inputs([x, residual, &scale])
+            Placement::Post => {
+                // Nothing reads the sum, so it is no output.
+                let [normalized] = self.custom(b, name, x, Some(residual))?;
+                (normalized.clone(), normalized)
             }
-        };
-        let [normalized, sum] = node.float("epsilon", self.epsilon).pick([0, 3]);
-        Ok((normalized, sum))
+        })
     }
 
     /// The custom operator: the norm of `x + residual`, and as a second output that sum.
