@@ -20,6 +20,11 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Shape of the packed tensor.
     fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize>;
 
+    /// Panels that a thread takes at a time, of a layer of so many rows and panels.
+    fn panels_per_task(_rows: usize, panels: usize) -> usize {
+        panels_per_part(panels)
+    }
+
     /// Makes `activations` of `x`, `[_, size_in]`; neither dimension is 0.
     fn prepare<P: ThreadPool>(
         self,
@@ -75,9 +80,9 @@ pub struct Layer<'a, F: WeightFormat> {
     pub activation: Activation,
 }
 
-/// Panels that one thread takes at a time: whole tiles of four panels or of three, where there are
+/// Panels that a thread takes at a time: whole tiles of four panels or of three, where there are
 /// many.
-const fn panels_per_part(panels: usize) -> usize {
+pub(crate) const fn panels_per_part(panels: usize) -> usize {
     match panels {
         192.. => 12,
         _ => 8,
@@ -113,7 +118,7 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     let activations = &*activations;
     let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
     let panels = panels(size_out);
-    let per_part = panels_per_part(panels);
+    let per_part = F::panels_per_task(rows, panels);
     let parts = panels.div_ceil(per_part);
     let multiplications = layers.len() * rows * size_in * size_out;
     // The parts of a layer follow those of the layer before.

@@ -7,7 +7,9 @@ use half::f16;
 
 use crate::activation::Activation;
 use crate::cpu::features;
+use crate::linear::panels_per_part;
 use crate::panels::PANEL;
+use crate::parallel::Columns;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
 
@@ -16,11 +18,12 @@ use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
 const LOW_ROWS: usize = 6;
 const LOW_PANELS: usize = 4;
 /// Rows of a high tile, at most, where there are registers for [`HIGH_PANELS`].
-const HIGH_ROWS: usize = 8;
+pub(super) const HIGH_ROWS: usize = 8;
 const HIGH_PANELS: usize = 3;
-/// Inputs whose weights stay in the first-level cache while tiles pass: few enough that rows of a
-/// tile which are a power of two apart do not evict each other from it.
-const KC: usize = 64;
+/// Panels of a product, at most.
+pub(super) const MAX_PANELS: usize = LOW_PANELS;
+/// Sums of a tile, at most, in panels.
+const MAX_SUMS: usize = HIGH_ROWS * MAX_PANELS;
 /// Inputs that weights are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 32;
 
@@ -29,24 +32,35 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
     if rows <= LOW_ROWS { LOW_PANELS } else { HIGH_PANELS }
 }
 
+/// Panels of a task of a layer of so many rows and panels.
+pub(super) fn panels_per_task(rows: usize, panels: usize) -> usize {
+    // Whole tiles, and small tasks, of which threads end at about the same time.
+    if rows > LOW_ROWS && panels < 192 { HIGH_PANELS } else { panels_per_part(panels) }
+}
+
 /// The type of a weight.
 pub trait Weight: FloatElement + PartialEq {
-    /// Multiplies with the best instructions that the processor has: `products` are `[rows,
-    /// panels]`.
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]);
+    /// Multiplies with the best instructions that the processor has.
+    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>);
 }
 
 impl Weight for f32 {
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
-        multiply_f32(product, products);
+    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>) {
+        multiply_f32(product, outputs.0);
     }
 }
 
 impl Weight for f16 {
-    fn multiply(product: &Product<'_, Self>, products: &mut [[f32; PANEL]]) {
-        multiply_f16(product, products);
+    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>) {
+        multiply_f16(product, outputs.0);
     }
 }
+
+/// The panels' columns of the outputs, `[rows, panels * PANEL]` but for padding.
+pub struct Outputs<'a>(pub(super) Columns<'a, f32>);
+
+/// The sums of a tile: those of row `row` and panel `panel` stand at `row * panels + panel`.
+type Sums = [[f32; PANEL]; MAX_SUMS];
 
 /// `activation(x · weightsᵀ + bias)` of some panels.
 pub struct Product<'a, W> {
@@ -62,75 +76,88 @@ pub struct Product<'a, W> {
 }
 
 dispatch_lanes! {
-    /// Multiplies with float32: `products` are `[rows, panels]`.
-    fn multiply_f32(product: &Product<'_, f32>, products: &mut [[f32; PANEL]]) =
-        multiply of f32;
+    fn multiply_f32(product: &Product<'_, f32>, outputs: Columns<'_, f32>) = multiply of f32;
 }
 
 dispatch_lanes! {
-    /// Multiplies with float16: `products` are `[rows, panels]`.
-    fn multiply_f16(product: &Product<'_, f16>, products: &mut [[f32; PANEL]]) =
-        multiply of f16;
+    fn multiply_f16(product: &Product<'_, f16>, outputs: Columns<'_, f32>) = multiply of f16;
 }
 
 #[inline(always)]
-fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, products: &mut [[f32; PANEL]]) {
+fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, outputs: Columns<'_, f32>) {
     const { assert!(LANES == PANEL) };
     let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
     assert!(
         product.x.len() == rows * product.size_in
             && product.weights.len() == panels * product.size_in
-            && products.len() == rows * panels,
+            && panels <= MAX_PANELS,
         "rows and panels as long as their inputs"
     );
     // SAFETY: the lengths are those just checked.
     unsafe {
         match (features().prefetches_across_pages, rows > LOW_ROWS) {
-            (false, _) => multiply_tiles::<L, W, L1>(product, rows, products),
-            (true, false) => multiply_tiles::<L, W, NoPrefetch>(product, rows, products),
-            (true, true) => multiply_tiles::<L, W, L2>(product, rows, products),
-        }
-    }
-    for products in products.chunks_exact_mut(panels) {
-        for (panel_products, bias) in products.iter_mut().zip(product.biases) {
-            let mut finished = *panel_products;
-            for (value, bias) in finished.iter_mut().zip(bias) {
-                *value += bias;
-            }
-            product.activation.apply(&mut finished);
-            *panel_products = finished;
+            (false, _) => multiply_tiles::<L, W, L1>(product, rows, outputs),
+            (true, false) => multiply_tiles::<L, W, NoPrefetch>(product, rows, outputs),
+            (true, true) => multiply_tiles::<L, W, L2>(product, rows, outputs),
         }
     }
 }
 
-/// The sums of all rows and panels, tile by tile.
+/// Computes all rows and panels, tile by tile.
 ///
 /// # Safety
 ///
-/// `x` and `products` have that many rows.
+/// `x` has that many rows, and there are [`MAX_PANELS`] at most.
 #[inline(always)]
 unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
     rows: usize,
-    products: &mut [[f32; PANEL]],
+    mut outputs: Columns<'_, f32>,
 ) {
-    let size_in = product.size_in;
     let max_rows = if is_wide::<L>() && rows > LOW_ROWS { HIGH_ROWS } else { LOW_ROWS };
     let tile = rows.div_ceil(rows.div_ceil(max_rows).max(1)).max(1);
-    // A single tile needs nothing to stay in a cache.
-    let step = if rows > tile { KC } else { size_in };
-    for first in (0..size_in).step_by(step) {
-        let inputs = first..(first + step).min(size_in);
-        for start in (0..rows).step_by(tile) {
-            let rows = start..(start + tile).min(rows);
-            // SAFETY: the tile lies within the rows that the caller promises.
-            unsafe {
-                // The first tile brings weights into the cache, where the others find them.
-                if start == 0 {
-                    multiply_tile::<L, W, F>(product, rows, inputs.clone(), products);
-                } else {
-                    multiply_tile::<L, W, NoPrefetch>(product, rows, inputs.clone(), products);
-                }
+    let mut sums: Sums = [[0.0; PANEL]; MAX_SUMS];
+    for start in (0..rows).step_by(tile) {
+        let rows = start..(start + tile).min(rows);
+        // SAFETY: the tile lies within the rows that the caller promises.
+        unsafe {
+            // The first tile brings weights into the cache, where the others find them.
+            if start == 0 {
+                multiply_tile::<L, W, F>(product, rows.clone(), &mut sums);
+            } else {
+                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), &mut sums);
+            }
+        }
+        // Two loops: in one, outputs without a function would wait for the constants of all.
+        match product.activation {
+            Activation::Identity => {
+                finish(&sums, product.biases, Activation::Identity, rows, &mut outputs);
+            }
+            activation => finish(&sums, product.biases, activation, rows, &mut outputs),
+        }
+    }
+}
+
+/// Writes the outputs of a tile's rows.
+#[inline(always)]
+fn finish(
+    sums: &Sums,
+    biases: &[[f32; PANEL]],
+    activation: Activation,
+    rows: Range<usize>,
+    outputs: &mut Columns<'_, f32>,
+) {
+    for (row, sums) in rows.zip(sums.chunks_exact(biases.len())) {
+        let outputs = outputs.row(row).chunks_mut(PANEL);
+        for ((sums, bias), output) in sums.iter().zip(biases).zip(outputs) {
+            let mut finished = *sums;
+            for (value, bias) in finished.iter_mut().zip(bias) {
+                *value += bias;
+            }
+            activation.apply(&mut finished);
+            match output.as_chunks_mut() {
+                ([whole], []) => *whole = finished,
+                (_, part) => part.copy_from_slice(&finished[..part.len()]),
             }
         }
     }
@@ -141,17 +168,17 @@ const fn is_wide<L: Lanes>() -> bool {
     L::ACCUMULATORS >= LOW_ROWS * LOW_PANELS && L::ACCUMULATORS >= HIGH_ROWS * HIGH_PANELS
 }
 
-/// Adds the terms of some inputs to the products of a tile's rows.
+/// The sums of a tile.
 ///
 /// # Safety
 ///
-/// `x` and `products` have those rows, and each row of `x` has those inputs.
+/// `x` has those rows, [`LOW_ROWS`] at most or, where there are registers for them, [`HIGH_ROWS`],
+/// and there are [`MAX_PANELS`] at most.
 #[inline(always)]
 unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
     rows: Range<usize>,
-    inputs: Range<usize>,
-    products: &mut [[f32; PANEL]],
+    sums: &mut Sums,
 ) {
     macro_rules! add {
         ($first_panel:expr; $($rows:literal x $panels:literal)*) => {{
@@ -159,8 +186,7 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
                 product,
                 first_row: rows.start,
                 first_panel: $first_panel,
-                inputs: inputs.clone(),
-                products,
+                sums,
                 prefetch: PhantomData,
             };
             match rows.len() {
@@ -192,21 +218,20 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     }
 }
 
-/// Adds the terms of some inputs to the products of a tile. The first inputs start from 0.
+/// Adds up the products of a tile.
 struct Accumulate<'a, 'p, W, F> {
     product: &'a Product<'p, W>,
     first_row: usize,
     first_panel: usize,
-    inputs: Range<usize>,
-    products: &'a mut [[f32; PANEL]],
+    sums: &'a mut Sums,
     prefetch: PhantomData<F>,
 }
 
 impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
     /// # Safety
     ///
-    /// `x` and `products` have that many rows, there are that many panels of weights, and those
-    /// inputs.
+    /// `x` has that many rows, there are that many panels of weights, and there is room for the
+    /// sums of all rows and panels of the product.
     #[inline(always)]
     #[allow(
         clippy::needless_range_loop,
@@ -218,17 +243,8 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
         unsafe {
             let x = self.product.x.as_ptr().add(self.first_row * size_in);
             let weights = self.product.weights.as_ptr().add(self.first_panel * size_in);
-            let products = self.products.as_mut_ptr();
-            let products = products.add(self.first_row * panels + self.first_panel);
             let mut sums = [[L::splat(0.0); NR]; MR];
-            if self.inputs.start > 0 {
-                for row in 0..MR {
-                    for panel in 0..NR {
-                        sums[row][panel] = L::load(&*products.add(row * panels + panel));
-                    }
-                }
-            }
-            for input in self.inputs {
+            for input in 0..size_in {
                 let mut panel_weights = [L::splat(0.0); NR];
                 for panel in 0..NR {
                     let weights = weights.add(panel * size_in + input);
@@ -242,9 +258,10 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
                     }
                 }
             }
+            let all = self.sums.as_mut_ptr().add(self.first_panel);
             for row in 0..MR {
                 for panel in 0..NR {
-                    sums[row][panel].store(&mut *products.add(row * panels + panel));
+                    sums[row][panel].store(&mut *all.add(row * panels + panel));
                 }
             }
         }
@@ -254,6 +271,7 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::Disjoint;
     use crate::simd::lanes::Portable;
 
     const PANELS: usize = LOW_PANELS;
@@ -289,6 +307,20 @@ mod tests {
         Product { x, size_in, weights, biases, activation: Activation::Relu }
     }
 
+    /// What a multiplication gives for these rows and panels.
+    fn multiplied<W>(
+        product: &Product<'_, W>,
+        multiply: impl Fn(&Product<'_, W>, Columns<'_, f32>),
+    ) -> Vec<[f32; PANEL]> {
+        let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
+        let mut outputs = vec![[f32::NAN; PANEL]; rows * panels];
+        let y = Disjoint::new(outputs.as_flattened_mut());
+        // SAFETY: nobody else has a part of `y`.
+        let columns = unsafe { Columns::new(&y, 0, panels * PANEL, panels * PANEL) };
+        multiply(product, columns);
+        outputs
+    }
+
     #[test]
     fn products_are_right_and_each_rows_own() {
         let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
@@ -301,8 +333,7 @@ mod tests {
                 halves.iter().map(|half| half.map(f16::to_f32)).collect();
             for panels in [PANELS, HIGH_PANELS, 2, 1] {
                 let (biases, halves) = (&biases[..panels], &halves[..panels * size_in]);
-                let mut all = vec![[0.0; PANEL]; rows * panels];
-                multiply_f16(&product(&x, size_in, halves, biases), &mut all);
+                let all = multiplied(&product(&x, size_in, halves, biases), multiply_f16);
                 for (index, products) in all.iter().enumerate() {
                     let exact = &exact[index / panels * PANELS + index % panels];
                     for ((product, exact), bias) in products.iter().zip(exact).zip(&bias) {
@@ -311,14 +342,12 @@ mod tests {
                         assert!(error < 1e-5 * size_in as f64, "{product} and not {exact}");
                     }
                 }
-                let mut of_singles = vec![[0.0; PANEL]; rows * panels];
                 let singles = &singles[..panels * size_in];
-                multiply_f32(&product(&x, size_in, singles, biases), &mut of_singles);
+                let of_singles = multiplied(&product(&x, size_in, singles, biases), multiply_f32);
                 assert_eq!(of_singles, all, "halves are exact in float32");
                 for (row, together) in all.chunks_exact(panels).enumerate() {
-                    let mut alone = vec![[0.0; PANEL]; panels];
                     let x = &x[row * size_in..][..size_in];
-                    multiply_f16(&product(x, size_in, halves, biases), &mut alone);
+                    let alone = multiplied(&product(x, size_in, halves, biases), multiply_f16);
                     assert_eq!(alone, together, "row {row} alone");
                 }
             }
@@ -328,10 +357,9 @@ mod tests {
     #[test]
     fn plain_rust_finds_the_same_within_rounding() {
         let (x, weights, exact) = example(5, 77);
-        let mut products = vec![[0.0; PANEL]; 5 * PANELS];
         let mut of_all = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
         of_all.activation = Activation::Identity;
-        multiply::<Portable, f16>(&of_all, &mut products);
+        let products = multiplied(&of_all, multiply::<Portable, f16>);
         for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
             assert!((f64::from(*product) - exact).abs() < 1e-3, "{product} and not {exact}");
         }

@@ -7,32 +7,24 @@
 
 mod kernel;
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use half::f16;
 
 pub use self::kernel::Weight;
-use self::kernel::{Product, panels_per_tile};
+use self::kernel::{HIGH_ROWS, MAX_PANELS, Outputs, Product, panels_per_task, panels_per_tile};
 use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
-use crate::parallel::{Disjoint, ThreadPool};
+use crate::parallel::{Columns, Disjoint, ThreadPool};
 
-/// Rows that are multiplied with some panels before the next panels: whole tiles of eight rows.
-const MC: usize = 64;
-/// Panels that a tile has at most.
-const MAX_PANELS: usize = 4;
+/// Rows that are multiplied with some panels before the next panels, at most: whole tiles. For
+/// more rows, the weights come from memory again.
+const MC: usize = 512;
 
 /// Shape of the packed tensor of an `[size_out, size_in]` matrix.
 pub const fn packed_shape(size_out: usize, size_in: usize) -> [usize; 3] {
     [panels(size_out), size_in, PANEL]
-}
-
-thread_local! {
-    /// Scratch memory for the products of [`MC`] rows and [`MAX_PANELS`] panels. Each thread keeps
-    /// it: to clear it for every layer was a quarter of the instructions of a small model's step.
-    static PRODUCTS: Cell<Vec<[f32; PANEL]>> = const { Cell::new(Vec::new()) };
 }
 
 /// Weights of the shape [`packed_shape`], and no columns beside them.
@@ -63,19 +55,25 @@ impl<W: Weight> WeightFormat for Float<W> {
         Ok(())
     }
 
+    fn panels_per_task(rows: usize, panels: usize) -> usize {
+        panels_per_task(rows, panels)
+    }
+
     unsafe fn apply(layer: &Layer<'_, Self>, (): &(), panels: Range<usize>, y: &Disjoint<'_, f32>) {
-        let mut products = PRODUCTS.take();
-        products.resize(MC * MAX_PANELS, [0.0; PANEL]);
         let size_in = layer.size_in;
         let step = panels_per_tile(layer.rows);
-        for start in (0..layer.rows).step_by(MC) {
-            let rows = MC.min(layer.rows - start);
+        // Passes as even as they can be.
+        let pass = layer.rows.div_ceil(layer.rows.div_ceil(MC)).next_multiple_of(HIGH_ROWS);
+        for start in (0..layer.rows).step_by(pass) {
+            let rows = pass.min(layer.rows - start);
             for first in panels.clone().step_by(step) {
                 let group = first..(first + step).min(panels.end);
                 let mut biases = [[0.0; PANEL]; MAX_PANELS];
-                let mut counts = [0; MAX_PANELS];
-                for (index, panel) in group.clone().enumerate() {
-                    (counts[index], biases[index]) = layer.biases(panel);
+                let mut width = 0;
+                for (bias, panel) in biases.iter_mut().zip(group.clone()) {
+                    let count;
+                    (count, *bias) = layer.biases(panel);
+                    width += count;
                 }
                 let product = Product {
                     x: &layer.x[start * size_in..][..rows * size_in],
@@ -87,18 +85,12 @@ impl<W: Weight> WeightFormat for Float<W> {
                     biases: &biases[..group.len()],
                     activation: layer.activation,
                 };
-                let products = &mut products[..rows * group.len()];
-                W::multiply(&product, products);
-                for (row, products) in products.chunks_exact(group.len()).enumerate() {
-                    let at = (start + row) * layer.size_out + first * PANEL;
-                    let count = counts.iter().sum();
-                    // SAFETY: within the panels' columns, as the caller promises.
-                    let y = unsafe { y.part(at..at + count) };
-                    y.copy_from_slice(&products.as_flattened()[..count]);
-                }
+                let at = start * layer.size_out + first * PANEL;
+                // SAFETY: the panels' columns, as the caller promises.
+                let outputs = unsafe { Columns::new(y, at, width, layer.size_out) };
+                W::multiply(&product, Outputs(outputs));
             }
         }
-        PRODUCTS.set(products);
     }
 }
 
