@@ -69,7 +69,7 @@ def arguments():
 def texts(options, count, length):
     """Words of the model's tokenizer; no special token among them."""
     draw, vocab = random.Random(length), models.SHAPES[options.model].vocab
-    word = lambda: f"t{draw.randrange(4, vocab)}"
+    word = lambda: models.word(draw.randrange(4, vocab))
     return [" ".join(word() for _ in range(length - 1)) for _ in range(count)]
 
 

@@ -2,8 +2,8 @@
 
 Each model has a folder that is made once and kept: `hf` is the checkpoint, `ctranslate2-*` the
 output of CTranslate2's converter, `epitome-*` that of `epitome export`. Speed and memory depend on
-a model's shape, not on the values of its weights. The tokenizer is a list of words `t0`, `t1` ...,
-one for each token id: the engines get ids, and CTranslate2 needs their words.
+a model's shape, not on the values of its weights. The tokenizer is a list of words, one for each
+token id: the engines get ids, and CTranslate2 needs their words.
 """
 
 import json
@@ -282,15 +282,15 @@ def write_checkpoint(shape, folder):
         pad_token_id=shape.pad, eos_token_id=shape.eos, decoder_start_token_id=shape.start
     )
     model.save_pretrained(folder)
-    words = {f"t{index}": index for index in range(shape.vocab)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="t3"))
+    words = {word(index): index for index in range(shape.vocab)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=word(3)))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        unk_token="t3",
-        pad_token=f"t{shape.pad}",
-        eos_token=f"t{shape.eos}",
-        bos_token="t0",
+        unk_token=word(3),
+        pad_token=word(shape.pad),
+        eos_token=word(shape.eos),
+        bos_token=word(0),
         model_max_length=1024 if shape.reach is None else 16384,
     ).save_pretrained(folder)
 
@@ -321,6 +321,12 @@ def epitome(name, folder, precision, binary):
             command + ([] if precision == "fp32" else ["--precision", precision]), check=True
         )
     return path
+
+
+def word(index):
+    """The word of a token id. All have one length: no special token is a part of another word,
+    which it would cut in two."""
+    return f"t{index:06}"
 
 
 def words(path):
