@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use epitome_endpoint::Scratch;
 use epitome_export::ExportOptions;
 #[cfg(feature = "hub")]
 use epitome_export::hub_cache::ModelId;
 use epitome_hub::{State, Store, StoredModel};
 use epitome_runtime::bundle::{FORMAT, MANIFEST};
+use epitome_runtime::scratch::BundleFolder;
 
 use crate::configuration::Configuration;
 use crate::exporting::export;
@@ -41,7 +41,7 @@ impl ModelFlag {
 pub(crate) struct Choice {
     bundle: PathBuf,
     /// Holds the bundle of a checkpoint that was exported for this run.
-    _scratch: Option<Scratch>,
+    _scratch: Option<BundleFolder>,
 }
 
 impl Choice {
@@ -60,9 +60,9 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     if !is_checkpoint {
         return Ok(Choice { bundle: path, _scratch: None });
     }
-    Scratch::remove_abandoned();
+    std::thread::spawn(BundleFolder::remove_abandoned);
     let temporary = std::env::temp_dir();
-    let scratch = Scratch::new()
+    let scratch = BundleFolder::new()
         .with_context(|| format!("cannot make a folder in '{}'", temporary.display()))?;
     let bundle = scratch.path().join("bundle");
     export(&path, None, &bundle, ExportOptions::default())?;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use epitome_endpoint::{BoxError, PrepareModel, PreparedModel, Scratch};
+use epitome_endpoint::{BoxError, PrepareModel, PreparedModel};
 use epitome_export::ExportOptions;
 use epitome_runtime::bundle::MANIFEST;
 use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::scratch::BundleFolder;
 
 /// Takes a bundle as it is, and exports a checkpoint to a temporary folder.
 pub(crate) struct ModelFolder;
@@ -17,7 +18,7 @@ impl PrepareModel for ModelFolder {
             return Ok(PreparedModel { bundle: folder.into(), scratch: None });
         }
         // The model folder may be read-only.
-        let scratch = Scratch::new()?;
+        let scratch = BundleFolder::new()?;
         let bundle = scratch.path().join("bundle");
         let options = ExportOptions { progress: &Stop(stop), ..ExportOptions::default() };
         epitome_export::export(folder, &bundle, &options)?;

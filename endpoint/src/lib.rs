@@ -69,6 +69,6 @@ mod tokens;
 pub use deployed::{EndpointCall, EndpointError, Endpoints};
 pub use listener::{ServeError, is_supervised};
 pub use media::Format;
-pub use models::{BoxError, PrepareModel, PreparedModel, Scratch};
+pub use models::{BoxError, PrepareModel, PreparedModel};
 pub use objects::Objects;
 pub use server::{Server, Source};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use epitome_documents::isolated::Extractor;
-use epitome_runtime::scratch;
+use epitome_runtime::scratch::{self, BundleFolder};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::listener::{ServeError, listen};
 use crate::local_models::{LocalModels, Models};
 use crate::metrics::Metrics;
 use crate::models::{
-    Loader, Model, ModelFolders, OpenBundle, PrepareModel, Registry, Scratch, memory, summarizer,
+    Loader, Model, ModelFolders, OpenBundle, PrepareModel, Registry, memory, summarizer,
 };
 use crate::objects::{AsyncCalls, Objects};
 use crate::settings::{ServerSettings, Settings};
@@ -100,13 +100,25 @@ impl Server {
     }
 }
 
+/// Removes what killed processes left.
+fn remove_abandoned() {
+    for (folder, gone) in BundleFolder::remove_abandoned() {
+        match gone {
+            Ok(()) => {
+                tracing::info!(folder = %folder.display(), "removed what a killed process left");
+            }
+            Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be removed"),
+        }
+    }
+}
+
 async fn run(server: Server) -> Result<(), ServeError> {
     let Server { settings, source, documents, objects, listening } = server;
     let mut stop = StopSignal::new()?;
     let listener = TcpListener::from_std(listen(settings.server.listen)?)?;
     let address = listener.local_addr()?;
     say_who_may_ask(&settings.server);
-    std::thread::spawn(Scratch::remove_abandoned);
+    std::thread::spawn(remove_abandoned);
     let (give_up, shutdown) = Shutdown::new();
     let mut app = app(settings, source, documents, shutdown);
     app.async_calls = objects.map(AsyncCalls::new);

@@ -16,11 +16,9 @@ pub(crate) mod memory;
 mod model;
 mod prepare;
 mod registry;
-mod scratch;
 
 pub(crate) use folders::ModelFolders;
 pub(crate) use model::Model;
 pub use prepare::{BoxError, PrepareModel, PreparedModel};
 pub(crate) use prepare::{Loader, OpenBundle, summarizer};
 pub(crate) use registry::Registry;
-pub use scratch::Scratch;

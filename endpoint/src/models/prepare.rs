@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use epitome_runtime::scratch::BundleFolder;
 use epitome_runtime::{SessionOptions, Summarizer};
 
-use super::scratch::Scratch;
 use crate::metrics::Metrics;
 use crate::scheduler::Engine;
 use crate::settings::{Check, SchedulingSettings};
@@ -33,7 +33,7 @@ pub struct PreparedModel {
     /// Its folder.
     pub bundle: PathBuf,
     /// The folder around it, where the bundle was made for this server; removed with the model.
-    pub scratch: Option<Scratch>,
+    pub scratch: Option<BundleFolder>,
 }
 
 /// What every model is loaded with.

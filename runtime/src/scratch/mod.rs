@@ -2,12 +2,15 @@
 //! vanish with it if the program answers the signal with [`remove_all_and_exit`], as the command
 //! line does. The Python module does not. [`exit_at_once`] ends a process whose threads work.
 
+mod bundle_folder;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use bundle_folder::BundleFolder;
 use tempfile::{NamedTempFile, TempDir};
 
 /// What is there now.

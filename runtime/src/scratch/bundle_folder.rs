@@ -1,31 +1,32 @@
 //! Folders for bundles that were made for this process. They are removed with their model; those of
 //! a process that was killed, by the next one.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::Result;
+use std::path::{Path, PathBuf};
 
-use epitome_runtime::scratch::Folder;
+use super::Folder;
 
 /// Names of such folders in the temporary folder begin so.
 const PREFIX: &str = "epitome-model-";
 /// Held locked by the process that the folder belongs to.
 const LOCK: &str = "lock";
 
-/// A temporary folder of this process.
+/// A temporary folder for a bundle of this process.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct BundleFolder {
     folder: Folder,
     /// The system releases the lock when the process ends, however it ends.
     _lock: File,
 }
 
-impl Scratch {
+impl BundleFolder {
     /// A new folder.
     ///
     /// # Errors
+    ///
     /// Where the temporary folder cannot be written.
-    pub fn new() -> io::Result<Self> {
+    pub fn new() -> Result<Self> {
         let folder = Folder::new(PREFIX)?;
         // It gets its name once it is locked, so that nobody takes the folder for an abandoned one.
         let unnamed = folder.path().join("unlocked");
@@ -35,39 +36,34 @@ impl Scratch {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// The folder.
+    /// Where it lies.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Removes the folders of processes that ended without removing them.
-    pub fn remove_abandoned() {
+    /// Removes the folders of processes that ended without removing them. Gives each, and whether
+    /// it is gone.
+    pub fn remove_abandoned() -> Vec<(PathBuf, Result<()>)> {
         let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
-            return;
+            return Vec::new();
         };
-        for entry in entries.flatten() {
-            let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-            if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_if_abandoned(&entry.path());
-            }
-        }
+        let is_ours = |entry: &fs::DirEntry| {
+            entry.file_name().to_string_lossy().starts_with(PREFIX)
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+        };
+        let folders = entries.flatten().filter(is_ours).map(|entry| entry.path());
+        folders
+            .filter_map(|folder| remove_if_abandoned(&folder).map(|gone| (folder, gone)))
+            .collect()
     }
 }
 
-fn remove_if_abandoned(folder: &Path) {
+/// Whether the folder is gone; none where its process may live.
+fn remove_if_abandoned(folder: &Path) -> Option<Result<()>> {
     // Of other users' folders neither the lock nor the files can be opened.
-    let Ok(lock) = File::options().write(true).open(folder.join(LOCK)) else {
-        return;
-    };
-    match lock.try_lock() {
-        Ok(()) => match fs::remove_dir_all(folder) {
-            Ok(()) => {
-                tracing::info!(folder = %folder.display(), "removed what a killed process left");
-            }
-            Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot be removed"),
-        },
-        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
-    }
+    let lock = File::options().write(true).open(folder.join(LOCK)).ok()?;
+    lock.try_lock().ok()?;
+    Some(fs::remove_dir_all(folder))
 }
 
 #[cfg(test)]
@@ -76,15 +72,16 @@ mod tests {
 
     #[test]
     fn only_abandoned_folders_are_removed() {
-        let held = Scratch::new().unwrap();
-        let abandoned = Scratch::new().unwrap();
+        let held = BundleFolder::new().unwrap();
+        let abandoned = BundleFolder::new().unwrap();
         fs::write(abandoned.path().join("weights.bin"), "1").unwrap();
         // As the system does when the process is killed.
-        let Scratch { folder, _lock } = abandoned;
+        let BundleFolder { folder, _lock } = abandoned;
         drop(_lock);
         let path = folder.path().to_owned();
         std::mem::forget(folder);
-        Scratch::remove_abandoned();
+        let removed = BundleFolder::remove_abandoned();
+        assert!(removed.iter().any(|(removed, gone)| *removed == path && gone.is_ok()));
         assert!(held.path().is_dir());
         assert!(!path.exists());
     }
