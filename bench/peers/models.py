@@ -32,6 +32,8 @@ class Shape:
     # the tokens of a block that all see as one.
     reach: int | None = None
     global_block: int | None = None
+    # Tokens that all see and that see all.
+    global_tokens: int = 0
     head: int = 64
     kv_heads: int | None = None
     # Experts of every layer of so many, and how many of them each token has.
@@ -78,6 +80,7 @@ class Shape:
         weights = self.layer_weights(self.encoder_layers, self.choices)
         weights += self.decoder_layers * 2 * self.hidden * self.kv_inner
         seen = source if self.reach is None else min(source, 2 * self.reach + 1)
+        seen += self.global_tokens
         seen += source // self.global_block if self.global_block else 0
         return 2 * weights * source, 4 * self.encoder_layers * source * seen * self.inner
 
@@ -173,20 +176,28 @@ class Shape:
                 num_decoder_layers=self.decoder_layers,
                 feed_forward_proj=self.activation,
             )
-        long = dict(
-            attention_window=2 * (self.reach or 0),
-            max_encoder_position_embeddings=16384,
-            max_decoder_position_embeddings=1024,
-        )
-        experts = dict(
-            num_experts=self.experts,
-            encoder_sparse_step=self.sparse_step,
-            decoder_sparse_step=self.sparse_step,
-        )
+        window = 2 * (self.reach or 0)
+        more = {
+            "led": dict(
+                attention_window=window,
+                max_encoder_position_embeddings=16384,
+                max_decoder_position_embeddings=1024,
+            ),
+            "pegasus_x": dict(
+                block_size=window,
+                num_global_tokens=self.global_tokens,
+                max_position_embeddings=16384,
+            ),
+            # A token sees eight blocks: three around it, the first, the last, three at random.
+            "bigbird_pegasus": dict(block_size=window // 8, max_position_embeddings=4096),
+            "nllb-moe": dict(
+                num_experts=self.experts,
+                encoder_sparse_step=self.sparse_step,
+                decoder_sparse_step=self.sparse_step,
+            ),
+        }
         return dict(
             common,
-            **(long if self.model_type == "led" else {}),
-            **(experts if self.model_type == "nllb-moe" else {}),
             d_model=self.hidden,
             activation_function=self.activation,
             bos_token_id=0,
@@ -199,11 +210,11 @@ class Shape:
             max_position_embeddings=1024,
             forced_eos_token_id=None,
             forced_bos_token_id=None,
-            scale_embedding=self.model_type == "pegasus",
+            scale_embedding="pegasus" in self.model_type,
             # As the published checkpoints say; CTranslate2's converter asks for it.
             normalize_before=self.model_type == "pegasus",
             normalize_embedding=self.model_type != "pegasus",
-        )
+        ) | more.get(self.model_type, {})
 
 
 SHAPES = {
@@ -240,6 +251,35 @@ SHAPES = {
     # For sources of thousands of tokens; CTranslate2 knows no such models.
     "led-base-16384": Shape(
         "led", 50265, 6, 6, 768, 3072, 12, "gelu", pad=1, eos=2, start=2, reach=512
+    ),
+    "pegasus-x-base": Shape(
+        "pegasus_x",
+        96103,
+        12,
+        12,
+        768,
+        3072,
+        12,
+        "gelu",
+        pad=0,
+        eos=1,
+        start=0,
+        reach=256,
+        global_tokens=128,
+    ),
+    "bigbird-pegasus-large": Shape(
+        "bigbird_pegasus",
+        96103,
+        16,
+        16,
+        1024,
+        4096,
+        16,
+        "gelu_new",
+        pad=0,
+        eos=1,
+        start=2,
+        reach=256,
     ),
     "long-t5-tglobal-base": Shape(
         "longt5",
