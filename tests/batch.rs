@@ -99,6 +99,7 @@ fn documents_join_and_leave_and_only_so_many_rows_decode_together() {
 struct Mixed<'a> {
     texts: &'a [(String, GenerationParameters)],
     next: usize,
+    goal: Goal,
     /// The text that is cancelled, and after how many questions.
     cancel: Option<(usize, usize)>,
     ended: Vec<Option<epitome_runtime::Result<Summary>>>,
@@ -109,6 +110,10 @@ impl Texts for Mixed<'_> {
         let (text, _) = self.texts.get(self.next)?;
         let next = Next { rows: 4, tokens: text.len() / 4, longest: 40 };
         Some((self.texts.len() - self.next, next))
+    }
+
+    fn goal(&self) -> Goal {
+        self.goal
     }
 
     fn take(&mut self) -> Option<usize> {
@@ -172,8 +177,8 @@ fn documents_of_all_parameters_decode_side_by_side() {
         for goal in [Goal::Throughput, Goal::Latency] {
             let ended = texts.iter().map(|_| None).collect();
             let cancel = Some((cancelled, 6));
-            let mut mixed = Mixed { texts: &texts, next: 0, cancel, ended };
-            summarizer.run(goal, &mut mixed).unwrap();
+            let mut mixed = Mixed { texts: &texts, next: 0, goal, cancel, ended };
+            summarizer.run(&mut mixed).unwrap();
             for (number, ((text, parameters), ended)) in texts.iter().zip(mixed.ended).enumerate() {
                 let ended = ended.expect("every text ends");
                 if number == failing {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use epitome_runtime::batching::{Documents, Goal, Next, Task};
+use epitome_runtime::batching::{Documents, Next, Task};
 use epitome_runtime::generation::{EarlyStopping, Generated, GenerationConfig, Source};
 use epitome_runtime::{GenerationParameters, Summarizer};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
     })?;
     let start = Instant::now();
     let mut list = List { job, config: Arc::new(config), next: 0, took: Ok(Took::default()) };
-    summarizer.run_tokens(Goal::Throughput, &mut list)?;
+    summarizer.run_tokens(&mut list)?;
     Ok(Took { seconds: start.elapsed().as_secs_f64(), ..list.took? })
 }
 

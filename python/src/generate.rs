@@ -3,7 +3,7 @@
 use std::iter::repeat;
 use std::sync::Arc;
 
-use epitome_runtime::batching::{Documents, Goal, Next, Task};
+use epitome_runtime::batching::{Documents, Next, Task};
 use epitome_runtime::generation::{Generated, GenerationConfig, Hypothesis, Source};
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer};
@@ -69,7 +69,7 @@ pub(crate) fn generate(
     let results = documents.iter().map(|_| None).collect();
     let fill = config.fill_token_id();
     let mut list = List { documents, next: 0, config, progress, results, failed: None };
-    summarizer.run_tokens(Goal::Throughput, &mut list)?;
+    summarizer.run_tokens(&mut list)?;
     match list.failed {
         Some(error) => Err(error.into()),
         None => Ok(padded(list.results.into_iter().flatten().collect(), fill)),

@@ -42,6 +42,12 @@ pub trait Texts {
     /// How many wait, and what the next of them asks for.
     fn waiting(&mut self) -> Option<(usize, Next)>;
 
+    /// Whether the next one and those that run are to be finished soon each, or all together. Asked
+    /// after [`waiting`](Self::waiting).
+    fn goal(&self) -> Goal {
+        Goal::Throughput
+    }
+
     /// Takes the next one: its number.
     fn take(&mut self) -> Option<usize>;
 
@@ -168,7 +174,7 @@ impl Summarizer {
             return Err(Error::EmptyText { index });
         }
         let mut list = List { texts, next: 0, config, progress, failed: None };
-        let result = self.run(Goal::Throughput, &mut list);
+        let result = self.run(&mut list);
         result.and(list.failed.map_or(Ok(()), Err))
     }
 
@@ -177,17 +183,17 @@ impl Summarizer {
     ///
     /// # Errors
     /// Where a decoder step fails: texts that were taken and have not ended will not.
-    pub fn run(&mut self, goal: Goal, texts: &mut dyn Texts) -> Result<()> {
+    pub fn run(&mut self, texts: &mut dyn Texts) -> Result<()> {
         let mut documents = TextDocuments { model: &self.model, texts, begun: Vec::new() };
-        self.batcher.run(goal, &mut documents)
+        self.batcher.run(&mut documents)
     }
 
     /// Generates for token ids until none waits, as [`run`](Self::run).
     ///
     /// # Errors
     /// As there.
-    pub fn run_tokens(&mut self, goal: Goal, documents: &mut dyn Documents) -> Result<()> {
-        self.batcher.run(goal, documents)
+    pub fn run_tokens(&mut self, documents: &mut dyn Documents) -> Result<()> {
+        self.batcher.run(documents)
     }
 
     /// How many documents with these settings may decode together.
@@ -351,6 +357,10 @@ impl Documents for TextDocuments<'_> {
         let (waiting, next) = self.texts.waiting()?;
         let longest = self.model.bundle.manifest().max_source_tokens;
         Some((waiting, Next { tokens: next.tokens.min(longest), ..next }))
+    }
+
+    fn goal(&self) -> Goal {
+        self.texts.goal()
     }
 
     fn take(&mut self) -> Option<Task> {

@@ -1,6 +1,5 @@
 //! What a worker drives: the [`Summarizer`], or a fake of the tests.
 
-use epitome_runtime::batching::Goal;
 use epitome_runtime::summarizer::Texts;
 use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, LongDocument, LongOptions, Progress, Summarizer};
@@ -28,7 +27,7 @@ pub(crate) trait Engine {
 
 impl Engine for Summarizer {
     fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()> {
-        self.run(Goal::Latency, texts)
+        self.run(texts)
     }
 
     fn run_long(

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::request::{Demand, QueuedRequest, Request, TakenDocument};
+use super::request::{Demand, QueuedRequest, Request, RequestId, TakenDocument};
 use crate::error::ApiError;
 use crate::settings::SchedulingSettings;
 
@@ -58,6 +58,8 @@ pub(super) struct Front {
     pub(super) bytes: usize,
     /// Whether it is read by parts where it is long. It runs alone then, whatever its length.
     pub(super) long: bool,
+    /// The request it belongs to, where no other waits and it is answered as a whole.
+    pub(super) only: Option<RequestId>,
 }
 
 impl Front {
@@ -215,8 +217,10 @@ impl Queue {
 /// The next document, once requests that nobody waits for are dropped.
 fn front(state: &mut State) -> Option<Front> {
     state.requests.retain(|request| !request.reply.is_abandoned());
-    let (demand, parameters, bytes) = state.requests.front()?.next()?;
-    Some(Front { demand, bytes, long: parameters.long.is_some() })
+    let request = state.requests.front()?;
+    let only = (state.requests.len() == 1 && !request.reply.stream).then(|| request.reply.id());
+    let (demand, parameters, bytes) = request.next()?;
+    Some(Front { demand, bytes, long: parameters.long.is_some(), only })
 }
 
 #[cfg(test)]
@@ -256,6 +260,17 @@ mod tests {
         assert_eq!(queue.waiting(false), Some((2, queue.wait().unwrap())));
         queue.lock().idle = 1;
         assert_eq!(queue.waiting(true).map(|(waiting, _)| waiting), Some(1));
+    }
+
+    #[test]
+    fn a_request_is_known_to_be_the_only_one() {
+        let (queue, _receivers) = queue(&["a", "b"]);
+        let expected = queue.wait().unwrap();
+        assert_eq!(expected.only, None);
+        queue.take(&expected);
+        let only = queue.wait().unwrap().only;
+        let last = queue.take(&expected).unwrap();
+        assert_eq!(only, Some(last.reply.id()));
     }
 
     #[test]

@@ -156,7 +156,15 @@ pub(super) struct Reply {
     _charge: Charge,
 }
 
+/// Tells the requests that are not answered yet from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(usize);
+
 impl Reply {
+    pub(super) fn id(self: &Arc<Self>) -> RequestId {
+        RequestId(Arc::as_ptr(self).addr())
+    }
+
     /// Whether nobody waits any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.events.is_closed() || Instant::now() >= self.deadline

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use epitome_runtime::batching::Next;
+use epitome_runtime::batching::{Goal, Next};
 use epitome_runtime::generation::{GenerationConfig, StopReason};
 use epitome_runtime::summarizer::{TextModel, Texts, tokens_of_bytes};
 use epitome_runtime::tokenizer::{Detokenizer, Tokenizer};
@@ -215,12 +215,23 @@ impl<'a> Running<'a> {
 impl Texts for Running<'_> {
     fn waiting(&mut self) -> Option<(usize, Next)> {
         let runs = self.documents.iter().any(Option::is_some);
+        self.next = None;
         let (waiting, front) = self.state.queue.waiting(runs)?;
         self.next = Some(front);
         let Demand { rows, longest } = front.demand;
         // A long one's turn comes when those that run have left.
         let next = Next { rows, tokens: tokens_of_bytes(front.bytes), longest };
         (!front.long).then_some((waiting, next))
+    }
+
+    fn goal(&self) -> Goal {
+        // All documents of a request are answered at once: nobody waits for a single one.
+        let only = self.next.as_ref().and_then(|next| next.only);
+        let mut running = self.documents.iter().flatten().map(|taken| taken.document.reply.id());
+        match only {
+            Some(only) if running.all(|request| request == only) => Goal::Throughput,
+            _ => Goal::Latency,
+        }
     }
 
     fn take(&mut self) -> Option<usize> {

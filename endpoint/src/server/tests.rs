@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use epitome_runtime::batching::Next;
+use epitome_runtime::batching::{Goal, Next};
 use epitome_runtime::generation::GenerationConfig;
 use epitome_runtime::summarizer::{TextModel, Texts};
 use epitome_runtime::tokenizer::Tokenizer;
@@ -53,6 +53,10 @@ struct FragileTexts<'a>(&'a mut dyn Texts);
 impl Texts for FragileTexts<'_> {
     fn waiting(&mut self) -> Option<(usize, Next)> {
         self.0.waiting()
+    }
+
+    fn goal(&self) -> Goal {
+        self.0.goal()
     }
 
     fn take(&mut self) -> Option<usize> {

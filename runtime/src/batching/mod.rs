@@ -70,6 +70,12 @@ pub trait Documents {
     /// How many wait, and what the next of them asks for.
     fn waiting(&mut self) -> Option<(usize, Next)>;
 
+    /// Whether the next one and those that run are to be finished soon each, or all together. Asked
+    /// after [`waiting`](Self::waiting).
+    fn goal(&self) -> Goal {
+        Goal::Throughput
+    }
+
     /// Takes the next one. `None` where there was none, or it came to nothing.
     fn take(&mut self) -> Option<Task>;
 
@@ -109,13 +115,14 @@ impl Batcher {
     ///
     /// # Errors
     /// Where a step fails: no document that was taken and has not ended will.
-    pub(crate) fn run(&mut self, goal: Goal, documents: &mut dyn Documents) -> Result<()> {
+    pub(crate) fn run(&mut self, documents: &mut dyn Documents) -> Result<()> {
         let mut decoding = self.decoder.start()?;
         let mut searches = Searches::new(self.threads, self.bounds.rows);
         let mut rows_before = 0;
         let mut running = Running { documents, latencies: &mut self.latencies, sizes: Vec::new() };
         loop {
             let next = running.documents.waiting();
+            let goal = running.documents.goal();
             let joins = next.filter(|(waiting, next)| {
                 let sizes = running.sizes.iter().map(|(_, size)| size);
                 let runners = searches.progress().map(|(rows, steps)| Runner { rows, steps });
