@@ -34,7 +34,7 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
         activations: &mut Self::Activations,
     ) -> Result<(), P::Error>;
 
-    /// Computes the outputs of these panels for all rows.
+    /// Computes the outputs of these panels for all rows, of which there is one at least.
     ///
     /// # Safety
     ///
@@ -180,7 +180,7 @@ mod tests {
         F::Activations: Default,
     {
         for (rows, size_in, size_out) in
-            [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4), (2, 32, 3100)]
+            [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4), (2, 32, 3100), (1030, 8, 20)]
         {
             let x: Vec<f32> = (0..rows * size_in).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
             let numbers = |count: usize, salt: usize| -> Vec<f32> {

@@ -73,8 +73,8 @@ dispatch! {
 }
 
 /// The sum of what `term` makes of each number, in an order that does not depend on the processor.
-/// It adds in double precision: sums of float32 take logits of float32 models farther from those of
-/// transformers than all else that rounds.
+/// It adds in double precision: of all that is rounded, sums in float32 would take logits farthest
+/// from those of transformers.
 #[inline(always)]
 fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();

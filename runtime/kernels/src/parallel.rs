@@ -108,6 +108,11 @@ impl<'a, T> Columns<'a, T> {
         Self { matrix, first, count, stride }
     }
 
+    /// How many columns there are.
+    pub(crate) fn width(&self) -> usize {
+        self.count
+    }
+
     /// The columns of a row.
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {

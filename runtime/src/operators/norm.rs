@@ -1,7 +1,7 @@
 //! `Norm`: normalization of rows, and the residual addition before it.
 //!
-//! ONNX Runtime's own operator adds up a row one value at a time, which takes as long as a twelfth
-//! of a float32 encoder's multiplications, and a fifth of an int8 encoder's.
+//! ONNX Runtime's own operator adds up a row one value at a time, which takes as long as a
+//! sixteenth of a float32 encoder's multiplications, and a fifth of an int8 encoder's.
 
 use epitome_kernels::norm;
 use ort::operator::{

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use epitome_kernels::attention::cross_attention::KeyOrValue;
 use epitome_kernels::attention::{StoredKv, padded_positions};
 use half::f16;
-use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
+use ort::value::{DynTensor, Tensor, TensorElementType};
 
-use super::tensors::allocate;
+use super::tensors::{AnyBits, allocate};
 use crate::bundle::ModelShape;
 use crate::error::{Error, Result};
 
@@ -229,7 +229,7 @@ impl SourceMemory {
 }
 
 /// A number of a key or value.
-trait Element: PrimitiveTensorElementType + StoredKv {}
+trait Element: AnyBits + StoredKv {}
 impl Element for f32 {}
 impl Element for f16 {}
 impl Element for i8 {}

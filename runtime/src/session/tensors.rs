@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ptr;
 
+use half::f16;
 use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorValueType, Value};
 use ort::{AsPointer, ortsys};
@@ -11,12 +12,28 @@ use crate::error::{Error, Result};
 
 pub(super) type FloatTensor = Value<TensorValueType<f32>>;
 
-/// A tensor of any values, which can be bound as input and as output. What is never written takes
-/// no memory where the system gives pages when they are touched: `Tensor::new` writes zeros.
-pub(super) fn allocate<T>(shape: &[usize]) -> Result<Tensor<T>>
-where
-    T: PrimitiveTensorElementType + Debug,
-{
+/// Elements of tensors of which any bits are a value.
+///
+/// # Safety
+///
+/// It is so.
+pub(super) unsafe trait AnyBits: PrimitiveTensorElementType + Debug {}
+
+// SAFETY: all of them are numbers.
+unsafe impl AnyBits for f32 {}
+// SAFETY: as above.
+unsafe impl AnyBits for f16 {}
+// SAFETY: as above.
+unsafe impl AnyBits for i8 {}
+// SAFETY: as above.
+unsafe impl AnyBits for i32 {}
+// SAFETY: as above.
+unsafe impl AnyBits for i64 {}
+
+/// A tensor of any values, which can be bound as input and as output. Unlike `Tensor::new` it
+/// writes no zeros: where the system gives pages when they are touched, what is never written takes
+/// no memory.
+pub(super) fn allocate<T: AnyBits>(shape: &[usize]) -> Result<Tensor<T>> {
     let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
     let allocator = Allocator::default();
     let create = || -> ort::Result<Tensor<T>> {
@@ -33,25 +50,25 @@ where
             nonNull(tensor)
         ];
         // SAFETY: a tensor of that type and allocator. Its memory comes from a library, so that all
-        // of it counts as written; whatever it holds, it is a number.
+        // of it counts as written; whatever it holds is a value.
         Ok(unsafe { Tensor::from_ptr(tensor, Some(&allocator)) })
     };
     let mut tensor =
         create().map_err(|error| Error::onnx_runtime(format!("allocating {shape:?}"), error))?;
-    // Tests would not notice somebody who takes new memory for zeros, which it mostly is.
+    // New memory is mostly zeros, so tests would not notice who relies on that.
     if cfg!(debug_assertions) {
         let (_, values) = tensor.extract_tensor_mut();
-        // SAFETY: all bytes of the values, for each of which any bits are a number.
+        // SAFETY: all bytes of the values, for each of which any bits will do.
         unsafe { ptr::write_bytes(values.as_mut_ptr(), 0xff, values.len()) };
     }
     Ok(tensor)
 }
 
 /// A tensor with these values.
-pub(super) fn filled<T>(shape: &[usize], values: impl IntoIterator<Item = T>) -> Result<Tensor<T>>
-where
-    T: PrimitiveTensorElementType + Debug,
-{
+pub(super) fn filled<T: AnyBits>(
+    shape: &[usize],
+    values: impl IntoIterator<Item = T>,
+) -> Result<Tensor<T>> {
     let mut tensor = allocate(shape)?;
     let (_, slots) = tensor.extract_tensor_mut();
     slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);

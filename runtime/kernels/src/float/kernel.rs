@@ -23,13 +23,18 @@ const HIGH_PANELS: usize = 3;
 /// Panels of a product, at most.
 pub(super) const MAX_PANELS: usize = LOW_PANELS;
 /// Sums of a tile, at most, in panels.
-const MAX_SUMS: usize = HIGH_ROWS * MAX_PANELS;
+pub(super) const MAX_SUMS: usize = HIGH_ROWS * MAX_PANELS;
 /// Inputs that weights are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 32;
 
-/// Panels of a tile that suit so many rows.
+/// Panels that suit so many rows. Where there are no registers for the sums of several, many rows
+/// pass one at a time, which stays in a cache.
 pub(super) fn panels_per_tile(rows: usize) -> usize {
-    if rows <= LOW_ROWS { LOW_PANELS } else { HIGH_PANELS }
+    match rows {
+        ..=LOW_ROWS => LOW_PANELS,
+        _ if features().avx512 => HIGH_PANELS,
+        _ => 1,
+    }
 }
 
 /// Panels of a task of a layer of so many rows and panels.
@@ -40,19 +45,19 @@ pub(super) fn panels_per_task(rows: usize, panels: usize) -> usize {
 
 /// The type of a weight.
 pub trait Weight: FloatElement + PartialEq {
-    /// Multiplies with the best instructions that the processor has.
-    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>);
+    /// Multiplies with the best instructions that the processor has. `sums` is scratch memory.
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>);
 }
 
 impl Weight for f32 {
-    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>) {
-        multiply_f32(product, outputs.0);
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>) {
+        multiply_f32(product, sums, outputs.0);
     }
 }
 
 impl Weight for f16 {
-    fn multiply(product: &Product<'_, Self>, outputs: Outputs<'_>) {
-        multiply_f16(product, outputs.0);
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>) {
+        multiply_f16(product, sums, outputs.0);
     }
 }
 
@@ -60,7 +65,7 @@ impl Weight for f16 {
 pub struct Outputs<'a>(pub(super) Columns<'a, f32>);
 
 /// The sums of a tile: those of row `row` and panel `panel` stand at `row * panels + panel`.
-type Sums = [[f32; PANEL]; MAX_SUMS];
+pub(super) type Sums = [[f32; PANEL]; MAX_SUMS];
 
 /// `activation(x · weightsᵀ + bias)` of some panels.
 pub struct Product<'a, W> {
@@ -76,29 +81,42 @@ pub struct Product<'a, W> {
 }
 
 dispatch_lanes! {
-    fn multiply_f32(product: &Product<'_, f32>, outputs: Columns<'_, f32>) = multiply of f32;
+    fn multiply_f32(
+        product: &Product<'_, f32>,
+        sums: &mut Sums,
+        outputs: Columns<'_, f32>,
+    ) = multiply of f32;
 }
 
 dispatch_lanes! {
-    fn multiply_f16(product: &Product<'_, f16>, outputs: Columns<'_, f32>) = multiply of f16;
+    fn multiply_f16(
+        product: &Product<'_, f16>,
+        sums: &mut Sums,
+        outputs: Columns<'_, f32>,
+    ) = multiply of f16;
 }
 
 #[inline(always)]
-fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, outputs: Columns<'_, f32>) {
+fn multiply<L: Lanes, W: Weight>(
+    product: &Product<'_, W>,
+    sums: &mut Sums,
+    outputs: Columns<'_, f32>,
+) {
     const { assert!(LANES == PANEL) };
     let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
     assert!(
         product.x.len() == rows * product.size_in
             && product.weights.len() == panels * product.size_in
-            && panels <= MAX_PANELS,
-        "rows and panels as long as their inputs"
+            && panels <= MAX_PANELS
+            && outputs.width().div_ceil(PANEL) == panels,
+        "rows and panels as long as their inputs, and columns for all"
     );
     // SAFETY: the lengths are those just checked.
     unsafe {
         match (features().prefetches_across_pages, rows > LOW_ROWS) {
-            (false, _) => multiply_tiles::<L, W, L1>(product, rows, outputs),
-            (true, false) => multiply_tiles::<L, W, NoPrefetch>(product, rows, outputs),
-            (true, true) => multiply_tiles::<L, W, L2>(product, rows, outputs),
+            (false, _) => multiply_tiles::<L, W, L1>(product, rows, sums, outputs),
+            (true, false) => multiply_tiles::<L, W, NoPrefetch>(product, rows, sums, outputs),
+            (true, true) => multiply_tiles::<L, W, L2>(product, rows, sums, outputs),
         }
     }
 }
@@ -112,28 +130,28 @@ fn multiply<L: Lanes, W: Weight>(product: &Product<'_, W>, outputs: Columns<'_, 
 unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
     rows: usize,
+    sums: &mut Sums,
     mut outputs: Columns<'_, f32>,
 ) {
     let max_rows = if is_wide::<L>() && rows > LOW_ROWS { HIGH_ROWS } else { LOW_ROWS };
     let tile = rows.div_ceil(rows.div_ceil(max_rows).max(1)).max(1);
-    let mut sums: Sums = [[0.0; PANEL]; MAX_SUMS];
     for start in (0..rows).step_by(tile) {
         let rows = start..(start + tile).min(rows);
         // SAFETY: the tile lies within the rows that the caller promises.
         unsafe {
             // The first tile brings weights into the cache, where the others find them.
             if start == 0 {
-                multiply_tile::<L, W, F>(product, rows.clone(), &mut sums);
+                multiply_tile::<L, W, F>(product, rows.clone(), sums);
             } else {
-                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), &mut sums);
+                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), sums);
             }
         }
         // Two loops: in one, outputs without a function would wait for the constants of all.
         match product.activation {
             Activation::Identity => {
-                finish(&sums, product.biases, Activation::Identity, rows, &mut outputs);
+                finish(sums, product.biases, Activation::Identity, rows, &mut outputs);
             }
-            activation => finish(&sums, product.biases, activation, rows, &mut outputs),
+            activation => finish(sums, product.biases, activation, rows, &mut outputs),
         }
     }
 }
@@ -310,14 +328,14 @@ mod tests {
     /// What a multiplication gives for these rows and panels.
     fn multiplied<W>(
         product: &Product<'_, W>,
-        multiply: impl Fn(&Product<'_, W>, Columns<'_, f32>),
+        multiply: impl Fn(&Product<'_, W>, &mut Sums, Columns<'_, f32>),
     ) -> Vec<[f32; PANEL]> {
         let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
         let mut outputs = vec![[f32::NAN; PANEL]; rows * panels];
         let y = Disjoint::new(outputs.as_flattened_mut());
         // SAFETY: nobody else has a part of `y`.
         let columns = unsafe { Columns::new(&y, 0, panels * PANEL, panels * PANEL) };
-        multiply(product, columns);
+        multiply(product, &mut [[f32::NAN; PANEL]; MAX_SUMS], columns);
         outputs
     }
 
