@@ -60,7 +60,8 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     if !is_checkpoint {
         return Ok(Choice { bundle: path, _scratch: None });
     }
-    std::thread::spawn(BundleFolder::remove_abandoned);
+    // Without a thread, the next process does it.
+    let _ = std::thread::Builder::new().spawn(BundleFolder::remove_abandoned);
     let temporary = std::env::temp_dir();
     let scratch = BundleFolder::new()
         .with_context(|| format!("cannot make a folder in '{}'", temporary.display()))?;

@@ -93,9 +93,8 @@ fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()
             // Where the output is closed there is nobody to tell.
             let _ = writeln!(stdout(), "The page is at {url}{hint}. Ctrl-C ends it.");
         });
-    let result = server.run();
-    interrupt::release();
-    Ok(result?)
+    // A signal that stopped the server may be told to our handler after it has ended.
+    Ok(server.run()?)
 }
 
 #[cfg(feature = "aws")]

@@ -220,7 +220,7 @@ fn check(case: &Case) -> End {
     }
 }
 
-/// Runs as long as `EPITOME_FUZZ_SECONDS` says (2 seconds if it says nothing), from
+/// Runs as long as `EPITOME_FUZZ_SECONDS` says (1 second if it says nothing), from
 /// `EPITOME_FUZZ_SEED` on.
 ///
 /// ```text
@@ -234,7 +234,7 @@ fn any_parameters_give_an_answer_or_a_clear_error() {
         Ok(value) => value.parse().expect("a whole number"),
         Err(_) => default,
     };
-    let time = Duration::from_secs(option("EPITOME_FUZZ_SECONDS", 2));
+    let time = Duration::from_secs(option("EPITOME_FUZZ_SECONDS", 1));
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&option("EPITOME_FUZZ_SEED", 0).to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
