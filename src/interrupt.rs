@@ -28,11 +28,6 @@ pub(crate) fn watch() {
     WATCHED.store(true, Ordering::Relaxed);
 }
 
-/// The work is done: Ctrl-C ends the process again.
-pub(crate) fn release() {
-    WATCHED.store(false, Ordering::Relaxed);
-}
-
 /// Whether Ctrl-C was pressed.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
@@ -42,6 +37,6 @@ pub(crate) fn requested() -> bool {
 pub(crate) fn during<T>(work: impl FnOnce() -> T) -> T {
     watch();
     let result = work();
-    release();
+    WATCHED.store(false, Ordering::Relaxed);
     result
 }
