@@ -302,6 +302,9 @@ SHAPES = {
 def checkpoint(name, folder):
     """The HuggingFace folder of a model, made where it is missing."""
     path = folder / name / "hf"
+    # Models of before had other words.
+    if path.is_dir() and words(path)[0] != word(0):
+        shutil.rmtree(path.parent)
     if not path.is_dir():
         with Beside(path) as partial:
             write_checkpoint(SHAPES[name], partial)
