@@ -86,7 +86,7 @@ impl<'a, T> Disjoint<'a, T> {
 }
 
 /// Columns of a matrix whose other columns other threads write, one row at a time.
-pub(crate) struct Columns<'a, T> {
+pub struct Columns<'a, T> {
     matrix: &'a Disjoint<'a, T>,
     first: usize,
     count: usize,

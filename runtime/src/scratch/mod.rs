@@ -1,7 +1,7 @@
 //! Temporary folders and files: they vanish with their owner. Where a signal ends the process, they
 //! vanish with it if the program answers the signal with [`remove_all_and_exit`], as the command
-//! line does. The Python module does not. [`exit_at_once`] ends a process whose threads work. What a
-//! killed process leaves of bundles, the next one removes ([`BundleFolder`]).
+//! line does. The Python module does not. [`exit_at_once`] ends a process whose threads work. A
+//! [`BundleFolder`] that a killed process leaves is removed by the next one.
 
 mod bundle_folder;
 

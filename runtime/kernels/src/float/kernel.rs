@@ -39,30 +39,29 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
 
 /// Panels of a task of a layer of so many rows and panels.
 pub(super) fn panels_per_task(rows: usize, panels: usize) -> usize {
-    // Whole tiles, and small tasks, of which threads end at about the same time.
-    if rows > LOW_ROWS && panels < 192 { HIGH_PANELS } else { panels_per_part(panels) }
+    // Whole tiles: of small layers a single one, so that threads end at about the same time.
+    let usual = panels_per_part(panels);
+    if rows > LOW_ROWS && !usual.is_multiple_of(HIGH_PANELS) { HIGH_PANELS } else { usual }
 }
 
 /// The type of a weight.
 pub trait Weight: FloatElement + PartialEq {
-    /// Multiplies with the best instructions that the processor has. `sums` is scratch memory.
-    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>);
+    /// Multiplies with the best instructions that the processor has. `sums` is scratch memory;
+    /// `outputs` are the panels' columns, `[rows, panels * PANEL]` but for padding.
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Columns<'_, f32>);
 }
 
 impl Weight for f32 {
-    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>) {
-        multiply_f32(product, sums, outputs.0);
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Columns<'_, f32>) {
+        multiply_f32(product, sums, outputs);
     }
 }
 
 impl Weight for f16 {
-    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Outputs<'_>) {
-        multiply_f16(product, sums, outputs.0);
+    fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Columns<'_, f32>) {
+        multiply_f16(product, sums, outputs);
     }
 }
-
-/// The panels' columns of the outputs, `[rows, panels * PANEL]` but for padding.
-pub struct Outputs<'a>(pub(super) Columns<'a, f32>);
 
 /// The sums of a tile: those of row `row` and panel `panel` stand at `row * panels + panel`.
 pub(super) type Sums = [[f32; PANEL]; MAX_SUMS];

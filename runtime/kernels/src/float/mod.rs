@@ -13,9 +13,7 @@ use std::ops::Range;
 use half::f16;
 
 pub use self::kernel::Weight;
-use self::kernel::{
-    HIGH_ROWS, MAX_PANELS, MAX_SUMS, Outputs, Product, panels_per_task, panels_per_tile,
-};
+use self::kernel::{HIGH_ROWS, MAX_PANELS, MAX_SUMS, Product, panels_per_task, panels_per_tile};
 use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
 use crate::parallel::{Columns, Disjoint, ThreadPool};
@@ -93,7 +91,7 @@ impl<W: Weight> WeightFormat for Float<W> {
                 let at = start * layer.size_out + first * PANEL;
                 // SAFETY: the panels' columns, as the caller promises.
                 let outputs = unsafe { Columns::new(y, at, width, layer.size_out) };
-                W::multiply(&product, &mut sums, Outputs(outputs));
+                W::multiply(&product, &mut sums, outputs);
             }
         }
     }

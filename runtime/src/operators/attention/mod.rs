@@ -3,7 +3,7 @@
 //! | operator | computes |
 //! | --- | --- |
 //! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
-//! | [`PackCrossKv`](PACK_CROSS_KV_FP32) for each type | keys or values of cross-attention, packed |
+//! | [`PackCrossKv`](PACK_CROSS_KV_FP32) for each type | packed keys or values of the source |
 //! | [`CrossAttention`](CROSS_ATTENTION_FP32) for each type | rows over packed keys and values |
 //! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
 
